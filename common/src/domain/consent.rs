@@ -1,0 +1,157 @@
+//! A consent to read a bank's accounts (open-banking.md, section 4).
+
+use chrono::{NaiveDate, TimeDelta};
+
+use super::words::closed_words;
+
+/// How long a consent is asked for. The bank may shorten it.
+pub const CONSENT_LIFE: TimeDelta = TimeDelta::days(180);
+
+/// How long before its end the person is asked to renew it.
+pub const RENEWAL_NOTICE: TimeDelta = TimeDelta::days(14);
+
+closed_words! {
+    /// A consent's state in our words.
+    ConsentStatus, "consent status";
+    /// Ours: wanted by the person, not yet at the bank.
+    Requested = "requested",
+    /// At the bank, waiting for the person's approval.
+    Received = "received",
+    /// Approved: accounts may be read.
+    Valid = "valid",
+    /// The person or the bank said no.
+    Rejected = "rejected",
+    /// Its time is over.
+    Expired = "expired",
+    /// Taken back by the person at the bank.
+    Revoked = "revoked",
+    /// Ended by us at the bank.
+    Terminated = "terminated",
+    /// A newer consent of the same person and bank became valid.
+    Replaced = "replaced",
+    /// Ours: the bank never took it.
+    Failed = "failed",
+    /// Ours: unlinked, or found dead by the bank's answer.
+    Deleted = "deleted",
+}
+
+impl ConsentStatus {
+    /// The bank's word. `None` for an unknown one: nothing changes, and it is counted.
+    pub fn from_provider(word: &str) -> Option<Self> {
+        match word {
+            // Some of several approvals are missing: the person is not through yet.
+            "received" | "partiallyAuthorised" => Some(Self::Received),
+            "valid" => Some(Self::Valid),
+            "rejected" => Some(Self::Rejected),
+            "expired" => Some(Self::Expired),
+            "revokedByPsu" => Some(Self::Revoked),
+            "terminatedByTpp" => Some(Self::Terminated),
+            _ => None,
+        }
+    }
+
+    /// Whether accounts may be read with it.
+    pub const fn usable(self) -> bool {
+        matches!(self, Self::Valid)
+    }
+
+    /// Whether it can never be used again; the person links anew.
+    pub const fn terminal(self) -> bool {
+        match self {
+            Self::Requested | Self::Received | Self::Valid => false,
+            Self::Rejected
+            | Self::Expired
+            | Self::Revoked
+            | Self::Terminated
+            | Self::Replaced
+            | Self::Failed
+            | Self::Deleted => true,
+        }
+    }
+
+    /// The state after the bank reported `reported`. The end stays the end, and a late `received` takes no approval away.
+    #[must_use]
+    pub fn after_report(self, reported: Self) -> Self {
+        let late = self == Self::Valid && reported == Self::Received;
+        if self.terminal() || late { self } else { reported }
+    }
+}
+
+/// The `validUntil` that is asked for on `today`.
+pub fn valid_until(today: NaiveDate) -> NaiveDate {
+    today + CONSENT_LIFE
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("received", Some(ConsentStatus::Received))]
+    #[case("partiallyAuthorised", Some(ConsentStatus::Received))]
+    #[case("valid", Some(ConsentStatus::Valid))]
+    #[case("rejected", Some(ConsentStatus::Rejected))]
+    #[case("expired", Some(ConsentStatus::Expired))]
+    #[case("revokedByPsu", Some(ConsentStatus::Revoked))]
+    #[case("terminatedByTpp", Some(ConsentStatus::Terminated))]
+    #[case("VALID", None)]
+    #[case("replaced", None)]
+    #[case("", None)]
+    fn the_banks_words_are_mapped_and_no_other_is_guessed(#[case] word: &str, #[case] status: Option<ConsentStatus>) {
+        assert_eq!(ConsentStatus::from_provider(word), status);
+    }
+
+    #[test]
+    fn only_a_valid_consent_is_usable_and_none_is_usable_after_its_end() {
+        let usable: Vec<_> = ConsentStatus::ALL.iter().filter(|status| status.usable()).collect();
+        assert_eq!(usable, [&ConsentStatus::Valid]);
+        assert!(
+            ConsentStatus::ALL
+                .iter()
+                .all(|status| !(status.usable() && status.terminal()))
+        );
+    }
+
+    #[test]
+    fn a_late_received_takes_no_approval_away_and_expiry_does() {
+        assert_eq!(
+            ConsentStatus::Valid.after_report(ConsentStatus::Received),
+            ConsentStatus::Valid
+        );
+        assert_eq!(
+            ConsentStatus::Valid.after_report(ConsentStatus::Expired),
+            ConsentStatus::Expired
+        );
+        assert_eq!(
+            ConsentStatus::Requested.after_report(ConsentStatus::Valid),
+            ConsentStatus::Valid
+        );
+    }
+
+    #[test]
+    fn a_consent_is_asked_for_180_days() {
+        assert_eq!(
+            valid_until("2026-02-23".parse().unwrap()),
+            "2026-08-22".parse().unwrap()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_end_stays_the_end(
+            status in prop::sample::select(ConsentStatus::ALL),
+            reports in prop::collection::vec(prop::sample::select(ConsentStatus::ALL), 0..10),
+        ) {
+            let mut now = status;
+            for report in reports {
+                let next = now.after_report(report);
+                prop_assert!(!now.terminal() || next == now);
+                now = next;
+            }
+            prop_assert_eq!(status.as_str().parse(), Ok(status));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What a Sumsub event does to a person's verification (sumsub.md, section 5).
+//!
+//! Events repeat, come late and out of order. The provider's time orders them, and an event is compared with the current
+//! decision, not with any past one: a result that comes again after another is news.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::words::closed_words;
+
+/// An event's own time may lie this far ahead of its arrival; beyond it the arrival counts.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
+
+closed_words! {
+    /// `users.kyc_status`. Only `approved` may move money.
+    KycStatus, "kyc status";
+    /// Not yet, or no longer, verified.
+    Pending = "pending",
+    /// Verified.
+    Approved = "approved",
+    /// Refused for good.
+    Rejected = "rejected",
+}
+
+closed_words! {
+    /// What an event decides.
+    Decision, "kyc decision";
+    /// Verified (GREEN).
+    Approved = "approved",
+    /// Refused for good (RED).
+    Rejected = "rejected",
+    /// The person must try again.
+    Retry = "retry",
+    /// The review starts from the beginning.
+    Reset = "reset",
+    /// The applicant was deactivated.
+    Suspend = "suspend",
+    /// A review is waiting or running.
+    Pending = "pending",
+    /// A person at the provider is looking at it.
+    Hold = "hold",
+}
+
+impl Decision {
+    /// The decision in an event, if any. The type decides before the result: only a completed review approves or
+    /// rejects, and a result carried by another type is ignored. Unknown words decide nothing.
+    pub fn of(
+        event_type: &str,
+        review_status: Option<&str>,
+        answer: Option<&str>,
+        reject_type: Option<&str>,
+    ) -> Option<Self> {
+        match (event_type, review_status) {
+            ("applicantReviewed" | "applicantWorkflowCompleted", None | Some("completed")) => {
+                Self::of_review(answer, reject_type)
+            }
+            ("applicantReset", _) => Some(Self::Reset),
+            ("applicantPending" | "applicantPrechecked", _) => Some(Self::Pending),
+            ("applicantOnHold", _) => Some(Self::Hold),
+            ("applicantDeactivated", _) => Some(Self::Suspend),
+            _ => None,
+        }
+    }
+
+    fn of_review(answer: Option<&str>, reject_type: Option<&str>) -> Option<Self> {
+        match (answer, reject_type) {
+            (Some("GREEN"), _) => Some(Self::Approved),
+            // The contract has RETRY as an answer; the provider sends RED with a reject type.
+            (Some("RETRY"), _) | (Some("RED"), Some("RETRY")) => Some(Self::Retry),
+            (Some("RED"), _) => Some(Self::Rejected),
+            _ => None,
+        }
+    }
+
+    /// The status this decision sets; `None` leaves it as it is.
+    pub const fn status(self) -> Option<KycStatus> {
+        match self {
+            Self::Approved => Some(KycStatus::Approved),
+            Self::Rejected => Some(KycStatus::Rejected),
+            Self::Retry | Self::Reset | Self::Suspend => Some(KycStatus::Pending),
+            Self::Pending | Self::Hold => None,
+        }
+    }
+
+    /// The title of the notification that goes with it (the first three are the contract's). No text reveals a suspicion.
+    pub const fn notification_title(self) -> Option<&'static str> {
+        match self {
+            Self::Approved => Some("Du er nå verifisert"),
+            Self::Rejected => Some("Verifisering avslått"),
+            Self::Retry => Some("Vennligst prøv igjen"),
+            Self::Reset => Some("Du må verifisere deg på nytt"),
+            Self::Suspend => Some("Verifiseringen din er satt på pause"),
+            Self::Pending | Self::Hold => None,
+        }
+    }
+}
+
+/// Where a person's verification stands: the locked row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// What the rest of Drop sees.
+    pub status: KycStatus,
+    /// The last decision that was taken up.
+    pub last_decision: Option<Decision>,
+    /// The watermark: the provider's time of the last decision that was applied.
+    pub last_event_at: Option<DateTime<Utc>>,
+}
+
+impl Standing {
+    /// A new applicant of a person who stands at `status`.
+    pub const fn fresh(status: KycStatus) -> Self {
+        Self {
+            status,
+            last_decision: None,
+            last_event_at: None,
+        }
+    }
+}
+
+/// What became of an event, and what else its time calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The effect on the person.
+    pub applied: Applied,
+    /// The time the event counts as having.
+    pub event_at: DateTime<Utc>,
+    /// The event claimed a time too far ahead: operations want to know.
+    pub clock_alert: bool,
+    /// Two events have the same time, so the order of arrival may be wrong: ask the provider for the status.
+    pub read_status: bool,
+}
+
+/// The effect of one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// A new decision: row, screening result, audit and one notification.
+    NewState {
+        /// The row after it.
+        standing: Standing,
+        /// The notification's title.
+        title: &'static str,
+    },
+    /// The decision that already stands: the watermark moves, audit, nothing else.
+    SameState {
+        /// The row after it.
+        standing: Standing,
+    },
+    /// Older than what was applied: audit only.
+    Stale,
+    /// Pending or hold: audit, the status and the watermark stay.
+    AuditOnly {
+        /// The row after it.
+        standing: Standing,
+        /// A new attempt has begun, so the row's last decision changes.
+        opens_attempt: bool,
+    },
+    /// The event decides nothing.
+    Recorded,
+}
+
+/// Applies one event to the row. `event_at` is the provider's time, where it gave one.
+pub fn apply(
+    standing: Standing,
+    decision: Option<Decision>,
+    event_at: Option<DateTime<Utc>>,
+    received_at: DateTime<Utc>,
+) -> Outcome {
+    let clock_alert = event_at.is_some_and(|at| at > received_at + CLOCK_TOLERANCE);
+    let at = event_at.filter(|_| !clock_alert).unwrap_or(received_at);
+    let outcome = |applied, read_status| Outcome {
+        applied,
+        event_at: at,
+        clock_alert,
+        read_status,
+    };
+    let Some(decision) = decision else {
+        return outcome(Applied::Recorded, false);
+    };
+    if standing.last_event_at.is_some_and(|last| at < last) {
+        return outcome(Applied::Stale, false);
+    }
+    outcome(decide(standing, decision, at), standing.last_event_at == Some(at))
+}
+
+fn decide(standing: Standing, decision: Decision, at: DateTime<Utc>) -> Applied {
+    let (Some(status), Some(title)) = (decision.status(), decision.notification_title()) else {
+        // The watermark stays, or an approval that comes late behind a newer pending would be lost.
+        let opens_attempt = matches!(standing.last_decision, None | Some(Decision::Retry | Decision::Reset));
+        let last_decision = if opens_attempt {
+            Some(decision)
+        } else {
+            standing.last_decision
+        };
+        return Applied::AuditOnly {
+            standing: Standing {
+                last_decision,
+                ..standing
+            },
+            opens_attempt,
+        };
+    };
+    // Each retry asks the person to act again, so it is never the same state.
+    if standing.last_decision == Some(decision) && decision != Decision::Retry {
+        return Applied::SameState {
+            standing: Standing {
+                last_event_at: Some(at),
+                ..standing
+            },
+        };
+    }
+    let standing = Standing {
+        status,
+        last_decision: Some(decision),
+        last_event_at: Some(at),
+    };
+    Applied::NewState { standing, title }
+}
