@@ -8,7 +8,7 @@ CREATE TABLE kyc_applicants (
   applicant_id text CHECK (char_length(applicant_id) <= 64),         -- Sumsub's id, an opaque string
   request_id uuid NOT NULL,                                           -- X-Request-ID of the create call
   failure text,
-  last_decision text CHECK (last_decision IN ('approved', 'rejected', 'retry', 'reset', 'suspend')),
+  last_decision text CHECK (last_decision IN ('approved', 'rejected', 'retry', 'reset', 'suspend', 'pending', 'hold')),
   last_event_at timestamptz,                                          -- the watermark: an older event changes nothing
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -1,1 +1,14 @@
+//! What the API and the worker must agree on.
 
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod keyring;
+pub mod metrics;
+pub mod probes;
+pub mod providers;
+pub mod queue;
+pub mod resilience;
+pub mod session_token;
+pub mod storage;
+pub mod telemetry;

@@ -1,0 +1,67 @@
+use std::{net::SocketAddr, time::Duration};
+
+use super::reader::Reader;
+
+/// The HTTP side: listeners, addresses, waiting.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// `DROP_PUBLIC_URL`. Required; the address clients and providers reach us at, no trailing slash.
+    pub public_url: String,
+    /// `DROP_API_LISTEN`, default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// `DROP_API_INTERNAL_LISTEN`, default `127.0.0.1:9090`: metrics, probes, operators' page.
+    pub internal_listen: SocketAddr,
+    /// `DROP_TRUSTED_PROXIES`, comma-separated networks (`10.0.0.0/8`), default none. Forwarded
+    /// client addresses are believed from these only. Required in production.
+    pub trusted_proxies: Vec<String>,
+    /// `DROP_PUBLIC_DOCS`, default true: serve the API's documents on the public listener.
+    pub public_docs: bool,
+    /// `DROP_WAIT_MS`, milliseconds, default 15000: how long a request waits for its job's outcome.
+    pub wait: Duration,
+}
+
+impl ApiConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let trusted_proxies = reader.list("DROP_TRUSTED_PROXIES", "");
+        if trusted_proxies.iter().any(|network| !is_network(network)) {
+            reader.problem(
+                "DROP_TRUSTED_PROXIES",
+                "holds something that is not an address or network",
+            );
+        }
+        if reader.profile.is_production() && trusted_proxies.is_empty() {
+            reader.problem("DROP_TRUSTED_PROXIES", "is required in production");
+        }
+        Self {
+            public_url: public_url(reader),
+            listen: listen(reader, "DROP_API_LISTEN", 8080),
+            internal_listen: listen(reader, "DROP_API_INTERNAL_LISTEN", 9090),
+            trusted_proxies,
+            public_docs: reader.flag("DROP_PUBLIC_DOCS", true),
+            wait: reader.millis("DROP_WAIT_MS", 15_000, 0..=60_000),
+        }
+    }
+}
+
+pub(super) fn public_url(reader: &mut Reader<'_>) -> String {
+    let local = reader.profile.is_local();
+    reader
+        .url("DROP_PUBLIC_URL", None, local)
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+pub(super) fn listen(reader: &mut Reader<'_>, name: &str, port: u16) -> SocketAddr {
+    reader.parsed(name, SocketAddr::from(([127, 0, 0, 1], port)), "is not address:port")
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, bits) = text
+        .split_once('/')
+        .map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else {
+        return false;
+    };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+}

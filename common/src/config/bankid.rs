@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::reader::Reader;
+
+const PRODUCTION_ISSUER: &str = "https://auth.bankid.no/auth/realms/prod";
+
+/// How we talk to BankID. The secret is apart, because only the worker exchanges codes.
+#[derive(Debug, Clone)]
+pub struct BankIdConfig {
+    /// `BANKID_MOCK`, default false: the issuer is the local sandbox. Never in production.
+    pub mock: bool,
+    /// `BANKID_CLIENT_ID`. Required.
+    pub client_id: String,
+    /// `BANKID_ISSUER`, default `https://auth.bankid.no/auth/realms/prod` (contract), compared byte
+    /// by byte. Required outside production, so that a test system never meets the real one.
+    pub issuer: String,
+    /// `BANKID_AUTHORIZATION_URL`, default `<issuer>/protocol/openid-connect/auth`.
+    pub authorization_url: String,
+    /// `BANKID_TOKEN_URL`, default `<issuer>/protocol/openid-connect/token`.
+    pub token_url: String,
+    /// `BANKID_JWKS_URL`, default `<issuer>/protocol/openid-connect/certs`.
+    pub jwks_url: String,
+    /// `BANKID_REDIRECT_URI`, default `<DROP_PUBLIC_URL>/api/auth/bankid/callback`.
+    pub redirect_uri: String,
+    /// `BANKID_SCOPE`, default `openid profile`.
+    pub scope: String,
+    /// `BANKID_ACR_VALUES`, default `urn:bankid:bid`; empty is not sent and not checked.
+    pub acr_values: String,
+    /// `BANKID_REQUIRE_ACR`, default true in production, else false: a token without `acr` is refused.
+    pub require_acr: bool,
+    /// `BANKID_REQUIRE_ISS_PARAM`, default false: a callback without `iss` is refused.
+    pub require_iss_param: bool,
+    /// `BANKID_CLAIM_NATIONAL_ID`, comma-separated, default `pid,nnin_altsub`.
+    pub national_id_claims: Vec<String>,
+    /// `BANKID_CLAIM_SUBJECT`, default `sub`.
+    pub subject_claim: String,
+    /// `BANKID_JWKS_TTL`, seconds, default 300 (contract): how long signing keys count as fresh.
+    pub jwks_ttl: Duration,
+    /// `BANKID_SYNTHETIC_IDS`, comma-separated of `tenor`, `dolly`, `syntpop`, default none.
+    pub synthetic_ids: Vec<String>,
+}
+
+/// What proves to BankID that we are its client.
+#[derive(Debug, Clone)]
+pub struct BankIdCredentials {
+    /// `BANKID_CLIENT_SECRET`. Required by the worker.
+    pub client_secret: SecretString,
+}
+
+impl BankIdConfig {
+    pub(super) fn read(reader: &mut Reader<'_>, public_url: &str) -> Self {
+        let production = reader.profile.is_production();
+        let mock = reader.flag("BANKID_MOCK", false);
+        let plain = mock || reader.profile.is_local();
+        let issuer = reader.url("BANKID_ISSUER", production.then_some(PRODUCTION_ISSUER), plain);
+        let endpoint = |name: &str| format!("{issuer}/protocol/openid-connect/{name}");
+        let config = Self {
+            mock,
+            client_id: reader.required("BANKID_CLIENT_ID"),
+            authorization_url: reader.url("BANKID_AUTHORIZATION_URL", Some(&endpoint("auth")), plain),
+            token_url: reader.url("BANKID_TOKEN_URL", Some(&endpoint("token")), plain),
+            jwks_url: reader.url("BANKID_JWKS_URL", Some(&endpoint("certs")), plain),
+            redirect_uri: reader.url(
+                "BANKID_REDIRECT_URI",
+                Some(&format!("{public_url}/api/auth/bankid/callback")),
+                plain,
+            ),
+            scope: reader.text_or("BANKID_SCOPE", "openid profile"),
+            acr_values: reader.text_or("BANKID_ACR_VALUES", "urn:bankid:bid"),
+            require_acr: reader.flag("BANKID_REQUIRE_ACR", production),
+            require_iss_param: reader.flag("BANKID_REQUIRE_ISS_PARAM", false),
+            national_id_claims: reader.list("BANKID_CLAIM_NATIONAL_ID", "pid,nnin_altsub"),
+            subject_claim: reader.text_or("BANKID_CLAIM_SUBJECT", "sub"),
+            jwks_ttl: reader.seconds("BANKID_JWKS_TTL", 300, 1..=86_400),
+            synthetic_ids: reader.list("BANKID_SYNTHETIC_IDS", ""),
+            issuer,
+        };
+        config.check(reader);
+        config
+    }
+
+    fn check(&self, reader: &mut Reader<'_>) {
+        let real = reader.profile.is_production() || self.issuer == PRODUCTION_ISSUER;
+        if self.mock && real {
+            reader.problem(
+                "BANKID_MOCK",
+                "must be off in production and with the production issuer",
+            );
+        }
+        if !self.synthetic_ids.is_empty() && real {
+            reader.problem(
+                "BANKID_SYNTHETIC_IDS",
+                "must be empty in production and with the production issuer",
+            );
+        }
+        if self
+            .synthetic_ids
+            .iter()
+            .any(|kind| !matches!(kind.as_str(), "tenor" | "dolly" | "syntpop"))
+        {
+            reader.problem("BANKID_SYNTHETIC_IDS", "names a range other than tenor, dolly, syntpop");
+        }
+        if !self.scope.split(' ').any(|scope| scope == "openid") {
+            reader.problem("BANKID_SCOPE", "must contain openid");
+        }
+        if self.subject_claim.is_empty() {
+            reader.problem("BANKID_CLAIM_SUBJECT", "is set but empty");
+        }
+    }
+}
+
+impl BankIdCredentials {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            client_secret: reader.secret("BANKID_CLIENT_SECRET"),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use ring::signature::Ed25519KeyPair;
+use secrecy::{ExposeSecret, SecretBox, SecretSlice, SecretString};
+
+use super::{base64, reader::Reader};
+
+/// Our own keys. Each has a previous one, so that rotation needs no pause.
+#[derive(Debug)]
+pub struct KeysConfig {
+    /// `DROP_SESSION_KEY`. Required; base64 of an Ed25519 PKCS#8 document: signs session tokens.
+    pub session_key: SecretSlice<u8>,
+    /// `DROP_SESSION_KEY_PREVIOUS`, default none: still verifies, never signs.
+    pub session_key_previous: Option<SecretSlice<u8>>,
+    /// `DROP_ENCRYPTION_KEY`, `DROP_ENCRYPTION_KEY_ID` (default 1). Required; base64 of 32 bytes.
+    pub encryption: EncryptionKey,
+    /// `DROP_ENCRYPTION_KEY_PREVIOUS`, `DROP_ENCRYPTION_KEY_PREVIOUS_ID`, default none: still opens, never seals.
+    pub encryption_previous: Option<EncryptionKey>,
+    /// `NATIONAL_ID_PEPPER`, at least 32 bytes of text. Required in production; without it the hash is the contract's SHA-256.
+    pub national_id_pepper: Option<SecretString>,
+    /// `NATIONAL_ID_PEPPER_PREVIOUS`, default none.
+    pub national_id_pepper_previous: Option<SecretString>,
+}
+
+/// A key for AES-256-GCM with the id that is stored beside what it sealed.
+#[derive(Debug)]
+pub struct EncryptionKey {
+    /// Which key this is.
+    pub id: u8,
+    /// The key itself.
+    pub key: SecretBox<[u8; 32]>,
+}
+
+impl KeysConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let session = reader.secret("DROP_SESSION_KEY");
+        let encryption = reader.secret("DROP_ENCRYPTION_KEY");
+        let keys = Self {
+            session_key: session_key(reader, "DROP_SESSION_KEY", &session),
+            session_key_previous: reader
+                .optional_secret("DROP_SESSION_KEY_PREVIOUS")
+                .map(|text| session_key(reader, "DROP_SESSION_KEY_PREVIOUS", &text)),
+            encryption: encryption_key(reader, "DROP_ENCRYPTION_KEY", "DROP_ENCRYPTION_KEY_ID", &encryption),
+            encryption_previous: reader.optional_secret("DROP_ENCRYPTION_KEY_PREVIOUS").map(|text| {
+                encryption_key(
+                    reader,
+                    "DROP_ENCRYPTION_KEY_PREVIOUS",
+                    "DROP_ENCRYPTION_KEY_PREVIOUS_ID",
+                    &text,
+                )
+            }),
+            national_id_pepper: pepper(reader, "NATIONAL_ID_PEPPER"),
+            national_id_pepper_previous: pepper(reader, "NATIONAL_ID_PEPPER_PREVIOUS"),
+        };
+        if keys
+            .encryption_previous
+            .as_ref()
+            .is_some_and(|previous| previous.id == keys.encryption.id)
+        {
+            reader.problem(
+                "DROP_ENCRYPTION_KEY_PREVIOUS_ID",
+                "must differ from DROP_ENCRYPTION_KEY_ID",
+            );
+        }
+        if reader.profile.is_production() && keys.national_id_pepper.is_none() {
+            reader.problem("NATIONAL_ID_PEPPER", "is required in production");
+        }
+        keys
+    }
+}
+
+fn session_key(reader: &mut Reader<'_>, name: &str, text: &SecretString) -> SecretSlice<u8> {
+    let bytes = base64::decode(text.expose_secret()).unwrap_or_default();
+    let usable = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&bytes).is_ok();
+    if !usable && !text.expose_secret().is_empty() {
+        reader.problem(name, "is not base64 of an Ed25519 PKCS#8 document");
+    }
+    SecretSlice::from(bytes)
+}
+
+fn encryption_key(reader: &mut Reader<'_>, name: &str, id_name: &str, text: &SecretString) -> EncryptionKey {
+    let id = reader.number(id_name, 1, 1..=u8::MAX);
+    let bytes = SecretSlice::from(base64::decode(text.expose_secret()).unwrap_or_default());
+    let key: [u8; 32] = bytes.expose_secret().try_into().unwrap_or_else(|_| {
+        if !text.expose_secret().is_empty() {
+            reader.problem(name, "is not base64 of 32 bytes");
+        }
+        [0; 32]
+    });
+    EncryptionKey {
+        id,
+        key: SecretBox::new(Box::new(key)),
+    }
+}
+
+fn pepper(reader: &mut Reader<'_>, name: &str) -> Option<SecretString> {
+    let pepper = reader.optional_secret(name)?;
+    if pepper.expose_secret().len() < 32 {
+        reader.problem(name, "is shorter than 32 bytes");
+    }
+    Some(pepper)
+}

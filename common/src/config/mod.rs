@@ -1,0 +1,137 @@
+//! Everything a process is told from outside, checked whole at start.
+//!
+//! Each field says its variable, unit and default. Every variable has a `…_FILE` variant for a
+//! mounted secret. A problem is reported by the variable's name and the rule, never by its value.
+
+mod api;
+mod bankid;
+mod base64;
+mod database;
+mod environment;
+mod keys;
+mod neonomics;
+mod payments;
+mod profile;
+mod reader;
+mod sumsub;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+pub use api::ApiConfig;
+pub use bankid::{BankIdConfig, BankIdCredentials};
+pub use database::DatabaseConfig;
+pub use environment::Environment;
+pub use keys::{EncryptionKey, KeysConfig};
+pub use neonomics::{BbanWire, NeonomicsConfig};
+pub use payments::PaymentsConfig;
+pub use profile::Profile;
+use reader::Reader;
+pub(crate) use reader::is_loopback_http;
+pub use reader::{ConfigError, Problem};
+pub use sumsub::{SumsubAuth, SumsubConfig, WebhookConfig};
+pub use worker::WorkerConfig;
+
+/// What the API process needs. It holds no provider's secret except the webhook's.
+#[derive(Debug)]
+pub struct ApiSettings {
+    /// Which rules apply.
+    pub profile: Profile,
+    /// Where the rows live.
+    pub database: DatabaseConfig,
+    /// Listeners and waiting.
+    pub api: ApiConfig,
+    /// Our own keys.
+    pub keys: KeysConfig,
+    /// Where a login is sent.
+    pub bankid: BankIdConfig,
+    /// Who may post webhooks.
+    pub webhook: WebhookConfig,
+    /// Limits of payments.
+    pub payments: PaymentsConfig,
+}
+
+/// What the worker process needs.
+#[derive(Debug)]
+pub struct WorkerSettings {
+    /// Which rules apply.
+    pub profile: Profile,
+    /// Where the rows live.
+    pub database: DatabaseConfig,
+    /// Listener and draining.
+    pub worker: WorkerConfig,
+    /// Our own keys.
+    pub keys: KeysConfig,
+    /// Where codes are exchanged and tokens checked.
+    pub bankid: BankIdConfig,
+    /// What proves us to BankID.
+    pub bankid_credentials: BankIdCredentials,
+    /// Open banking.
+    pub neonomics: NeonomicsConfig,
+    /// Identity verification.
+    pub sumsub: SumsubConfig,
+    /// Limits of payments.
+    pub payments: PaymentsConfig,
+}
+
+impl ApiSettings {
+    /// Reads and checks everything; the error lists every problem.
+    pub fn read(environment: &Environment) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(environment);
+        let settings = Self::read_with(&mut reader);
+        reader.finish(settings)
+    }
+
+    fn read_with(reader: &mut Reader<'_>) -> Self {
+        let api = ApiConfig::read(reader);
+        Self {
+            profile: reader.profile,
+            database: DatabaseConfig::read(reader),
+            keys: KeysConfig::read(reader),
+            bankid: BankIdConfig::read(reader, &api.public_url),
+            webhook: WebhookConfig::read(reader),
+            payments: PaymentsConfig::read(reader),
+            api,
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// Reads and checks everything; the error lists every problem.
+    pub fn read(environment: &Environment) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(environment);
+        let settings = Self::read_with(&mut reader);
+        reader.finish(settings)
+    }
+
+    fn read_with(reader: &mut Reader<'_>) -> Self {
+        let worker = WorkerConfig::read(reader);
+        Self {
+            profile: reader.profile,
+            database: DatabaseConfig::read(reader),
+            keys: KeysConfig::read(reader),
+            bankid: BankIdConfig::read(reader, &worker.public_url),
+            bankid_credentials: BankIdCredentials::read(reader),
+            neonomics: NeonomicsConfig::read(reader),
+            sumsub: SumsubConfig::read(reader),
+            payments: PaymentsConfig::read(reader),
+            worker,
+        }
+    }
+}
+
+/// The name of every variable that either process reads, `…_FILE` variants left out. For the test
+/// that compares them with the example file.
+pub fn variables() -> BTreeSet<String> {
+    // A previous key makes its id be asked for as well.
+    let environment = Environment::default().with("DROP_ENCRYPTION_KEY_PREVIOUS", "x");
+    let mut reader = Reader::new(&environment);
+    let _stand_ins = (
+        ApiSettings::read_with(&mut reader),
+        WorkerSettings::read_with(&mut reader),
+    );
+    reader.asked
+}

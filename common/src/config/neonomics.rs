@@ -1,0 +1,112 @@
+use std::{str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+
+use super::reader::Reader;
+
+/// Open banking. Defaults speak the contract; every deviation of a provider is a setting.
+#[derive(Debug, Clone)]
+pub struct NeonomicsConfig {
+    /// `NEONOMICS_BASE_URL`, default `https://api.neonomics.io` in production, else required; no trailing slash.
+    pub base_url: String,
+    /// `NEONOMICS_TOKEN_URL`, default `<base>/auth/token`.
+    pub token_url: String,
+    /// `NEONOMICS_CLIENT_ID`. Required.
+    pub client_id: String,
+    /// `NEONOMICS_CLIENT_SECRET`. Required.
+    pub client_secret: SecretString,
+    /// `NEONOMICS_CONNECT_TIMEOUT_MS`, milliseconds, default 5000 (contract).
+    pub connect_timeout: Duration,
+    /// `NEONOMICS_READ_TIMEOUT_MS`, milliseconds for a whole call, default 30000 (contract): banks may think this long.
+    pub read_timeout: Duration,
+    /// `PISP_STATUS_PATH`, default `/v1/payments/{paymentId}/status`; may hold `{product}`.
+    pub status_path: String,
+    /// `PISP_PRODUCT`, default `sepa-credit-transfers` (contract, also for NOK).
+    pub product: String,
+    /// `PISP_BBAN_WIRE`, default `as_given`: how a foreign account number is written.
+    pub bban_wire: BbanWire,
+    /// `PISP_PROVISIONAL_COMPLETED`, comma-separated codes, default `ACCP`; empty is strict.
+    pub provisional_completed: Vec<String>,
+    /// `PISP_DEDUPE_PROVEN`, default false: set only when the bank is known to deduplicate on `X-Request-ID`.
+    pub dedupe_proven: bool,
+    /// `PSU_IP_V6`, `send` (default) or `omit`: the standard's schema of the user's address is IPv4.
+    pub send_ip_v6: bool,
+    /// `SCA_HOSTS`, comma-separated hosts, required outside local: where a user may be sent to approve.
+    pub sca_hosts: Vec<String>,
+    /// Follows `DROP_PROFILE`: only a local system may send a user to `http` on loopback.
+    pub sca_loopback_http: bool,
+}
+
+/// How a foreign BBAN is written in a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BbanWire {
+    /// As the person gave it, dashes included (contract).
+    AsGiven,
+    /// Letters and digits only (the standard's pattern).
+    Stripped,
+}
+
+impl FromStr for BbanWire {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "as_given" => Ok(Self::AsGiven),
+            "stripped" => Ok(Self::Stripped),
+            _ => Err(()),
+        }
+    }
+}
+
+impl NeonomicsConfig {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let local = reader.profile.is_local();
+        let default = reader.profile.is_production().then_some("https://api.neonomics.io");
+        let base_url = reader
+            .url("NEONOMICS_BASE_URL", default, local)
+            .trim_end_matches('/')
+            .to_owned();
+        let config = Self {
+            token_url: reader.url("NEONOMICS_TOKEN_URL", Some(&format!("{base_url}/auth/token")), local),
+            base_url,
+            client_id: reader.required("NEONOMICS_CLIENT_ID"),
+            client_secret: reader.secret("NEONOMICS_CLIENT_SECRET"),
+            connect_timeout: reader.millis("NEONOMICS_CONNECT_TIMEOUT_MS", 5_000, 1..=60_000),
+            read_timeout: reader.millis("NEONOMICS_READ_TIMEOUT_MS", 30_000, 1..=120_000),
+            status_path: reader.text_or("PISP_STATUS_PATH", "/v1/payments/{paymentId}/status"),
+            product: reader.text_or("PISP_PRODUCT", "sepa-credit-transfers"),
+            bban_wire: reader.parsed("PISP_BBAN_WIRE", BbanWire::AsGiven, "is neither as_given nor stripped"),
+            provisional_completed: reader.list("PISP_PROVISIONAL_COMPLETED", "ACCP"),
+            dedupe_proven: reader.flag("PISP_DEDUPE_PROVEN", false),
+            send_ip_v6: match reader.text_or("PSU_IP_V6", "send").as_str() {
+                "send" => true,
+                "omit" => false,
+                _ => {
+                    reader.problem("PSU_IP_V6", "is neither send nor omit");
+                    false
+                }
+            },
+            sca_hosts: reader.list("SCA_HOSTS", ""),
+            sca_loopback_http: local,
+        };
+        config.check(reader);
+        config
+    }
+
+    fn check(&self, reader: &mut Reader<'_>) {
+        let path = &self.status_path;
+        if !path.starts_with('/') || !path.contains("{paymentId}") || !path.ends_with("/status") {
+            reader.problem("PISP_STATUS_PATH", "must be /…{paymentId}…/status");
+        }
+        let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !word(&self.product) {
+            reader.problem("PISP_PRODUCT", "must be letters, digits and dashes");
+        }
+        if self.sca_hosts.is_empty() && !self.sca_loopback_http {
+            reader.problem("SCA_HOSTS", "is required");
+        }
+        if self.sca_hosts.iter().any(|host| host.contains(['*', '/', ':', ' '])) {
+            reader.problem("SCA_HOSTS", "must be plain host names");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use rstest::rstest;
+
+use super::{ApiSettings, ConfigError, Environment, WorkerSettings, variables};
+
+// An Ed25519 key made for this test only.
+const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+fn production() -> Environment {
+    [
+        ("DROP_PROFILE", "production"),
+        (
+            "DATABASE_URL",
+            "postgres://drop:pw@db.internal/drop?sslmode=verify-full",
+        ),
+        ("DROP_PUBLIC_URL", "https://getdrop.no/"),
+        ("DROP_TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::/32"),
+        ("DROP_SESSION_KEY", SESSION_KEY),
+        ("DROP_ENCRYPTION_KEY", ENCRYPTION_KEY),
+        ("NATIONAL_ID_PEPPER", "test-pepper-not-for-production-0"),
+        ("BANKID_CLIENT_ID", "drop"),
+        ("BANKID_CLIENT_SECRET", "bankid-secret"),
+        ("NEONOMICS_CLIENT_ID", "drop"),
+        ("NEONOMICS_CLIENT_SECRET", "neonomics-secret"),
+        ("SCA_HOSTS", "dnb.no"),
+        ("SUMSUB_APP_TOKEN", "sumsub-token"),
+        ("SUMSUB_SECRET_KEY", "webhook-secret"),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn names(error: &ConfigError) -> Vec<&str> {
+    error.problems.iter().map(|problem| problem.variable.as_str()).collect()
+}
+
+#[test]
+fn a_complete_production_environment_is_accepted_with_the_contracts_defaults() {
+    let worker = WorkerSettings::read(&production()).expect("complete");
+    assert_eq!(
+        worker.bankid.token_url,
+        "https://auth.bankid.no/auth/realms/prod/protocol/openid-connect/token"
+    );
+    assert_eq!(
+        worker.bankid.redirect_uri,
+        "https://getdrop.no/api/auth/bankid/callback"
+    );
+    assert_eq!(worker.neonomics.token_url, "https://api.neonomics.io/auth/token");
+    assert_eq!(worker.neonomics.provisional_completed, ["ACCP"]);
+    assert!(worker.bankid.require_acr);
+    let api = ApiSettings::read(&production()).expect("complete");
+    assert_eq!(api.api.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(api.keys.encryption.id, 1);
+}
+
+#[test]
+fn the_api_needs_no_secret_of_a_provider_it_never_calls() {
+    let environment = production()
+        .without("BANKID_CLIENT_SECRET")
+        .without("NEONOMICS_CLIENT_SECRET")
+        .without("SUMSUB_APP_TOKEN");
+    assert!(ApiSettings::read(&environment).is_ok());
+    let error = WorkerSettings::read(&environment).expect_err("secrets are missing");
+    assert_eq!(
+        names(&error),
+        ["BANKID_CLIENT_SECRET", "NEONOMICS_CLIENT_SECRET", "SUMSUB_APP_TOKEN"]
+    );
+}
+
+#[test]
+fn an_empty_environment_lists_every_missing_variable_at_once() {
+    let error = WorkerSettings::read(&Environment::default()).expect_err("nothing is set");
+    for name in [
+        "DROP_PROFILE",
+        "DATABASE_URL",
+        "DROP_SESSION_KEY",
+        "DROP_ENCRYPTION_KEY",
+        "NATIONAL_ID_PEPPER",
+        "SCA_HOSTS",
+    ] {
+        assert_eq!(
+            names(&error).iter().filter(|found| **found == name).count(),
+            1,
+            "{name}: {error}"
+        );
+    }
+}
+
+#[rstest]
+#[case("BANKID_MOCK", "true")]
+#[case("BANKID_SYNTHETIC_IDS", "tenor")]
+#[case("NATIONAL_ID_PEPPER", "too-short")]
+#[case("DATABASE_URL", "postgres://drop:pw@db/drop?sslmode=require")]
+#[case("DATABASE_URL", "postgres://drop:pw@db/drop?sslmode=verify-full&sslmode=disable")]
+#[case("BANKID_ISSUER", "http://127.0.0.1:4000")]
+#[case("NEONOMICS_BASE_URL", "http://127.0.0.1:4000")]
+#[case("SUMSUB_BASE_URL", "http://api.sumsub.com")]
+#[case("BANKID_CLIENT_SECRET", "changeme")]
+#[case("DROP_SESSION_KEY", "bm90IGEga2V5")]
+#[case("DROP_ENCRYPTION_KEY", "AAEC")]
+#[case("SCA_HOSTS", "*.no")]
+#[case("PISP_STATUS_PATH", "/v1/payments/status")]
+#[case("PISP_BBAN_WIRE", "odd")]
+#[case("SUMSUB_AUTH", "signed?")]
+#[case("NEONOMICS_READ_TIMEOUT_MS", "0")]
+fn production_refuses(#[case] name: &str, #[case] value: &str) {
+    let error = WorkerSettings::read(&production().with(name, value)).expect_err("must be refused");
+    assert!(names(&error).contains(&name), "{error}");
+}
+
+#[test]
+fn production_refuses_to_start_without_trusted_proxies() {
+    let error = ApiSettings::read(&production().without("DROP_TRUSTED_PROXIES")).expect_err("missing");
+    assert_eq!(names(&error), ["DROP_TRUSTED_PROXIES"]);
+}
+
+#[test]
+fn a_local_system_may_use_plain_http_on_loopback_only() {
+    let local = production()
+        .with("DROP_PROFILE", "local")
+        .with("BANKID_MOCK", "true")
+        .with("SUMSUB_BASE_URL", "http://[::1]:1");
+    let sandbox = local
+        .with("BANKID_ISSUER", "http://localhost:4000")
+        .with("NEONOMICS_BASE_URL", "http://127.0.0.1:4000");
+    assert!(WorkerSettings::read(&sandbox).is_ok());
+    let error = WorkerSettings::read(&sandbox.with("NEONOMICS_BASE_URL", "http://localhost.evil.example"))
+        .expect_err("not loopback");
+    assert!(names(&error).contains(&"NEONOMICS_BASE_URL"), "{error}");
+}
+
+#[test]
+fn a_test_system_never_falls_back_to_the_production_issuer() {
+    let error = WorkerSettings::read(&production().with("DROP_PROFILE", "staging")).expect_err("no issuer");
+    assert_eq!(names(&error).first(), Some(&"BANKID_ISSUER"));
+}
+
+#[test]
+fn a_mounted_file_gives_the_value_without_its_line_break() {
+    let path = std::env::temp_dir().join(format!("drop-config-{}", uuid::Uuid::new_v4()));
+    std::fs::write(&path, "client-from-file\n").expect("temporary file");
+    let file = path.to_str().expect("plain path");
+    let environment = production()
+        .without("BANKID_CLIENT_ID")
+        .with("BANKID_CLIENT_ID_FILE", file);
+    let settings = ApiSettings::read(&environment);
+    std::fs::remove_file(&path).expect("was written above");
+    assert_eq!(settings.expect("complete").bankid.client_id, "client-from-file");
+    let gone = ApiSettings::read(&environment).expect_err("the file is gone");
+    assert_eq!(names(&gone), ["BANKID_CLIENT_ID_FILE"]);
+}
+
+#[test]
+fn no_value_appears_in_an_error_or_in_debug_output() {
+    let environment = production()
+        .with("NATIONAL_ID_PEPPER", "s3cret")
+        .with("NEONOMICS_READ_TIMEOUT_MS", "s3cret");
+    let error = WorkerSettings::read(&environment).expect_err("two problems");
+    assert!(!format!("{error} {error:?} {environment:?}").contains("s3cret"));
+    let worker = format!("{:?}", WorkerSettings::read(&production()).expect("complete"));
+    for secret in [
+        "bankid-secret",
+        "neonomics-secret",
+        "sumsub-token",
+        "test-pepper",
+        ":pw@",
+    ] {
+        assert!(!worker.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn every_variable_that_can_be_set_is_named() {
+    let names = variables();
+    for name in [
+        "DROP_PROFILE",
+        "DROP_ENCRYPTION_KEY_PREVIOUS_ID",
+        "SUMSUB_SECRET_KEY",
+        "SUMSUB_APP_SECRET",
+        "PSU_IP_V6",
+    ] {
+        assert!(names.contains(name), "{name}");
+    }
+    assert!(names.iter().all(|name| !name.ends_with("_FILE")));
+}

@@ -1,0 +1,310 @@
+//! The metrics of one process, in a registry of their own: tests start several processes in one.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
+
+use super::{BUILD_INFO, MetricKind, MetricSpec, Process, TABLE};
+
+/// Counts, sets and observes; shared by reference.
+pub struct Metrics {
+    process: Process,
+    registry: Registry,
+    series: HashMap<&'static str, Family>,
+}
+
+enum Family {
+    Counter(IntCounterVec),
+    Gauge(GaugeVec),
+    Histogram(HistogramVec),
+}
+
+/// A row of the table that Prometheus would not accept.
+#[derive(Debug, thiserror::Error)]
+#[error("the table of metrics is not usable")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+impl Metrics {
+    /// Registers and touches what `process` sets, and the operating system's `process_…` metrics.
+    /// `version` and `revision` name the build.
+    pub fn new(process: Process, version: &str, revision: &str) -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let mut series = HashMap::new();
+        for spec in TABLE
+            .iter()
+            .filter(|spec| spec.set_by.is_none_or(|setter| setter == process))
+        {
+            let family = Family::new(spec)?;
+            registry.register(family.collector())?;
+            for values in spec.series() {
+                family.touch(spec, &values)?;
+            }
+            series.insert(spec.name, family);
+        }
+        let metrics = Self {
+            process,
+            registry,
+            series,
+        };
+        metrics.set(&BUILD_INFO, &[version, revision], 1.0);
+        Ok(metrics)
+    }
+
+    /// Makes a series appear with its first value; for labels whose values are known to the process only.
+    pub fn touch(&self, spec: &MetricSpec, values: &[&str]) {
+        if let Some(family) = self.family(spec, values) {
+            self.report(spec, &family.touch(spec, values));
+        }
+    }
+
+    /// Adds one to a counter.
+    pub fn count(&self, spec: &MetricSpec, values: &[&str]) {
+        match self.family(spec, values) {
+            Some(Family::Counter(vec)) => {
+                self.report(
+                    spec,
+                    &vec.get_metric_with_label_values(values).map(|counter| counter.inc()),
+                );
+            }
+            Some(_) => self.misused(spec),
+            None => {}
+        }
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, spec: &MetricSpec, values: &[&str], to: f64) {
+        match self.family(spec, values) {
+            Some(Family::Gauge(vec)) => {
+                self.report(
+                    spec,
+                    &vec.get_metric_with_label_values(values).map(|gauge| gauge.set(to)),
+                );
+            }
+            Some(_) => self.misused(spec),
+            None => {}
+        }
+    }
+
+    /// Adds to a gauge that several tasks move, such as requests in flight.
+    pub fn add(&self, spec: &MetricSpec, values: &[&str], by: f64) {
+        match self.family(spec, values) {
+            Some(Family::Gauge(vec)) => {
+                self.report(
+                    spec,
+                    &vec.get_metric_with_label_values(values).map(|gauge| gauge.add(by)),
+                );
+            }
+            Some(_) => self.misused(spec),
+            None => {}
+        }
+    }
+
+    /// Records one observation, in seconds.
+    pub fn observe(&self, spec: &MetricSpec, values: &[&str], seconds: f64) {
+        match self.family(spec, values) {
+            Some(Family::Histogram(vec)) => {
+                self.report(
+                    spec,
+                    &vec.get_metric_with_label_values(values)
+                        .map(|histogram| histogram.observe(seconds)),
+                );
+            }
+            Some(_) => self.misused(spec),
+            None => {}
+        }
+    }
+
+    /// Takes a gauge out of the answer: its source could not be read, and an old value would lie.
+    pub fn withdraw(&self, spec: &MetricSpec) {
+        if let Some(Family::Gauge(vec)) = self.series.get(spec.name) {
+            vec.reset();
+        }
+    }
+
+    /// The value of a counter or gauge, for tests and the operator's page; `None` when there is no such series.
+    pub fn value(&self, spec: &MetricSpec, values: &[&str]) -> Option<f64> {
+        let family = self
+            .registry
+            .gather()
+            .into_iter()
+            .find(|family| family.name() == spec.name)?;
+        let labels = spec.labels();
+        let metric = family.get_metric().iter().find(|metric| {
+            metric.get_label().iter().all(|pair| {
+                labels
+                    .iter()
+                    .position(|name| *name == pair.name())
+                    .is_some_and(|at| values.get(at) == Some(&pair.value()))
+            })
+        })?;
+        match spec.kind {
+            MetricKind::Counter => Some(metric.get_counter().get_value()),
+            MetricKind::Gauge(_) => Some(metric.get_gauge().get_value()),
+            MetricKind::Histogram(_) => None,
+        }
+    }
+
+    /// Everything in Prometheus' text format 0.0.4.
+    pub fn render(&self) -> Result<String, MetricsError> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+
+    fn family(&self, spec: &MetricSpec, values: &[&str]) -> Option<&Family> {
+        let family = self.series.get(spec.name);
+        if family.is_none() {
+            tracing::error!(metric = spec.name, process = ?self.process, "a metric is not one of this process");
+        } else if !spec.allows(values) {
+            // The value itself stays out: it is unexpected, so it could be anything.
+            tracing::error!(metric = spec.name, "a label value is not in the table of metrics");
+            return None;
+        }
+        family
+    }
+
+    fn report(&self, spec: &MetricSpec, result: &Result<(), prometheus::Error>) {
+        if result.is_err() {
+            self.misused(spec);
+        }
+    }
+
+    fn misused(&self, spec: &MetricSpec) {
+        tracing::error!(metric = spec.name, process = ?self.process, "a metric is not used as the table declares it");
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics")
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Family {
+    fn new(spec: &MetricSpec) -> Result<Self, prometheus::Error> {
+        let labels = spec.labels();
+        Ok(match spec.kind {
+            MetricKind::Counter => Self::Counter(IntCounterVec::new(Opts::new(spec.name, spec.help), &labels)?),
+            MetricKind::Gauge(_) => Self::Gauge(GaugeVec::new(Opts::new(spec.name, spec.help), &labels)?),
+            MetricKind::Histogram(buckets) => {
+                let options = HistogramOpts::new(spec.name, spec.help).buckets(buckets.to_vec());
+                Self::Histogram(HistogramVec::new(options, &labels)?)
+            }
+        })
+    }
+
+    fn collector(&self) -> Box<dyn Collector> {
+        match self {
+            Self::Counter(vec) => Box::new(vec.clone()),
+            Self::Gauge(vec) => Box::new(vec.clone()),
+            Self::Histogram(vec) => Box::new(vec.clone()),
+        }
+    }
+
+    fn touch(&self, spec: &MetricSpec, values: &[&str]) -> Result<(), prometheus::Error> {
+        match self {
+            Self::Counter(vec) => vec.get_metric_with_label_values(values).map(drop),
+            Self::Histogram(vec) => vec.get_metric_with_label_values(values).map(drop),
+            Self::Gauge(vec) => {
+                let gauge = vec.get_metric_with_label_values(values)?;
+                if let MetricKind::Gauge(first) = spec.kind {
+                    gauge.set(first);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+
+    fn api() -> Metrics {
+        Metrics::new(Process::Api, "0.1.0", "unknown").unwrap()
+    }
+
+    fn worker() -> Metrics {
+        Metrics::new(Process::Worker, "0.1.0", "unknown").unwrap()
+    }
+
+    #[test]
+    fn every_declared_series_is_there_before_anything_happened() {
+        let text = worker().render().unwrap();
+        assert!(
+            text.contains("bankid_login_errors_total{reason=\"token_exchange_failed\"} 0"),
+            "{text}"
+        );
+        assert!(text.contains("pisp_circuit_open 0"), "{text}");
+        assert!(text.contains("kyc_approval_rate NaN"), "{text}");
+        assert!(text.contains("process_open_fds"), "{text}");
+        assert!(
+            text.contains("drop_build_info{revision=\"unknown\",version=\"0.1.0\"} 1"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_process_shows_only_what_it_sets() {
+        let text = api().render().unwrap();
+        assert!(!text.contains("pisp_circuit_open") && text.contains("sumsub_webhook_failures_total"));
+    }
+
+    #[test]
+    fn the_contracts_seven_names_are_all_there() {
+        let names: Vec<&str> = TABLE.iter().map(|spec| spec.name).collect();
+        for name in [
+            "bankid_login_errors_total",
+            "bankid_underage_rejections_total",
+            "pisp_payment_failures_total",
+            "pisp_circuit_open",
+            "sumsub_webhook_failures_total",
+            "aisp_balance_staleness_hours",
+            "kyc_approval_rate",
+        ] {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_follow_the_rule_and_are_unique() {
+        let mut seen = std::collections::HashSet::new();
+        for spec in TABLE {
+            assert!(seen.insert(spec.name), "{} twice", spec.name);
+            assert!(!spec.help.is_empty());
+            assert_eq!(
+                spec.name.ends_with("_total"),
+                spec.kind == MetricKind::Counter,
+                "{}",
+                spec.name
+            );
+            if let MetricKind::Histogram(edges) = spec.kind {
+                assert!(spec.name.ends_with("_seconds") && edges.is_sorted(), "{}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_label_value_outside_the_table_is_not_counted() {
+        let metrics = worker();
+        metrics.count(&BANKID_LOGIN_ERRORS, &["bankid_error"]);
+        metrics.count(&BANKID_LOGIN_ERRORS, &["someone@example.com"]);
+        metrics.count(&PROVIDER_REQUESTS, &["sumsub", "token", "ok"]);
+        assert_eq!(metrics.value(&BANKID_LOGIN_ERRORS, &["bankid_error"]), Some(1.0));
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("someone") && !text.contains("operation=\"token\",outcome=\"ok\",provider=\"sumsub\""));
+    }
+
+    #[test]
+    fn a_withdrawn_gauge_disappears_until_it_is_set_again() {
+        let metrics = worker();
+        metrics.withdraw(&BALANCE_STALENESS_HOURS);
+        assert_eq!(metrics.value(&BALANCE_STALENESS_HOURS, &[]), None);
+        metrics.set(&BALANCE_STALENESS_HOURS, &[], 2.5);
+        assert_eq!(metrics.value(&BALANCE_STALENESS_HOURS, &[]), Some(2.5));
+    }
+}

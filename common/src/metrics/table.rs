@@ -1,0 +1,160 @@
+//! The table. The first seven names are the contract's; all others begin with `drop_`.
+
+use super::Axis::{AtStart, Group, Label};
+use super::MetricKind::{Counter, Gauge, Histogram};
+use super::{Axis, MetricKind, MetricSpec, Process};
+
+/// Declares the constants and the table of them, so that neither can miss a row.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $kind:expr, $set_by:expr, [$($axis:expr),*], $help:literal;)+) => {
+        $($(#[$doc])*
+        pub const $constant: MetricSpec =
+            MetricSpec { name: $name, kind: $kind, help: $help, axes: &[$($axis),*], set_by: $set_by };)+
+
+        /// Every metric of both processes.
+        pub const TABLE: &[MetricSpec] = &[$($constant),+];
+    };
+}
+
+const API: Option<Process> = Some(Process::Api);
+const WORKER: Option<Process> = Some(Process::Worker);
+const BOTH: Option<Process> = None;
+
+/// Seconds; 1 and 5 must be edges: they are the limits for webhooks.
+const HTTP_EDGES: MetricKind = Histogram(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+/// Seconds; 30 is the time limit of a call.
+const PROVIDER_EDGES: MetricKind = Histogram(&[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 35.0]);
+
+const LOGIN_ERRORS: Axis = Label(
+    "reason",
+    &[
+        "token_exchange_failed",
+        "jwks_verification_failed",
+        "invalid_identity_claim",
+        "age_unverified",
+        "invalid_state",
+        "invalid_callback",
+        "bankid_error",
+        "rate_limited",
+    ],
+);
+const OPERATIONS: Axis = Group(
+    &["provider", "operation"],
+    &[
+        &["bankid", "discovery"],
+        &["bankid", "token"],
+        &["bankid", "jwks"],
+        &["neonomics", "token"],
+        &["neonomics", "consent_create"],
+        &["neonomics", "consent_status"],
+        &["neonomics", "consent_delete"],
+        &["neonomics", "accounts"],
+        &["neonomics", "balances"],
+        &["neonomics", "payment_initiate"],
+        &["neonomics", "payment_status"],
+        &["neonomics", "payment_cancel"],
+        &["sumsub", "applicant_create"],
+        &["sumsub", "applicant_read"],
+        &["sumsub", "sdk_token"],
+    ],
+);
+const OUTCOMES: Axis = Label(
+    "outcome",
+    &[
+        "ok",
+        "not_sent",
+        "transient",
+        "refused",
+        "expired",
+        "limited",
+        "circuit_open",
+        "ambiguous",
+    ],
+);
+/// The objective a route counts towards.
+const SLO: Axis = Label("slo", &["login", "payment", "webhook", "read", "none"]);
+/// The queue's lanes, as the table `lanes` names them.
+const LANE: Axis = Label(
+    "lane",
+    &[
+        "login",
+        "payment.send",
+        "payment.poll",
+        "balance.user",
+        "balance.batch",
+        "kyc.call",
+        "kyc.apply",
+        "upkeep",
+    ],
+);
+
+metrics! {
+    /// Contract: logins that ended in an error of ours or of BankID; not a cancel, not under age.
+    BANKID_LOGIN_ERRORS = "bankid_login_errors_total", Counter, BOTH, [LOGIN_ERRORS],
+        "Logins that ended in an error of ours or of BankID, by reason.";
+    /// Contract: answers 403 `underage`.
+    BANKID_UNDERAGE_REJECTIONS = "bankid_underage_rejections_total", Counter, WORKER, [],
+        "Logins refused because the person is under 18.";
+    /// Contract: payments that failed or need review.
+    PISP_PAYMENT_FAILURES = "pisp_payment_failures_total", Counter, WORKER,
+        [Label("reason", &["rejected", "not_sent", "sca_timeout", "retries_spent", "ambiguous"])],
+        "Payments that became failed or need review, by reason.";
+    /// Contract: the row of the breaker for payments, half-open included.
+    PISP_CIRCUIT_OPEN = "pisp_circuit_open", Gauge(0.0), WORKER, [],
+        "1 while calls to Neonomics payments are refused locally.";
+    /// Contract: webhooks refused or not applied.
+    SUMSUB_WEBHOOK_FAILURES = "sumsub_webhook_failures_total", Counter, BOTH,
+        [Label("reason", &["digest", "unreadable", "storage", "apply"])],
+        "Sumsub webhooks refused or not applied, by reason.";
+    /// Contract: hours, not seconds, because its name says so.
+    BALANCE_STALENESS_HOURS = "aisp_balance_staleness_hours", Gauge(0.0), WORKER, [],
+        "Age of the oldest cached balance of an account with a live consent, in hours; 0 without accounts.";
+    /// Contract: 0 to 1 over the last hour of events; NaN when nothing was decided.
+    KYC_APPROVAL_RATE = "kyc_approval_rate", Gauge(f64::NAN), WORKER, [],
+        "Approved among decided identity checks of the last hour, 0 to 1; NaN when nothing was decided.";
+
+    /// Answers of the public listener.
+    HTTP_REQUESTS = "drop_http_requests_total", Counter, API,
+        [AtStart("method"), AtStart("route"), SLO, AtStart("status")],
+        "Requests answered, by route pattern and status.";
+    /// From the first byte of the request to the answer.
+    HTTP_REQUEST_DURATION = "drop_http_request_duration_seconds", HTTP_EDGES, API, [AtStart("method"), AtStart("route"), SLO],
+        "Time to answer a request, by route pattern.";
+    /// Requests that have no answer yet.
+    HTTP_IN_FLIGHT = "drop_http_requests_in_flight", Gauge(0.0), API, [],
+        "Requests being answered now.";
+    /// Set while the process lets its work run out.
+    DRAINING = "drop_draining", Gauge(0.0), BOTH, [],
+        "1 while the process is shutting down.";
+    /// Requests over a caller's limit.
+    RATE_LIMITED = "drop_rate_limited_total", Counter, API,
+        [Label("limit", &["bankid.initiate", "bankid.callback", "user", "address", "webhook.digest"])],
+        "Requests refused by a rate limit, by limit.";
+    /// Calls to providers by error class.
+    PROVIDER_REQUESTS = "drop_provider_requests_total", Counter, BOTH, [OPERATIONS, OUTCOMES],
+        "Calls to providers, by operation and outcome.";
+    /// Time of calls that left.
+    PROVIDER_REQUEST_DURATION = "drop_provider_request_duration_seconds", PROVIDER_EDGES, BOTH, [OPERATIONS],
+        "Time a provider took to answer, by operation.";
+    /// A word of a provider we do not know; the word is in the log.
+    PROVIDER_UNKNOWN_VALUES = "drop_provider_unknown_values_total", Counter, BOTH,
+        [Group(&["provider", "field"], &[
+            &["neonomics", "transaction_status"], &["neonomics", "consent_status"], &["neonomics", "balance_type"],
+            &["neonomics", "error_code"], &["sumsub", "event_type"], &["sumsub", "review_answer"],
+            &["sumsub", "review_status"],
+        ])],
+        "Values from providers that are not in our lists, by field.";
+    /// Ends of attempts; `lost` means that the lease had gone.
+    JOB_ATTEMPTS = "drop_job_attempts_total", Counter, WORKER,
+        [LANE, AtStart("kind"), Label("outcome", &["done", "again", "wait", "dead", "lost"])],
+        "Attempts of jobs, by lane, kind and outcome.";
+    /// Read from the table, so the same on every worker: aggregate with `max`, never `sum`.
+    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead"])],
+        "Jobs in the queue, by lane and state.";
+    /// The best signal for paging and scaling.
+    JOBS_OLDEST_READY_AGE = "drop_jobs_oldest_ready_age_seconds", Gauge(0.0), WORKER, [LANE],
+        "Age of the oldest job that could run now, by lane.";
+    /// Always 1; the labels name the build.
+    BUILD_INFO = "drop_build_info", Gauge(1.0), BOTH, [AtStart("version"), AtStart("revision")],
+        "The build of this process.";
+}

@@ -1,0 +1,218 @@
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use openidconnect::{
+    AccessToken, AccessTokenHash, AuthenticationContextClass, ClaimsVerificationError, ClientId, IdToken,
+    IdTokenVerifier, IssuerUrl, Nonce, SignatureVerificationError,
+    core::{
+        CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm as Alg,
+    },
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{
+    BankId, Check, LoginRefused, UnverifiedTokens, VerifiedClaims,
+    claims::{Claims, Extra},
+};
+use crate::{config::BankIdConfig, providers::http::Trace};
+
+/// How far BankID's clock and ours may be apart.
+const LEEWAY: TimeDelta = TimeDelta::seconds(10);
+/// BankID's tokens live this long; an older one is a replay.
+const LONGEST_AGE: TimeDelta = TimeDelta::seconds(300);
+/// Pinned: never taken from the token nor from discovery.
+const ALGORITHMS: [Alg; 2] = [Alg::EcdsaP256Sha256, Alg::RsaSsaPkcs1V15Sha256];
+
+type UnverifiedIdToken = IdToken<Extra, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, Alg>;
+
+impl BankId {
+    /// Checks an ID token by every rule of `bankid.md` section 7 and gives its claims. An unknown
+    /// `kid` causes at most one fetch of the keys.
+    pub async fn verify(
+        &self,
+        tokens: &UnverifiedTokens,
+        nonce: &SecretString,
+        trace: Trace,
+        now: DateTime<Utc>,
+    ) -> Result<VerifiedClaims, LoginRefused> {
+        let id_token =
+            UnverifiedIdToken::from_str(tokens.id_token.expose_secret()).map_err(|_| LoginRefused::Unusable)?;
+        let rules = Rules {
+            config: &self.config,
+            nonce,
+            access_token: tokens.access_token.as_ref(),
+            now,
+        };
+        let keys = self.keys.get(trace, now).await.map_err(LoginRefused::Keys)?;
+        let claims = match rules.check(&id_token, &keys.set) {
+            Err(Refusal::UnknownKey) => match self.keys.after_unknown_kid(&keys, trace, now).await {
+                Some(newer) => {
+                    let newer = newer.map_err(LoginRefused::Keys)?;
+                    rules.check(&id_token, &newer.set).map_err(Refusal::check)?.clone()
+                }
+                None => return Err(LoginRefused::Token(Check::Key)),
+            },
+            other => other.map_err(Refusal::check)?.clone(),
+        };
+        VerifiedClaims::read(&claims, &self.config)
+    }
+}
+
+struct Rules<'a> {
+    config: &'a BankIdConfig,
+    nonce: &'a SecretString,
+    access_token: Option<&'a SecretString>,
+    now: DateTime<Utc>,
+}
+
+enum Refusal {
+    UnknownKey,
+    Failed(Check),
+}
+
+impl Refusal {
+    fn check(self) -> LoginRefused {
+        match self {
+            Self::UnknownKey => LoginRefused::Token(Check::Key),
+            Self::Failed(check) => LoginRefused::Token(check),
+        }
+    }
+}
+
+impl Rules<'_> {
+    fn check<'t>(&self, id_token: &'t UnverifiedIdToken, keys: &CoreJsonWebKeySet) -> Result<&'t Claims, Refusal> {
+        let (now, config) = (self.now, self.config);
+        let issuer = IssuerUrl::new(config.issuer.clone()).map_err(|_| Refusal::Failed(Check::Issuer))?;
+        // A verifier without a secret: HS256 under the client secret cannot pass.
+        let verifier =
+            IdTokenVerifier::new_public_client(ClientId::new(config.client_id.clone()), issuer, keys.clone())
+                .set_allowed_algs(ALGORITHMS)
+                .set_time_fn(move || now - LEEWAY)
+                .set_issue_time_verifier_fn(move |issued| {
+                    let fits = issued <= now + LEEWAY && issued >= now - LONGEST_AGE - LEEWAY;
+                    if fits {
+                        Ok(())
+                    } else {
+                        Err("outside its window".to_owned())
+                    }
+                })
+                .set_auth_context_verifier_fn(|acr| {
+                    if acr_suffices(acr, config) {
+                        Ok(())
+                    } else {
+                        Err("too low".to_owned())
+                    }
+                });
+        let nonce = Nonce::new(self.nonce.expose_secret().to_owned());
+        let claims = id_token.claims(&verifier, &nonce).map_err(|error| refusal(&error))?;
+        self.check_the_rest(id_token, claims, &verifier)
+            .map_err(Refusal::Failed)?;
+        Ok(claims)
+    }
+
+    /// What the crate leaves to its user.
+    fn check_the_rest(
+        &self,
+        id_token: &UnverifiedIdToken,
+        claims: &Claims,
+        verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
+    ) -> Result<(), Check> {
+        let extra = &claims.additional_claims().0;
+        if claims.issuer().as_str() != self.config.issuer {
+            return Err(Check::Issuer);
+        }
+        if claims
+            .authorized_party()
+            .is_some_and(|party| party.as_str() != self.config.client_id)
+        {
+            return Err(Check::AuthorizedParty);
+        }
+        if !(1..=255).contains(&claims.subject().len()) {
+            return Err(Check::Subject);
+        }
+        // An access token is a signed JWT of the same issuer, too.
+        if extra.get("typ").is_some_and(|kind| kind != "ID") {
+            return Err(Check::TokenType);
+        }
+        if extra
+            .get("nbf")
+            .is_some_and(|not_before| !is_reached(not_before, self.now + LEEWAY))
+        {
+            return Err(Check::NotBefore);
+        }
+        match claims.access_token_hash() {
+            None => Ok(()),
+            Some(hash) if self.access_token_hash(id_token, verifier).as_ref() == Some(hash) => Ok(()),
+            Some(_) => Err(Check::AccessTokenHash),
+        }
+    }
+
+    fn access_token_hash(
+        &self,
+        id_token: &UnverifiedIdToken,
+        verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
+    ) -> Option<AccessTokenHash> {
+        let token = AccessToken::new(self.access_token?.expose_secret().to_owned());
+        AccessTokenHash::from_token(
+            &token,
+            id_token.signing_alg().ok()?,
+            id_token.signing_key(verifier).ok()?,
+        )
+        .ok()
+    }
+}
+
+fn is_reached(time: &Value, now: DateTime<Utc>) -> bool {
+    let now = now.timestamp();
+    match (time.as_i64(), time.as_f64()) {
+        (Some(seconds), _) => seconds <= now,
+        // A fraction of a second is legal; rounding down would accept it early.
+        (None, Some(seconds)) => u32::try_from(now).is_ok_and(|now| seconds <= f64::from(now)),
+        (None, None) => false,
+    }
+}
+
+fn acr_suffices(acr: Option<&AuthenticationContextClass>, config: &BankIdConfig) -> bool {
+    if config.acr_values.is_empty() {
+        return true;
+    }
+    let Some(acr) = acr else { return !config.require_acr };
+    // `urn:bankid:bid;LOA=4` is `urn:bankid:bid`.
+    let got = acr.split(';').next().unwrap_or_default();
+    let mut asked = config.acr_values.split_whitespace();
+    asked.any(|asked| got == asked || (level(got) > 0 && level(asked) > 0 && level(got) >= level(asked)))
+}
+
+/// High above Substantial; anything else only by its own name.
+fn level(acr: &str) -> u8 {
+    match acr {
+        "urn:bankid:bid" => 2,
+        "urn:bankid:bis" => 1,
+        _ => 0,
+    }
+}
+
+fn refusal(error: &ClaimsVerificationError) -> Refusal {
+    Refusal::Failed(match error {
+        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
+            return Refusal::UnknownKey;
+        }
+        ClaimsVerificationError::SignatureVerification(error) => match error {
+            SignatureVerificationError::AmbiguousKeyId(_) | SignatureVerificationError::InvalidKey(_) => Check::Key,
+            SignatureVerificationError::DisallowedAlg(_)
+            | SignatureVerificationError::UnsupportedAlg(_)
+            | SignatureVerificationError::NoSignature => Check::Algorithm,
+            // The crate's enums are open.
+            _ => Check::Signature,
+        },
+        ClaimsVerificationError::Expired(_) => Check::Time,
+        ClaimsVerificationError::InvalidAudience(_) => Check::Audience,
+        ClaimsVerificationError::InvalidAuthContext(_) => Check::Acr,
+        ClaimsVerificationError::InvalidIssuer(_) => Check::Issuer,
+        ClaimsVerificationError::InvalidNonce(_) => Check::Nonce,
+        ClaimsVerificationError::InvalidSubject(_) => Check::Subject,
+        _ => Check::Header,
+    })
+}

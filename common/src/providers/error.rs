@@ -1,0 +1,298 @@
+use std::{error::Error as StdError, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+/// What a failed provider call means to the job that made it. Decided here and nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Provably nothing was acted on: the call may be made again.
+    NotSent,
+    /// The provider said that it did not do it and may do it later (500, 502, 503).
+    Transient,
+    /// A definite no. Asking again gives the same answer.
+    Refused,
+    /// The consent is dead: delete it and ask the user to link again.
+    Expired,
+    /// Too many calls: use the cached value, come back later.
+    Limited,
+    /// Not tried, because the breaker is open.
+    CircuitOpen,
+    /// The provider may have acted. Never a failure; a read may simply ask again.
+    Ambiguous,
+}
+
+impl Class {
+    /// A stable word for metric labels and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Transient => "transient",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Limited => "limited",
+            Self::CircuitOpen => "circuit_open",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+/// Where a low-level failure came from.
+pub type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a provider call gave no usable answer. Holds no token, address of a person, URL or provider
+/// text; `code` is the provider's machine word, checked to be one.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// The address is not on the allow-list, or the request could not be built.
+    #[error("the request was not allowed out")]
+    Blocked,
+    /// Connection refused, DNS, TLS or connect timeout: no byte of the request went out.
+    #[error("could not connect")]
+    Connect(#[source] Source),
+    /// No complete answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke while the request or the answer was on its way.
+    #[error("the connection broke")]
+    Broken(#[source] Source),
+    /// An answer of the 5xx family, or 408.
+    #[error("the provider answered {status}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The provider's code, when it sent one.
+        code: Option<String>,
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Any other 4xx.
+    #[error("the provider refused with {status}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The provider's code, when it sent one.
+        code: Option<String>,
+    },
+    /// The consent cannot be used any more.
+    #[error("the consent is no longer valid")]
+    ConsentExpired {
+        /// Which code said so.
+        code: String,
+    },
+    /// 429.
+    #[error("the provider asks for fewer calls")]
+    TooMany {
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// A success whose body is cut off, too large, or lacks what it must hold.
+    #[error("the provider's answer could not be read: {what}")]
+    Unreadable {
+        /// Which rule the answer breaks.
+        what: &'static str,
+    },
+    /// Our access token was refused twice; the call itself was not acted on.
+    #[error("the provider refused a fresh access token")]
+    TokenRefused,
+    /// No access token could be had, so the call was never made.
+    #[error("no access token")]
+    Token(#[source] Box<ProviderError>),
+    /// The breaker is open; made by the worker, not by a client.
+    #[error("the circuit is open")]
+    CircuitOpen {
+        /// When the next probe is allowed.
+        retry_at: DateTime<Utc>,
+    },
+}
+
+impl ProviderError {
+    /// What the failure means (`open-banking.md` sections 7 and 10).
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Blocked | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
+            Self::Status {
+                status: 500 | 502 | 503,
+                ..
+            } => Class::Transient,
+            Self::Status { .. } | Self::Timeout | Self::Broken(_) | Self::Unreadable { .. } => Class::Ambiguous,
+            Self::Refused { .. } => Class::Refused,
+            Self::ConsentExpired { .. } => Class::Expired,
+            Self::TooMany { .. } => Class::Limited,
+            Self::CircuitOpen { .. } => Class::CircuitOpen,
+        }
+    }
+
+    /// Whether the failure says that the provider is unwell: connect errors, timeouts, 5xx and
+    /// unreadable successes do; 4xx, 429 and our own refusals never do.
+    pub fn counts_for_breaker(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout | Self::Broken(_) | Self::Unreadable { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            Self::Token(source) => source.counts_for_breaker(),
+            Self::Blocked
+            | Self::Refused { .. }
+            | Self::ConsentExpired { .. }
+            | Self::TooMany { .. }
+            | Self::TokenRefused
+            | Self::CircuitOpen { .. } => false,
+        }
+    }
+
+    /// Whether the breaker refused the call.
+    pub fn is_circuit_open(&self) -> bool {
+        matches!(self, Self::CircuitOpen { .. })
+    }
+
+    /// How long the provider asks us to wait, when it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } | Self::TooMany { retry_after } => *retry_after,
+            Self::Token(source) => source.retry_after(),
+            Self::Blocked
+            | Self::Connect(_)
+            | Self::Timeout
+            | Self::Broken(_)
+            | Self::Refused { .. }
+            | Self::ConsentExpired { .. }
+            | Self::Unreadable { .. }
+            | Self::TokenRefused
+            | Self::CircuitOpen { .. } => None,
+        }
+    }
+
+    /// The provider's own code, safe to log.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Status { code, .. } | Self::Refused { code, .. } => code.as_deref(),
+            Self::ConsentExpired { code } => Some(code),
+            Self::Token(source) => source.code(),
+            Self::Blocked
+            | Self::Connect(_)
+            | Self::Timeout
+            | Self::Broken(_)
+            | Self::TooMany { .. }
+            | Self::Unreadable { .. }
+            | Self::TokenRefused
+            | Self::CircuitOpen { .. } => None,
+        }
+    }
+
+    /// Whether a person must look: certificate, signature and role trouble, a token that is never
+    /// accepted, a 401 or 403 without a known reason, a call to an address that is not allowed.
+    pub fn needs_ops(&self) -> bool {
+        match self {
+            Self::Blocked | Self::TokenRefused => true,
+            Self::Refused { status, code } => match code.as_deref() {
+                Some(code) => {
+                    let ours = ["CERTIFICATE_", "SIGNATURE_"]
+                        .iter()
+                        .any(|start| code.starts_with(start));
+                    ours || code == "ROLE_INVALID" || (matches!(status, 401 | 403) && !KNOWN_REFUSALS.contains(&code))
+                }
+                None => matches!(status, 401 | 403),
+            },
+            Self::Token(source) => matches!(**source, Self::Blocked | Self::Refused { .. }),
+            Self::Connect(_)
+            | Self::Timeout
+            | Self::Broken(_)
+            | Self::Status { .. }
+            | Self::ConsentExpired { .. }
+            | Self::TooMany { .. }
+            | Self::Unreadable { .. }
+            | Self::CircuitOpen { .. } => false,
+        }
+    }
+
+    /// The error of an answer that is not 2xx. `code` is the provider's word, if it sent one.
+    pub(crate) fn from_status(status: u16, code: Option<String>, retry_after: Option<Duration>) -> Self {
+        match status {
+            429 => Self::TooMany { retry_after },
+            408 | 500..=599 => Self::Status {
+                status,
+                code,
+                retry_after,
+            },
+            400..=499 => Self::Refused { status, code },
+            _ => Self::Unreadable {
+                what: "a status that is neither success nor error",
+            },
+        }
+    }
+}
+
+/// Codes with which a bank refuses a person or a request, not us (`open-banking.md` section 10).
+const KNOWN_REFUSALS: [&str; 8] = [
+    "PSU_CREDENTIALS_INVALID",
+    "SERVICE_BLOCKED",
+    "PRODUCT_INVALID",
+    "RESOURCE_UNKNOWN",
+    "RESOURCE_EXPIRED",
+    "FORBIDDEN",
+    "PAYMENT_FAILED",
+    "FORMAT_ERROR",
+];
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{Class, ProviderError};
+
+    #[rstest]
+    #[case(500, Class::Transient, true)]
+    #[case(502, Class::Transient, true)]
+    #[case(503, Class::Transient, true)]
+    #[case(501, Class::Ambiguous, true)]
+    #[case(504, Class::Ambiguous, true)]
+    #[case(599, Class::Ambiguous, true)]
+    #[case(408, Class::Ambiguous, false)]
+    #[case(429, Class::Limited, false)]
+    #[case(400, Class::Refused, false)]
+    #[case(404, Class::Refused, false)]
+    #[case(307, Class::Ambiguous, true)]
+    fn a_status_has_one_class(#[case] status: u16, #[case] class: Class, #[case] counts: bool) {
+        let error = ProviderError::from_status(status, None, None);
+        assert_eq!((error.class(), error.counts_for_breaker()), (class, counts));
+    }
+
+    #[test]
+    fn a_call_without_a_token_was_not_sent_whatever_became_of_the_token_call() {
+        for status in [500, 504, 401, 429] {
+            let error = ProviderError::Token(Box::new(ProviderError::from_status(status, None, None)));
+            assert_eq!(error.class(), Class::NotSent);
+            assert_eq!(error.counts_for_breaker(), status >= 500);
+        }
+        assert_eq!(ProviderError::TokenRefused.class(), Class::NotSent);
+    }
+
+    #[test]
+    fn silence_and_broken_answers_are_never_a_failure() {
+        let broken = ProviderError::Broken("reset".into());
+        for error in [
+            ProviderError::Timeout,
+            broken,
+            ProviderError::Unreadable { what: "no paymentId" },
+        ] {
+            assert_eq!((error.class(), error.counts_for_breaker()), (Class::Ambiguous, true));
+        }
+    }
+
+    #[rstest]
+    #[case(401, Some("CERTIFICATE_EXPIRED"), true)]
+    #[case(400, Some("ROLE_INVALID"), true)]
+    #[case(403, None, true)]
+    #[case(401, Some("SOMETHING_NEW"), true)]
+    #[case(401, Some("PSU_CREDENTIALS_INVALID"), false)]
+    #[case(400, Some("FORMAT_ERROR"), false)]
+    #[case(404, None, false)]
+    fn trouble_with_our_own_standing_calls_for_a_person(
+        #[case] status: u16,
+        #[case] code: Option<&str>,
+        #[case] ops: bool,
+    ) {
+        assert_eq!(
+            ProviderError::from_status(status, code.map(str::to_owned), None).needs_ops(),
+            ops
+        );
+    }
+}

@@ -1,0 +1,205 @@
+use std::{net::IpAddr, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use reqwest::{
+    Method,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use super::{errors, token::TokenCache};
+use crate::{
+    config::NeonomicsConfig,
+    providers::{
+        ProviderError,
+        http::{BODY_CAP, Call, GuardedClient, Limits, OnOutcome, Reply, Trace, sensitive},
+    },
+};
+
+/// The bank side, one attempt per call. Only a token that expired on the way is replaced once.
+pub struct Neonomics {
+    http: GuardedClient,
+    pub(super) config: NeonomicsConfig,
+    tokens: TokenCache,
+}
+
+/// What every call is told from outside.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// `X-Request-ID`. For a payment its idempotency key, the same on every attempt; else a new one.
+    pub request_id: Uuid,
+    /// Our own request's id, sent as `x-correlation-id`.
+    pub correlation_id: Option<Uuid>,
+    /// The user, only when a live request of theirs caused the call. Never invented.
+    pub psu: Option<Psu>,
+    /// The injected clock: decides whether the access token is still good.
+    pub now: DateTime<Utc>,
+}
+
+/// The user whose request caused a call.
+#[derive(Clone)]
+pub struct Psu {
+    /// The real client address, from trusted proxies only.
+    pub ip: IpAddr,
+    /// `User-Agent` of the request.
+    pub user_agent: Option<String>,
+    /// `Accept-Language` of the request.
+    pub accept_language: Option<String>,
+}
+
+/// An address is personal data.
+impl std::fmt::Debug for Psu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Psu(redacted)")
+    }
+}
+
+/// Where the bank sends the user afterwards.
+#[derive(Clone, Copy)]
+pub struct Redirects<'a> {
+    /// `TPP-Redirect-URI`.
+    pub success: &'a str,
+    /// `TPP-Nok-Redirect-URI`; banks may ignore it.
+    pub failure: Option<&'a str>,
+}
+
+/// A request before its token is known, because it may be sent with two tokens.
+pub(super) struct Outgoing {
+    pub(super) operation: &'static str,
+    pub(super) method: Method,
+    /// Path below the base address, segments already encoded.
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Neonomics {
+    /// A client for the configured addresses.
+    pub fn new(config: NeonomicsConfig, on_outcome: OnOutcome) -> Result<Self, ProviderError> {
+        let limits = Limits {
+            connect: config.connect_timeout,
+            total: config.read_timeout,
+            body: BODY_CAP,
+        };
+        let urls = [config.base_url.as_str(), config.token_url.as_str()];
+        let http = GuardedClient::new("neonomics", urls, &limits, on_outcome)?;
+        Ok(Self {
+            http,
+            config,
+            tokens: TokenCache::default(),
+        })
+    }
+
+    /// Sends `outgoing`; when the bank turns the token down, fetches one and repeats the call once
+    /// with the same `X-Request-ID`.
+    pub(super) async fn send_with_token<T>(
+        &self,
+        outgoing: Outgoing,
+        context: &CallContext,
+        read: impl Fn(Reply) -> Result<T, ProviderError>,
+    ) -> Result<T, ProviderError> {
+        let trace = Trace {
+            request_id: context.request_id,
+            correlation_id: context.correlation_id,
+        };
+        // The token call is a call of its own: a payment's key must not appear on it.
+        let token_trace = Trace {
+            request_id: Uuid::new_v5(&context.request_id, b"token"),
+            correlation_id: context.correlation_id,
+        };
+        let get = |refused| {
+            self.tokens
+                .get(&self.http, &self.config, token_trace, context.now, refused)
+        };
+        let token = get(None).await?;
+        match self
+            .http
+            .call(self.build(&outgoing, &token, trace, context)?, &read)
+            .await
+        {
+            Err(error) if errors::is_token_refused(&error) => {
+                let fresh = get(Some(&token)).await?;
+                match self
+                    .http
+                    .call(self.build(&outgoing, &fresh, trace, context)?, &read)
+                    .await
+                {
+                    Err(error) if errors::is_token_refused(&error) => Err(ProviderError::TokenRefused),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn build(
+        &self,
+        outgoing: &Outgoing,
+        token: &Arc<SecretString>,
+        trace: Trace,
+        context: &CallContext,
+    ) -> Result<Call, ProviderError> {
+        let mut headers = outgoing.headers.clone();
+        headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", token.expose_secret()))?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(psu) = &context.psu {
+            self.add_user(&mut headers, psu)?;
+        }
+        Ok(Call {
+            operation: outgoing.operation,
+            method: outgoing.method.clone(),
+            url: format!("{}{}", self.config.base_url, outgoing.path),
+            headers,
+            body: outgoing.body.clone(),
+            trace,
+        })
+    }
+
+    fn add_user(&self, headers: &mut HeaderMap, psu: &Psu) -> Result<(), ProviderError> {
+        if psu.ip.is_ipv4() || self.config.send_ip_v6 {
+            headers.insert("psu-ip-address", sensitive(&psu.ip.to_string())?);
+        }
+        let optional = [
+            ("psu-user-agent", &psu.user_agent),
+            ("psu-accept-language", &psu.accept_language),
+        ];
+        for (name, text) in optional {
+            // Optional and the browser's own text: one that no header can hold is left out.
+            if let Some(value) = text.as_deref().and_then(|text| sensitive(text).ok()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outgoing {
+    pub(super) fn new(operation: &'static str, method: Method, path: String) -> Self {
+        Self {
+            operation,
+            method,
+            path,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        }
+    }
+
+    /// The contract's name and the standard's name, with the same value.
+    pub(super) fn with_consent(mut self, consent_id: &str) -> Result<Self, ProviderError> {
+        let value = sensitive(consent_id)?;
+        self.headers.insert("consent-id", value.clone());
+        self.headers.insert("x-consent-id", value);
+        Ok(self)
+    }
+
+    pub(super) fn with_redirects(mut self, redirects: Redirects<'_>) -> Result<Self, ProviderError> {
+        // They carry the callback's state.
+        self.headers.insert("tpp-redirect-uri", sensitive(redirects.success)?);
+        if let Some(failure) = redirects.failure {
+            self.headers.insert("tpp-nok-redirect-uri", sensitive(failure)?);
+        }
+        Ok(self)
+    }
+}

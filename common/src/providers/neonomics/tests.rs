@@ -1,0 +1,420 @@
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rstest::rstest;
+use uuid::Uuid;
+
+use super::{CallContext, Cancellation, Creditor, Neonomics, PaymentOrder, Psu, Redirects, ScaLink};
+use crate::{
+    config::{BbanWire, NeonomicsConfig},
+    providers::{
+        Class, ProviderError,
+        http::no_metrics,
+        testing::{FakeProvider, answer, json},
+    },
+};
+
+const CREATED: &str =
+    r#"{"paymentId":"pay_xyz123","transactionStatus":"RCVD","_links":{"scaRedirect":{"href":"https://dnb.no/sca/1"}}}"#;
+const TOKEN_EXPIRED: &str = r#"{"tppMessages":[{"category":"ERROR","code":"TOKEN_EXPIRED"}]}"#;
+const REDIRECTS: Redirects<'_> = Redirects {
+    success: "https://getdrop.no/back?state=s",
+    failure: None,
+};
+
+fn token() -> String {
+    json(
+        200,
+        r#"{"access_token":"secret-token","token_type":"Bearer","expires_in":3600}"#,
+    )
+}
+
+fn config(url: &str) -> NeonomicsConfig {
+    NeonomicsConfig {
+        base_url: url.to_owned(),
+        token_url: format!("{url}/auth/token"),
+        client_id: "drop".to_owned(),
+        client_secret: "neo secret&".into(),
+        connect_timeout: Duration::from_secs(2),
+        read_timeout: Duration::from_secs(10),
+        status_path: "/v1/payments/{paymentId}/status".to_owned(),
+        product: "sepa-credit-transfers".to_owned(),
+        bban_wire: BbanWire::AsGiven,
+        provisional_completed: vec!["ACCP".to_owned()],
+        dedupe_proven: false,
+        send_ip_v6: true,
+        sca_hosts: vec!["dnb.no".to_owned()],
+        sca_loopback_http: false,
+    }
+}
+
+fn client(config: NeonomicsConfig) -> Neonomics {
+    Neonomics::new(config, no_metrics()).expect("a loopback address")
+}
+
+fn order() -> PaymentOrder<'static> {
+    PaymentOrder {
+        debtor_iban: "NO9386011117947",
+        amount: "2010.00",
+        currency: "NOK",
+        creditor_name: "Marko Petrovic",
+        creditor: Creditor::Bban("265-1234567-89"),
+        remittance: Some("Drop remittance tx_rem_abc123"),
+        end_to_end_id: None,
+        product: None,
+    }
+}
+
+fn context() -> CallContext {
+    CallContext {
+        request_id: Uuid::from_u128(1),
+        correlation_id: Some(Uuid::from_u128(2)),
+        psu: None,
+        now: DateTime::<Utc>::from_timestamp(1_700_000_000, 0).expect("a valid time"),
+    }
+}
+
+async fn pay(neonomics: &Neonomics) -> Result<super::InitiatedPayment, ProviderError> {
+    neonomics
+        .send(&neonomics.prepare(&order()), Some("pis"), REDIRECTS, &context())
+        .await
+}
+
+#[tokio::test]
+async fn a_payment_is_sent_as_the_contract_says() {
+    let provider = FakeProvider::start([token(), json(201, CREATED)]).await;
+    let payment = pay(&client(config(&provider.url))).await.expect("created");
+    assert_eq!(
+        (payment.payment_id.as_str(), payment.status.as_deref()),
+        ("pay_xyz123", Some("RCVD"))
+    );
+    assert!(matches!(&payment.sca, ScaLink::Redirect(url) if url.as_str() == "https://dnb.no/sca/1"));
+    let seen = provider.seen();
+    assert_eq!(
+        seen[0].body,
+        "grant_type=client_credentials&client_id=drop&client_secret=neo+secret%26"
+    );
+    assert_eq!(seen[1].line(), "POST /v1/payments/sepa-credit-transfers HTTP/1.1");
+    for (name, value) in [
+        ("authorization", "Bearer secret-token"),
+        ("x-request-id", "00000000-0000-0000-0000-000000000001"),
+        ("x-correlation-id", "00000000-0000-0000-0000-000000000002"),
+        ("x-consent-id", "pis"),
+        ("consent-id", "pis"),
+        ("tpp-redirect-uri", "https://getdrop.no/back?state=s"),
+    ] {
+        assert_eq!(seen[1].header(name), Some(value), "{name}");
+    }
+    assert_eq!(seen[1].header("psu-ip-address"), None);
+    assert_eq!(
+        seen[1].body,
+        concat!(
+            r#"{"debtorAccount":{"iban":"NO9386011117947"},"instructedAmount":{"currency":"NOK","amount":"2010.00"},"#,
+            r#""creditorName":"Marko Petrovic","creditorAccount":{"bban":"265-1234567-89"},"#,
+            r#""remittanceInformationUnstructured":"Drop remittance tx_rem_abc123"}"#
+        )
+    );
+}
+
+#[test]
+fn the_same_order_prepares_the_same_bytes_and_another_amount_does_not() {
+    let neonomics = client(config("http://127.0.0.1:1"));
+    let first = neonomics.prepare(&order());
+    assert_eq!(first.hash(), neonomics.prepare(&order()).hash());
+    assert_ne!(
+        first.hash(),
+        neonomics
+            .prepare(&PaymentOrder {
+                amount: "2010.01",
+                ..order()
+            })
+            .hash()
+    );
+    assert!(!format!("{first:?}").contains("Marko"));
+}
+
+#[tokio::test]
+async fn an_expired_token_is_replaced_once_and_the_call_repeated_with_the_same_request_id() {
+    let provider = FakeProvider::start([token(), json(401, TOKEN_EXPIRED), token(), json(201, CREATED)]).await;
+    pay(&client(config(&provider.url)))
+        .await
+        .expect("the second try succeeds");
+    let seen = provider.seen();
+    assert_eq!(seen.len(), 4);
+    assert_eq!(seen[1].header("x-request-id"), seen[3].header("x-request-id"));
+    assert_eq!(seen[1].body, seen[3].body);
+}
+
+#[tokio::test]
+async fn a_second_token_refusal_ends_it_as_not_sent() {
+    let refusal = || json(401, TOKEN_EXPIRED);
+    let provider = FakeProvider::start([token(), refusal(), token(), refusal(), token()]).await;
+    let error = pay(&client(config(&provider.url))).await.expect_err("refused twice");
+    assert_eq!(
+        (error.class(), error.needs_ops(), provider.seen().len()),
+        (Class::NotSent, true, 4)
+    );
+}
+
+#[tokio::test]
+async fn a_failed_token_call_means_that_no_payment_was_sent() {
+    let provider = FakeProvider::start([json(503, "")]).await;
+    let error = pay(&client(config(&provider.url))).await.expect_err("no token");
+    assert_eq!(
+        (error.class(), error.counts_for_breaker(), provider.seen().len()),
+        (Class::NotSent, true, 1)
+    );
+}
+
+#[tokio::test]
+async fn callers_that_miss_together_cause_one_token_call_and_it_is_kept_until_its_margin() {
+    let status = || json(200, r#"{"transactionStatus":"ACCP"}"#);
+    let provider = FakeProvider::start([token(), status(), status(), status(), token(), status()]).await;
+    let (neonomics, early) = (client(config(&provider.url)), context());
+    let read = |context| {
+        let neonomics = &neonomics;
+        async move {
+            neonomics
+                .payment_status("sepa-credit-transfers", "p/1", &context)
+                .await
+                .expect("read")
+        }
+    };
+    tokio::join!(read(early.clone()), read(early.clone()));
+    read(CallContext {
+        now: early.now + TimeDelta::seconds(3_569),
+        ..early.clone()
+    })
+    .await;
+    assert_eq!(
+        read(CallContext {
+            now: early.now + TimeDelta::seconds(3_570),
+            ..early
+        })
+        .await
+        .as_deref(),
+        Some("ACCP")
+    );
+    let lines: Vec<String> = provider.seen().iter().map(|seen| seen.line().to_owned()).collect();
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with("POST /auth/token")).count(),
+        2
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| *line == "GET /v1/payments/p%2F1/status HTTP/1.1")
+            .count(),
+        4
+    );
+}
+
+#[rstest]
+#[case::server_error(json(503, "{}"), Class::Transient)]
+#[case::gateway_timeout(json(504, "{}"), Class::Ambiguous)]
+#[case::request_timeout(json(408, ""), Class::Ambiguous)]
+#[case::limited(answer(429, "retry-after: 5\r\n", ""), Class::Limited)]
+#[case::refused(json(400, r#"{"tppMessages":[{"code":"FORMAT_ERROR"}]}"#), Class::Refused)]
+#[case::dead_consent(json(403, r#"{"tppMessages":[{"code":"CONSENT_EXPIRED"}]}"#), Class::Expired)]
+#[case::no_payment_id(json(201, r#"{"transactionStatus":"RCVD"}"#), Class::Ambiguous)]
+#[case::html(answer(201, "", "<html>"), Class::Ambiguous)]
+#[case::cut_off("HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{\"paymentId\":".to_owned(), Class::Ambiguous)]
+#[case::closed(String::new(), Class::Ambiguous)]
+#[case::redirect(answer(307, "location: http://127.0.0.1:1/\r\n", ""), Class::Ambiguous)]
+#[tokio::test]
+async fn a_payment_is_sent_once_and_its_failure_has_one_class(#[case] reply: String, #[case] class: Class) {
+    let provider = FakeProvider::start([token(), reply, json(201, CREATED)]).await;
+    let error = pay(&client(config(&provider.url))).await.expect_err("a failure");
+    assert_eq!(error.class(), class, "{error:?}");
+    assert_eq!(provider.seen().len(), 2, "one token call and one attempt");
+}
+
+#[tokio::test]
+async fn a_bank_that_does_not_answer_in_time_is_ambiguous() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let provider = FakeProvider::start([token()]).await;
+    let mut config = config(&format!("http://{}", silent.local_addr().expect("bound")));
+    config.read_timeout = Duration::from_secs(1);
+    config.token_url = format!("{}/auth/token", provider.url);
+    assert!(matches!(pay(&client(config)).await, Err(ProviderError::Timeout)));
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_not_sent() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let closed = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let provider = FakeProvider::start([token()]).await;
+    let mut config = config(&closed);
+    config.token_url = format!("{}/auth/token", provider.url);
+    let error = pay(&client(config)).await.expect_err("nobody listens");
+    assert!(matches!(error, ProviderError::Connect(_)), "{error:?}");
+    assert!(
+        !format!("{error:?}").contains("payments"),
+        "the URL stays out of the error"
+    );
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_refused() {
+    let provider = FakeProvider::start([token(), json(201, &" ".repeat(1024 * 1024 + 1))]).await;
+    let error = pay(&client(config(&provider.url))).await.expect_err("too large");
+    assert!(
+        matches!(
+            error,
+            ProviderError::Unreadable {
+                what: "the body is too large"
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[rstest]
+#[case("https://evil.example/sca", false)]
+#[case("https://dnb.no.evil.example/", false)]
+#[case("https://dnb.no@evil.example/", false)]
+#[case("https://dnb.no:8443/", false)]
+#[case("http://dnb.no/", false)]
+#[case("javascript:alert(1)", false)]
+#[case("http://127.0.0.1:9/sca", false)]
+#[case("https://DNB.no/sca?x=1", true)]
+#[tokio::test]
+async fn a_user_is_sent_to_an_allow_listed_bank_only_and_the_payment_is_kept(#[case] href: &str, #[case] ok: bool) {
+    let body = format!(r#"{{"paymentId":"p","_links":{{"scaRedirect":{{"href":"{href}"}}}}}}"#);
+    let provider = FakeProvider::start([token(), json(201, &body)]).await;
+    let payment = pay(&client(config(&provider.url))).await.expect("the payment exists");
+    assert_eq!(payment.payment_id, "p");
+    assert_eq!(matches!(payment.sca, ScaLink::Redirect(_)), ok);
+    assert_eq!(payment.sca == ScaLink::Untrusted, !ok);
+}
+
+#[tokio::test]
+async fn a_local_system_may_send_a_user_to_its_sandbox() {
+    let body = r#"{"paymentId":"p","_links":{"scaRedirect":{"href":"http://127.0.0.1:9/sca"}}}"#;
+    let provider = FakeProvider::start([token(), json(201, body)]).await;
+    let local = NeonomicsConfig {
+        sca_loopback_http: true,
+        ..config(&provider.url)
+    };
+    assert!(matches!(
+        pay(&client(local)).await.expect("created").sca,
+        ScaLink::Redirect(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_balance_read_carries_both_consent_headers_and_the_users_address() {
+    let body = r#"{"balances":[{"balanceType":"expected","balanceAmount":{"currency":"NOK","amount":"45230.00"},"lastChangeDateTime":"2026-02-23T08:00:00.000Z"}]}"#;
+    let provider = FakeProvider::start([token(), json(200, body)]).await;
+    let psu = Psu {
+        ip: [203, 0, 113, 7].into(),
+        user_agent: Some("a\nb".to_owned()),
+        accept_language: Some("no".to_owned()),
+    };
+    let attended = CallContext {
+        psu: Some(psu),
+        ..context()
+    };
+    let balances = client(config(&provider.url))
+        .balances("acc1", "con1", &attended)
+        .await
+        .expect("read");
+    assert_eq!(
+        (balances[0].kind.as_str(), balances[0].amount.as_str()),
+        ("expected", "45230.00")
+    );
+    let seen = &provider.seen()[1];
+    for (name, value) in [
+        ("consent-id", "con1"),
+        ("x-consent-id", "con1"),
+        ("psu-ip-address", "203.0.113.7"),
+        ("psu-accept-language", "no"),
+    ] {
+        assert_eq!(seen.header(name), Some(value), "{name}");
+    }
+    assert_eq!(seen.header("psu-user-agent"), None);
+}
+
+#[tokio::test]
+async fn an_amount_that_is_a_number_is_unreadable() {
+    let body = r#"{"balances":[{"balanceType":"expected","balanceAmount":{"currency":"NOK","amount":45230.0}}]}"#;
+    let provider = FakeProvider::start([token(), json(200, body)]).await;
+    let error = client(config(&provider.url))
+        .balances("acc1", "con1", &context())
+        .await
+        .expect_err("a float");
+    assert_eq!(error.class(), Class::Ambiguous);
+}
+
+#[tokio::test]
+async fn a_consent_is_asked_for_read_and_deleted() {
+    let created =
+        r#"{"consentId":"c1","consentStatus":"received","_links":{"scaRedirect":{"href":"https://dnb.no/c"}}}"#;
+    let provider = FakeProvider::start([
+        token(),
+        json(201, created),
+        json(200, r#"{"consentStatus":"valid","validUntil":"2026-12-01"}"#),
+        json(
+            200,
+            r#"{"accounts":[{"resourceId":"r1","iban":"NO9386011117947","currency":"NOK","name":"x"}]}"#,
+        ),
+        answer(204, "", ""),
+        json(403, r#"{"tppMessages":[{"code":"CONSENT_UNKNOWN"}]}"#),
+        json(404, ""),
+        json(500, ""),
+    ])
+    .await;
+    let (neonomics, context) = (client(config(&provider.url)), context());
+    let until = chrono::NaiveDate::from_ymd_opt(2027, 5, 24).expect("a date");
+    let consent = neonomics
+        .create_consent(until, REDIRECTS, &context)
+        .await
+        .expect("created");
+    assert!(matches!(consent.sca, ScaLink::Redirect(_)));
+    let state = neonomics.consent("c1", &context).await.expect("read");
+    assert_eq!(
+        (
+            state.status.as_str(),
+            state.valid_until.map(|day| day.to_string()).as_deref()
+        ),
+        ("valid", Some("2026-12-01"))
+    );
+    assert_eq!(
+        neonomics.accounts("c1", &context).await.expect("read")[0].resource_id,
+        "r1"
+    );
+    for _ in 0..3 {
+        neonomics.delete_consent("c1", &context).await.expect("gone is deleted");
+    }
+    assert!(neonomics.delete_consent("c1", &context).await.is_err());
+    assert_eq!(
+        provider.seen()[1].body,
+        r#"{"access":{"accounts":[],"balances":[]},"recurringIndicator":true,"validUntil":"2027-05-24","frequencyPerDay":4,"combinedServiceIndicator":false}"#
+    );
+}
+
+#[tokio::test]
+async fn a_cancellation_goes_to_the_payment_itself_and_says_when_the_user_must_approve() {
+    let provider = FakeProvider::start([token(), answer(204, "", ""), json(202, "{}"), json(405, "")]).await;
+    let standard = NeonomicsConfig {
+        status_path: "/v1/payments/{product}/{paymentId}/status".to_owned(),
+        ..config(&provider.url)
+    };
+    let (neonomics, context) = (client(standard), context());
+    assert_eq!(
+        neonomics.cancel_payment("straks", "p1", &context).await.expect("204"),
+        Cancellation::Done
+    );
+    assert_eq!(
+        neonomics.cancel_payment("straks", "p1", &context).await.expect("202"),
+        Cancellation::NeedsApproval
+    );
+    let refused = neonomics.cancel_payment("straks", "p1", &context).await;
+    assert!(matches!(refused, Err(ProviderError::Refused { status: 405, .. })));
+    assert_eq!(provider.seen()[1].line(), "DELETE /v1/payments/straks/p1 HTTP/1.1");
+    assert!(
+        neonomics.cancel_payment("straks", "..", &context).await.is_err(),
+        "an id is never a path"
+    );
+}

@@ -1,0 +1,11 @@
+//! Identity verification (`sumsub.md`): outbound calls here, the webhook's digest in [`webhook`].
+
+mod client;
+mod signature;
+pub mod webhook;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{Applicant, ApplicantStatus, NewApplicant, SdkToken, Sumsub};

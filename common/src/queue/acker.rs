@@ -1,0 +1,125 @@
+//! Batches outcomes without a timer: what finished while one batch was being written goes into the next.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use sqlx::PgPool;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    JobId, Lease,
+    record::{Ack, DeadHooks, record},
+    supervise::supervise,
+};
+use crate::{resilience::backoff::full_jitter, storage::StorageError};
+
+const BATCH: usize = 500;
+
+/// The way to the acker.
+#[derive(Clone)]
+pub(super) struct Acker {
+    outcomes: mpsc::UnboundedSender<Pending>,
+}
+
+struct Pending {
+    ack: Ack,
+    lease: Lease,
+    // Told what was recorded; dropped when the lease ended before anything could be.
+    settled: oneshot::Sender<&'static str>,
+}
+
+impl Acker {
+    /// Starts the task; it runs until `stop`.
+    pub(super) fn start(db: PgPool, hooks: Arc<dyn DeadHooks>, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+        let (outcomes, inbox) = mpsc::unbounded_channel();
+        let writer = Arc::new(Writer { db, hooks });
+        let inbox = Arc::new(Mutex::new(inbox));
+        let task = supervise("acker", stop, move || {
+            write_forever(Arc::clone(&writer), Arc::clone(&inbox))
+        });
+        (Self { outcomes }, task)
+    }
+
+    /// Records an outcome and returns what became of the job, or `lost` when the lease has ended: then the rescuer has it.
+    pub(super) async fn write(&self, ack: Ack, lease: Lease) -> &'static str {
+        let (settled, done) = oneshot::channel();
+        if self.outcomes.send(Pending { ack, lease, settled }).is_err() {
+            return "lost"; // the process is stopping
+        }
+        done.await.unwrap_or("lost")
+    }
+}
+
+async fn write_forever(writer: Arc<Writer>, inbox: Arc<Mutex<mpsc::UnboundedReceiver<Pending>>>) {
+    let mut inbox = inbox.lock().await;
+    let mut batch = Vec::new();
+    while inbox.recv_many(&mut batch, BATCH).await > 0 {
+        writer.write(std::mem::take(&mut batch)).await;
+    }
+    std::future::pending::<()>().await; // nobody can send any more: the process is stopping
+}
+
+struct Writer {
+    db: PgPool,
+    hooks: Arc<dyn DeadHooks>,
+}
+
+impl Writer {
+    /// Keeps trying while the database is away and the leases last.
+    fn write(&self, mut batch: Vec<Pending>) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut failures = 0;
+            loop {
+                batch.retain(|pending| !pending.lease.has_ended());
+                if batch.is_empty() {
+                    return;
+                }
+                match self.try_write(&batch).await {
+                    Ok(written) => {
+                        for pending in batch {
+                            if let Some((_, word)) = written.iter().find(|(job, _)| *job == pending.ack.job) {
+                                let _gone = pending.settled.send(word); // the waiter may have been cancelled
+                            }
+                        }
+                        return;
+                    }
+                    Err(error) if error.is_transient() => {
+                        tracing::warn!(%error, outcomes = batch.len(), "outcomes could not be recorded yet");
+                        failures += 1;
+                        let pause = full_jitter(Duration::from_millis(50), failures, Duration::from_secs(1));
+                        tokio::time::sleep(pause).await;
+                    }
+                    Err(_) if batch.len() > 1 => {
+                        for pending in batch {
+                            self.write(vec![pending]).await; // one bad row must not hold up the others
+                        }
+                        return;
+                    }
+                    Err(error) => {
+                        let job = batch[0].ack.job;
+                        tracing::error!(%error, job.id = job, "the outcome of job {job} cannot be recorded");
+                        return;
+                    }
+                }
+            }
+        })
+    }
+
+    async fn try_write(&self, batch: &[Pending]) -> Result<Vec<(JobId, &'static str)>, StorageError> {
+        let acks: Vec<Ack> = batch.iter().map(|pending| pending.ack.clone()).collect();
+        let mut tx = self.db.begin().await?;
+        let written = record(&mut tx, &acks, &*self.hooks).await?;
+        tx.commit().await?;
+        if written.len() < acks.len() {
+            tracing::warn!(
+                lost = acks.len() - written.len(),
+                "outcomes of lost leases were not recorded"
+            );
+        }
+        Ok(written)
+    }
+}

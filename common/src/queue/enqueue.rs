@@ -1,0 +1,73 @@
+//! Putting a job into the queue, in the transaction that makes it necessary: both happen or neither.
+
+use std::time::Duration;
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::Job;
+use crate::storage::{StorageError, Tx};
+
+/// The number of a row in `jobs`.
+pub type JobId = i64;
+
+/// What became of an enqueue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// A new row.
+    New(JobId),
+    /// The kind and key are there already, perhaps done: nothing was written. Money rests on the domain row's own
+    /// unique index, because this one lasts only until the row is pruned.
+    Existing,
+}
+
+/// When a job may start, until when it makes sense, and whose request caused it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnqueueOptions {
+    /// Not before this long from now.
+    pub delay: Duration,
+    /// No use after this long from now.
+    pub expires_in: Option<Duration>,
+    /// The request that caused it, for the logs.
+    pub request_id: Option<Uuid>,
+}
+
+/// Enqueues a job that may start at once.
+pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J) -> Result<Enqueued, StorageError> {
+    enqueue_with(tx, job, EnqueueOptions::default()).await
+}
+
+/// Enqueues a job with a delay, an end or a request id. Call `Wake::signal` with its lane after the commit.
+pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions) -> Result<Enqueued, StorageError> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, expires_at, request_id, run_at)
+         VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, clock_timestamp() + $8::bigint * interval '1 ms')
+         ON CONFLICT (kind, unique_key) DO NOTHING RETURNING id",
+        J::LANE.id(),
+        J::KIND,
+        job.unique_key(),
+        serde_json::to_value(job)?,
+        J::MAX_ATTEMPTS,
+        options.expires_in.map(millis),
+        options.request_id,
+        millis(options.delay),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id.map_or(Enqueued::Existing, Enqueued::New))
+}
+
+/// Starts a waiting job now, because a callback came in. Returns whether one was waiting. A function in the database
+/// does it, since the API's role may not update jobs.
+pub async fn hasten(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<bool, StorageError> {
+    Ok(
+        sqlx::query_scalar!(r#"SELECT jobs_hasten($1, $2) AS "hastened!""#, kind, key)
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// Durations cross the wire as milliseconds from now, never as a timestamp: two clocks would disagree.
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

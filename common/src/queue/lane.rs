@@ -1,0 +1,93 @@
+//! The lanes: slots of their own and at most one breaker each, so that a batch never delays a login and an open
+//! circuit stops nothing but its own calls. There is no priority beyond that; a global order would starve somebody.
+
+use crate::resilience::breaker::BreakerKey;
+
+/// Where a job waits. The numbers and names are those of the `lanes` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// The token exchange of a login: somebody waits.
+    Login,
+    /// Sending a payment.
+    PaymentSend,
+    /// Asking how a payment is doing.
+    PaymentPoll,
+    /// Bank reads that a user waits for.
+    BalanceUser,
+    /// Balances in bulk.
+    BalanceBatch,
+    /// Calls to Sumsub.
+    KycCall,
+    /// Applying stored Sumsub events: no provider behind it.
+    KycApply,
+    /// Planning, pruning, reconciling.
+    Upkeep,
+}
+
+impl Lane {
+    /// Every lane, by number.
+    pub const ALL: [Self; 8] = [
+        Self::Login,
+        Self::PaymentSend,
+        Self::PaymentPoll,
+        Self::BalanceUser,
+        Self::BalanceBatch,
+        Self::KycCall,
+        Self::KycApply,
+        Self::Upkeep,
+    ];
+
+    /// The number in the tables, 1 to 8.
+    pub const fn id(self) -> i16 {
+        match self {
+            Self::Login => 1,
+            Self::PaymentSend => 2,
+            Self::PaymentPoll => 3,
+            Self::BalanceUser => 4,
+            Self::BalanceBatch => 5,
+            Self::KycCall => 6,
+            Self::KycApply => 7,
+            Self::Upkeep => 8,
+        }
+    }
+
+    /// The lane of a number; `None` for one this build does not know.
+    pub fn from_id(id: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.id() == id)
+    }
+
+    /// The name in the `lanes` table and in metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::PaymentSend => "payment.send",
+            Self::PaymentPoll => "payment.poll",
+            Self::BalanceUser => "balance.user",
+            Self::BalanceBatch => "balance.batch",
+            Self::KycCall => "kyc.call",
+            Self::KycApply => "kyc.apply",
+            Self::Upkeep => "upkeep",
+        }
+    }
+
+    /// The breaker in front of the lane's calls.
+    pub const fn breaker(self) -> Option<BreakerKey> {
+        match self {
+            Self::PaymentSend | Self::PaymentPoll => Some(BreakerKey::NeonomicsPisp),
+            Self::BalanceUser | Self::BalanceBatch => Some(BreakerKey::NeonomicsAisp),
+            Self::KycCall => Some(BreakerKey::SumsubApi),
+            Self::Login | Self::KycApply | Self::Upkeep => None,
+        }
+    }
+
+    /// How many jobs of the lane one process runs at a time, unless configured otherwise.
+    pub const fn default_slots(self) -> usize {
+        match self {
+            Self::Login => 64,
+            Self::PaymentSend => 32,
+            Self::PaymentPoll | Self::BalanceUser | Self::KycApply => 16,
+            Self::BalanceBatch | Self::KycCall => 8,
+            Self::Upkeep => 4,
+        }
+    }
+}

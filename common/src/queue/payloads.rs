@@ -1,0 +1,66 @@
+//! Every kind of job: ids only, because the table is no place for codes, tokens, names or amounts.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Job, Lane};
+use crate::domain::ids::{AccountId, ConsentId, KycApplicantId, LoginId, PaymentId, RefreshId, WebhookEventId};
+
+macro_rules! jobs {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* } $kind:literal in $lane:ident
+       $(, attempts $attempts:literal)?, key |$job:ident| $key:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+            pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
+
+            impl Job for $name {
+                const KIND: &'static str = $kind;
+                const LANE: Lane = Lane::$lane;
+                $(const MAX_ATTEMPTS: i32 = $attempts;)?
+                fn unique_key(&self) -> Option<String> { let $job = self; $key }
+            }
+        )*
+
+        /// The kind of every job there is; each has exactly one handler.
+        pub const ALL_KINDS: &[&str] = &[$($kind),*];
+    };
+}
+
+jobs! {
+    /// Exchanges a login's code at `BankID` and checks the token.
+    CheckLogin { /// The login that came back from `BankID`.
+        login: LoginId } "check-login" in Login, key |job| Some(job.login.to_string());
+    /// Creates the person's applicant at Sumsub.
+    CreateApplicant { /// Our applicant row.
+        applicant: KycApplicantId } "create-applicant" in KycCall, key |job| Some(job.applicant.to_string());
+    /// Applies a stored Sumsub event to the person's KYC status.
+    ApplyKycEvent { /// The stored event.
+        event: WebhookEventId } "apply-kyc-event" in KycApply, key |job| Some(job.event.to_string());
+    /// Asks the bank for a consent and the link where the person approves it.
+    StartConsent { /// The requested consent.
+        consent: ConsentId } "start-consent" in BalanceUser, key |job| Some(job.consent.to_string());
+    /// Reads the accounts behind an approved consent.
+    FetchAccounts { /// The consent.
+        consent: ConsentId } "fetch-accounts" in BalanceUser, key |_job| None;
+    /// Reads one balance because its owner asked.
+    RefreshBalance { /// The refresh request.
+        refresh: RefreshId } "refresh-balance" in BalanceUser, key |job| Some(job.refresh.to_string());
+    /// Enqueues the balance reads of one scheduled slot.
+    PlanBalanceSyncs { /// The slot of the schedule.
+        slot: DateTime<Utc> } "plan-balance-syncs" in Upkeep, key |job| Some(job.slot.timestamp().to_string());
+    /// Reads one balance without its owner.
+    SyncBalance { /// The account.
+        account: AccountId } "sync-balance" in BalanceBatch, key |_job| None;
+    /// Sends a payment to the bank, once.
+    InitiatePayment { /// The payment.
+        payment: PaymentId } "initiate-payment" in PaymentSend, attempts 4, key |job| Some(job.payment.to_string());
+    /// Asks the bank how a payment is doing. Safe to run any number of times.
+    PollPayment { /// The payment.
+        payment: PaymentId } "poll-payment" in PaymentPoll, key |job| Some(job.payment.to_string());
+    /// Withdraws a payment that its owner did not approve in time.
+    CancelPayment { /// The payment.
+        payment: PaymentId } "cancel-payment" in PaymentSend, key |job| Some(job.payment.to_string());
+    /// Deletes what the retention table says has had its time.
+    PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
+}

@@ -1,0 +1,136 @@
+//! Keeps the leases of running jobs, on a thread and a connection of its own: neither a handler that blocks the
+//! runtime nor an exhausted pool may stop the heartbeats.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::{JobId, Lease};
+use crate::storage::StorageError;
+
+/// How often the thread looks for leases that are due. A look costs no statement.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Starts the thread; it ends after `stop`.
+pub(super) fn start(
+    options: PgConnectOptions,
+    leases: Leases,
+    stop: CancellationToken,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("lease-renewer".to_owned()).spawn(move || {
+        while !stop.is_cancelled() {
+            let turn = catch_unwind(AssertUnwindSafe(|| {
+                runtime.block_on(renew_until(&options, &leases, &stop));
+            }));
+            if turn.is_err() {
+                tracing::error!("the lease renewer panicked and is started again");
+            }
+        }
+    })
+}
+
+async fn renew_until(options: &PgConnectOptions, leases: &Leases, stop: &CancellationToken) {
+    let mut connection: Option<PgConnection> = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TICK) => {}
+        }
+        let due = leases.due(Instant::now());
+        if due.is_empty() {
+            continue;
+        }
+        let renewal = tokio::time::timeout(Duration::from_secs(5), renew(options, &mut connection, &due)).await;
+        if let Err(error) = renewal.unwrap_or(Err(StorageError::Database(sqlx::Error::PoolTimedOut))) {
+            tracing::warn!(%error, leases = due.len(), "leases could not be renewed yet");
+            connection = None;
+        }
+    }
+}
+
+async fn renew(
+    options: &PgConnectOptions,
+    connection: &mut Option<PgConnection>,
+    due: &[Lease],
+) -> Result<(), StorageError> {
+    let connection = match connection {
+        Some(open) => open,
+        None => connection.insert(options.connect().await?),
+    };
+    let asked_at = Instant::now();
+    for lease in due {
+        lease.renewal_tried(asked_at);
+    }
+    let ids: Vec<JobId> = due.iter().map(Lease::job).collect();
+    let attempts: Vec<i32> = due.iter().map(Lease::attempt).collect();
+    // A row locked by its own domain transaction is skipped, not waited for; one past its longest run is left to end.
+    let renewed = sqlx::query_scalar!(
+        "WITH mine AS MATERIALIZED (
+           SELECT j.id, l.lease FROM unnest($1::bigint[], $2::int[]) AS a (id, attempt)
+             JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
+             JOIN lanes l ON l.lane = j.lane AND j.claimed_at + l.max_run > clock_timestamp()
+            ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED
+         )
+         UPDATE jobs j SET lease_until = clock_timestamp() + m.lease FROM mine m WHERE j.id = m.id RETURNING j.id",
+        &ids,
+        &attempts,
+    )
+    .fetch_all(connection)
+    .await?;
+    for lease in due.iter().filter(|lease| renewed.contains(&lease.job())) {
+        lease.renewed(asked_at);
+    }
+    Ok(())
+}
+
+/// The leases this process holds.
+#[derive(Clone, Default)]
+pub(super) struct Leases(Arc<Mutex<HashMap<(JobId, i32), Lease>>>);
+
+impl Leases {
+    /// Renews the lease for as long as the guard lives.
+    pub(super) fn hold(&self, lease: &Lease) -> Held {
+        let key = (lease.job(), lease.attempt());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, lease.clone());
+        Held {
+            leases: self.clone(),
+            key,
+        }
+    }
+
+    fn due(&self, now: Instant) -> Vec<Lease> {
+        let leases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leases
+            .values()
+            .filter(|lease| lease.wants_renewal(now))
+            .cloned()
+            .collect()
+    }
+}
+
+/// While it lives, the lease is renewed.
+pub(super) struct Held {
+    leases: Leases,
+    key: (JobId, i32),
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.leases
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.key);
+    }
+}

@@ -1,0 +1,139 @@
+//! Runs one claim to its recorded outcome: decode, own task, deadline, panic, outcome.
+
+use std::{any::Any, sync::Arc};
+
+use serde_json::Value;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
+
+use super::{
+    JobError, Lease, Outcome, Registry, Verdict,
+    acker::Acker,
+    claim::{Claim, Claimer},
+    outcome::{Recorded, retry_delay},
+    record::Ack,
+    renewer::Leases,
+};
+use crate::resilience::breaker::Breaker;
+
+/// Everything the jobs of one process share.
+pub(super) struct Engine<C> {
+    pub(super) registry: Arc<Registry<C>>,
+    pub(super) context: Arc<C>,
+    pub(super) claimer: Claimer,
+    pub(super) breaker: Breaker,
+    pub(super) acker: Acker,
+    pub(super) leases: Leases,
+}
+
+impl<C: Send + Sync + 'static> Engine<C> {
+    /// Returns when the outcome is recorded, or when it no longer may be.
+    pub(super) async fn run(&self, claim: Claim) {
+        let Claim {
+            lease,
+            kind,
+            payload,
+            waited,
+            slot,
+        } = claim;
+        if !lease.has_ended() {
+            let started = Instant::now();
+            self.claimer.watch.started(lease.lane(), waited);
+            let held = self.leases.hold(&lease);
+            let outcome = match self.execute(&lease, &kind, payload).await {
+                Ended::Outcome(ack) => self.acker.write(ack, lease.clone()).await,
+                Ended::Recorded(word) => word,
+                Ended::Lost => "lost",
+            };
+            drop(held);
+            self.claimer
+                .watch
+                .finished(lease.lane(), &kind, outcome, started.elapsed());
+        }
+        drop(slot);
+    }
+
+    async fn execute(&self, lease: &Lease, kind: &str, payload: Value) -> Ended {
+        let span = tracing::info_span!(
+            "job",
+            job.id = lease.job(),
+            job.kind = kind,
+            job.attempt = lease.attempts_used(),
+            job.lane = lease.lane().name(),
+            request_id = lease.request_id().map(tracing::field::display),
+        );
+        let ended = match self
+            .registry
+            .start(kind, payload, Arc::clone(&self.context), lease.clone())
+        {
+            Ok(job) => {
+                finish(tokio::spawn(job.instrument(span.clone())), lease)
+                    .instrument(span)
+                    .await
+            }
+            Err(unrunnable) => Ended::Outcome(lease.ack(Outcome::GiveUp(unrunnable.to_string().into()), None)),
+        };
+        self.settle_probe(lease).await;
+        ended
+    }
+
+    /// A probe whose call was answered or failed is decided by now; this gives back one that made no call.
+    async fn settle_probe(&self, lease: &Lease) {
+        if let (Some(probe), Some(key)) = (lease.probe(), lease.lane().breaker())
+            && let Err(error) = self.breaker.release(key, probe).await
+        {
+            tracing::warn!(%error, breaker = key.as_str(), "a probe could not be given back; it ends by itself");
+        }
+    }
+}
+
+/// How a run ended.
+enum Ended {
+    /// This is to be recorded.
+    Outcome(Ack),
+    /// It is recorded, as this.
+    Recorded(&'static str),
+    /// Nothing may be recorded any more.
+    Lost,
+}
+
+/// Waits for the handler, within the lease.
+async fn finish(mut task: JoinHandle<Result<Verdict, JobError>>, lease: &Lease) -> Ended {
+    loop {
+        tokio::select! {
+            ended = &mut task => return outcome(ended, lease),
+            () = sleep_until(Instant::from_std(lease.deadline())) => {}
+        }
+        if lease.has_ended() {
+            task.abort();
+            tracing::warn!("job {} was cancelled: its lease has ended", lease.job());
+            let _cancelled = task.await; // a handler that blocks keeps its slot until it lets go
+            return Ended::Lost;
+        }
+    }
+}
+
+fn outcome(ended: Result<Result<Verdict, JobError>, JoinError>, lease: &Lease) -> Ended {
+    let error = match ended {
+        Ok(Ok(Verdict::Recorded(Recorded(word)))) => return Ended::Recorded(word),
+        Ok(Ok(Verdict::Outcome(outcome))) => return Ended::Outcome(lease.ack(outcome, None)),
+        Ok(Err(JobError::LeaseLost)) => {
+            tracing::warn!("job {} lost its lease; nothing is written", lease.job());
+            return Ended::Lost;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(join) if join.is_panic() => panic_text(&*join.into_panic()),
+        Err(_) => return Ended::Lost, // the runtime is shutting down
+    };
+    tracing::warn!(error, "job {} failed", lease.job());
+    Ended::Outcome(lease.ack(Outcome::Again(retry_delay(lease.attempts_used())), Some(error)))
+}
+
+/// Only a literal is kept: a formatted message may hold whatever the handler was working on.
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    match payload.downcast_ref::<&'static str>() {
+        Some(literal) => format!("panic: {literal}"),
+        None => "panic (message withheld)".to_owned(),
+    }
+}

@@ -1,0 +1,28 @@
+//! What the queue tells its process about itself: for metrics, readiness and error reports.
+
+use std::time::Duration;
+
+use super::Lane;
+
+/// Called from the queue's tasks; must return at once.
+pub trait Watch: Send + Sync + 'static {
+    /// A claim statement took this long and returned this many jobs. The lane's claims work.
+    fn claimed(&self, _lane: Lane, _jobs: usize, _took: Duration) {}
+
+    /// A claim failed: until the next one succeeds, the process does not work off this lane.
+    fn claim_failed(&self, _lane: Lane) {}
+
+    /// A job starts, this long after it could have. The lane's jobs in flight: starts less finishes.
+    fn started(&self, _lane: Lane, _waited: Duration) {}
+
+    /// A job ran this long. `outcome`: `done`, `again`, `wait`, `dead`, or `lost` when the lease had gone.
+    fn finished(&self, _lane: Lane, _kind: &str, _outcome: &'static str, _took: Duration) {}
+
+    /// So many jobs of dead workers were taken back.
+    fn rescued(&self, _jobs: usize) {}
+}
+
+/// Watches nothing.
+pub(super) struct Unwatched;
+
+impl Watch for Unwatched {}

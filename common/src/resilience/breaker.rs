@@ -1,0 +1,217 @@
+//! The circuit breaker: one row per provider and operation, shared by all processes.
+//!
+//! Three failures within 60 s open it for 60 s; then one probe decides. Half-open is derived, never stored. Each
+//! transition raises the epoch, so that a report about a call of an earlier epoch changes nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::limits::interval;
+use crate::storage::{StorageError, Tx};
+
+/// How long a probe may take before another process may probe: the call's deadline of 35 s and 10 s more.
+pub const PROBE_LEASE: Duration = Duration::from_secs(45);
+
+/// What may fail on its own. Payments and account reads are never shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BreakerKey {
+    /// Payment initiation and status at Neonomics.
+    NeonomicsPisp,
+    /// Consents, accounts and balances at Neonomics.
+    NeonomicsAisp,
+    /// Sumsub's API.
+    SumsubApi,
+}
+
+impl BreakerKey {
+    /// Every key: one row of `breaker` each.
+    pub const ALL: [Self; 3] = [Self::NeonomicsPisp, Self::NeonomicsAisp, Self::SumsubApi];
+
+    /// The key as stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeonomicsPisp => "neonomics/pisp",
+            Self::NeonomicsAisp => "neonomics/aisp",
+            Self::SumsubApi => "sumsub/api",
+        }
+    }
+}
+
+/// Whether a new request may be accepted for a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Go on: closed, or half-open with nobody waiting to probe.
+    Admitted,
+    /// Refuse with 502 `circuit_open` and this `Retry-After`, in whole seconds.
+    Refused {
+        /// Seconds until a probe may decide.
+        retry_after: u32,
+    },
+}
+
+/// A breaker as it is now.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Raised at every transition; a report carries the epoch its call started in.
+    pub epoch: i64,
+    /// Calls are refused, except for the one probe.
+    pub open: bool,
+    /// The next probe is allowed after this long; zero when half-open or closed.
+    pub retry_in: Duration,
+    /// When this outage began; survives failed probes.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// How long ago it closed: the slow start counts from there.
+    pub closed_for: Option<Duration>,
+    /// The probe under way.
+    pub probe: Option<Uuid>,
+}
+
+impl State {
+    /// Whether a call holding this probe (`None`: an ordinary call) may go out.
+    pub fn lets_through(&self, probe: Option<Uuid>) -> bool {
+        !self.open || (probe.is_some() && probe == self.probe)
+    }
+}
+
+/// The right to make the one call that decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// Names the probe in `fail`, `release` and `close`.
+    pub id: Uuid,
+    /// The epoch it started in.
+    pub epoch: i64,
+}
+
+/// The breakers of all providers.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    db: PgPool,
+}
+
+impl Breaker {
+    /// Over the shared rows.
+    pub fn new(db: PgPool) -> Self {
+        Self { db }
+    }
+
+    /// Whether the API may accept a request, read in the request's own transaction. Never cached.
+    pub async fn admit(&self, tx: &mut Tx, key: BreakerKey) -> Result<Admission, StorageError> {
+        let row = sqlx::query!(
+            r#"SELECT b.open AND (b.retry_at > clock_timestamp() OR coalesce(b.probe_until > clock_timestamp(), false)
+                      OR EXISTS (SELECT 1 FROM jobs j JOIN lanes l USING (lane)
+                                  WHERE l.breaker_key = b.key AND j.state = 'ready' AND j.run_at <= now())) AS "refuse!",
+                      greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int AS "retry_after!"
+                 FROM breaker b WHERE b.key = $1"#,
+            key.as_str(),
+        )
+        .fetch_one(&mut **tx)
+        .await?;
+        if row.refuse {
+            Ok(Admission::Refused {
+                retry_after: u32::try_from(row.retry_after).unwrap_or(1),
+            })
+        } else {
+            Ok(Admission::Admitted)
+        }
+    }
+
+    /// Reports a failure seen `age` ago, of a call that started in `epoch` (and held `probe`). Returns whether it is open now.
+    pub async fn fail(
+        &self,
+        key: BreakerKey,
+        epoch: i64,
+        probe: Option<Uuid>,
+        age: Duration,
+    ) -> Result<bool, StorageError> {
+        Ok(sqlx::query_scalar!(
+            r#"SELECT (b).open AS "open!" FROM breaker_fail($1, $2, $3::uuid, $4) b"#,
+            key.as_str(),
+            epoch,
+            probe as Option<Uuid>,
+            interval(age),
+        )
+        .fetch_one(&self.db)
+        .await?)
+    }
+
+    /// Takes the probe of a half-open breaker; `None`: closed, still open, or somebody else probes.
+    pub async fn probe(&self, key: BreakerKey) -> Result<Option<Probe>, StorageError> {
+        let mut tx = self.db.begin().await?;
+        let probe = probe_in(&mut tx, key).await?;
+        tx.commit().await?;
+        Ok(probe)
+    }
+
+    /// Gives a probe back that made no call. Somebody else's, or one already decided, is left alone.
+    pub async fn release(&self, key: BreakerKey, probe: Uuid) -> Result<(), StorageError> {
+        release_in(&self.db, key, probe).await
+    }
+
+    /// Closes the breaker: the probe was answered, with whatever status. Returns whether this probe did it.
+    pub async fn close(&self, key: BreakerKey, probe: Uuid) -> Result<bool, StorageError> {
+        let closed = sqlx::query!(
+            r#"SELECT (b).open AS "open" FROM breaker_close($1, $2) b"#,
+            key.as_str(),
+            probe
+        )
+        .fetch_optional(&self.db)
+        .await?;
+        Ok(closed.is_some())
+    }
+
+    /// The breaker as it is now.
+    pub async fn state(&self, key: BreakerKey) -> Result<State, StorageError> {
+        state_in(&self.db, key).await
+    }
+}
+
+/// The breaker as a job's `sending` transaction (`&mut *tx`) sees it: read again right before the call.
+pub async fn state_in(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<State, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT epoch, open, opened_at, probe_id,
+                  coalesce(greatest(0, extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint, 0) AS "retry_in_ms!",
+                  (extract(epoch FROM clock_timestamp() - closed_at) * 1000)::bigint AS closed_for_ms
+             FROM breaker WHERE key = $1"#,
+        key.as_str(),
+    )
+    .fetch_one(db)
+    .await?;
+    let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    Ok(State {
+        epoch: row.epoch,
+        open: row.open,
+        retry_in: millis(row.retry_in_ms),
+        opened_at: row.opened_at,
+        closed_for: row.closed_for_ms.map(millis),
+        probe: row.probe_id,
+    })
+}
+
+/// Takes the probe inside the caller's transaction: rolled back, it was never taken.
+pub(crate) async fn probe_in(tx: &mut Tx, key: BreakerKey) -> Result<Option<Probe>, StorageError> {
+    let id = Uuid::new_v4();
+    let epoch = sqlx::query_scalar!(
+        r#"SELECT epoch AS "epoch!" FROM breaker_probe($1, $2, $3)"#,
+        key.as_str(),
+        id,
+        interval(PROBE_LEASE),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(epoch.map(|epoch| Probe { id, epoch }))
+}
+
+/// Gives a probe back inside the caller's transaction.
+pub(crate) async fn release_in(db: impl PgExecutor<'_>, key: BreakerKey, probe: Uuid) -> Result<(), StorageError> {
+    sqlx::query!(
+        r#"SELECT epoch AS "epoch" FROM breaker_release($1, $2)"#,
+        key.as_str(),
+        probe
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Rate limits: a true sliding window per key, shared by all processes through one row.
+//! A fixed window or a token bucket with the same burst lets an eleventh request of ten through.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::types::PgInterval};
+
+use crate::storage::StorageError;
+
+/// The answer to one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Within the limit, and counted.
+    Allowed,
+    /// Over the limit and not counted; a request after this many whole seconds may pass.
+    RetryAfter(u64),
+}
+
+/// Counts one request of `key` (`bankid.initiate:192.0.2.7`) against `limit` requests per `window`.
+pub async fn hit(db: &PgPool, key: &str, limit: u16, window: Duration) -> Result<Limit, StorageError> {
+    let window = interval(window);
+    let accepted = sqlx::query_scalar!(
+        r#"INSERT INTO rate_bucket AS r (key, hits) VALUES ($1, ARRAY[clock_timestamp()])
+           ON CONFLICT (key) DO UPDATE
+              SET hits = (r.hits || clock_timestamp())[greatest(1, cardinality(r.hits) + 2 - $2::int):]
+            WHERE cardinality(r.hits) < $2::int
+               OR r.hits[cardinality(r.hits) - $2::int + 1] <= clock_timestamp() - $3::interval
+           RETURNING true AS "accepted!""#,
+        key,
+        i32::from(limit),
+        window,
+    )
+    .fetch_optional(db)
+    .await?;
+    if accepted.is_some() {
+        return Ok(Limit::Allowed);
+    }
+    let seconds = sqlx::query_scalar!(
+        r#"SELECT greatest(1, ceil(extract(epoch FROM hits[greatest(1, cardinality(hits) - $2::int + 1)] + $3::interval - clock_timestamp())))::bigint
+             AS "seconds!"
+             FROM rate_bucket WHERE key = $1"#,
+        key,
+        i32::from(limit),
+        window,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(Limit::RetryAfter(
+        seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(1),
+    ))
+}
+
+/// Removes the windows that nobody has used for ten minutes. Returns how many.
+pub async fn sweep(db: &PgPool) -> Result<u64, StorageError> {
+    let swept =
+        sqlx::query!("DELETE FROM rate_bucket WHERE hits[cardinality(hits)] < clock_timestamp() - interval '10 min'")
+            .execute(db)
+            .await?;
+    Ok(swept.rows_affected())
+}
+
+/// A duration as the database's interval, in microseconds.
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}

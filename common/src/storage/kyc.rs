@@ -1,0 +1,196 @@
+//! Applicants at Sumsub and the decisions that were applied to users.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{StorageError, Tx};
+use crate::domain::{
+    ids::{KycApplicantId, UserId, WebhookEventId},
+    kyc::{Decision, Standing},
+};
+
+/// One user's applicant for one level.
+pub struct Applicant {
+    pub id: KycApplicantId,
+    pub user: UserId,
+    pub level_name: String,
+    pub request_id: Uuid,
+    pub applicant_id: Option<String>,
+    pub failed: bool,
+}
+
+/// Asks for an applicant; asking again finds the same row, and revives one whose creation was refused.
+pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result<Applicant, StorageError> {
+    let row = sqlx::query!(
+        "INSERT INTO kyc_applicants AS a (id, user_id, level_name, request_id) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (user_id, level_name) DO UPDATE
+            SET status = CASE WHEN a.status = 'failed' THEN 'requested' ELSE a.status END, failure = NULL,
+                updated_at = clock_timestamp()
+         RETURNING id, request_id, applicant_id",
+        KycApplicantId::new().uuid(),
+        user.uuid(),
+        level,
+        Uuid::new_v4(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Applicant {
+        id: row.id.into(),
+        user,
+        level_name: level.to_owned(),
+        request_id: row.request_id,
+        applicant_id: row.applicant_id,
+        failed: false,
+    })
+}
+
+/// The user's applicant for the level.
+pub async fn applicant_of(db: &PgPool, user: UserId, level: &str) -> Result<Option<Applicant>, StorageError> {
+    let row = sqlx::query!(
+        "SELECT id, request_id, applicant_id, status FROM kyc_applicants WHERE user_id = $1 AND level_name = $2",
+        user.uuid(),
+        level
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Applicant {
+        id: row.id.into(),
+        user,
+        level_name: level.to_owned(),
+        request_id: row.request_id,
+        applicant_id: row.applicant_id,
+        failed: row.status == "failed",
+    }))
+}
+
+/// What the create call needs: the applicant and the user's sealed e-mail.
+pub async fn to_create(db: &PgPool, id: KycApplicantId) -> Result<Option<(Applicant, Option<Vec<u8>>)>, StorageError> {
+    let row = sqlx::query!(
+        "SELECT a.user_id, a.level_name, a.request_id, a.applicant_id, u.email_sealed
+           FROM kyc_applicants a JOIN users u ON u.id = a.user_id WHERE a.id = $1 AND a.status = 'requested'",
+        id.uuid()
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| {
+        let applicant = Applicant {
+            id,
+            user: row.user_id.into(),
+            level_name: row.level_name,
+            request_id: row.request_id,
+            applicant_id: row.applicant_id,
+            failed: false,
+        };
+        (applicant, row.email_sealed)
+    }))
+}
+
+/// Sumsub knows the person under this id.
+pub async fn created(tx: &mut Tx, id: KycApplicantId, applicant_id: &str) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE kyc_applicants SET status = 'created', applicant_id = $2, failure = NULL, updated_at = clock_timestamp()
+          WHERE id = $1 AND applicant_id IS NULL",
+        id.uuid(),
+        applicant_id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Sumsub refused the applicant.
+pub async fn creation_failed(tx: &mut Tx, id: KycApplicantId, why: &str) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE kyc_applicants SET status = 'failed', failure = $2, updated_at = clock_timestamp()
+          WHERE id = $1 AND status = 'requested'",
+        id.uuid(),
+        why
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A user with the standing that decides what an event may change. The user's row is locked.
+pub struct LockedStanding {
+    pub applicant: KycApplicantId,
+    pub applicant_id: Option<String>,
+    pub standing: Standing,
+}
+
+/// Locks the user's row, which orders the decisions about them, and reads where they stand.
+pub async fn lock_standing(tx: &mut Tx, user: UserId, level: &str) -> Result<Option<LockedStanding>, StorageError> {
+    let Some(status) = super::users::lock_kyc_status(tx, user).await? else {
+        return Ok(None);
+    };
+    let row = sqlx::query!(
+        "SELECT id, applicant_id, last_decision, last_event_at FROM kyc_applicants
+          WHERE user_id = $1 AND level_name = $2 FOR NO KEY UPDATE",
+        user.uuid(),
+        level
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        Ok(LockedStanding {
+            applicant: row.id.into(),
+            applicant_id: row.applicant_id,
+            standing: Standing {
+                last_decision: row
+                    .last_decision
+                    .map(|word| word.parse().map_err(StorageError::corrupt))
+                    .transpose()?,
+                last_event_at: row.last_event_at,
+                status,
+            },
+        })
+    })
+    .transpose()
+}
+
+/// Moves the watermark and the current decision.
+pub async fn set_standing(
+    tx: &mut Tx,
+    applicant: KycApplicantId,
+    last_decision: Option<Decision>,
+    last_event_at: Option<DateTime<Utc>>,
+) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE kyc_applicants SET last_decision = $2, last_event_at = $3, updated_at = clock_timestamp() WHERE id = $1",
+        applicant.uuid(),
+        last_decision.map(Decision::as_str),
+        last_event_at
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// One applied decision (contract 3.4).
+pub struct ScreeningResult<'a> {
+    pub user: UserId,
+    pub event: WebhookEventId,
+    pub applicant_id: &'a str,
+    pub decision: Decision,
+    pub reject_labels: &'a [String],
+    pub provider_at: DateTime<Utc>,
+}
+
+/// Keeps an applied decision; the event's id makes it unique.
+pub async fn insert_result(tx: &mut Tx, result: ScreeningResult<'_>) -> Result<(), StorageError> {
+    sqlx::query!(
+        "INSERT INTO screening_results (id, user_id, screening_type, result, webhook_event_id, applicant_id, reject_labels, provider_at)
+         VALUES ($1, $2, 'kyc', $3, $4, $5, $6, $7)",
+        Uuid::now_v7(),
+        result.user.uuid(),
+        result.decision.as_str(),
+        result.event.uuid(),
+        result.applicant_id,
+        result.reject_labels,
+        result.provider_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Postgres: one way to connect, for every process, and the domain's SQL by noun.
+//!
+//! API and worker build their pools here, so that their timeouts cannot drift apart.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    ConnectOptions, PgConnection, PgPool, Postgres,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub mod accounts;
+pub mod audit;
+pub mod consents;
+pub mod kyc;
+pub mod logins;
+pub mod notifications;
+pub mod schedule;
+pub mod sessions;
+pub mod users;
+pub mod webhooks;
+
+/// A unit of work. Functions that write take `&mut Tx`; only handlers and jobs begin and commit one.
+pub type Tx = sqlx::Transaction<'static, Postgres>;
+
+/// The schema this build was written for.
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// Connects a pool and proves that the database answers.
+pub async fn connect(url: &SecretString, options: PoolOptions) -> Result<PgPool, StorageError> {
+    Ok(pool_options(options).connect_with(connect_options(url)?).await?)
+}
+
+/// A pool that connects at its first use: for a process that must start while the database is away.
+pub fn connect_lazy(url: &SecretString, options: PoolOptions) -> Result<PgPool, StorageError> {
+    Ok(pool_options(options).connect_lazy_with(connect_options(url)?))
+}
+
+/// Applies the missing migrations. Several processes may call it at once: they queue up on an advisory lock.
+pub async fn migrate(db: &PgPool) -> Result<(), StorageError> {
+    // A connection of its own: waiting for the lock and building an index take longer than the pool's timeouts allow.
+    let patient = (*db.connect_options())
+        .clone()
+        .options([("statement_timeout", "10min"), ("lock_timeout", "1min")]);
+    let mut connection: PgConnection = patient.connect().await?;
+    MIGRATIONS.run(&mut connection).await?;
+    sqlx::Connection::close(connection).await?;
+    Ok(())
+}
+
+/// Whether every migration this build knows has been applied. Newer ones may be there too: expand, then contract.
+pub async fn schema_is_current(db: &PgPool) -> Result<bool, StorageError> {
+    // Not checked at compile time: the table is sqlx's own and absent where the schema was applied by hand.
+    let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+        .fetch_all(db)
+        .await
+    {
+        Ok(applied) => applied,
+        Err(error) if code(&error).as_deref() == Some("42P01") => return Ok(false), // no such table: never migrated
+        Err(error) => return Err(error.into()),
+    };
+    Ok(MIGRATIONS.iter().all(|migration| applied.contains(&migration.version)))
+}
+
+/// The size of a process's pool.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolOptions {
+    /// Connections at most.
+    pub max: u32,
+    /// How long a caller waits for a free connection: 1 s in the API, 5 s in the worker.
+    pub acquire_timeout: Duration,
+}
+
+fn pool_options(options: PoolOptions) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(options.max)
+        .acquire_timeout(options.acquire_timeout)
+}
+
+fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError> {
+    Ok(PgConnectOptions::from_str(url.expose_secret())?.options([
+        ("statement_timeout", "5s"),
+        ("lock_timeout", "2s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("timezone", "UTC"),
+    ]))
+}
+
+/// The database refused, failed or was not there.
+///
+/// Its texts name the SQLSTATE and the constraint only: the database's own message may quote a row.
+#[derive(thiserror::Error)]
+pub enum StorageError {
+    /// A statement or a connection failed.
+    #[error("{}", database_class(.0))]
+    Database(#[from] sqlx::Error),
+    /// The migrations could not be applied.
+    #[error("the migrations could not be applied")]
+    Migrate(#[from] MigrateError),
+    /// A stored value is not what this build writes: an unknown word, or a ciphertext that does not open.
+    #[error("a stored value is not readable: {0}")]
+    Corrupt(String),
+    /// A value could not be turned into the JSON that is stored.
+    #[error("a value could not be stored as JSON")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl StorageError {
+    /// A stored value that could not be read. The reason must not quote the value.
+    pub fn corrupt(reason: impl fmt::Display) -> Self {
+        Self::Corrupt(reason.to_string())
+    }
+
+    /// Whether the same work may succeed a moment later: serialisation failure, deadlock, lock not available, no connection.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => match code(error) {
+                Some(code) => {
+                    matches!(
+                        code.as_str(),
+                        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300"
+                    ) || code.starts_with("08")
+                }
+                None => matches!(
+                    error,
+                    sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)
+                ),
+            },
+            Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
+        }
+    }
+
+    /// Whether a unique index or constraint of this name refused the row.
+    pub fn violates(&self, constraint: &str) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.constraint() == Some(constraint),
+            Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
+        }
+    }
+}
+
+// Debug output reaches logs too: a derived one would print the row that PostgreSQL quotes in its detail.
+impl fmt::Debug for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StorageError({self})")
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .map(std::borrow::Cow::into_owned)
+}
+
+fn database_class(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database) => match (database.code(), database.constraint()) {
+            (Some(code), Some(constraint)) => format!("database error {code} ({constraint})"),
+            (Some(code), None) => format!("database error {code}"),
+            (None, _) => "database error".to_owned(),
+        },
+        sqlx::Error::RowNotFound => "no such row".to_owned(),
+        sqlx::Error::PoolTimedOut => "no free database connection".to_owned(),
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+            "the database connection failed".to_owned()
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => "a stored value could not be read".to_owned(),
+        _ => "the database driver failed".to_owned(),
+    }
+}

@@ -1,0 +1,25 @@
+//! Cron slots: of many tickers, one takes a slot and enqueues its job.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+
+use super::{StorageError, Tx};
+
+/// Takes the slot; false where another ticker already has it.
+pub async fn take_slot(tx: &mut Tx, name: &str, slot: DateTime<Utc>) -> Result<bool, StorageError> {
+    let taken = sqlx::query!(
+        "INSERT INTO cron_slots (name, slot) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        name,
+        slot
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+/// The database's clock, the only one that decides slots.
+pub async fn now(db: &PgPool) -> Result<DateTime<Utc>, StorageError> {
+    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)
+        .fetch_one(db)
+        .await?)
+}
