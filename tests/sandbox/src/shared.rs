@@ -1,0 +1,18 @@
+//! What all providers of one sandbox have in common.
+
+use crate::{clock::Clock, config::SandboxConfig, faults::Faults, journal::Journal};
+
+pub(crate) struct Shared {
+    pub(crate) config: SandboxConfig,
+    /// Where clients reach the sandbox, without a trailing slash.
+    pub(crate) url: String,
+    pub(crate) clock: Clock,
+    pub(crate) journal: Journal,
+    pub(crate) faults: Faults,
+}
+
+impl Shared {
+    pub(crate) fn bankid_issuer(&self) -> String {
+        format!("{}/bankid", self.url)
+    }
+}

@@ -1,0 +1,9 @@
+//! The sandbox over HTTP, as a client meets it.
+
+mod bankid;
+mod client;
+mod control;
+mod faults;
+mod neonomics;
+mod payments;
+mod sumsub;
