@@ -1,1 +1,22 @@
+//! The public API: what surrounds the operations, and the operations.
 
+pub mod app;
+pub mod client_address;
+pub mod error;
+pub mod health;
+pub mod idempotency;
+pub mod layers;
+pub mod logins;
+pub mod openapi;
+pub mod prefer;
+pub mod rate_limit;
+mod run;
+pub mod server;
+pub mod session;
+pub mod signed_json;
+pub mod state;
+pub mod text;
+pub mod wait;
+pub mod webhooks;
+
+pub use run::run;

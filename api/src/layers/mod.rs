@@ -1,0 +1,39 @@
+//! What surrounds every operation, inside to outside: body limit, cookies, panics, errors, `Allow`, metrics, headers,
+//! request id.
+
+mod allow;
+mod body;
+mod headers;
+mod http_metrics;
+pub mod request_id;
+
+use std::sync::Arc;
+
+use drop_common::metrics::Metrics;
+use poem::endpoint::BoxEndpoint;
+use poem::middleware::{CatchPanic, CookieJarManager};
+use poem::{Endpoint, EndpointExt, IntoEndpoint};
+
+pub use body::{BodyLimits, WEBHOOK_PREFIX};
+
+use crate::error::{framework_error, panic_answer};
+use crate::openapi::PublishedRoutes;
+
+/// Puts the layers around the routes. `published` tells which path takes which method; `metrics` are the process's own.
+pub fn around(
+    routes: impl IntoEndpoint<Endpoint: Endpoint + 'static>,
+    limits: BodyLimits,
+    published: PublishedRoutes,
+    metrics: Arc<Metrics>,
+) -> BoxEndpoint<'static> {
+    let published = Arc::new(published);
+    http_metrics::touch(&metrics, &published);
+    let limited = body::Limited::new(routes.into_endpoint(), limits);
+    let answered = limited
+        .with(CookieJarManager::new())
+        .with(CatchPanic::new().with_handler(panic_answer))
+        .catch_all_error(framework_error);
+    let allowed = allow::WithAllow::new(answered, Arc::clone(&published));
+    let measured = http_metrics::Measured::new(allowed, published, metrics);
+    request_id::WithRequestId::new(headers::WithHeaders::new(measured)).boxed()
+}

@@ -1,0 +1,139 @@
+//! Starts the API from the environment and serves until told to end.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use drop_common::{
+    clock::Clock,
+    config::{ApiSettings, Environment},
+    keyring::Keyring,
+    metrics::{Metrics, Process},
+    probes::Readiness,
+    queue::Wake,
+    session_token::SessionTokens,
+    storage::{self, PoolOptions},
+};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{Frame, assemble},
+    client_address::TrustedProxies,
+    health::HealthApi,
+    layers::BodyLimits,
+    logins::LoginsApi,
+    server::{self, Drain},
+    session::Sessions,
+    state::{Shared, State},
+    wait::RowWaiters,
+    webhooks::WebhooksApi,
+};
+
+/// Reads the configuration, connects, and serves both listeners until SIGTERM or SIGINT.
+pub async fn run(environment: &Environment) -> anyhow::Result<()> {
+    let settings = ApiSettings::read(environment)?;
+    let pool = PoolOptions {
+        max: settings.database.pool_size,
+        acquire_timeout: settings.database.acquire_timeout,
+    };
+    let db = storage::connect_lazy(&settings.database.url, pool)?;
+    let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
+    let tokens = Arc::new(tokens(&settings)?);
+    let clock = Clock::real();
+    let stop = CancellationToken::new();
+    let wake = Wake::default();
+    let waiters = RowWaiters::default();
+
+    let public = TcpListener::bind(settings.api.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (DROP_API_LISTEN)", settings.api.listen))?;
+    let internal = TcpListener::bind(settings.api.internal_listen).await.with_context(|| {
+        format!(
+            "cannot listen on {} (DROP_API_INTERNAL_LISTEN)",
+            settings.api.internal_listen
+        )
+    })?;
+
+    wake.start(&db, false, &stop);
+    let listening = {
+        let (waiters, db, stop) = (waiters.clone(), db.clone(), stop.clone());
+        tokio::spawn(async move { waiters.listen(&db, &stop).await })
+    };
+    let frame = Frame {
+        servers: vec![(settings.api.public_url.clone(), "This service".to_owned())],
+        sessions: Sessions {
+            tokens: Arc::clone(&tokens),
+            pool: db.clone(),
+            clock: {
+                let clock = clock.clone();
+                Arc::new(move || clock.now())
+            },
+            https: settings.api.public_url.starts_with("https:"),
+            origins: Arc::from([settings.api.public_url.clone()]),
+        },
+        limits: BodyLimits::default(),
+        metrics: Arc::clone(&metrics),
+        public_docs: settings.api.public_docs,
+    };
+    let state = State::new(Shared {
+        keys: Keyring::from_config(&settings.keys)?,
+        proxies: proxies(&settings)?,
+        db: db.clone(),
+        clock,
+        wake,
+        waiters,
+        tokens,
+        metrics,
+        settings,
+    });
+    let app = assemble(
+        (
+            HealthApi::new(db),
+            LoginsApi::new(state.clone()),
+            WebhooksApi::new(state),
+        ),
+        frame,
+    );
+    readiness.started();
+    tracing::info!("the API is up");
+    let ended = server::serve(
+        app,
+        public,
+        internal,
+        readiness,
+        Drain::default(),
+        stop.clone(),
+        async {
+            if let Err(error) = server::told_to_end().await {
+                tracing::error!(%error, "signals cannot be received; ending");
+            }
+        },
+    )
+    .await;
+    stop.cancel();
+    let _ = listening.await;
+    ended.context("the listeners failed")
+}
+
+fn tokens(settings: &ApiSettings) -> anyhow::Result<SessionTokens> {
+    let previous: Vec<&[u8]> = settings
+        .keys
+        .session_key_previous
+        .iter()
+        .map(ExposeSecret::expose_secret)
+        .collect();
+    let address = &settings.api.public_url;
+    Ok(SessionTokens::new(
+        address,
+        address,
+        settings.keys.session_key.expose_secret(),
+        &previous,
+    )?)
+}
+
+fn proxies(settings: &ApiSettings) -> anyhow::Result<TrustedProxies> {
+    let networks = settings.api.trusted_proxies.iter().map(|network| network.parse());
+    Ok(TrustedProxies::new(networks.collect::<Result<_, _>>()?))
+}

@@ -1,0 +1,174 @@
+//! Who is asking: a bearer token, or the web's session cookie. Both carry the same short-lived token, and its row in
+//! `sessions` is looked up on every request, so that a logout acts at once.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use drop_common::session_token::{SessionTokens, VerifiedSession};
+use poem::http::header;
+use poem::web::cookie::CookieJar;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::error::{ApiError, Code};
+
+/// The present, given as an argument so that tests can move it.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What [`Session`] needs; given to the routes as request data.
+#[derive(Clone)]
+pub struct Sessions {
+    /// Verifies access tokens.
+    pub tokens: Arc<SessionTokens>,
+    /// Where the rows are.
+    pub pool: PgPool,
+    /// The present.
+    pub clock: Clock,
+    /// Whether this process is reached by HTTPS; only the local profile is not.
+    pub https: bool,
+    /// The pages that may change things with the cookie, such as `https://drop.example`.
+    pub origins: Arc<[String]>,
+}
+
+/// The person who asks, in a session that is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// The user's id.
+    pub user: Uuid,
+    /// The session's id.
+    pub session: Uuid,
+}
+
+const BEARER: &str = "Session";
+const COOKIE: &str = "SessionCookie";
+const HTTPS_COOKIE: &str = "__Host-drop_session";
+
+/// The session cookie's name with and without HTTPS.
+pub(crate) fn cookie_name(https: bool) -> &'static str {
+    if https { HTTPS_COOKIE } else { "drop_session" }
+}
+
+impl Sessions {
+    /// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
+    pub fn cookie_name(&self) -> &'static str {
+        cookie_name(self.https)
+    }
+
+    async fn authenticate(&self, request: &Request) -> Result<Session, ApiError> {
+        let token = if let Some(token) = bearer(request)? {
+            token
+        } else {
+            let token = self
+                .cookie(request.cookie())
+                .ok_or(ApiError::of(Code::Unauthenticated))?;
+            // A browser sends the cookie along with requests that foreign pages make.
+            if !request.method().is_safe() && !self.is_own_page(request) {
+                return Err(ApiError::of(Code::Forbidden));
+            }
+            token
+        };
+        let verified = self
+            .tokens
+            .verify(&token, (self.clock)())
+            .map_err(|_| ApiError::of(Code::Unauthenticated))?;
+        if is_live(&self.pool, &verified, (self.clock)()).await? {
+            Ok(Session {
+                user: verified.user(),
+                session: verified.session(),
+            })
+        } else {
+            Err(ApiError::of(Code::Unauthenticated))
+        }
+    }
+
+    fn cookie(&self, jar: &CookieJar) -> Option<String> {
+        jar.get(self.cookie_name()).map(|cookie| cookie.value_str().to_owned())
+    }
+
+    fn is_own_page(&self, request: &Request) -> bool {
+        match request.header(header::ORIGIN) {
+            Some(origin) => self.origins.iter().any(|own| own == origin),
+            None => request.header("sec-fetch-site") == Some("same-origin"),
+        }
+    }
+}
+
+/// The token of the one `Authorization` header; `None` without the header, 401 for anything else in it.
+fn bearer(request: &Request) -> Result<Option<String>, ApiError> {
+    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match (token, values.next()) {
+        (Some((_, token)), None) => Ok(Some(token.trim().to_owned())),
+        _ => Err(ApiError::of(Code::Unauthenticated)),
+    }
+}
+
+/// Whether the token's session exists, is this user's, and was neither revoked nor outlived; an erased user has none.
+pub async fn is_live(pool: &PgPool, token: &VerifiedSession, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM sessions s JOIN users u ON u.id = s.user_id
+              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > $3 AND u.erased_at IS NULL
+           ) AS "live!""#,
+        token.session(),
+        token.user(),
+        now,
+    )
+    .fetch_one(pool)
+    .await
+}
+
+// By hand: the framework's derive fixes the cookie's name, and answers 401 for reasons it does not tell.
+impl<'a> ApiExtractor<'a> for Session {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        let scheme = MetaSecurityScheme {
+            ty: "http",
+            description: Some("The access token of a login, for apps."),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: Some("JWT"),
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(BEARER, scheme);
+        let scheme = MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("The cookie of a login, for the web."),
+            name: Some(HTTPS_COOKIE),
+            key_in: Some("cookie"),
+            scheme: None,
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(COOKIE, scheme);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER, COOKIE]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let sessions = request
+            .data::<Sessions>()
+            .expect("the routes are given the sessions when they are built");
+        Ok(sessions.authenticate(request).await?)
+    }
+}

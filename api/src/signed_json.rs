@@ -1,0 +1,96 @@
+//! A JSON body whose signature covers its raw bytes: nothing of it is parsed before the signature was right.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::impl_apirequest_for_payload;
+use poem_openapi::payload::{ParsePayload, Payload};
+use poem_openapi::registry::{MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseFromJSON, Type};
+
+use crate::error::{ApiError, Code};
+
+/// The bytes as they arrived, not yet trusted. The document shows `T`.
+pub struct SignedJson<T> {
+    bytes: Vec<u8>,
+    shape: PhantomData<T>,
+}
+
+/// The bytes of a body whose signature was right.
+pub struct VerifiedJson<T> {
+    bytes: Vec<u8>,
+    shape: PhantomData<T>,
+}
+
+impl<T: ParseFromJSON> SignedJson<T> {
+    /// Asks `is_right` about the raw bytes; 401 `invalid_signature` when it says no.
+    pub fn verified(self, is_right: impl FnOnce(&[u8]) -> bool) -> Result<VerifiedJson<T>, ApiError> {
+        if is_right(&self.bytes) {
+            Ok(VerifiedJson {
+                bytes: self.bytes,
+                shape: PhantomData,
+            })
+        } else {
+            Err(ApiError::of(Code::InvalidSignature))
+        }
+    }
+}
+
+impl<T: ParseFromJSON> VerifiedJson<T> {
+    /// What was signed, for storing.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads the body as `T`; `None` when it has another shape. The sender signed it, so that is ours to look into.
+    pub fn parse(&self) -> Option<T> {
+        let value = serde_json::from_slice(&self.bytes).ok()?;
+        T::parse_from_json(Some(value)).ok()
+    }
+}
+
+impl<T> fmt::Debug for SignedJson<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedJson({} bytes)", self.bytes.len())
+    }
+}
+
+impl<T> fmt::Debug for VerifiedJson<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifiedJson({} bytes)", self.bytes.len())
+    }
+}
+
+impl<T: Type> Payload for SignedJson<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(_: &str) -> bool {
+        // The signature decides, not a header outside it.
+        true
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: Send> ParsePayload for SignedJson<T>
+where
+    Self: Payload,
+{
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self {
+            bytes: Vec::<u8>::from_request(request, body).await?,
+            shape: PhantomData,
+        })
+    }
+}
+
+impl_apirequest_for_payload!(SignedJson<T>, T: ParseFromJSON);

@@ -1,0 +1,73 @@
+//! What the operations share.
+
+use std::{sync::Arc, time::Duration};
+
+use drop_common::{
+    clock::Clock,
+    config::ApiSettings,
+    domain::login::LoginFailure,
+    keyring::Keyring,
+    metrics::{BANKID_LOGIN_ERRORS, Metrics, SUMSUB_WEBHOOK_FAILURES},
+    queue::Wake,
+    session_token::SessionTokens,
+};
+use sqlx::PgPool;
+
+use crate::{client_address::TrustedProxies, wait::RowWaiters};
+
+/// What the operations share; cheap to clone.
+#[derive(Clone)]
+pub struct State(Arc<Shared>);
+
+/// The parts of [`State`].
+pub struct Shared {
+    /// The database.
+    pub db: PgPool,
+    /// Encrypts columns.
+    pub keys: Keyring,
+    /// The present.
+    pub clock: Clock,
+    /// Signals workers after a commit.
+    pub wake: Wake,
+    /// Requests that wait for a row.
+    pub waiters: RowWaiters,
+    /// Issues access tokens.
+    pub tokens: Arc<SessionTokens>,
+    /// Counters and histograms of this process.
+    pub metrics: Arc<Metrics>,
+    /// Whose forwarded addresses are believed.
+    pub proxies: TrustedProxies,
+    /// The configuration.
+    pub settings: ApiSettings,
+}
+
+impl State {
+    /// Shares the parts.
+    pub fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// Counts a login that ended in an error; a cancel and a minor are none.
+    pub fn count_refused_login(&self, failure: LoginFailure) {
+        if failure.counts_as_error() {
+            self.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+        }
+    }
+
+    /// Counts a webhook that was not taken.
+    pub fn count_webhook_failure(&self, reason: &'static str) {
+        self.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &[reason]);
+    }
+
+    /// The longest a request waits for its job.
+    pub fn longest_wait(&self) -> Duration {
+        self.settings.api.wait
+    }
+}
+
+impl std::ops::Deref for State {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

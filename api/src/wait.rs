@@ -1,0 +1,202 @@
+//! Waiting for an outcome that a worker writes.
+//!
+//! The row is the truth; a notification only saves time. So the row is read when one comes, on a slow timer in case one
+//! was lost, and once more at the deadline.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgListener;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The channel on which a changed row's id is notified.
+pub const CHANNEL: &str = "row";
+
+/// How long a lost notification can delay an answer.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Pause before the listener connects again.
+const RECONNECT: Duration = Duration::from_millis(500);
+
+/// The waiters of this process; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct RowWaiters {
+    waiting: Arc<Mutex<HashMap<Uuid, Vec<Arc<Notify>>>>>,
+}
+
+impl RowWaiters {
+    /// Reads with `read` until it gives something or `deadline` has passed. It is called at least once, and once more
+    /// after the deadline; `None` means that the outcome is not there yet. An error ends the wait.
+    pub async fn wait_until<T, E, Reading>(
+        &self,
+        id: Uuid,
+        deadline: Instant,
+        mut read: impl FnMut() -> Reading,
+    ) -> Result<Option<T>, E>
+    where
+        Reading: Future<Output = Result<Option<T>, E>>,
+    {
+        let waiter = self.register(id);
+        loop {
+            // Read after the moment is taken, or an outcome in between would go unseen.
+            let last = Instant::now() >= deadline;
+            if let Some(outcome) = read().await? {
+                return Ok(Some(outcome));
+            }
+            if last {
+                return Ok(None);
+            }
+            let until = deadline.min(Instant::now() + SLOW);
+            // A wake-up that came while the row was being read is kept by the Notify, so it is not lost.
+            let _ = tokio::time::timeout_at(until, waiter.notify.notified()).await;
+        }
+    }
+
+    /// Wakes whoever waits for `id`.
+    pub fn wake(&self, id: Uuid) {
+        for notify in self.waiting().get(&id).into_iter().flatten() {
+            notify.notify_one();
+        }
+    }
+
+    /// Listens on [`CHANNEL`] until `stop`; a lost connection is made again, and waiters live on their timer meanwhile.
+    pub async fn listen(&self, pool: &PgPool, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let Some(ended) = stop.run_until_cancelled(self.listen_once(pool)).await else {
+                return;
+            };
+            if let Err(error) = ended {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the listener for finished rows lost its connection"
+                );
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a pause between connections, which no restart has to keep"
+            )]
+            let pause = tokio::time::sleep(RECONNECT);
+            let _ = stop.run_until_cancelled(pause).await;
+        }
+    }
+
+    async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(CHANNEL).await?;
+        // Something may have been notified while nobody listened.
+        self.wake_all();
+        while let Some(notification) = listener.try_recv().await? {
+            if let Ok(id) = notification.payload().parse() {
+                self.wake(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn wake_all(&self) {
+        for notify in self.waiting().values().flatten() {
+            notify.notify_one();
+        }
+    }
+
+    fn register(&self, id: Uuid) -> Waiter<'_> {
+        let notify = Arc::new(Notify::new());
+        self.waiting().entry(id).or_default().push(Arc::clone(&notify));
+        Waiter { of: self, id, notify }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Vec<Arc<Notify>>>> {
+        // The map is whole between any two statements, so a panic elsewhere does not spoil it.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One registered waiter; a caller that goes away leaves nothing behind.
+struct Waiter<'a> {
+    of: &'a RowWaiters,
+    id: Uuid,
+    notify: Arc<Notify>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.of.waiting();
+        if let Some(waiters) = waiting.get_mut(&self.id) {
+            waiters.retain(|waiter| !Arc::ptr_eq(waiter, &self.notify));
+            if waiters.is_empty() {
+                waiting.remove(&self.id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    async fn reads(waiters: &RowWaiters, patience: Duration, there_at: u32, count: &AtomicU32) -> Option<u32> {
+        let read = || async {
+            let read = count.fetch_add(1, Ordering::SeqCst) + 1;
+            Ok::<_, Infallible>((read >= there_at).then_some(read))
+        };
+        waiters
+            .wait_until(Uuid::nil(), Instant::now() + patience, read)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outcome_that_is_there_is_given_at_once_even_without_patience() {
+        let begun = Instant::now();
+        assert_eq!(
+            reads(&RowWaiters::default(), Duration::ZERO, 1, &AtomicU32::new(0)).await,
+            Some(1)
+        );
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wake_up_gives_the_outcome_before_the_timer_does() {
+        let waiters = RowWaiters::default();
+        let begun = Instant::now();
+        let (count, waker) = (AtomicU32::new(0), waiters.clone());
+        let wake = async {
+            tokio::task::yield_now().await;
+            waker.wake(Uuid::nil());
+        };
+        let (outcome, ()) = tokio::join!(reads(&waiters, Duration::from_secs(10), 2, &count), wake);
+        assert_eq!(outcome, Some(2));
+        assert!(begun.elapsed() < Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_wake_up_costs_a_second() {
+        let begun = Instant::now();
+        assert_eq!(
+            reads(&RowWaiters::default(), Duration::from_secs(10), 2, &AtomicU32::new(0)).await,
+            Some(2)
+        );
+        assert!(begun.elapsed() <= Duration::from_millis(1100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_row_is_read_once_more_at_the_deadline_and_nobody_stays_registered() {
+        let waiters = RowWaiters::default();
+        let count = AtomicU32::new(0);
+        assert_eq!(
+            reads(&waiters, Duration::from_millis(1500), u32::MAX, &count).await,
+            None
+        );
+        assert_eq!(count.load(Ordering::SeqCst), 3);
+        assert!(waiters.waiting().is_empty());
+    }
+}

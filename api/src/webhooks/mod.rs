@@ -1,0 +1,142 @@
+//! Calls from providers: Sumsub's webhook (contract 3.4).
+
+use drop_common::{
+    keyring::sha256,
+    providers::sumsub::webhook::{self, Secrets},
+    queue::{self, EnqueueOptions, Lane, payloads::ApplyKycEvent},
+    storage::webhooks,
+};
+use poem::Request;
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Header};
+use serde_json::Value;
+
+use crate::{
+    error::{ApiError, Code},
+    health::Chapter,
+    layers::request_id,
+    signed_json::SignedJson,
+    state::State,
+};
+
+const DIGEST: &str = "X-Payload-Digest";
+
+/// The operation.
+pub struct WebhooksApi {
+    state: State,
+}
+
+impl WebhooksApi {
+    /// The operation over the shared state.
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+}
+
+/// An event of Sumsub's. All members are Sumsub's; those not listed are kept and ignored.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+pub struct SumsubEvent {
+    /// What happened, such as `applicantReviewed`.
+    pub r#type: Option<String>,
+    /// Sumsub's id of the person.
+    pub applicant_id: Option<String>,
+    /// Our id of the person.
+    pub external_user_id: Option<String>,
+    /// The event's own id.
+    pub correlation_id: Option<String>,
+    /// When it happened.
+    pub created_at: Option<String>,
+}
+
+/// What Sumsub is told.
+#[derive(ApiResponse)]
+pub enum Accepted {
+    /// The event is stored, now or before; it will be applied once.
+    #[oai(status = 200)]
+    Stored,
+}
+
+#[OpenApi(tag = "Chapter::Webhooks")]
+impl WebhooksApi {
+    /// Take an event from Sumsub.
+    ///
+    /// `X-Payload-Digest` is the HMAC of the raw body in hex; a wrong, missing or repeated one is `invalid_signature`
+    /// (401), and nothing is stored. A body that is not a JSON object is 400. A repeated event is 200.
+    #[oai(path = "/v1/webhooks/sumsub", method = "post", operation_id = "receiveSumsubEvent")]
+    async fn sumsub(
+        &self,
+        request: &Request,
+        /// HMAC of the raw body, hex.
+        #[oai(name = "X-Payload-Digest")]
+        _digest: Header<Option<String>>,
+        /// `HMAC_SHA256_HEX` (default) or `HMAC_SHA512_HEX`.
+        #[oai(name = "X-Payload-Digest-Alg")]
+        algorithm: Header<Option<String>>,
+        body: SignedJson<SumsubEvent>,
+    ) -> Result<Accepted, ApiError> {
+        let config = &self.state.settings.webhook;
+        let secrets = Secrets {
+            current: &config.secret,
+            previous: config.secret_previous.as_ref(),
+            allow_sha1: config.allow_sha1,
+        };
+        let digest = only_digest(request);
+        let verified = body
+            .verified(|raw| webhook::verify(raw, digest, algorithm.0.as_deref(), &secrets).is_ok())
+            .inspect_err(|_| self.state.count_webhook_failure("digest"))?;
+        accept(&self.state, verified.bytes()).await
+    }
+}
+
+/// The one digest header: two are as wrong as none.
+fn only_digest(request: &Request) -> Option<&str> {
+    let mut values = request.headers().get_all(DIGEST).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Stores the event with its job, in one transaction.
+async fn accept(state: &State, raw: &[u8]) -> Result<Accepted, ApiError> {
+    let mut tx = state.db.begin().await?;
+    let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(raw) else {
+        webhooks::quarantine(&mut tx, &hash_key(raw), raw).await?;
+        tx.commit().await?;
+        state.count_webhook_failure("unreadable");
+        return Err(ApiError::of(Code::BadRequest));
+    };
+    let text = |name: &str| event.get(name).and_then(Value::as_str);
+    let Some(id) = webhooks::accept(&mut tx, &event_key(text, raw), text("type"), raw).await? else {
+        return Ok(Accepted::Stored);
+    };
+    let options = EnqueueOptions {
+        request_id: Some(request_id::current()),
+        ..EnqueueOptions::default()
+    };
+    queue::enqueue_with(&mut tx, &ApplyKycEvent { event: id }, options).await?;
+    tx.commit().await?;
+    state.wake.signal(Lane::KycApply);
+    Ok(Accepted::Stored)
+}
+
+/// What makes an event the same event (sumsub.md section 5): its own ids and time, or else its very bytes.
+fn event_key<'a>(text: impl Fn(&str) -> Option<&'a str>, raw: &[u8]) -> String {
+    let at = text("createdAtMs").or_else(|| text("createdAt"));
+    match (text("applicantId"), text("type"), text("correlationId"), at) {
+        (Some(applicant), Some(kind), Some(correlation), Some(at)) => {
+            // Length-prefixed, so that no two events share a key by moving a separator.
+            let part = |text: &str| format!("{}:{text}", text.len());
+            part(applicant) + &part(kind) + &part(correlation) + &part(at)
+        }
+        _ => hash_key(raw),
+    }
+}
+
+fn hash_key(raw: &[u8]) -> String {
+    use std::fmt::Write as _;
+    sha256(raw).iter().fold("sha256:".to_owned(), |mut key, byte| {
+        let _ = write!(key, "{byte:02x}");
+        key
+    })
+}
