@@ -1,1 +1,10 @@
+//! The worker: one file per job, and the process that runs them.
 
+mod context;
+mod jobs;
+mod registry;
+mod run;
+
+pub use context::Context;
+pub use registry::registry;
+pub use run::{migrate, run};

@@ -1,0 +1,161 @@
+//! Exchanges a BankID code, verifies the token, and writes who logged in. Never repeats the exchange.
+
+use std::sync::Arc;
+
+use drop_common::{
+    domain::{
+        age::{self, AgeCheck},
+        identity_hash::IdentityHash,
+        ids::LoginId,
+        login::LoginFailure,
+        national_id::NationalId,
+        user::PersonName,
+    },
+    metrics::{BANKID_LOGIN_ERRORS, BANKID_UNDERAGE_REJECTIONS},
+    providers::{
+        bankid::{LoginRefused, VerifiedClaims},
+        http::Trace,
+    },
+    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
+    storage::{
+        StorageError, Tx,
+        audit::{self, Actor, Entry},
+        logins::{self, Secrets},
+        users,
+    },
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::context::Context;
+
+/// What the login proved, or why it ends.
+struct Person {
+    hash: IdentityHash,
+    name: PersonName,
+}
+
+impl Handler<Context> for CheckLogin {
+    async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+        let mut tx = lease.begin(&ctx.db).await?;
+        let Some(secrets) = logins::take_secrets(&mut tx, &ctx.keys, self.login).await? else {
+            // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
+            // code once, so the person starts again (contract 3.1: no retry).
+            return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed).await;
+        };
+        tx.commit().await?;
+
+        let person = match prove(&ctx, &lease, &secrets).await {
+            Ok(claims) => identify(&ctx, &claims),
+            Err(refused) => {
+                warn!(login.id = %self.login, reason = refused.reason(), "login {} refused: {}", self.login, refused.reason());
+                Err(refused.code().parse().expect("a refusal's code is a login failure"))
+            }
+        };
+
+        let mut tx = lease.begin(&ctx.db).await?;
+        let person = match person {
+            Ok(person) => person,
+            Err(failure) => return refuse(&ctx, &lease, tx, self.login, failure).await,
+        };
+        let user = users::upsert(
+            &mut tx,
+            person.hash.hex_secret(),
+            person.name.first_secret(),
+            person.name.last_secret(),
+        )
+        .await?;
+        logins::succeed(&mut tx, self.login, user.id).await?;
+        audit::record(
+            &mut tx,
+            Entry {
+                actor: Actor::User,
+                user: Some(user.id),
+                action: "login.succeeded",
+                object: self.login.to_string(),
+                detail: json!({ "new_user": user.new, "renamed": user.renamed }),
+                request_id: lease.request_id(),
+            },
+        )
+        .await?;
+        let recorded = lease.finish(tx, Outcome::Done).await?;
+        info!(login.id = %self.login, user.id = %user.id, "login {} proved to be user {}", self.login, user.id);
+        ctx.tell_waiters(self.login.uuid()).await;
+        Ok(recorded.into())
+    }
+
+    /// A login that could not be checked is over: the person starts again.
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        logins::fail(tx, self.login, LoginFailure::TokenExchangeFailed).await
+    }
+}
+
+/// The token exchange, once, and every check of the ID token.
+async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<VerifiedClaims, LoginRefused> {
+    let trace = Trace {
+        request_id: lease.request_id().unwrap_or_else(Uuid::now_v7),
+        correlation_id: None,
+    };
+    let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
+    ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await
+}
+
+/// The national id, the age and the name that the verified token holds (bankid.md sections 6, 12, 13).
+fn identify(ctx: &Context, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
+    let number = claims
+        .national_id()
+        .map(|text| NationalId::parse(text.expose_secret(), &ctx.accepted_ids))
+        .transpose()
+        .map_err(|_| LoginFailure::InvalidIdentityClaim)?;
+    let today = age::today_in_oslo(ctx.clock.now());
+    let decision = age::decide(claims.birthdate(), number.as_ref().and_then(NationalId::born), today);
+    if decision.disagree {
+        warn!(target: "alert", "a birth date and a national id disagree; the younger date decides");
+    }
+    match decision.check {
+        AgeCheck::Adult => {}
+        AgeCheck::Underage => return Err(LoginFailure::Underage),
+        AgeCheck::Unverified => return Err(LoginFailure::AgeUnverified),
+    }
+    let hash = match &number {
+        Some(number) => IdentityHash::of_national_id(number, ctx.pepper()),
+        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), ctx.pepper()),
+    };
+    Ok(Person {
+        hash,
+        name: PersonName::from_claims(claims.first_name(), claims.last_name(), None),
+    })
+}
+
+async fn refuse(
+    ctx: &Context,
+    lease: &Lease,
+    mut tx: Tx,
+    login: LoginId,
+    failure: LoginFailure,
+) -> Result<Verdict, JobError> {
+    logins::fail(&mut tx, login, failure).await?;
+    audit::record(
+        &mut tx,
+        Entry {
+            actor: Actor::User,
+            user: None,
+            action: "login.refused",
+            object: login.to_string(),
+            detail: json!({ "failure": failure.code() }),
+            request_id: lease.request_id(),
+        },
+    )
+    .await?;
+    let recorded = lease.finish(tx, Outcome::Done).await?;
+    if failure.counts_as_error() {
+        ctx.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+    }
+    if failure == LoginFailure::Underage {
+        ctx.metrics.count(&BANKID_UNDERAGE_REJECTIONS, &[]);
+    }
+    ctx.tell_waiters(login.uuid()).await;
+    Ok(recorded.into())
+}

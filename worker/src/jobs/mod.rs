@@ -1,0 +1,4 @@
+//! One file per kind of job.
+
+mod apply_kyc_event;
+mod check_login;
