@@ -1,0 +1,86 @@
+//! Login with `BankID` (contract 3.1).
+
+use drop_tests::app::TestApp;
+
+#[tokio::test]
+async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
+    let app = TestApp::start().await;
+    let first = app.log_in("anna").await;
+    assert_eq!(first.status, 200, "{:?}", first.problem());
+    assert_eq!(first.body["user"]["kycStatus"], "pending");
+    assert_eq!(first.body["tokenType"], "Bearer");
+    let second = app.log_in("anna").await;
+    assert_eq!(second.status, 200);
+    assert_eq!(first.body["user"]["id"], second.body["user"]["id"]);
+    assert_ne!(first.body["accessToken"], second.body["accessToken"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_login_is_400_bankid_cancelled() {
+    let app = TestApp::start().await;
+    let answer = app.log_in("cancel").await;
+    assert_eq!(answer.problem(), (400, "bankid_cancelled"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_person_under_18_is_403_underage_and_leaves_no_user_and_no_session() {
+    let app = TestApp::start().await;
+    let answer = app.log_in("minor").await;
+    assert_eq!(answer.problem(), (403, "underage"));
+    let (users, sessions): (i64, i64) =
+        sqlx::query_as("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM sessions)")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+    assert_eq!((users, sessions), (0, 0));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_callback_that_comes_twice_gives_one_session() {
+    let app = TestApp::start().await;
+    let login = app.start_login().await;
+    let callback = app.sandbox.bankid().sign_in(&login.authorization_url, "anna").unwrap();
+    let (one, other) = tokio::join!(
+        app.come_back(&callback, &login.cookie),
+        app.come_back(&callback, &login.cookie)
+    );
+    let mut answers = [one.problem(), other.problem()];
+    answers.sort_unstable();
+    assert_eq!(answers, [(200, ""), (400, "invalid_state")]);
+    let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(sessions, 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_callback_in_another_browser_is_400_and_the_first_browser_still_gets_in() {
+    let app = TestApp::start().await;
+    let (victim, other) = (app.start_login().await, app.start_login().await);
+    let callback = app.sandbox.bankid().sign_in(&victim.authorization_url, "anna").unwrap();
+    assert_eq!(
+        app.come_back(&callback, &other.cookie).await.problem(),
+        (400, "invalid_state")
+    );
+    assert_eq!(app.come_back(&callback, &victim.cookie).await.status, 200);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_code_nonce_or_verifier_is_left_after_the_login() {
+    let app = TestApp::start().await;
+    assert_eq!(app.log_in("anna").await.status, 200);
+    let left: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM logins WHERE code_sealed IS NOT NULL OR nonce_sealed IS NOT NULL OR verifier_sealed IS NOT NULL",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(left, 0);
+    app.finish().await;
+}

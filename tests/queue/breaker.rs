@@ -1,0 +1,141 @@
+//! The breaker under many processes at once.
+
+use std::time::Duration;
+
+use drop_common::{
+    queue::drain,
+    resilience::breaker::{Admission, Breaker, BreakerKey},
+};
+use futures_util::future::join_all;
+use sqlx::PgPool;
+
+use crate::{
+    database::with_database,
+    jobs::{Bench, Call, add_job, registry, row},
+};
+
+const KEY: BreakerKey = BreakerKey::NeonomicsPisp;
+
+async fn open(db: &PgPool) {
+    let breaker = Breaker::new(db.clone());
+    for _ in 0..3 {
+        breaker.fail(KEY, 0, None, Duration::ZERO).await.unwrap();
+    }
+    assert!(breaker.state(KEY).await.unwrap().open);
+}
+
+async fn a_minute_passes(db: &PgPool) {
+    sqlx::query("UPDATE breaker SET retry_at = retry_at - interval '61 s' WHERE open")
+        .execute(db)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn three_failures_open_it_exactly_once_however_many_report() {
+    with_database(|db| async move {
+        let breaker = Breaker::new(db.clone());
+        join_all((0..2).map(|_| breaker.fail(KEY, 0, None, Duration::ZERO))).await;
+        assert!(!breaker.state(KEY).await.unwrap().open, "two are not enough");
+        join_all((0..16).map(|_| breaker.fail(KEY, 0, None, Duration::ZERO))).await;
+        let state = breaker.state(KEY).await.unwrap();
+        assert!(state.open);
+        assert_eq!(state.epoch, 1, "one transition");
+        assert!(!breaker.state(BreakerKey::NeonomicsAisp).await.unwrap().open);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn exactly_one_of_sixteen_may_probe_and_a_failed_probe_keeps_it_open() {
+    with_database(|db| async move {
+        open(&db).await;
+        let breaker = Breaker::new(db.clone());
+        assert!(
+            breaker.probe(KEY).await.unwrap().is_none(),
+            "not before the minute is over"
+        );
+        a_minute_passes(&db).await;
+        let probes: Vec<_> = join_all((0..16).map(|_| breaker.probe(KEY)))
+            .await
+            .into_iter()
+            .filter_map(Result::unwrap)
+            .collect();
+        assert_eq!(probes.len(), 1);
+        let probe = probes[0];
+        assert!(breaker.state(KEY).await.unwrap().lets_through(Some(probe.id)));
+        assert!(!breaker.state(KEY).await.unwrap().lets_through(None));
+        assert!(
+            breaker
+                .fail(KEY, probe.epoch, Some(probe.id), Duration::ZERO)
+                .await
+                .unwrap()
+        );
+        assert!(breaker.state(KEY).await.unwrap().retry_in > Duration::from_secs(50));
+        assert!(
+            !breaker.close(KEY, probe.id).await.unwrap(),
+            "a stale prober closes nothing"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_circuit_stops_its_jobs_until_one_of_them_has_probed() {
+    with_database(|db| async move {
+        open(&db).await;
+        let job = add_job(&db, &Call { answered: true }).await;
+        let next = add_job(&db, &Call { answered: true }).await;
+        assert_eq!(drain(&db, registry(), Bench::new(&db)).await.unwrap(), 0);
+        a_minute_passes(&db).await;
+        let bench = Bench::new(&db);
+        drain(&db, registry(), bench.clone()).await.unwrap();
+        assert_eq!(
+            (bench.runs(job), bench.runs(next)),
+            (vec![1], vec![0]),
+            "the first was the probe"
+        );
+        assert_eq!(row(&db, next).await.0, "done");
+        assert!(!Breaker::new(db.clone()).state(KEY).await.unwrap().open);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_probe_that_made_no_call_is_given_back() {
+    with_database(|db| async move {
+        open(&db).await;
+        a_minute_passes(&db).await;
+        add_job(&db, &Call { answered: false }).await;
+        drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        let breaker = Breaker::new(db.clone());
+        assert!(breaker.state(KEY).await.unwrap().open);
+        assert!(
+            breaker.probe(KEY).await.unwrap().is_some(),
+            "the next may probe at once"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_api_refuses_while_open_and_lets_one_in_when_half_open_and_nobody_waits() {
+    with_database(|db| async move {
+        let breaker = Breaker::new(db.clone());
+        let admit = async || {
+            let mut tx = db.begin().await.unwrap();
+            breaker.admit(&mut tx, KEY).await.unwrap()
+        };
+        assert_eq!(admit().await, Admission::Admitted);
+        open(&db).await;
+        assert!(matches!(admit().await, Admission::Refused { retry_after: 55..=60 }));
+        a_minute_passes(&db).await;
+        assert_eq!(admit().await, Admission::Admitted);
+        add_job(&db, &Call { answered: true }).await;
+        assert!(
+            matches!(admit().await, Admission::Refused { .. }),
+            "somebody waits to probe already"
+        );
+    })
+    .await;
+}

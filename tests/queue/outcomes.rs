@@ -1,0 +1,243 @@
+//! What a handler says and what the row becomes.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use drop_common::queue::{self, Lane, Watch, drain};
+use sqlx::PgPool;
+
+use crate::{
+    database::with_database,
+    jobs::{Bench, Script, Scripted, add, changes, count, registry, row},
+};
+
+async fn run(db: &PgPool, script: Script) -> (i64, std::sync::Arc<Bench>) {
+    let job = add(db, script).await;
+    let bench = Bench::new(db);
+    drain(db, registry(), bench.clone()).await.unwrap();
+    (job, bench)
+}
+
+#[tokio::test]
+async fn an_enqueue_that_is_rolled_back_leaves_nothing() {
+    with_database(|db| async move {
+        let mut tx = db.begin().await.unwrap();
+        queue::enqueue(&mut tx, &Scripted { script: Script::Done })
+            .await
+            .unwrap();
+        tx.rollback().await.unwrap();
+        assert_eq!(count(&db, "SELECT count(*) FROM jobs").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_kind_and_key_is_enqueued_once_and_a_waiting_one_can_be_hastened() {
+    with_database(|db| async move {
+        let poll = queue::payloads::PollPayment {
+            payment: drop_common::domain::ids::PaymentId::new(),
+        };
+        let later = queue::EnqueueOptions {
+            delay: std::time::Duration::from_hours(1),
+            ..Default::default()
+        };
+        let mut tx = db.begin().await.unwrap();
+        assert!(matches!(
+            queue::enqueue_with(&mut tx, &poll, later).await.unwrap(),
+            queue::Enqueued::New(_)
+        ));
+        assert_eq!(queue::enqueue(&mut tx, &poll).await.unwrap(), queue::Enqueued::Existing);
+        tx.commit().await.unwrap();
+        let key = poll.payment.to_string();
+        assert!(queue::hasten(&db, "poll-payment", &key).await.unwrap());
+        assert!(
+            !queue::hasten(&db, "poll-payment", &key).await.unwrap(),
+            "it is ready already"
+        );
+        assert_eq!(
+            count(&db, "SELECT count(*) FROM jobs WHERE run_at <= clock_timestamp()").await,
+            1
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outcome_and_its_domain_change_are_committed_together() {
+    with_database(|db| async move {
+        let (job, _) = run(&db, Script::DoneInTransaction).await;
+        assert_eq!(row(&db, job).await, ("done".into(), 1, 0, None));
+        assert_eq!(changes(&db).await, [format!("domain {job}")]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn again_uses_attempts_until_the_job_is_dead_and_every_failure_is_kept() {
+    with_database(|db| async move {
+        let (job, bench) = run(&db, Script::Again).await;
+        assert_eq!(bench.runs(job), [1, 2, 3]);
+        assert_eq!(
+            row(&db, job).await,
+            ("dead".into(), 3, 0, Some("asked to run again".into()))
+        );
+        assert_eq!(
+            count(&db, "SELECT count(*) FROM job_attempts WHERE result = 'again'").await,
+            2
+        );
+        assert_eq!(
+            count(&db, "SELECT count(*) FROM job_attempts WHERE result = 'dead'").await,
+            1
+        );
+        assert_eq!(changes(&db).await, ["dead: asked to run again"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn wait_uses_no_attempt() {
+    with_database(|db| async move {
+        let (job, bench) = run(&db, Script::WaitTwice).await;
+        assert_eq!(bench.runs(job), [1, 1, 1]);
+        assert_eq!(row(&db, job).await, ("done".into(), 3, 2, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn giving_up_makes_the_job_dead_and_runs_its_hook_in_the_same_transaction() {
+    with_database(|db| async move {
+        let (job, _) = run(&db, Script::GiveUpInTransaction).await;
+        assert_eq!(row(&db, job).await, ("dead".into(), 1, 0, Some("not possible".into())));
+        assert_eq!(
+            changes(&db).await,
+            ["dead: not possible".to_owned(), format!("domain {job}")]
+        );
+        let (other, _) = run(&db, Script::GiveUp).await;
+        // The hook's row is there already: its transaction fails, so the job is not dead without its hook.
+        assert_eq!(row(&db, other).await.0, "running");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_no_handler_can_read_is_dead_and_stops_nobody() {
+    with_database(|db| async move {
+        for kind in ["unheard-of", "scripted"] {
+            sqlx::query("INSERT INTO jobs (lane, kind, payload, max_attempts) VALUES (8, $1, '{\"x\": 1}', 5)")
+                .bind(kind)
+                .execute(&db)
+                .await
+                .unwrap();
+        }
+        let (job, _) = run(&db, Script::Done).await;
+        assert_eq!(row(&db, job).await.0, "done");
+        let errors: Vec<String> = sqlx::query_scalar("SELECT last_error FROM jobs WHERE state = 'dead' ORDER BY id")
+            .fetch_all(&db)
+            .await
+            .unwrap();
+        assert_eq!(errors, ["unknown kind", "unreadable payload"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_panic_is_recorded_without_the_data_it_was_about() {
+    with_database(|db| async move {
+        let (job, _) = run(&db, Script::Panic).await;
+        assert_eq!(
+            row(&db, job).await,
+            ("ready".into(), 1, 0, Some("panic: a literal".into()))
+        );
+        let (job, _) = run(&db, Script::PanicWithData).await;
+        assert_eq!(row(&db, job).await.3.as_deref(), Some("panic (message withheld)"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_error_is_recorded_by_its_code_only() {
+    with_database(|db| async move {
+        let (job, _) = run(&db, Script::FailInDatabase).await;
+        assert_eq!(
+            row(&db, job).await,
+            ("ready".into(), 1, 0, Some("database error 22P02".into()))
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_lease_writes_nothing() {
+    for script in [
+        Script::LoseLeaseThenFence,
+        Script::LoseLeaseThenFinish,
+        Script::LoseLeaseThenReturn,
+    ] {
+        with_database(|db| async move {
+            let (job, bench) = run(&db, script).await;
+            assert_eq!(bench.runs(job), [1], "the fence let nobody through");
+            assert_eq!(row(&db, job).await, ("running".into(), 2, 0, None));
+            assert_eq!(changes(&db).await, Vec::<String>::new());
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
+    with_database(|db| async move {
+        let first = add(&db, Script::Done).await;
+        let last = add(&db, Script::Done).await;
+        for (job, attempt) in [(first, 1), (last, 3)] {
+            sqlx::query(
+                "UPDATE jobs SET state = 'running', attempt = $2, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
+                        lease_until = clock_timestamp() - interval '1 s' WHERE id = $1",
+            )
+            .bind(job)
+            .bind(attempt)
+            .execute(&db)
+            .await
+            .unwrap();
+        }
+        drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        assert_eq!(row(&db, last).await, ("dead".into(), 3, 0, Some("lease expired".into())));
+        assert_eq!(changes(&db).await, ["dead: lease expired"]);
+        let (state, _, unused, error) = row(&db, first).await;
+        assert_ne!(state, "running");
+        assert_eq!((unused, error.as_deref()), (0, Some("lease expired")));
+    })
+    .await;
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<&'static str>>);
+
+impl Watch for Heard {
+    fn finished(&self, _: Lane, _: &str, outcome: &'static str, _: Duration) {
+        self.0.lock().unwrap().push(outcome);
+    }
+}
+
+#[tokio::test]
+async fn the_watch_hears_what_became_of_every_run() {
+    with_database(|db| async move {
+        let heard = Arc::new(Heard::default());
+        for script in [
+            Script::Again,
+            Script::WaitTwice,
+            Script::DoneInTransaction,
+            Script::LoseLeaseThenReturn,
+        ] {
+            add(&db, script).await;
+            drain(&db, registry().watched_by(heard.clone()), Bench::new(&db))
+                .await
+                .unwrap();
+        }
+        let expected = ["again", "again", "dead", "wait", "wait", "done", "done", "lost"];
+        assert_eq!(*heard.0.lock().unwrap(), expected);
+    })
+    .await;
+}

@@ -1,0 +1,266 @@
+//! The running workers: claims, leases, drain.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use drop_common::{
+    queue::{Lane, Wake, WorkersConfig, WorkersError, drain, run_workers},
+    storage,
+};
+use futures_util::{FutureExt, future::join_all};
+use sqlx::{PgPool, postgres::PgListener};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    database::with_database,
+    jobs::{Bench, Script, add, count, registry, row},
+};
+
+struct Worker {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<(), WorkersError>>,
+}
+
+impl Worker {
+    fn start(db: &PgPool, bench: &Arc<Bench>, slots: usize, grace: Duration) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let config = WorkersConfig {
+            slots: BTreeMap::from([(Lane::Upkeep, slots)]),
+            grace,
+        };
+        let (db, bench) = (db.clone(), bench.clone());
+        let ended = tokio::spawn(async move {
+            run_workers(config, registry(), bench, db, Wake::local(), async {
+                drop(stopped.await);
+            })
+            .await
+        });
+        Self { stop, ended }
+    }
+
+    async fn stop(self) -> Result<(), WorkersError> {
+        self.stop.send(()).unwrap();
+        self.ended.await.unwrap()
+    }
+}
+
+/// Fails the test, rather than hangs, when it never comes true.
+async fn until(db: &PgPool, sql: &'static str) {
+    let poll = async {
+        while count(db, sql).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), poll)
+        .await
+        .unwrap_or_else(|_| panic!("never true: {sql}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_claimers_run_each_job_once() {
+    with_database(|db| async move {
+        for _ in 0..200 {
+            add(&db, Script::DoneInTransaction).await;
+        }
+        let bench = Bench::new(&db);
+        let ran = join_all((0..16).map(|_| drain(&db, registry(), bench.clone()))).await;
+        assert_eq!(ran.into_iter().map(Result::unwrap).sum::<usize>(), 200);
+        assert!(bench.runs.lock().unwrap().values().all(|runs| runs.len() == 1));
+        assert_eq!(
+            count(&db, "SELECT count(*) FROM jobs WHERE state = 'done' AND attempt = 1").await,
+            200
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_workers_claim_batches_and_run_each_job_once() {
+    with_database(|db| async move {
+        for _ in 0..300 {
+            add(&db, Script::Done).await;
+        }
+        let bench = Bench::new(&db);
+        let workers: Vec<Worker> = (0..3)
+            .map(|_| Worker::start(&db, &bench, 16, Duration::from_secs(10)))
+            .collect();
+        until(
+            &db,
+            "SELECT (count(*) = 300)::int::bigint FROM jobs WHERE state = 'done'",
+        )
+        .await;
+        for worker in workers {
+            worker.stop().await.unwrap();
+        }
+        assert_eq!(bench.total(), 300);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_worker_leaves_nothing_claimed_and_finishes_what_it_started() {
+    with_database(|db| async move {
+        for _ in 0..200 {
+            add(&db, Script::Take(Duration::from_millis(30))).await;
+        }
+        let bench = Bench::new(&db);
+        for _ in 0..5 {
+            // Stopped at the first start: most of the batch is claimed and not handed over yet.
+            let worker = Worker::start(&db, &bench, 40, Duration::from_secs(10));
+            bench.started.notified().await;
+            worker.stop().await.unwrap();
+            assert_eq!(count(&db, "SELECT count(*) FROM jobs WHERE state = 'running'").await, 0);
+            let done = count(&db, "SELECT count(*) FROM jobs WHERE state = 'done'").await;
+            assert_eq!(
+                usize::try_from(done).unwrap(),
+                bench.total(),
+                "everything that started was finished"
+            );
+            let _stale = bench.started.notified().now_or_never(); // the starts of this round
+        }
+        assert!(
+            count(&db, "SELECT count(*) FROM jobs WHERE unused > 0").await > 0,
+            "some claims were given back"
+        );
+        assert_eq!(
+            count(&db, "SELECT count(*) FROM job_attempts").await,
+            0,
+            "giving back is no failure"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_longer_than_its_lease_keeps_it_and_runs_once() {
+    with_database(|db| async move {
+        sqlx::query("UPDATE lanes SET lease = '900 ms'")
+            .execute(&db)
+            .await
+            .unwrap();
+        let job = add(&db, Script::Take(Duration::from_millis(2_500))).await;
+        let bench = Bench::new(&db);
+        let workers: Vec<Worker> = (0..2)
+            .map(|_| Worker::start(&db, &bench, 2, Duration::from_secs(10)))
+            .collect();
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'done'").await;
+        for worker in workers {
+            worker.stop().await.unwrap();
+        }
+        assert_eq!(bench.runs(job), [1]);
+        assert_eq!(row(&db, job).await, ("done".into(), 1, 0, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_hangs_is_cancelled_when_its_longest_run_is_over() {
+    with_database(|db| async move {
+        sqlx::query("UPDATE lanes SET lease = '400 ms', max_run = '100 ms'")
+            .execute(&db)
+            .await
+            .unwrap();
+        let job = add(&db, Script::Take(Duration::from_hours(1))).await;
+        let worker = Worker::start(&db, &Bench::new(&db), 2, Duration::from_secs(10));
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead'").await;
+        worker.stop().await.unwrap();
+        assert_eq!(row(&db, job).await, ("dead".into(), 3, 0, Some("lease expired".into())));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_jobs_outlast_the_grace_time_says_so() {
+    with_database(|db| async move {
+        add(&db, Script::Take(Duration::from_hours(1))).await;
+        let worker = Worker::start(&db, &Bench::new(&db), 2, Duration::from_millis(50));
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'running'").await;
+        assert!(matches!(worker.stop().await, Err(WorkersError::Grace(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_migrated_schema_is_current() {
+    with_database(|db| async move {
+        assert!(storage::schema_is_current(&db).await.unwrap());
+        sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)")
+            .execute(&db)
+            .await
+            .unwrap();
+        assert!(!storage::schema_is_current(&db).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_connections_end_no_worker_and_every_job_is_done_once() {
+    with_database(|db| async move {
+        for _ in 0..150 {
+            add(&db, Script::DoneInTransaction).await;
+        }
+        let bench = Bench::new(&db);
+        let worker = Worker::start(&db, &bench, 4, Duration::from_secs(20));
+        for progress in [
+            "SELECT (count(*) > 5)::int::bigint FROM jobs WHERE state = 'done'",
+            "SELECT (count(*) > 40)::int::bigint FROM jobs WHERE state = 'done'",
+            "SELECT (count(*) > 80)::int::bigint FROM jobs WHERE state = 'done'",
+        ] {
+            until(&db, progress).await;
+            cut_connections(&db).await;
+        }
+        until(
+            &db,
+            "SELECT (count(*) = 150)::int::bigint FROM jobs WHERE state = 'done'",
+        )
+        .await;
+        worker.stop().await.unwrap();
+        // One row a job: the second insert of the same key would have failed.
+        assert_eq!(count(&db, "SELECT count(*) FROM rate_bucket").await, 150);
+        assert_eq!(count(&db, "SELECT count(*) FROM jobs WHERE state = 'dead'").await, 0);
+    })
+    .await;
+}
+
+/// As a restart of the server does.
+async fn cut_connections(db: &PgPool) {
+    sqlx::query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .execute(db)
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_from_another_process_reaches_the_workers_of_this_one() {
+    with_database(|db| async move {
+        let stop = CancellationToken::new();
+        let elsewhere = Wake::local();
+        let tasks = elsewhere.start(&db, false, &stop);
+        let mut listener = PgListener::connect_with(&db).await.unwrap();
+        listener.listen("jobs").await.unwrap();
+        for _ in 0..50 {
+            elsewhere.signal(Lane::Upkeep);
+        }
+        let heard = tokio::time::timeout(Duration::from_secs(10), listener.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(heard.payload(), "8");
+        stop.cancel();
+        join_all(tasks).await;
+        // Everything sent is in the connection by now: fifty signals became two notifications at most.
+        sqlx::query("SELECT pg_notify('jobs', 'end')")
+            .execute(&db)
+            .await
+            .unwrap();
+        let mut more = 0;
+        while listener.recv().await.unwrap().payload() != "end" {
+            more += 1;
+        }
+        assert!(more <= 1, "{more}");
+    })
+    .await;
+}
