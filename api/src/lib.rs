@@ -1,10 +1,13 @@
 //! The public API: what surrounds the operations, and the operations.
 
+pub mod accounts;
 pub mod app;
 pub mod client_address;
+pub mod consents;
 pub mod error;
 pub mod health;
 pub mod idempotency;
+pub mod kyc;
 pub mod layers;
 pub mod logins;
 pub mod openapi;

@@ -18,9 +18,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    accounts::AccountsApi,
     app::{Frame, assemble},
     client_address::TrustedProxies,
+    consents::ConsentsApi,
     health::HealthApi,
+    kyc::KycApi,
     layers::BodyLimits,
     logins::LoginsApi,
     server::{self, Drain},
@@ -92,6 +95,9 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
         (
             HealthApi::new(db),
             LoginsApi::new(state.clone()),
+            KycApi::new(state.clone()),
+            ConsentsApi::new(state.clone()),
+            AccountsApi::new(state.clone()),
             WebhooksApi::new(state),
         ),
         frame,

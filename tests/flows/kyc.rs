@@ -1,15 +1,29 @@
 //! Sumsub's webhook (contract 3.4).
 
-use drop_sandbox::{Delivery, Digest, Review};
-use drop_tests::app::TestApp;
+use drop_sandbox::{Delivery, Digest, Fault, Operation, Review};
+use drop_tests::{
+    app::TestApp,
+    person::{Answer, browser},
+};
+use reqwest::StatusCode;
+use serde_json::json;
 
-/// A review of this user's one applicant.
+/// A review that happened some seconds ago.
 fn review(user: &str, answer: &str, seconds_ago: i64) -> Review {
     Review {
-        applicant_id: Some("5f9e1b2c3d4e5f6a7b8c9d0e".to_owned()),
         created_at_offset: -seconds_ago,
         ..Review::of(user, answer)
     }
+}
+
+/// A person whose check was started; their id.
+async fn checked(app: &TestApp) -> String {
+    let anna = app.signed_in("anna").await;
+    let answer = anna
+        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!((answer.status.as_u16(), &answer.body["next"]), (201, &json!("verify")));
+    anna.user
 }
 
 async fn events(app: &TestApp) -> Vec<(String, String)> {
@@ -53,8 +67,7 @@ async fn a_webhook_with_a_wrong_or_missing_digest_is_401_and_leaves_nothing() {
 #[tokio::test]
 async fn a_duplicate_webhook_is_200_and_applied_once() {
     let app = TestApp::start().await;
-    let user = app.log_in("anna").await.body["user"]["id"].as_str().unwrap().to_owned();
-    app.has_asked_for_kyc(&user).await;
+    let user = checked(&app).await;
     let twice = Delivery {
         times: 2,
         ..Delivery::default()
@@ -86,8 +99,7 @@ async fn a_duplicate_webhook_is_200_and_applied_once() {
 #[tokio::test]
 async fn green_then_red_then_green_ends_approved_with_three_results() {
     let app = TestApp::start().await;
-    let user = app.log_in("anna").await.body["user"]["id"].as_str().unwrap().to_owned();
-    app.has_asked_for_kyc(&user).await;
+    let user = checked(&app).await;
     for (answer, seconds_ago) in [("GREEN", 30), ("RED", 20), ("GREEN", 10)] {
         let sent = app
             .sandbox
@@ -110,8 +122,7 @@ async fn green_then_red_then_green_ends_approved_with_three_results() {
 #[tokio::test]
 async fn an_older_event_that_comes_late_changes_nothing() {
     let app = TestApp::start().await;
-    let user = app.log_in("anna").await.body["user"]["id"].as_str().unwrap().to_owned();
-    app.has_asked_for_kyc(&user).await;
+    let user = checked(&app).await;
     for (answer, seconds_ago) in [("GREEN", 10), ("RED", 20)] {
         app.sandbox
             .sumsub()
@@ -127,5 +138,74 @@ async fn an_older_event_that_comes_late_changes_nothing() {
         .await
         .unwrap();
     assert_eq!(status, "approved");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_check_is_started_once_however_often_it_is_asked_for_and_ends_approved() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    assert_eq!(
+        anna.get("/v1/kyc").await.body,
+        json!({ "status": "pending", "applicant": "none", "next": "start" })
+    );
+    let wanted = json!({ "email": "anna@example.com" });
+    let (one, other) = tokio::join!(
+        anna.post("/v1/kyc/applicant", &wanted),
+        anna.post("/v1/kyc/applicant", &wanted)
+    );
+    assert_eq!((one.status, other.status), (StatusCode::CREATED, StatusCode::CREATED));
+    assert_eq!(app.sandbox.sumsub().applicants().len(), 1);
+    let sent = app
+        .sandbox
+        .sumsub()
+        .review(Review::of(&anna.user, "GREEN"), &Delivery::default())
+        .await
+        .unwrap();
+    assert_eq!(sent.statuses, [Some(200)]);
+    app.until_idle().await;
+    assert_eq!(
+        anna.get("/v1/kyc").await.body,
+        json!({ "status": "approved", "applicant": "created", "next": "none" })
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_applicant_whose_answer_was_lost_is_adopted() {
+    let app = TestApp::start().await;
+    app.sandbox.fault(Operation::ApplicantCreate, Fault::ExecuteThenDrop, 1);
+    let anna = app.signed_in("anna").await;
+    let answer = anna
+        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!(answer.status, 201, "{:?}", answer.problem());
+    assert_eq!(app.sandbox.sumsub().applicants().len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_address_is_422_and_nothing_is_asked_of_sumsub() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    for email in ["", "anna", "@example.com", "anna@", "a@b@c", "an na@example.com"] {
+        let answer = anna.post("/v1/kyc/applicant", &json!({ "email": email })).await;
+        assert_eq!(answer.problem(), (422, "validation_failed"), "{email:?}");
+    }
+    assert!(app.sandbox.sumsub().applicants().is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_sees_or_starts_a_check_without_a_session() {
+    let app = TestApp::start().await;
+    let get = browser().get(format!("{}/v1/kyc", app.url)).send().await.unwrap();
+    assert_eq!(Answer::of(get).await.problem(), (401, "unauthenticated"));
+    let post = browser()
+        .post(format!("{}/v1/kyc/applicant", app.url))
+        .json(&json!({ "email": "a@b.no" }))
+        .send()
+        .await;
+    assert_eq!(Answer::of(post.unwrap()).await.problem(), (401, "unauthenticated"));
     app.finish().await;
 }

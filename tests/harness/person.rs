@@ -94,14 +94,68 @@ impl TestApp {
     }
 }
 
+/// A person who is signed in.
+pub struct SignedIn<'a> {
+    app: &'a TestApp,
+    /// The user's id, `usr_…`.
+    pub user: String,
+    token: String,
+}
+
 impl TestApp {
-    /// Puts the applicant row there that the identity check of this user is tied to.
-    pub async fn has_asked_for_kyc(&self, user: &str) {
-        let user = user.parse().expect("a user's id");
-        let mut tx = self.db.begin().await.expect("a transaction");
-        drop_common::storage::kyc::request_applicant(&mut tx, user, "basic-kyc-level")
-            .await
-            .expect("an applicant row");
-        tx.commit().await.expect("a commit");
+    /// Logs the sandbox's person in; fails unless that works.
+    pub async fn signed_in(&self, person: &str) -> SignedIn<'_> {
+        let answer = self.log_in(person).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.problem());
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        SignedIn {
+            app: self,
+            user: text(&answer.body["user"]["id"]),
+            token: text(&answer.body["accessToken"]),
+        }
+    }
+}
+
+impl SignedIn<'_> {
+    /// `GET` as this person.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = browser()
+            .get(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token);
+        Answer::of(request.send().await.expect("an answer")).await
+    }
+
+    /// `POST` under an `Idempotency-Key`, without a body.
+    pub async fn post_once(&self, path: &str, key: &str) -> Answer {
+        let request = browser()
+            .post(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token);
+        Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
+    }
+
+    /// Has the identity check done, with a green answer.
+    pub async fn is_approved(&self) {
+        let asked = self
+            .post("/v1/kyc/applicant", &serde_json::json!({ "email": "anna@example.com" }))
+            .await;
+        assert_eq!(asked.status, 201, "{:?}", asked.problem());
+        let review = drop_sandbox::Review::of(&self.user, "GREEN");
+        let sent = self
+            .app
+            .sandbox
+            .sumsub()
+            .review(review, &drop_sandbox::Delivery::default())
+            .await;
+        assert_eq!(sent.expect("a webhook").statuses, [Some(200)]);
+        self.app.until_idle().await;
+    }
+
+    /// `POST` as this person.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = browser()
+            .post(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token)
+            .json(body);
+        Answer::of(request.send().await.expect("an answer")).await
     }
 }

@@ -3,8 +3,19 @@
 use std::sync::Arc;
 
 use drop_common::{
-    clock::Clock, config::WorkerSettings, domain::national_id::Accepted, keyring::Keyring, metrics::Metrics,
-    providers::bankid::BankId,
+    clock::Clock,
+    config::WorkerSettings,
+    domain::national_id::Accepted,
+    keyring::Keyring,
+    metrics::Metrics,
+    providers::{
+        ProviderError,
+        bankid::BankId,
+        neonomics::{Neonomics, Psu},
+        sumsub::Sumsub,
+    },
+    queue::Lease,
+    resilience::breaker::{Breaker, BreakerKey},
 };
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
@@ -22,6 +33,12 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// BankID.
     pub bankid: BankId,
+    /// Sumsub.
+    pub sumsub: Sumsub,
+    /// Open banking.
+    pub neonomics: Neonomics,
+    /// The circuit breakers.
+    pub breaker: Breaker,
     /// Which kinds of national ids are accepted.
     pub accepted_ids: Accepted,
     /// The configuration.
@@ -35,6 +52,36 @@ impl Context {
             .national_id_pepper
             .as_ref()
             .map(|pepper| pepper.expose_secret().as_bytes())
+    }
+
+    /// The person who is there, for the bank; without their address nobody is.
+    #[expect(clippy::unused_self, reason = "reads as a question to the context")]
+    pub(crate) fn psu(&self, address: Option<&str>) -> Option<Psu> {
+        let ip = address?.parse().ok()?;
+        Some(Psu {
+            ip,
+            user_agent: None,
+            accept_language: None,
+        })
+    }
+
+    /// Tells the breaker how a call went: a failure counts, an answer to a probe closes. Successes write nothing.
+    pub(crate) async fn report(&self, lease: &Lease, key: BreakerKey, error: Option<&ProviderError>) {
+        let reported = match (error, lease.probe()) {
+            (Some(error), probe) if error.counts_for_breaker() => {
+                let epoch = lease.epoch().unwrap_or_default();
+                self.breaker
+                    .fail(key, epoch, probe, std::time::Duration::ZERO)
+                    .await
+                    .map(drop)
+            }
+            (Some(error), Some(_)) if error.is_circuit_open() => Ok(()),
+            (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),
+            (_, None) => Ok(()),
+        };
+        if let Err(error) = reported {
+            tracing::warn!(%error, breaker = key.as_str(), "the breaker was not told how a call went");
+        }
     }
 
     /// Wakes requests that wait for the row. After the commit, and only a hint: the API reads the row on a timer too.

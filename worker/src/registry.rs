@@ -2,12 +2,18 @@
 
 use drop_common::queue::{
     Registry,
-    payloads::{ApplyKycEvent, CheckLogin},
+    payloads::{ApplyKycEvent, CheckLogin, CreateApplicant, FetchAccounts, RefreshBalance, StartConsent},
 };
 
 use crate::context::Context;
 
 /// The handlers of this worker.
 pub fn registry() -> Registry<Context> {
-    Registry::new().with::<CheckLogin>().with::<ApplyKycEvent>()
+    Registry::new()
+        .with::<CheckLogin>()
+        .with::<CreateApplicant>()
+        .with::<ApplyKycEvent>()
+        .with::<StartConsent>()
+        .with::<FetchAccounts>()
+        .with::<RefreshBalance>()
 }

@@ -10,8 +10,9 @@ use drop_common::{
     keyring::Keyring,
     metrics::{Metrics, Process},
     probes::{self, Readiness},
-    providers::{bankid::BankId, http::no_metrics},
+    providers::{bankid::BankId, http::no_metrics, neonomics::Neonomics, sumsub::Sumsub},
     queue::{Wake, WorkersConfig, run_workers},
+    resilience::breaker::Breaker,
     storage::{self, PoolOptions},
 };
 use poem::{Server, listener::TcpAcceptor};
@@ -52,6 +53,9 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
             settings.bankid_credentials.clone(),
             no_metrics(),
         )?,
+        neonomics: Neonomics::new(settings.neonomics.clone(), no_metrics())?,
+        sumsub: Sumsub::new(settings.sumsub.clone(), no_metrics())?,
+        breaker: Breaker::new(db.clone()),
         accepted_ids: accepted_ids(&settings),
         settings,
     });

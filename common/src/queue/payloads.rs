@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use uuid::Uuid;
+
 use super::{Job, Lane};
 use crate::domain::ids::{AccountId, ConsentId, KycApplicantId, LoginId, PaymentId, RefreshId, WebhookEventId};
 
@@ -33,7 +35,8 @@ jobs! {
         login: LoginId } "check-login" in Login, key |job| Some(job.login.to_string());
     /// Creates the person's applicant at Sumsub.
     CreateApplicant { /// Our applicant row.
-        applicant: KycApplicantId } "create-applicant" in KycCall, key |job| Some(job.applicant.to_string());
+        applicant: KycApplicantId, /// The request to create it; asking again after a refusal is another.
+        request: Uuid } "create-applicant" in KycCall, key |job| Some(job.request.to_string());
     /// Applies a stored Sumsub event to the person's KYC status.
     ApplyKycEvent { /// The stored event.
         event: WebhookEventId } "apply-kyc-event" in KycApply, key |job| Some(job.event.to_string());

@@ -26,6 +26,7 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
         "INSERT INTO kyc_applicants AS a (id, user_id, level_name, request_id) VALUES ($1, $2, $3, $4)
          ON CONFLICT (user_id, level_name) DO UPDATE
             SET status = CASE WHEN a.status = 'failed' THEN 'requested' ELSE a.status END, failure = NULL,
+                request_id = CASE WHEN a.status = 'failed' THEN excluded.request_id ELSE a.request_id END,
                 updated_at = clock_timestamp()
          RETURNING id, request_id, applicant_id",
         KycApplicantId::new().uuid(),

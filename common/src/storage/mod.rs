@@ -17,6 +17,7 @@ pub mod consents;
 pub mod kyc;
 pub mod logins;
 pub mod notifications;
+pub mod payments;
 pub mod schedule;
 pub mod sessions;
 pub mod users;

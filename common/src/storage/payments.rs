@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::{StorageError, Tx};
 use crate::domain::{
     account_number::AccountNumber,
+    bank_status::BankStatus,
     ids::{AccountId, PaymentId, UserId},
-    payment::PaymentState,
+    payment_status::{FailureReason, PaymentState, PaymentStatus},
 };
 use crate::keyring::{Keyring, sha256};
 
@@ -88,8 +89,18 @@ impl TryFrom<Row> for Payment {
             creditor_account_masked: row.creditor_account_masked,
             remittance_information: row.remittance_information,
             product: row.product,
-            state: PaymentState::from_stored(&row.status, row.reason.as_deref(), row.bank_status.as_deref(), row.bank_final)
-                .map_err(StorageError::corrupt)?,
+            state: PaymentState {
+                status: row.status.parse().map_err(StorageError::corrupt)?,
+                reason: row
+                    .reason
+                    .map(|word| word.parse().map_err(StorageError::corrupt))
+                    .transpose()?,
+                bank_status: row
+                    .bank_status
+                    .map(|word| word.parse().map_err(StorageError::corrupt))
+                    .transpose()?,
+                bank_final: row.bank_final,
+            },
             needs_review: row.needs_review,
             payment_id: row.payment_id,
             sca_redirect: row.sca_redirect,
@@ -163,9 +174,13 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
     if made.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query!("UPDATE bank_accounts SET held = held + $2 WHERE id = $1", new.account.uuid(), new.amount)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE bank_accounts SET held = held + $2 WHERE id = $1",
+        new.account.uuid(),
+        new.amount
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(true)
 }
 
@@ -181,9 +196,13 @@ pub async fn idempotency_key_is_taken(tx: &mut Tx, key: Uuid) -> Result<bool, St
 
 /// The payment this user made under this key.
 pub async fn by_client_key(db: &PgPool, user: UserId, key: &str) -> Result<Option<Payment>, StorageError> {
-    let id = sqlx::query_scalar!("SELECT id FROM transactions WHERE user_id = $1 AND client_key = $2", user.uuid(), key)
-        .fetch_optional(db)
-        .await?;
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM transactions WHERE user_id = $1 AND client_key = $2",
+        user.uuid(),
+        key
+    )
+    .fetch_optional(db)
+    .await?;
     match id {
         Some(id) => find(db, id.into()).await,
         None => Ok(None),
@@ -213,7 +232,12 @@ pub async fn find_own(db: &PgPool, user: UserId, id: PaymentId) -> Result<Option
 }
 
 /// The user's payments, newest first, from before the cursor.
-pub async fn list(db: &PgPool, user: UserId, before: Option<PaymentId>, limit: i64) -> Result<Vec<Payment>, StorageError> {
+pub async fn list(
+    db: &PgPool,
+    user: UserId,
+    before: Option<PaymentId>,
+    limit: i64,
+) -> Result<Vec<Payment>, StorageError> {
     sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
@@ -283,10 +307,19 @@ pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire
     )
     .fetch_one(db)
     .await?;
-    let open = |column: &str, row: Uuid, sealed: &[u8]| keys.open_text(column, row, sealed).map_err(StorageError::corrupt);
+    let open =
+        |column: &str, row: Uuid, sealed: &[u8]| keys.open_text(column, row, sealed).map_err(StorageError::corrupt);
     Ok(Wire {
-        debtor: open("bank_accounts.account_sealed", payment.account.uuid(), &row.account_sealed)?,
-        creditor: open("transactions.creditor_account_sealed", payment.id.uuid(), &row.creditor_account_sealed)?,
+        debtor: open(
+            "bank_accounts.account_sealed",
+            payment.account.uuid(),
+            &row.account_sealed,
+        )?,
+        creditor: open(
+            "transactions.creditor_account_sealed",
+            payment.id.uuid(),
+            &row.creditor_account_sealed,
+        )?,
         state: row
             .callback_state_sealed
             .map(|sealed| open("transactions.callback_state_sealed", payment.id.uuid(), &sealed))
@@ -310,7 +343,12 @@ pub enum Sending {
 }
 
 /// Writes "about to send". Committed before the request leaves, so that "never sent" stays decidable after a crash.
-pub async fn about_to_send(tx: &mut Tx, id: PaymentId, job_attempt: i32, body_hash: &[u8; 32]) -> Result<Sending, StorageError> {
+pub async fn about_to_send(
+    tx: &mut Tx,
+    id: PaymentId,
+    job_attempt: i32,
+    body_hash: &[u8; 32],
+) -> Result<Sending, StorageError> {
     let row = sqlx::query!(
         r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.status, t.payment_id,
                   t.expires_at <= clock_timestamp() AS "late!", t.needs_review,
@@ -355,7 +393,12 @@ pub enum AttemptOutcome {
 }
 
 /// Writes how the attempt ended.
-pub async fn attempt_ended(tx: &mut Tx, attempt: i64, outcome: AttemptOutcome, http_status: Option<u16>) -> Result<(), StorageError> {
+pub async fn attempt_ended(
+    tx: &mut Tx,
+    attempt: i64,
+    outcome: AttemptOutcome,
+    http_status: Option<u16>,
+) -> Result<(), StorageError> {
     let word = match outcome {
         AttemptOutcome::Accepted => "accepted",
         AttemptOutcome::Transient => "transient",
@@ -386,7 +429,12 @@ pub async fn attempts_are_ambiguous(tx: &mut Tx, id: PaymentId) -> Result<(), St
 }
 
 /// The bank has the payment: its id, and the one link the person is ever given. Starts the SCA deadline.
-pub async fn initiated(tx: &mut Tx, id: PaymentId, payment_id: &str, sca_redirect: Option<&str>) -> Result<(), StorageError> {
+pub async fn initiated(
+    tx: &mut Tx,
+    id: PaymentId,
+    payment_id: &str,
+    sca_redirect: Option<&str>,
+) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3), callback_state_sealed = NULL,
                 sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $4)),
@@ -405,8 +453,8 @@ pub async fn initiated(tx: &mut Tx, id: PaymentId, payment_id: &str, sca_redirec
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
 /// payment ends without money having moved; after completion it goes with the next balance.
 pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<bool, StorageError> {
-    let stored = state.to_stored();
-    let release = state.releases_hold();
+    // Nothing moves any more: what was held is the person's again. After completion the next balance takes it over.
+    let release = state.bank_final && matches!(state.status, PaymentStatus::Failed | PaymentStatus::Cancelled);
     let moved = sqlx::query!(
         "WITH held AS (SELECT id, account_id, hold FROM transactions WHERE id = $1 AND version = $2 FOR NO KEY UPDATE),
               freed AS (UPDATE bank_accounts a SET held = a.held - held.hold FROM held WHERE a.id = held.account_id AND $7)
@@ -415,10 +463,10 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
            FROM held WHERE t.id = held.id",
         payment.id.uuid(),
         payment.version,
-        stored.status,
-        stored.reason,
-        stored.bank_status,
-        stored.bank_final,
+        state.status.as_str(),
+        state.reason.map(FailureReason::as_str),
+        state.bank_status.map(BankStatus::as_str),
+        state.bank_final,
         release,
     )
     .execute(&mut **tx)

@@ -1,0 +1,158 @@
+//! Linking a bank: a consent to read the user's accounts (contract 3.2).
+
+mod callback;
+mod create;
+
+use drop_common::{
+    domain::ids::ConsentId,
+    storage::consents::{self, Consent},
+};
+use poem::Request;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+    types::Example,
+};
+
+use crate::{
+    error::{ApiError, Code},
+    health::Chapter,
+    idempotency::IdempotencyKey,
+    prefer::Prefer,
+    session::Session,
+    state::State,
+};
+
+/// The operations.
+pub struct ConsentsApi {
+    state: State,
+}
+
+impl ConsentsApi {
+    /// The operations over the shared state.
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+}
+
+/// A consent to read the user's accounts at a bank.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
+pub struct BankConsent {
+    /// The consent's id, `con_…`.
+    pub id: String,
+    /// `requested`, `received`, `valid`, `rejected`, `expired`, `revoked`, `terminated`, `replaced`, `failed` or `deleted`.
+    pub status: String,
+    /// Where the person approves it, while it waits for that.
+    pub sca_redirect: Option<String>,
+    /// The last day it can be used.
+    pub valid_until: Option<String>,
+}
+
+impl Example for BankConsent {
+    fn example() -> Self {
+        Self {
+            id: "con_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
+            status: "received".into(),
+            sca_redirect: Some("https://dnb.no/sca/consent/abc123".into()),
+            valid_until: Some("2026-08-22".into()),
+        }
+    }
+}
+
+impl BankConsent {
+    fn of(consent: Consent) -> Self {
+        Self {
+            id: consent.id.to_string(),
+            status: consent.status.as_str().to_owned(),
+            sca_redirect: consent.sca_redirect.filter(|_| consent.status.as_str() == "received"),
+            valid_until: consent.valid_until.map(|day| day.to_string()),
+        }
+    }
+}
+
+/// The answer to a request to link a bank.
+#[derive(ApiResponse)]
+pub enum Linking {
+    /// The bank has the consent: send the person to `scaRedirect`.
+    #[oai(status = 201)]
+    Created(Json<BankConsent>),
+    /// The bank is still being asked: look at `Location`.
+    #[oai(status = 202)]
+    StillAsking(
+        Json<BankConsent>,
+        /// Where to look.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+#[OpenApi(tag = "Chapter::Accounts")]
+impl ConsentsApi {
+    /// Link a bank.
+    ///
+    /// Asks the bank for a consent. The same `Idempotency-Key` finds the first one. `kyc_required` (403) before the
+    /// identity check is approved; `provider_error` (502) where the bank gives no consent.
+    #[oai(path = "/v1/bank-consents", method = "post", operation_id = "linkBank")]
+    async fn link(
+        &self,
+        request: &Request,
+        session: Session,
+        /// The client's name for this intention.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<IdempotencyKey>,
+        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+    ) -> Result<Linking, ApiError> {
+        let prefer = Prefer::parse(prefer.0.as_deref());
+        create::create(&self.state, request, session.user.into(), &key.0, prefer).await
+    }
+
+    /// Show a consent.
+    #[oai(path = "/v1/bank-consents/:id", method = "get", operation_id = "getBankConsent")]
+    async fn show(
+        &self,
+        session: Session,
+        /// The consent's id, `con_…`.
+        id: Path<String>,
+    ) -> Result<Json<BankConsent>, ApiError> {
+        let id: ConsentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
+        let own = consents::find_own(&self.state.db, &self.state.keys, session.user.into(), id).await?;
+        Ok(Json(BankConsent::of(own.ok_or(ApiError::of(Code::NotFound))?)))
+    }
+
+    /// Take the person back from the bank.
+    ///
+    /// Decides nothing: it lets the worker ask the bank now. Safe to call any number of times.
+    #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
+    async fn callback(
+        &self,
+        /// The consent's id, `con_…`.
+        consent: Query<String>,
+        /// The value that went to the bank with the consent.
+        state: Query<String>,
+    ) -> Result<Json<CameBack>, ApiError> {
+        callback::finish(&self.state, &consent.0, &state.0).await
+    }
+}
+
+/// What the person sees who came back from the bank.
+#[derive(Object)]
+#[oai(example)]
+pub struct CameBack {
+    /// The consent's id, `con_…`.
+    pub id: String,
+    /// Where it stood when the person came back.
+    pub status: String,
+}
+
+impl Example for CameBack {
+    fn example() -> Self {
+        Self {
+            id: "con_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
+            status: "received".into(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Linking a bank and showing its balances (contract 3.2).
+
+use drop_sandbox::Decision;
+use drop_tests::{
+    app::TestApp,
+    person::{Answer, browser},
+};
+
+/// The person decides at the bank and comes back.
+async fn decides(app: &TestApp, sca_redirect: &str, decision: Decision) {
+    let back = app
+        .sandbox
+        .bank()
+        .decide_at(sca_redirect, decision)
+        .expect("a decision")
+        .expect("a way back");
+    let answer = Answer::of(browser().get(back).send().await.expect("an answer")).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.problem());
+    app.until_idle().await;
+}
+
+#[tokio::test]
+async fn a_person_links_their_bank_and_sees_the_balance() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await;
+    assert_eq!(linking.status, 201, "{:?}", linking.problem());
+    assert_eq!(linking.body["status"], "received");
+    decides(&app, linking.body["scaRedirect"].as_str().unwrap(), Decision::Approve).await;
+
+    let consent = anna
+        .get(&format!("/v1/bank-consents/{}", linking.body["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(consent.body["status"], "valid");
+    let listed = anna.get("/v1/bank-accounts").await;
+    let account = &listed.body["accounts"][0];
+    assert_eq!(account["balance"]["amount"], "45230.00", "{account}");
+    assert_eq!(account["balance"]["type"], "expected");
+    assert_eq!(account["balance"]["stale"], false);
+    assert!(
+        !account["iban"].as_str().unwrap().contains("86011117"),
+        "the number is masked"
+    );
+    let shown = anna
+        .get(&format!("/v1/bank-accounts/{}", account["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(shown.body["id"], account["id"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_same_key_links_once() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let (one, other) = tokio::join!(
+        anna.post_once("/v1/bank-consents", "same"),
+        anna.post_once("/v1/bank-consents", "same")
+    );
+    assert_eq!((one.status.as_u16(), other.status.as_u16()), (201, 201));
+    assert_eq!(one.body["id"], other.body["id"]);
+    assert_eq!(app.sandbox.neonomics().consents().len(), 1);
+    decides(&app, one.body["scaRedirect"].as_str().unwrap(), Decision::Reject).await;
+    let consent = anna
+        .get(&format!("/v1/bank-consents/{}", one.body["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(consent.body["status"], "rejected");
+    assert_eq!(
+        anna.get("/v1/bank-accounts").await.body["accounts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_links_a_bank_before_the_identity_check_is_approved() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    assert_eq!(
+        anna.post_once("/v1/bank-consents", "early").await.problem(),
+        (403, "kyc_required")
+    );
+    assert!(app.sandbox.neonomics().consents().is_empty());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn another_persons_consent_and_account_look_unknown() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "mine").await;
+    decides(&app, linking.body["scaRedirect"].as_str().unwrap(), Decision::Approve).await;
+    let account = anna.get("/v1/bank-accounts").await.body["accounts"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let marko = app.signed_in("marko").await;
+    for path in [
+        format!("/v1/bank-consents/{}", linking.body["id"].as_str().unwrap()),
+        format!("/v1/bank-accounts/{account}"),
+    ] {
+        assert_eq!(marko.get(&path).await.problem(), (404, "not_found"), "{path}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_callback_with_a_wrong_state_is_404_and_asks_the_bank_nothing() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await;
+    let id = linking.body["id"].as_str().unwrap();
+    let forged = browser()
+        .get(format!("{}/api/consents/callback?consent={id}&state=forged", app.url))
+        .send()
+        .await;
+    assert_eq!(Answer::of(forged.unwrap()).await.problem(), (404, "not_found"));
+    let looks: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = 'fetch-accounts'")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(looks, 1, "only the worker's own timer");
+    app.finish().await;
+}

@@ -1,0 +1,98 @@
+//! Tells Sumsub about a person. Safe to repeat: Sumsub knows them by our user id.
+
+use std::{sync::Arc, time::Duration};
+
+use drop_common::{
+    providers::{
+        Class,
+        http::Trace,
+        sumsub::{self, NewApplicant},
+    },
+    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CreateApplicant},
+    resilience::{backoff, breaker::BreakerKey},
+    storage::{
+        StorageError, Tx,
+        audit::{self, Actor, Entry},
+        kyc,
+    },
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::context::Context;
+
+impl Handler<Context> for CreateApplicant {
+    async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+        let Some((applicant, email)) = kyc::to_create(&ctx.db, self.applicant).await? else {
+            return Ok(Outcome::Done.into());
+        };
+        let user = applicant.user.to_string();
+        let email = email
+            .map(|sealed| ctx.keys.open_text("users.email_sealed", applicant.user.uuid(), &sealed))
+            .transpose()
+            .map_err(StorageError::corrupt)?;
+        let person = NewApplicant {
+            external_user_id: &user,
+            email: email.as_ref().map(ExposeSecret::expose_secret),
+        };
+        let trace = Trace {
+            request_id: applicant.request_id,
+            correlation_id: lease.request_id(),
+        };
+        let answer = ctx.sumsub.create_applicant(&person, trace, ctx.clock.now()).await;
+        ctx.report(&lease, BreakerKey::SumsubApi, answer.as_ref().err()).await;
+
+        let mut tx = lease.begin(&ctx.db).await?;
+        match answer {
+            Ok(created) => {
+                kyc::created(&mut tx, self.applicant, &created.id).await?;
+                record(&mut tx, &applicant, &created, &lease).await?;
+                let recorded = lease.finish(tx, Outcome::Done).await?;
+                info!(user.id = %user, "Sumsub knows user {user}");
+                ctx.tell_waiters(self.applicant.uuid()).await;
+                Ok(recorded.into())
+            }
+            Err(error) if error.class() == Class::Refused => {
+                warn!(user.id = %user, "Sumsub refused user {user}: {error}");
+                kyc::creation_failed(&mut tx, self.applicant, "refused").await?;
+                let recorded = lease.finish(tx, Outcome::Done).await?;
+                ctx.tell_waiters(self.applicant.uuid()).await;
+                Ok(recorded.into())
+            }
+            Err(error) if matches!(error.class(), Class::Limited | Class::CircuitOpen) => {
+                let pause = error.retry_after().unwrap_or(Duration::from_secs(5));
+                Ok(lease.finish(tx, Outcome::Wait(backoff::jittered(pause))).await?.into())
+            }
+            Err(_) => {
+                let pause = backoff::jittered(Duration::from_secs(2));
+                Ok(lease.finish(tx, Outcome::Again(pause)).await?.into())
+            }
+        }
+    }
+
+    /// Sumsub never answered: the person may ask again.
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        kyc::creation_failed(tx, self.applicant, "no_answer").await
+    }
+}
+
+async fn record(
+    tx: &mut Tx,
+    applicant: &kyc::Applicant,
+    created: &sumsub::Applicant,
+    lease: &Lease,
+) -> Result<(), StorageError> {
+    audit::record(
+        tx,
+        Entry {
+            actor: Actor::Worker,
+            user: Some(applicant.user),
+            action: "kyc.applicant_created",
+            object: applicant.user.to_string(),
+            detail: json!({ "applicant": applicant.id.to_string(), "adopted": created.adopted }),
+            request_id: lease.request_id(),
+        },
+    )
+    .await
+}

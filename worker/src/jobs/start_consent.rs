@@ -1,0 +1,103 @@
+//! Asks the bank for a consent and keeps the link where the person approves it.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::Days;
+use drop_common::{
+    domain::age::today_in_oslo,
+    providers::{
+        Class,
+        neonomics::{CallContext, Redirects, ScaLink},
+    },
+    queue::{
+        EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
+        payloads::{FetchAccounts, StartConsent},
+    },
+    resilience::{backoff, breaker::BreakerKey},
+    storage::{
+        StorageError, Tx,
+        consents::{self, Received},
+    },
+};
+use secrecy::{ExposeSecret, SecretString};
+use tracing::{info, warn};
+
+use crate::context::Context;
+
+/// SCA is renewed after this many days (RTS Art. 10a).
+const CONSENT_DAYS: Days = Days::new(180);
+
+impl Handler<Context> for StartConsent {
+    async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+        let Some(consent) = consents::find(&ctx.db, &ctx.keys, self.consent).await? else {
+            return Ok(Outcome::GiveUp("the consent is gone".into()).into());
+        };
+        let Some(state) = consents::callback_state(&ctx.db, &ctx.keys, self.consent).await? else {
+            return Ok(Outcome::Done.into());
+        };
+        let back = format!(
+            "{}/api/consents/callback?consent={}&state={}",
+            ctx.settings.worker.public_url,
+            self.consent,
+            state.expose_secret()
+        );
+        let call = CallContext {
+            request_id: consent.request_id,
+            correlation_id: lease.request_id(),
+            psu: ctx.psu(consent.psu_ip.as_deref()),
+            now: ctx.clock.now(),
+        };
+        let until = today_in_oslo(ctx.clock.now()) + CONSENT_DAYS;
+        let redirects = Redirects {
+            success: &back,
+            failure: Some(&back),
+        };
+        let answer = ctx.neonomics.create_consent(until, redirects, &call).await;
+        ctx.report(&lease, BreakerKey::NeonomicsAisp, answer.as_ref().err())
+            .await;
+
+        let mut tx = lease.begin(&ctx.db).await?;
+        let outcome = match answer {
+            Ok(created) => {
+                if let ScaLink::Redirect(link) = &created.sca {
+                    let id = SecretString::from(created.id);
+                    let received = Received {
+                        consent_id: &id,
+                        sca_redirect: link.as_str(),
+                        valid_until: Some(until),
+                    };
+                    consents::received(&mut tx, &ctx.keys, self.consent, received).await?;
+                    // Looks at the bank on a timer, should the person never come back by the callback.
+                    let options = EnqueueOptions {
+                        delay: Duration::from_secs(10),
+                        ..EnqueueOptions::default()
+                    };
+                    enqueue_with(&mut tx, &FetchAccounts { consent: self.consent }, options).await?;
+                    info!(consent.id = %self.consent, "consent {} waits for the person's approval", self.consent);
+                } else {
+                    warn!(target: "alert", consent_id = %self.consent, "the bank gave no usable link for {}", self.consent);
+                    consents::failed(&mut tx, self.consent, "no_link").await?;
+                }
+                Outcome::Done
+            }
+            Err(error) if error.class() == Class::Refused || error.class() == Class::Expired => {
+                warn!(consent.id = %self.consent, "the bank refused consent {}: {error}", self.consent);
+                consents::failed(&mut tx, self.consent, "refused").await?;
+                Outcome::Done
+            }
+            Err(error) if matches!(error.class(), Class::Limited | Class::CircuitOpen) => Outcome::Wait(
+                backoff::jittered(error.retry_after().unwrap_or(Duration::from_secs(10))),
+            ),
+            // A consent that was asked for twice moves no money: the person approves the one they are shown.
+            Err(_) => Outcome::Again(backoff::jittered(Duration::from_secs(2))),
+        };
+        let recorded = lease.finish(tx, outcome).await?;
+        ctx.tell_waiters(self.consent.uuid()).await;
+        Ok(recorded.into())
+    }
+
+    /// The bank never answered: the person may try again.
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        consents::failed(tx, self.consent, "no_answer").await
+    }
+}
