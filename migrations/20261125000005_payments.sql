@@ -10,6 +10,7 @@ CREATE TABLE transactions (
   amount bigint NOT NULL CHECK (amount > 0),      -- øre (minor units of the currency)
   currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
   creditor_name text NOT NULL CHECK (char_length(creditor_name) BETWEEN 1 AND 70),
+  creditor_scheme text NOT NULL CHECK (creditor_scheme IN ('iban', 'bban')),
   creditor_account_sealed bytea NOT NULL,
   creditor_account_index bytea NOT NULL,
   creditor_account_masked text NOT NULL,

@@ -4,3 +4,4 @@ mod accounts;
 mod architecture;
 mod kyc;
 mod login;
+mod payments;

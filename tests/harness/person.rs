@@ -133,6 +133,45 @@ impl SignedIn<'_> {
         Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
     }
 
+    /// `POST` of a body under an `Idempotency-Key`.
+    pub async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let request = browser()
+            .post(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token)
+            .json(body);
+        Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
+    }
+
+    /// Has their bank linked; the account's id.
+    pub async fn has_an_account(&self) -> String {
+        self.is_approved().await;
+        let linking = self.post_once("/v1/bank-consents", "link").await;
+        self.decides(
+            linking.body["scaRedirect"].as_str().expect("a link"),
+            drop_sandbox::Decision::Approve,
+        )
+        .await;
+        let listed = self.get("/v1/bank-accounts").await;
+        listed.body["accounts"][0]["id"]
+            .as_str()
+            .expect("a linked account")
+            .to_owned()
+    }
+
+    /// Decides at the bank and comes back; the work that follows is done.
+    pub async fn decides(&self, sca_redirect: &str, decision: drop_sandbox::Decision) {
+        let back = self
+            .app
+            .sandbox
+            .bank()
+            .decide_at(sca_redirect, decision)
+            .expect("a decision")
+            .expect("a way back");
+        let answer = Answer::of(browser().get(back).send().await.expect("an answer")).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.problem());
+        self.app.until_idle().await;
+    }
+
     /// Has the identity check done, with a green answer.
     pub async fn is_approved(&self) {
         let asked = self

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drop_common::{
     clock::Clock,
     config::WorkerSettings,
-    domain::national_id::Accepted,
+    domain::{bank_status::BankStatus, national_id::Accepted},
     keyring::Keyring,
     metrics::Metrics,
     providers::{
@@ -63,6 +63,16 @@ impl Context {
             user_agent: None,
             accept_language: None,
         })
+    }
+
+    /// The bank's words that show `completed` before they are final (`PISP_PROVISIONAL_COMPLETED`).
+    pub(crate) fn provisional(&self) -> Vec<BankStatus> {
+        self.settings
+            .neonomics
+            .provisional_completed
+            .iter()
+            .filter_map(|word| word.parse().ok())
+            .collect()
     }
 
     /// Tells the breaker how a call went: a failure counts, an answer to a probe closes. Successes write nothing.

@@ -2,7 +2,10 @@
 
 use drop_common::queue::{
     Registry,
-    payloads::{ApplyKycEvent, CheckLogin, CreateApplicant, FetchAccounts, RefreshBalance, StartConsent},
+    payloads::{
+        ApplyKycEvent, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PollPayment, RefreshBalance,
+        StartConsent,
+    },
 };
 
 use crate::context::Context;
@@ -16,4 +19,6 @@ pub fn registry() -> Registry<Context> {
         .with::<StartConsent>()
         .with::<FetchAccounts>()
         .with::<RefreshBalance>()
+        .with::<InitiatePayment>()
+        .with::<PollPayment>()
 }

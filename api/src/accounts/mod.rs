@@ -9,7 +9,7 @@ use drop_common::{
     },
     storage::accounts::{self, Account},
 };
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
 
 use crate::{
     error::{ApiError, Code},
@@ -125,6 +125,17 @@ impl BankAccount {
     }
 }
 
+/// The answer to a look at a balance.
+#[derive(ApiResponse)]
+pub enum BalanceAnswer {
+    /// The cached balance.
+    #[oai(status = 200)]
+    Cached(Json<CachedBalance>),
+    /// The first read is under way.
+    #[oai(status = 202)]
+    NotReadYet,
+}
+
 #[OpenApi(tag = "Chapter::Accounts")]
 impl AccountsApi {
     /// List the linked accounts.
@@ -153,5 +164,19 @@ impl AccountsApi {
             own.ok_or(ApiError::of(Code::NotFound))?,
             self.state.clock.now(),
         )?))
+    }
+
+    /// Show the cached balance of a linked account.
+    #[oai(path = "/v1/bank-accounts/:id/balance", method = "get", operation_id = "getBalance")]
+    async fn balance(
+        &self,
+        session: Session,
+        /// The account's id, `acc_…`.
+        id: Path<String>,
+    ) -> Result<BalanceAnswer, ApiError> {
+        let account = self.show(session, id).await?.0;
+        Ok(account.balance.map_or(BalanceAnswer::NotReadYet, |balance| {
+            BalanceAnswer::Cached(Json(balance))
+        }))
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{StorageError, Tx};
 use crate::domain::{
-    account_number::AccountNumber,
+    account_number::{AccountNumber, Scheme},
     bank_status::BankStatus,
     ids::{AccountId, PaymentId, UserId},
     payment_status::{FailureReason, PaymentState, PaymentStatus},
@@ -20,6 +20,7 @@ pub const SEND_WITHIN_SECONDS: i32 = 300;
 pub const SCA_SECONDS: i32 = 300;
 
 /// A payment as it is stored, without its account numbers.
+#[derive(Clone)]
 pub struct Payment {
     pub id: PaymentId,
     pub user: UserId,
@@ -30,6 +31,8 @@ pub struct Payment {
     pub amount: i64,
     pub currency: String,
     pub creditor_name: String,
+    /// How the creditor's account is written to the bank.
+    pub creditor_scheme: Scheme,
     pub creditor_account_masked: String,
     pub remittance_information: String,
     pub product: String,
@@ -55,6 +58,7 @@ struct Row {
     amount: i64,
     currency: String,
     creditor_name: String,
+    creditor_scheme: String,
     creditor_account_masked: String,
     remittance_information: String,
     product: String,
@@ -86,6 +90,7 @@ impl TryFrom<Row> for Payment {
             amount: row.amount,
             currency: row.currency,
             creditor_name: row.creditor_name,
+            creditor_scheme: scheme(&row.creditor_scheme)?,
             creditor_account_masked: row.creditor_account_masked,
             remittance_information: row.remittance_information,
             product: row.product,
@@ -112,6 +117,32 @@ impl TryFrom<Row> for Payment {
             updated_at: row.updated_at,
             expires_at: row.expires_at,
         })
+    }
+}
+
+impl Payment {
+    /// The same payment after one more write of this transaction.
+    #[must_use]
+    pub fn one_version_later(&self) -> Self {
+        Self {
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+}
+
+fn scheme_word(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Iban => "iban",
+        Scheme::Bban => "bban",
+    }
+}
+
+fn scheme(word: &str) -> Result<Scheme, StorageError> {
+    match word {
+        "iban" => Ok(Scheme::Iban),
+        "bban" => Ok(Scheme::Bban),
+        _ => Err(StorageError::corrupt("an unknown account scheme")),
     }
 }
 
@@ -144,9 +175,9 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
     let made = sqlx::query!(
         "INSERT INTO transactions (id, user_id, account_id, client_key, idempotency_key, fingerprint, amount, currency, creditor_name,
             creditor_account_sealed, creditor_account_index, creditor_account_masked, remittance_information, product,
-            callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at)
+            callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $7,
-            clock_timestamp() + make_interval(secs => $20))
+            clock_timestamp() + make_interval(secs => $20), $21)
          ON CONFLICT (user_id, client_key) DO NOTHING",
         row,
         new.user.uuid(),
@@ -157,7 +188,11 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
         new.amount,
         new.currency,
         new.creditor_name,
-        keys.seal("transactions.creditor_account_sealed", row, creditor.as_bytes()),
+        keys.seal(
+            "transactions.creditor_account_sealed",
+            row,
+            new.creditor_account.wire_secret().as_bytes()
+        ),
         creditor_index.as_slice(),
         new.creditor_account.masked(),
         new.remittance_information,
@@ -168,6 +203,7 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
         new.psu_user_agent,
         new.confirmed_duplicate_of.map(PaymentId::uuid),
         f64::from(SEND_WITHIN_SECONDS),
+        scheme_word(new.creditor_account.scheme()),
     )
     .execute(&mut **tx)
     .await?;
@@ -194,6 +230,17 @@ pub async fn idempotency_key_is_taken(tx: &mut Tx, key: Uuid) -> Result<bool, St
     .await?)
 }
 
+/// True where this user already made a payment under this key. The caller holds the user's lock.
+pub async fn client_key_is_used(tx: &mut Tx, user: UserId, key: &str) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM transactions WHERE user_id = $1 AND client_key = $2) AS "used!""#,
+        user.uuid(),
+        key
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
 /// The payment this user made under this key.
 pub async fn by_client_key(db: &PgPool, user: UserId, key: &str) -> Result<Option<Payment>, StorageError> {
     let id = sqlx::query_scalar!(
@@ -214,7 +261,7 @@ pub async fn find(db: &PgPool, id: PaymentId) -> Result<Option<Payment>, Storage
     sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_account_masked, remittance_information, product, status,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
                   version, created_at, updated_at, expires_at
              FROM transactions WHERE id = $1"#,
@@ -241,7 +288,7 @@ pub async fn list(
     sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_account_masked, remittance_information, product, status,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
                   version, created_at, updated_at, expires_at
              FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,

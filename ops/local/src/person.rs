@@ -77,10 +77,10 @@ impl Person {
             |seen| seen.body["applicant"] == "created",
         )
         .await?;
-        let review = json!({ "externalUserId": user, "answer": "GREEN" });
+        let review = json!({ "reviews": [{ "externalUserId": user, "answer": "GREEN" }] });
         let review = self
             .http
-            .post(format!("{}/control/sumsub/review", self.sandbox))
+            .post(format!("{}/control/sumsub/reviews", self.sandbox))
             .json(&review);
         expect_success(review, "the sandbox's review").await?;
         until(

@@ -1,0 +1,114 @@
+//! Payments from a linked account (contract 3.3).
+
+mod callback;
+mod create;
+mod wire;
+
+use drop_common::{domain::ids::PaymentId, storage::payments};
+use poem::Request;
+use poem_openapi::{
+    OpenApi,
+    param::{Header, Path, Query},
+    payload::Json,
+};
+
+pub use wire::{CreditorAccount, Initiation, InstructedAmount, NewTransaction, Transaction, Transactions};
+
+use crate::{
+    error::{ApiError, Code},
+    health::Chapter,
+    idempotency::IdempotencyKey,
+    prefer::Prefer,
+    session::Session,
+    state::State,
+};
+
+/// The most transactions of one page.
+const PAGE: i64 = 50;
+
+/// The operations.
+pub struct PaymentsApi {
+    state: State,
+}
+
+impl PaymentsApi {
+    /// The operations over the shared state.
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+}
+
+#[OpenApi(tag = "Chapter::Payments")]
+impl PaymentsApi {
+    /// Pay.
+    ///
+    /// Initiates a payment at the user's bank; send the person to `scaRedirect` to approve it. The same
+    /// `Idempotency-Key` always answers with the same transaction, in its present state. Codes: `kyc_required` (403);
+    /// `not_found` (404) for an account that is not the user's; `possible_duplicate` (409); `validation_failed`,
+    /// `limit_exceeded`, `idempotency_key_reused` (422); `circuit_open` (502).
+    #[oai(path = "/v1/transactions", method = "post", operation_id = "createTransaction")]
+    async fn create(
+        &self,
+        request: &Request,
+        session: Session,
+        /// The client's name for this payment; never reuse it for another.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<IdempotencyKey>,
+        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+        body: Json<NewTransaction>,
+    ) -> Result<Initiation, ApiError> {
+        let prefer = Prefer::parse(prefer.0.as_deref());
+        create::create(&self.state, request, session.user.into(), &key.0, prefer, &body.0).await
+    }
+
+    /// List payments, newest first.
+    #[oai(path = "/v1/transactions", method = "get", operation_id = "listTransactions")]
+    async fn list(
+        &self,
+        session: Session,
+        /// Only payments older than this one: the last id of the page before.
+        before: Query<Option<String>>,
+    ) -> Result<Json<Transactions>, ApiError> {
+        let before: Option<PaymentId> = before
+            .0
+            .map(|id| id.parse())
+            .transpose()
+            .map_err(|_| ApiError::field("before", "is not a transaction's id"))?;
+        let page = payments::list(&self.state.db, session.user.into(), before, PAGE).await?;
+        Ok(Json(Transactions {
+            transactions: page.into_iter().map(Transaction::of).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// Show a payment.
+    #[oai(path = "/v1/transactions/:id", method = "get", operation_id = "getTransaction")]
+    async fn show(
+        &self,
+        session: Session,
+        /// The transaction's id, `tx_…`.
+        id: Path<String>,
+    ) -> Result<Json<Transaction>, ApiError> {
+        let id: PaymentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
+        let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
+        Ok(Json(Transaction::of(own.ok_or(ApiError::of(Code::NotFound))?)?))
+    }
+
+    /// Take the person back from the bank.
+    ///
+    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times.
+    #[oai(path = "/api/payments/callback", method = "get", operation_id = "finishPayment")]
+    async fn callback(
+        &self,
+        /// The transaction's id, from our own address.
+        transaction: Query<Option<String>>,
+        /// The value that went to the bank with the payment.
+        state: Query<Option<String>>,
+        /// The bank's id of the payment.
+        #[oai(name = "paymentId")]
+        _payment_id: Query<Option<String>>,
+    ) -> Result<Json<Transaction>, ApiError> {
+        callback::finish(&self.state, transaction.0.as_deref(), state.0.as_deref()).await
+    }
+}

@@ -1,0 +1,208 @@
+//! The shapes of payments on the wire.
+
+use chrono::{DateTime, Utc};
+use drop_common::{
+    domain::{
+        bank_status::BankStatus,
+        money::{Amount, Currency},
+        payment_status::FailureReason,
+    },
+    storage::payments::Payment,
+};
+use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+
+use crate::{
+    error::{ApiError, Code},
+    text::Text,
+};
+
+/// An amount.
+#[derive(Object)]
+#[oai(example)]
+pub struct InstructedAmount {
+    /// A decimal number, such as `2010.00`.
+    pub amount: Text,
+    /// ISO 4217, in capitals.
+    pub currency: Text,
+}
+
+/// Where the money goes: exactly one of the two.
+#[derive(Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub struct CreditorAccount {
+    /// An IBAN.
+    pub iban: Option<Text>,
+    /// A national account number.
+    pub bban: Option<Text>,
+}
+
+/// A payment to be made.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
+pub struct NewTransaction {
+    /// The account to pay from, `acc_…`.
+    pub account_id: Text,
+    /// How much.
+    pub instructed_amount: InstructedAmount,
+    /// To whom.
+    pub creditor_name: Text,
+    /// Where the money goes.
+    pub creditor_account: CreditorAccount,
+    /// What the payee reads.
+    pub remittance_information: Option<Text>,
+    /// The equal payment under way that this one is to be made beside.
+    pub confirm_duplicate_of: Option<Text>,
+}
+
+/// A payment.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
+pub struct Transaction {
+    /// The transaction's id, `tx_…`.
+    pub id: String,
+    /// `processing`, `completed`, `failed` or `cancelled`.
+    pub status: String,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The bank's own word.
+    pub bank_status: Option<String>,
+    /// Nothing more comes from the bank.
+    pub bank_final: bool,
+    /// Where the person approves the payment, while it waits for that.
+    pub sca_redirect: Option<String>,
+    /// The account that pays, `acc_…`.
+    pub account_id: String,
+    /// How much.
+    pub instructed_amount: InstructedAmount,
+    /// To whom.
+    pub creditor_name: String,
+    /// Where the money goes, masked.
+    pub creditor_account: String,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A page of payments.
+#[derive(Object)]
+#[oai(example)]
+pub struct Transactions {
+    /// Newest first.
+    pub transactions: Vec<Transaction>,
+}
+
+/// The answer to a payment.
+#[derive(ApiResponse)]
+pub enum Initiation {
+    /// The payment exists, whatever became of it: see its status.
+    #[oai(status = 201)]
+    Created(
+        Json<Transaction>,
+        /// `true` when the key was used before.
+        #[oai(header = "Idempotent-Replayed")]
+        Option<String>,
+    ),
+    /// The bank is still being asked: look at `Location`.
+    #[oai(status = 202)]
+    StillAsking(
+        Json<Transaction>,
+        /// Where to look.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+impl Transaction {
+    /// The payment as its owner sees it.
+    pub(super) fn of(payment: Payment) -> Result<Self, ApiError> {
+        let currency: Currency = payment.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
+        let open = payment.state.status.as_str() == "processing";
+        Ok(Self {
+            id: payment.id.to_string(),
+            status: payment.state.status.as_str().to_owned(),
+            reason: payment.state.reason.map(FailureReason::as_str).map(str::to_owned),
+            bank_status: payment.state.bank_status.map(BankStatus::as_str).map(str::to_owned),
+            bank_final: payment.state.bank_final,
+            sca_redirect: payment.sca_redirect.filter(|_| open),
+            account_id: payment.account.to_string(),
+            instructed_amount: InstructedAmount {
+                amount: Text::from(
+                    Amount {
+                        minor: payment.amount,
+                        currency,
+                    }
+                    .to_decimal(),
+                ),
+                currency: Text::from(payment.currency),
+            },
+            creditor_name: payment.creditor_name,
+            creditor_account: payment.creditor_account_masked,
+            created_at: payment.created_at,
+            updated_at: payment.updated_at,
+        })
+    }
+}
+
+fn text(value: &str) -> Text {
+    Text::from(value.to_owned())
+}
+
+impl Example for InstructedAmount {
+    fn example() -> Self {
+        Self {
+            amount: text("2010.00"),
+            currency: text("NOK"),
+        }
+    }
+}
+
+impl Example for CreditorAccount {
+    fn example() -> Self {
+        Self {
+            iban: None,
+            bban: Some(text("265-1234567-89")),
+        }
+    }
+}
+
+impl Example for NewTransaction {
+    fn example() -> Self {
+        Self {
+            account_id: text("acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697"),
+            instructed_amount: InstructedAmount::example(),
+            creditor_name: text("Marko Petrovic"),
+            creditor_account: CreditorAccount::example(),
+            remittance_information: Some(text("Drop remittance tx_rem_abc123")),
+            confirm_duplicate_of: None,
+        }
+    }
+}
+
+impl Example for Transaction {
+    fn example() -> Self {
+        let at = "2026-02-23T10:00:00Z".parse().expect("a time");
+        Self {
+            id: "tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
+            status: "processing".into(),
+            reason: None,
+            bank_status: Some("RCVD".into()),
+            bank_final: false,
+            sca_redirect: Some("https://dnb.no/sca/pay/abc123".into()),
+            account_id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
+            instructed_amount: InstructedAmount::example(),
+            creditor_name: "Marko Petrovic".into(),
+            creditor_account: "265********89".into(),
+            created_at: at,
+            updated_at: at,
+        }
+    }
+}
+
+impl Example for Transactions {
+    fn example() -> Self {
+        Self {
+            transactions: vec![Transaction::example()],
+        }
+    }
+}
