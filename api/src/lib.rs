@@ -23,4 +23,4 @@ pub mod text;
 pub mod wait;
 pub mod webhooks;
 
-pub use run::run;
+pub use run::{run, serve};

@@ -37,6 +37,20 @@ use crate::{
 /// Reads the configuration, connects, and serves both listeners until SIGTERM or SIGINT.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     let settings = ApiSettings::read(environment)?;
+    let public = TcpListener::bind(settings.api.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (DROP_API_LISTEN)", settings.api.listen))?;
+    let internal = TcpListener::bind(settings.api.internal_listen).await.with_context(|| {
+        format!(
+            "cannot listen on {} (DROP_API_INTERNAL_LISTEN)",
+            settings.api.internal_listen
+        )
+    })?;
+    serve(settings, public, internal).await
+}
+
+/// The same on listeners that are bound already.
+pub async fn serve(settings: ApiSettings, public: TcpListener, internal: TcpListener) -> anyhow::Result<()> {
     let pool = PoolOptions {
         max: settings.database.pool_size,
         acquire_timeout: settings.database.acquire_timeout,
@@ -49,16 +63,6 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let wake = Wake::default();
     let waiters = RowWaiters::default();
-
-    let public = TcpListener::bind(settings.api.listen)
-        .await
-        .with_context(|| format!("cannot listen on {} (DROP_API_LISTEN)", settings.api.listen))?;
-    let internal = TcpListener::bind(settings.api.internal_listen).await.with_context(|| {
-        format!(
-            "cannot listen on {} (DROP_API_INTERNAL_LISTEN)",
-            settings.api.internal_listen
-        )
-    })?;
 
     wake.start(&db, false, &stop);
     let listening = {

@@ -1,12 +1,9 @@
 //! The whole service for one test: its own database, the simulated providers, API and worker, all on free ports.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use drop_common::{
-    config::Environment,
+    config::{ApiSettings, Environment, WorkerSettings},
     storage::{self, PoolOptions},
 };
 use drop_sandbox::{Sandbox, SandboxConfig};
@@ -63,8 +60,8 @@ impl TestApp {
             .expect("a connection");
         storage::migrate(&db).await.expect("the migrations apply");
 
-        let (api, api_internal, worker_internal) = (free_port().await, free_port().await, free_port().await);
-        let url = format!("http://{api}");
+        let (public, api_internal, worker_internal) = (listener().await, listener().await, listener().await);
+        let url = format!("http://{}", public.local_addr().expect("a bound address"));
         let sandbox = Sandbox::start(SandboxConfig {
             client_id: "drop-test".into(),
             client_secret: "bankid-test-secret".into(),
@@ -83,9 +80,6 @@ impl TestApp {
             ("DATABASE_URL", database_url),
             ("DROP_PROFILE", "local".into()),
             ("DROP_PUBLIC_URL", url.clone()),
-            ("DROP_API_LISTEN", api.to_string()),
-            ("DROP_API_INTERNAL_LISTEN", api_internal.to_string()),
-            ("DROP_WORKER_INTERNAL_LISTEN", worker_internal.to_string()),
             ("DROP_SESSION_KEY", SESSION_KEY.into()),
             ("DROP_ENCRYPTION_KEY", ENCRYPTION_KEY.into()),
             ("BANKID_MOCK", "true".into()),
@@ -103,12 +97,11 @@ impl TestApp {
         ]
         .into_iter()
         .collect();
+        let api = ApiSettings::read(&environment).expect("the API's settings");
+        let worker = WorkerSettings::read(&environment).expect("the worker's settings");
         let processes = vec![
-            tokio::spawn({
-                let environment = environment.clone();
-                async move { drop_api::run(&environment).await }
-            }),
-            tokio::spawn(async move { drop_worker::run(&environment).await }),
+            tokio::spawn(drop_api::serve(api, public, api_internal)),
+            tokio::spawn(drop_worker::work(worker, worker_internal)),
         ];
         let app = Self {
             url,
@@ -186,9 +179,9 @@ impl TestApp {
     }
 }
 
-async fn free_port() -> SocketAddr {
-    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    taken.local_addr().expect("a bound address")
+/// A free port, taken from here on: a port that is only looked up may be somebody else's a moment later.
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
 }
 
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.

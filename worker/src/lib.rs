@@ -7,4 +7,4 @@ mod run;
 
 pub use context::Context;
 pub use registry::registry;
-pub use run::{migrate, run};
+pub use run::{migrate, run, work};

@@ -28,9 +28,6 @@ use crate::{context::Context, registry::registry};
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     let settings = WorkerSettings::read(environment)?;
-    let db = pool(&settings.database)?;
-    let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
-    let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
     let internal = TcpListener::bind(settings.worker.internal_listen)
         .await
         .with_context(|| {
@@ -39,6 +36,14 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
                 settings.worker.internal_listen
             )
         })?;
+    work(settings, internal).await
+}
+
+/// The same on a listener that is bound already.
+pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Result<()> {
+    let db = pool(&settings.database)?;
+    let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
     let workers = WorkersConfig {
         grace: settings.worker.drain,
         ..WorkersConfig::default()
