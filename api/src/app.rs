@@ -38,12 +38,8 @@ pub fn assemble<T: OpenApi + 'static>(api: T, frame: Frame) -> BoxEndpoint<'stat
     layers::around(route, frame.limits, published, frame.metrics)
 }
 
-/// The documents of `api`, without serving it: what `drop-api openapi` writes.
-pub fn documents<T: OpenApi>(api: T, servers: &[(String, String)]) -> Documents {
-    Documents::of(&service(api, servers))
-}
-
-fn service<T: OpenApi>(api: T, servers: &[(String, String)]) -> OpenApiService<T, ()> {
+/// `api` under the name and version it is published with.
+pub(crate) fn service<T: OpenApi>(api: T, servers: &[(String, String)]) -> OpenApiService<T, ()> {
     let service = OpenApiService::new(api, "Drop API", env!("CARGO_PKG_VERSION")).description(DESCRIPTION);
     servers.iter().fold(service, |service, (url, description)| {
         service.server(ServerObject::new(url).description(description))

@@ -11,6 +11,7 @@ pub mod kyc;
 pub mod layers;
 pub mod logins;
 pub mod openapi;
+pub mod operations;
 pub mod payments;
 pub mod prefer;
 pub mod rate_limit;

@@ -18,20 +18,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    accounts::AccountsApi,
     app::{Frame, assemble},
     client_address::TrustedProxies,
-    consents::ConsentsApi,
-    health::HealthApi,
-    kyc::KycApi,
     layers::BodyLimits,
-    logins::LoginsApi,
-    payments::PaymentsApi,
+    operations::operations,
     server::{self, Drain},
     session::Sessions,
     state::{Shared, State},
     wait::RowWaiters,
-    webhooks::WebhooksApi,
 };
 
 /// Reads the configuration, connects, and serves both listeners until SIGTERM or SIGINT.
@@ -96,18 +90,7 @@ pub async fn serve(settings: ApiSettings, public: TcpListener, internal: TcpList
         metrics,
         settings,
     });
-    let app = assemble(
-        (
-            HealthApi::new(db),
-            LoginsApi::new(state.clone()),
-            KycApi::new(state.clone()),
-            ConsentsApi::new(state.clone()),
-            AccountsApi::new(state.clone()),
-            PaymentsApi::new(state.clone()),
-            WebhooksApi::new(state),
-        ),
-        frame,
-    );
+    let app = assemble(operations(state), frame);
     readiness.started();
     tracing::info!("the API is up");
     let ended = server::serve(

@@ -139,6 +139,8 @@ pub enum BalanceAnswer {
 #[OpenApi(tag = "Chapter::Accounts")]
 impl AccountsApi {
     /// List the linked accounts.
+    ///
+    /// With their cached balances; no bank is called.
     #[oai(path = "/v1/bank-accounts", method = "get", operation_id = "listBankAccounts")]
     async fn list(&self, session: Session) -> Result<Json<BankAccounts>, ApiError> {
         let now = self.state.clock.now();
@@ -151,6 +153,8 @@ impl AccountsApi {
     }
 
     /// Show a linked account.
+    ///
+    /// With its cached balance; no bank is called.
     #[oai(path = "/v1/bank-accounts/:id", method = "get", operation_id = "getBankAccount")]
     async fn show(
         &self,
@@ -167,6 +171,8 @@ impl AccountsApi {
     }
 
     /// Show the cached balance of a linked account.
+    ///
+    /// `stale` says whether to rely on it. No bank is called.
     #[oai(path = "/v1/bank-accounts/:id/balance", method = "get", operation_id = "getBalance")]
     async fn balance(
         &self,

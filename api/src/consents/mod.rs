@@ -75,7 +75,7 @@ impl BankConsent {
 /// The answer to a request to link a bank.
 #[derive(ApiResponse)]
 pub enum Linking {
-    /// The bank has the consent: send the person to `scaRedirect`.
+    /// The consent exists, whatever became of it: while it is `received`, send the person to `scaRedirect`.
     #[oai(status = 201)]
     Created(Json<BankConsent>),
     /// The bank is still being asked: look at `Location`.
@@ -92,8 +92,8 @@ pub enum Linking {
 impl ConsentsApi {
     /// Link a bank.
     ///
-    /// Asks the bank for a consent. The same `Idempotency-Key` finds the first one. `kyc_required` (403) before the
-    /// identity check is approved; `provider_error` (502) where the bank gives no consent.
+    /// Asks the bank for a consent. The same `Idempotency-Key` finds the first one. Where the bank gives no consent, the
+    /// answer is `provider_error`, also to the same key again.
     #[oai(path = "/v1/bank-consents", method = "post", operation_id = "linkBank")]
     async fn link(
         &self,
@@ -111,6 +111,8 @@ impl ConsentsApi {
     }
 
     /// Show a consent.
+    ///
+    /// Its accounts can be read once it is `valid`.
     #[oai(path = "/v1/bank-consents/:id", method = "get", operation_id = "getBankConsent")]
     async fn show(
         &self,
@@ -125,7 +127,8 @@ impl ConsentsApi {
 
     /// Take the person back from the bank.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call any number of times.
+    /// Decides nothing: it lets the worker ask the bank now. Safe to call any number of times. A consent with another
+    /// `state` is not found.
     #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
     async fn callback(
         &self,

@@ -140,7 +140,8 @@ pub enum Started {
 impl KycApi {
     /// Start the identity check.
     ///
-    /// Tells Sumsub about the person. Asking again changes nothing but the address. `provider_error` (502) where Sumsub refuses.
+    /// Tells Sumsub about the person. Asking again changes nothing but the address. Where Sumsub refuses, the answer is
+    /// `provider_error`, and asking again is possible.
     #[oai(path = "/v1/kyc/applicant", method = "post", operation_id = "startKyc")]
     async fn start(
         &self,
@@ -160,6 +161,8 @@ impl KycApi {
     }
 
     /// Tell where the identity check stands.
+    ///
+    /// Sumsub reports by webhook, so the answer can change at any time.
     #[oai(path = "/v1/kyc", method = "get", operation_id = "getKyc")]
     async fn standing(&self, session: Session) -> Result<Json<Kyc>, ApiError> {
         let user = session.user.into();

@@ -34,7 +34,8 @@ impl LoginsApi {
 impl LoginsApi {
     /// Send the browser to BankID.
     ///
-    /// Sets the cookie `bankid_state`. 10 requests in 60 s from one address, then `rate_limited`.
+    /// Sets the cookie `bankid_state`, which the callback needs. 10 requests in 60 s from one address, then
+    /// `rate_limited`.
     #[oai(path = "/api/auth/bankid/login", method = "get", operation_id = "startBankIdLogin")]
     async fn login(
         &self,
@@ -48,8 +49,7 @@ impl LoginsApi {
     /// Take the browser back from BankID.
     ///
     /// A browser (`Accept: text/html`) is sent on to where it wanted to go; an API caller gets the session as JSON.
-    /// Codes: `invalid_state`, `invalid_callback`, `bankid_cancelled` (400); `underage`, `age_unverified` (403);
-    /// `token_exchange_failed`, `jwks_verification_failed`, `invalid_identity_claim`, `bankid_error` (502).
+    /// Needs the cookie `bankid_state` of the same login. 10 requests in 60 s from one address, then `rate_limited`.
     #[oai(
         path = "/api/auth/bankid/callback",
         method = "get",
@@ -80,7 +80,8 @@ impl LoginsApi {
 
     /// Ask again for a login whose check took longer than the callback waited.
     ///
-    /// Answers the browser that holds the login's `bankid_state` cookie, once.
+    /// Answers the browser that holds the login's `bankid_state` cookie, once: without it there is no such login, and a
+    /// session that was handed out already is `invalid_state`.
     #[oai(path = "/v1/auth/bankid/logins/:id", method = "get", operation_id = "getBankIdLogin")]
     async fn outcome(
         &self,

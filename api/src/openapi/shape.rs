@@ -3,9 +3,12 @@
 use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-const LICENSE: &str = "MIT OR Apache-2.0";
+use super::errors;
+
+pub(super) const LICENSE: &str = "MIT OR Apache-2.0";
 /// The tags in reading order; the framework sorts them by name.
 const CHAPTERS: [&str; 6] = ["Auth", "Accounts", "Payments", "KYC", "Webhooks", "Health"];
+const DIGEST: &str = "X-Payload-Digest";
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The document in 3.0.3.
@@ -18,25 +21,19 @@ pub(super) fn published(mut document: Value) -> Value {
     if let Some(Value::Array(tags)) = document.get_mut("tags") {
         tags.sort_by_key(|tag| CHAPTERS.iter().position(|chapter| tag["name"] == *chapter));
     }
+    digest_as_security(&mut document);
+    let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for operation in paths.filter_map(Value::as_object_mut).flat_map(operations) {
-        complete(operation);
+    for (method, operation) in paths.filter_map(Value::as_object_mut).flat_map(operations) {
+        complete(method, operation, &schemas);
     }
     document
 }
 
-/// The same document in 3.1.0: JSON Schema's own words for null and for exclusive bounds.
-pub(super) fn as_31(mut document: Value) -> Value {
-    modernise(&mut document);
-    document["openapi"] = json!("3.1.0");
-    document["info"]["license"] = json!({ "name": LICENSE, "identifier": LICENSE });
-    document
-}
-
-fn operations(path: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+fn operations(path: &mut Map<String, Value>) -> impl Iterator<Item = (&str, &mut Map<String, Value>)> {
     path.iter_mut()
         .filter(|(method, _)| METHODS.contains(&method.as_str()))
-        .filter_map(|(_, value)| value.as_object_mut())
+        .filter_map(|(method, value)| Some((method.as_str(), value.as_object_mut()?)))
 }
 
 /// Whole numbers as integers, plain media types, header names as people write them, no nulls.
@@ -112,7 +109,7 @@ fn usual_name(name: &str) -> String {
 }
 
 /// Security written out where there is none, the answers every operation can give, and a description for each.
-fn complete(operation: &mut Map<String, Value>) {
+fn complete(method: &str, operation: &mut Map<String, Value>, schemas: &Value) {
     operation.entry("security").or_insert_with(|| json!([]));
     let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
     if let Value::Array(parameters) = parameters {
@@ -122,35 +119,21 @@ fn complete(operation: &mut Map<String, Value>) {
             "schema": { "type": "string", "format": "uuid" },
         }));
     }
-    let (public, bodiless) = (
-        operation["security"] == json!([]),
-        !operation.contains_key("requestBody"),
-    );
-    let webhook = operation.get("tags") == Some(&json!(["Webhooks"]));
+    errors::write_out(method, operation);
     let Some(Value::Object(responses)) = operation.get_mut("responses") else {
         return;
     };
-    // All operations share one error type; what one of them cannot answer is not promised.
-    if bodiless {
-        responses.retain(|status, _| !["413", "415"].contains(&status.as_str()));
-    }
-    if public && !webhook {
-        responses.remove("401");
-    }
-    for (status, description) in [
-        ("429", "Too many requests of this caller (`rate_limited`)."),
-        ("500", "An error of ours (`internal_error`)."),
-        ("default", "Any other problem; see `code`."),
-    ] {
-        responses.entry(status).or_insert_with(|| problem(description));
-    }
     for (status, response) in responses {
         let Some(response) = response.as_object_mut() else {
             continue;
         };
-        let description = response.entry("description").or_insert_with(|| json!(""));
-        if description.as_str().is_none_or(str::is_empty) {
-            *description = json!(phrase(status));
+        if response
+            .get("description")
+            .and_then(Value::as_str)
+            .is_none_or(str::is_empty)
+        {
+            let words = described_by_schema(response, schemas).unwrap_or_else(|| phrase(status));
+            response.insert("description".to_owned(), json!(words));
         }
         let headers = response.entry("headers").or_insert_with(|| json!({}));
         headers["X-Request-ID"] = json!({
@@ -158,6 +141,13 @@ fn complete(operation: &mut Map<String, Value>) {
             "required": true,
             "schema": { "type": "string", "format": "uuid" },
         });
+        if status == "401" {
+            headers["WWW-Authenticate"] = json!({
+                "description": "`Bearer`: the way to sign in that is taken here.",
+                "required": true,
+                "schema": { "type": "string" },
+            });
+        }
         if status == "429" {
             headers["Retry-After"] = json!({
                 "description": "Seconds after which the next request is accepted.",
@@ -167,9 +157,34 @@ fn complete(operation: &mut Map<String, Value>) {
     }
 }
 
-fn problem(description: &str) -> Value {
-    let schema = json!({ "$ref": "#/components/schemas/Problem" });
-    json!({ "description": description, "content": { "application/problem+json": { "schema": schema } } })
+/// A webhook's digest proves who sends it: a way to authenticate, not a parameter among others.
+fn digest_as_security(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    let mut found = false;
+    for (_, operation) in paths.filter_map(Value::as_object_mut).flat_map(operations) {
+        let Some(Value::Array(parameters)) = operation.get_mut("parameters") else {
+            continue;
+        };
+        let before = parameters.len();
+        parameters.retain(|parameter| parameter["name"] != DIGEST);
+        if parameters.len() < before {
+            operation.insert("security".to_owned(), json!([{ "PayloadDigest": [] }]));
+            found = true;
+        }
+    }
+    if found {
+        document["components"]["securitySchemes"]["PayloadDigest"] = json!({
+            "type": "apiKey", "in": "header", "name": DIGEST,
+            "description": "The HMAC of the raw body under the webhook's secret, in hex.",
+        });
+    }
+}
+
+/// What the schema of an answer says of itself.
+fn described_by_schema(response: &Map<String, Value>, schemas: &Value) -> Option<String> {
+    let schema = &response.get("content")?["application/json"]["schema"]["$ref"];
+    let name = schema.as_str()?.rsplit('/').next()?;
+    schemas[name]["description"].as_str().map(str::to_owned)
 }
 
 fn phrase(status: &str) -> String {
@@ -178,42 +193,6 @@ fn phrase(status: &str) -> String {
         .ok()
         .and_then(|status| status.canonical_reason());
     format!("{}.", phrase.unwrap_or("An answer"))
-}
-
-fn modernise(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.values_mut().for_each(modernise);
-            if object.get("nullable").is_some_and(Value::is_boolean) {
-                let nullable = object.remove("nullable") == Some(Value::Bool(true));
-                if nullable {
-                    allow_null(object);
-                }
-            }
-            for (bound, exclusive) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
-                match object.get(exclusive) {
-                    Some(Value::Bool(true)) => {
-                        let limit = object.remove(bound).unwrap_or_default();
-                        object.insert(exclusive.to_owned(), limit);
-                    }
-                    Some(Value::Bool(false)) => drop(object.remove(exclusive)),
-                    _ => {}
-                }
-            }
-        }
-        Value::Array(members) => members.iter_mut().for_each(modernise),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn allow_null(schema: &mut Map<String, Value>) {
-    if let Some(Value::String(kind)) = schema.get("type") {
-        let kinds = json!([kind, "null"]);
-        schema.insert("type".to_owned(), kinds);
-    } else {
-        let plain = std::mem::take(schema);
-        schema.insert("anyOf".to_owned(), json!([plain, { "type": "null" }]));
-    }
 }
 
 #[cfg(test)]
@@ -237,12 +216,28 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_promises_only_what_it_can_answer() {
-        let mut operation = json!({ "responses": { "200": {}, "401": {}, "413": {}, "415": {} } });
-        complete(operation.as_object_mut().unwrap());
-        let statuses: Vec<_> = operation["responses"].as_object().unwrap().keys().cloned().collect();
-        assert_eq!(statuses, ["200", "429", "500", "default"]);
+    fn a_digest_is_a_way_to_authenticate() {
+        let parameters = json!([{ "name": "X-Payload-Digest" }, { "name": "X-Payload-Digest-Alg" }]);
+        let mut document = json!({ "paths": { "/v1/hook": { "post": { "parameters": parameters } } } });
+        digest_as_security(&mut document);
+        let operation = &document["paths"]["/v1/hook"]["post"];
+        assert_eq!(operation["parameters"].as_array().unwrap().len(), 1);
+        assert_eq!(operation["security"], json!([{ "PayloadDigest": [] }]));
+        assert_eq!(
+            document["components"]["securitySchemes"]["PayloadDigest"]["name"],
+            DIGEST
+        );
+    }
+
+    #[test]
+    fn security_and_descriptions_are_written_out_where_there_are_none() {
+        let content = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Thing" } } });
+        let mut operation = json!({ "responses": { "200": { "content": content }, "204": {} } });
+        let schemas = json!({ "Thing": { "description": "A thing." } });
+        complete("get", operation.as_object_mut().unwrap(), &schemas);
         assert_eq!(operation["security"], json!([]));
+        assert_eq!(operation["responses"]["200"]["description"], "A thing.");
+        assert_eq!(operation["responses"]["204"]["description"], "No Content.");
     }
 
     #[test]
@@ -252,18 +247,6 @@ mod tests {
         assert_eq!(
             schema,
             json!({ "format": "int32", "minimum": 0, "allOf": [{ "$ref": "#/x" }] })
-        );
-    }
-
-    #[test]
-    fn null_and_exclusive_bounds_are_said_in_the_words_of_3_1() {
-        let mut schema = json!({ "a": { "type": "string", "nullable": true }, "b": { "$ref": "#/x", "nullable": true },
-            "c": { "minimum": 0, "exclusiveMinimum": true }, "d": { "maximum": 9, "exclusiveMaximum": false } });
-        modernise(&mut schema);
-        assert_eq!(
-            schema,
-            json!({ "a": { "type": ["string", "null"] }, "b": { "anyOf": [{ "$ref": "#/x" }, { "type": "null" }] },
-                "c": { "exclusiveMinimum": 0 }, "d": { "maximum": 9 } })
         );
     }
 }

@@ -43,9 +43,11 @@ impl PaymentsApi {
     /// Pay.
     ///
     /// Initiates a payment at the user's bank; send the person to `scaRedirect` to approve it. The same
-    /// `Idempotency-Key` always answers with the same transaction, in its present state. Codes: `kyc_required` (403);
-    /// `not_found` (404) for an account that is not the user's; `possible_duplicate` (409); `validation_failed`,
-    /// `limit_exceeded`, `idempotency_key_reused` (422); `circuit_open` (502).
+    /// `Idempotency-Key` always answers with the same transaction, in its present state.
+    ///
+    /// `not_found` means the account to pay from. After `possible_duplicate`, `confirmDuplicateOf` with the id of the
+    /// equal payment pays twice. `circuit_open` with `Location`: the payment was accepted and goes on later; without:
+    /// nothing was started.
     #[oai(path = "/v1/transactions", method = "post", operation_id = "createTransaction")]
     async fn create(
         &self,
@@ -64,6 +66,8 @@ impl PaymentsApi {
     }
 
     /// List payments, newest first.
+    ///
+    /// At most 50 at a time; `before` asks for the next page.
     #[oai(path = "/v1/transactions", method = "get", operation_id = "listTransactions")]
     async fn list(
         &self,
@@ -83,6 +87,8 @@ impl PaymentsApi {
     }
 
     /// Show a payment.
+    ///
+    /// It can change until `bankFinal`.
     #[oai(path = "/v1/transactions/:id", method = "get", operation_id = "getTransaction")]
     async fn show(
         &self,
@@ -97,7 +103,8 @@ impl PaymentsApi {
 
     /// Take the person back from the bank.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times.
+    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times. A
+    /// transaction with another `state` is not found.
     #[oai(path = "/api/payments/callback", method = "get", operation_id = "finishPayment")]
     async fn callback(
         &self,

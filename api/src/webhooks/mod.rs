@@ -7,7 +7,7 @@ use drop_common::{
     storage::webhooks,
 };
 use poem::Request;
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Header};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Header, types::Example};
 use serde_json::Value;
 
 use crate::{
@@ -34,7 +34,7 @@ impl WebhooksApi {
 
 /// An event of Sumsub's. All members are Sumsub's; those not listed are kept and ignored.
 #[derive(Object)]
-#[oai(rename_all = "camelCase", skip_serializing_if_is_none)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
 pub struct SumsubEvent {
     /// What happened, such as `applicantReviewed`.
     pub r#type: Option<String>,
@@ -46,6 +46,18 @@ pub struct SumsubEvent {
     pub correlation_id: Option<String>,
     /// When it happened.
     pub created_at: Option<String>,
+}
+
+impl Example for SumsubEvent {
+    fn example() -> Self {
+        Self {
+            r#type: Some("applicantReviewed".into()),
+            applicant_id: Some("5f9e1b2c3d4e5f6g7h8i9j0k".into()),
+            external_user_id: Some("usr_abc123def456gh78".into()),
+            correlation_id: Some("req-a260b669-4f14-4bb5-a4c5-ac0218acb9a4".into()),
+            created_at: Some("2026-02-23T10:00:00.000Z".into()),
+        }
+    }
 }
 
 /// What Sumsub is told.
@@ -60,8 +72,8 @@ pub enum Accepted {
 impl WebhooksApi {
     /// Take an event from Sumsub.
     ///
-    /// `X-Payload-Digest` is the HMAC of the raw body in hex; a wrong, missing or repeated one is `invalid_signature`
-    /// (401), and nothing is stored. A body that is not a JSON object is 400. A repeated event is 200.
+    /// `X-Payload-Digest` is the HMAC of the raw body in hex; with a wrong, missing or repeated one nothing is stored. A
+    /// signed body that is not a JSON object is `bad_request`. A repeated event is 200.
     #[oai(path = "/v1/webhooks/sumsub", method = "post", operation_id = "receiveSumsubEvent")]
     async fn sumsub(
         &self,

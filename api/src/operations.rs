@@ -1,0 +1,30 @@
+//! All operations of the public API, in one place: what is served and what is published are the same list.
+
+use crate::{
+    accounts::AccountsApi, consents::ConsentsApi, health::HealthApi, kyc::KycApi, logins::LoginsApi,
+    payments::PaymentsApi, state::State, webhooks::WebhooksApi,
+};
+
+/// Every operation there is.
+pub type Operations = (
+    HealthApi,
+    LoginsApi,
+    KycApi,
+    ConsentsApi,
+    AccountsApi,
+    PaymentsApi,
+    WebhooksApi,
+);
+
+/// The operations over the shared state.
+pub fn operations(state: State) -> Operations {
+    (
+        HealthApi::new(state.db.clone()),
+        LoginsApi::new(state.clone()),
+        KycApi::new(state.clone()),
+        ConsentsApi::new(state.clone()),
+        AccountsApi::new(state.clone()),
+        PaymentsApi::new(state.clone()),
+        WebhooksApi::new(state),
+    )
+}
