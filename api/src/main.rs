@@ -17,7 +17,7 @@ struct Arguments {
 enum Command {
     /// Serve until told to end; the same as no command.
     Run,
-    /// Write the `OpenAPI` document to standard output. Needs no configuration.
+    /// Write the OpenAPI document to standard output. Needs no configuration.
     Openapi {
         /// The version of the specification.
         #[arg(long, value_enum, default_value = "3.1")]
