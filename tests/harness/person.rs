@@ -107,11 +107,16 @@ impl TestApp {
     pub async fn signed_in(&self, person: &str) -> SignedIn<'_> {
         let answer = self.log_in(person).await;
         assert_eq!(answer.status, 200, "{:?}", answer.problem());
+        self.person(&answer)
+    }
+
+    /// The person whom a login's answer is about.
+    pub fn person(&self, login: &Answer) -> SignedIn<'_> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         SignedIn {
             app: self,
-            user: text(&answer.body["user"]["id"]),
-            token: text(&answer.body["accessToken"]),
+            user: text(&login.body["user"]["id"]),
+            token: text(&login.body["accessToken"]),
         }
     }
 }
