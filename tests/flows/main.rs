@@ -2,6 +2,7 @@
 
 mod accounts;
 mod architecture;
+mod atomic;
 mod fleet;
 mod kyc;
 mod login;

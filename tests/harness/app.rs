@@ -10,13 +10,14 @@ use drop_common::{
     queue,
 };
 use drop_sandbox::Sandbox;
-use sqlx::PgPool;
-use tokio::{net::TcpListener, task::JoinHandle};
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::TestDatabase,
     fleet::{Fleet, Running},
+    lossy::LossyWay,
     person::browser,
     settings, time,
 };
@@ -33,6 +34,7 @@ pub struct TestApp {
     clock: Clock,
     environment: Environment,
     service: Service,
+    way: Option<LossyWay>,
 }
 
 /// What runs the service.
@@ -40,7 +42,7 @@ enum Service {
     /// Tasks of the test's own process; the worker may be stopped.
     Tasks {
         api: JoinHandle<anyhow::Result<()>>,
-        worker: Option<Worker>,
+        worker: Mutex<Option<Worker>>,
     },
     /// Processes of their own.
     Processes(Running),
@@ -54,12 +56,23 @@ struct Worker {
 impl TestApp {
     /// Starts everything and waits until the API answers.
     pub async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::start_on(Ground::prepare(&[]).await, None).await
     }
 
     /// The same with some variables set otherwise.
     pub async fn start_with(changes: &[(&'static str, &str)]) -> Self {
-        let ground = Ground::prepare(changes).await;
+        Self::start_on(Ground::prepare(changes).await, None).await
+    }
+
+    /// The same with processes that reach the database by a way that [`TestApp::lose_next_commit`] makes lossy.
+    pub async fn start_on_a_lossy_way() -> Self {
+        let mut ground = Ground::prepare(&[]).await;
+        let way = LossyWay::to(&ground.database.url()).await;
+        ground.variables.push(("DATABASE_URL", way.url.clone()));
+        Self::start_on(ground, Some(way)).await
+    }
+
+    async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {
         let environment = settings::environment(ground.variables.clone());
         let settings = ApiSettings::read(&environment).expect("the API's settings");
         let (public, internal, clock) = (ground.public, listener().await, Clock::adjustable());
@@ -70,10 +83,11 @@ impl TestApp {
             database: ground.database,
             service: Service::Tasks {
                 api: tokio::spawn(drop_api::serve(settings, clock.clone(), public, internal)),
-                worker: None,
+                worker: Mutex::default(),
             },
             clock,
             environment,
+            way,
         };
         app.start_worker().await;
         app.until_it_answers().await;
@@ -91,15 +105,16 @@ impl TestApp {
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
             environment: settings::environment(ground.variables),
+            way: None,
         };
         app.until_it_answers().await;
         app
     }
 
     /// Starts the worker again after [`TestApp::stop_worker`].
-    pub async fn start_worker(&mut self) {
+    pub async fn start_worker(&self) {
         let (settings, clock, internal) = (self.worker_settings(), self.clock.clone(), listener().await);
-        let Service::Tasks { worker, .. } = &mut self.service else {
+        let Service::Tasks { worker, .. } = &self.service else {
             panic!("the worker is a process of its own");
         };
         let end = CancellationToken::new();
@@ -109,13 +124,13 @@ impl TestApp {
             internal,
             end.clone().cancelled_owned(),
         ));
-        *worker = Some(Worker { end, process });
+        *worker.lock().await = Some(Worker { end, process });
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
-    pub async fn stop_worker(&mut self) {
-        if let Service::Tasks { worker, .. } = &mut self.service
-            && let Some(worker) = worker.take()
+    pub async fn stop_worker(&self) {
+        if let Service::Tasks { worker, .. } = &self.service
+            && let Some(worker) = worker.lock().await.take()
         {
             worker.end.cancel();
             let ended = worker.process.await.expect("the worker does not panic");
@@ -125,8 +140,10 @@ impl TestApp {
 
     /// Runs what is ready, and what becomes ready meanwhile, in this task. Returns how many jobs ran.
     pub async fn run_jobs(&self) -> usize {
-        let stopped = matches!(self.service, Service::Tasks { worker: None, .. });
-        assert!(stopped, "a worker runs them already");
+        let Service::Tasks { worker, .. } = &self.service else {
+            panic!("workers of their own run them already");
+        };
+        assert!(worker.lock().await.is_none(), "the worker runs them already");
         let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
         let context = drop_worker::Context::new(self.worker_settings(), self.db.clone(), self.clock.clone(), metrics);
         queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
@@ -141,6 +158,21 @@ impl TestApp {
         time::pass(&self.db, by).await;
     }
 
+    /// Changes a lane as an operator would: `paused = true`.
+    pub async fn lane(&self, name: &str, change: &'static str) {
+        let changed = sqlx::query(AssertSqlSafe(format!("UPDATE lanes SET {change} WHERE name = $1")))
+            .bind(name)
+            .execute(&self.db)
+            .await
+            .expect("the lane can be changed");
+        assert_eq!(changed.rows_affected(), 1, "no lane is called {name}");
+    }
+
+    /// The next commit of the service is done, and its answer is lost.
+    pub fn lose_next_commit(&self) {
+        self.way.as_ref().expect("started on a lossy way").lose_next_commit();
+    }
+
     fn worker_settings(&self) -> WorkerSettings {
         WorkerSettings::read(&self.environment).expect("the worker's settings")
     }
@@ -149,7 +181,10 @@ impl TestApp {
     pub fn everything_runs(&mut self) {
         match &mut self.service {
             Service::Tasks { api, worker } => {
-                let worker_ended = worker.as_ref().is_some_and(|worker| worker.process.is_finished());
+                let worker_ended = worker
+                    .get_mut()
+                    .as_ref()
+                    .is_some_and(|worker| worker.process.is_finished());
                 assert!(!api.is_finished() && !worker_ended, "a part of the service ended");
             }
             Service::Processes(running) => running.all_run(),
@@ -196,7 +231,7 @@ impl TestApp {
         match self.service {
             Service::Tasks { api, worker } => {
                 api.abort();
-                if let Some(worker) = worker {
+                if let Some(worker) = worker.into_inner() {
                     worker.process.abort();
                 }
             }

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod app;
 pub mod database;
 pub mod fleet;
+mod lossy;
 pub mod person;
 mod settings;
 mod time;

@@ -19,17 +19,16 @@ pub(crate) async fn pass(db: &PgPool, by: TimeDelta) {
     .await
     .expect("the columns can be listed");
     let (span, days) = (format!("interval '{} ms'", by.num_milliseconds()), by.num_days());
-    let mut statements = String::from("BEGIN;");
-    for row in &columns {
+    let updates = columns.iter().map(|row| {
         let (table, column, kind): (&str, &str, &str) = (row.get("table"), row.get("column"), row.get("type"));
         let earlier = match kind {
             "_timestamptz" => format!("ARRAY(SELECT at - {span} FROM unnest({column}) at)"),
             "date" => format!("{column} - {days}"),
             _ => format!("{column} - {span}"),
         };
-        statements += &format!("UPDATE {table} SET {column} = {earlier} WHERE {column} IS NOT NULL;");
-    }
-    statements += "COMMIT;";
+        format!("UPDATE {table} SET {column} = {earlier} WHERE {column} IS NOT NULL;")
+    });
+    let statements = format!("BEGIN;{}COMMIT;", updates.collect::<String>());
     // Names from the catalogue and numbers of ours.
     sqlx::raw_sql(AssertSqlSafe(statements))
         .execute(db)
