@@ -40,11 +40,16 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
             settings.api.internal_listen
         )
     })?;
-    serve(settings, public, internal).await
+    serve(settings, Clock::real(), public, internal).await
 }
 
-/// The same on listeners that are bound already.
-pub async fn serve(settings: ApiSettings, public: TcpListener, internal: TcpListener) -> anyhow::Result<()> {
+/// The same by the given clock, on listeners that are bound already.
+pub async fn serve(
+    settings: ApiSettings,
+    clock: Clock,
+    public: TcpListener,
+    internal: TcpListener,
+) -> anyhow::Result<()> {
     let pool = PoolOptions {
         max: settings.database.pool_size,
         acquire_timeout: settings.database.acquire_timeout,
@@ -53,7 +58,6 @@ pub async fn serve(settings: ApiSettings, public: TcpListener, internal: TcpList
     let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), "unknown")?);
     let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
     let tokens = Arc::new(tokens(&settings)?);
-    let clock = Clock::real();
     let stop = CancellationToken::new();
     let wake = Wake::default();
     let waiters = RowWaiters::default();

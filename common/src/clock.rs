@@ -12,7 +12,7 @@ pub struct Clock(Source);
 #[derive(Debug, Clone)]
 enum Source {
     Real,
-    Manual(Arc<Mutex<DateTime<Utc>>>),
+    Adjustable(Arc<Mutex<Duration>>),
 }
 
 impl Clock {
@@ -21,30 +21,31 @@ impl Clock {
         Self(Source::Real)
     }
 
-    /// A clock that stands at `start` until it is advanced.
-    pub fn manual(start: DateTime<Utc>) -> Self {
-        Self(Source::Manual(Arc::new(Mutex::new(start))))
+    /// A clock that shows the system's time until it is advanced, and runs on from there: the simulated providers'
+    /// clock runs too, and the two are compared.
+    pub fn adjustable() -> Self {
+        Self(Source::Adjustable(Arc::default()))
     }
 
     /// The present in UTC, cut to microseconds: `PostgreSQL` keeps no more, and a time that came back from a row
     /// must equal the one that was written.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn now(&self) -> DateTime<Utc> {
-        match &self.0 {
-            Source::Real => Utc::now(),
-            Source::Manual(time) => *time.lock().unwrap_or_else(PoisonError::into_inner),
-        }
-        .trunc_subsecs(6)
+        let ahead = match &self.0 {
+            Source::Real => Duration::zero(),
+            Source::Adjustable(ahead) => *ahead.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        (Utc::now() + ahead).trunc_subsecs(6)
     }
 
-    /// Moves a manual clock, for all of its clones.
+    /// Moves an adjustable clock, for all of its clones.
     ///
     /// # Panics
-    /// On the real clock: only a test moves time, and it must have been given a manual one.
+    /// On the real clock: only a test moves time, and it must have been given an adjustable one.
     pub fn advance(&self, by: Duration) {
         match &self.0 {
             Source::Real => panic!("the real clock cannot be moved"),
-            Source::Manual(time) => *time.lock().unwrap_or_else(PoisonError::into_inner) += by,
+            Source::Adjustable(ahead) => *ahead.lock().unwrap_or_else(PoisonError::into_inner) += by,
         }
     }
 }
@@ -53,22 +54,18 @@ impl Clock {
 mod tests {
     use super::*;
 
-    fn start() -> DateTime<Utc> {
-        "2026-02-23T10:00:00.123456789Z".parse().unwrap()
-    }
-
     #[test]
-    fn a_manual_clock_moves_only_by_hand_and_for_all_its_clones() {
-        let clock = Clock::manual(start());
+    fn an_adjustable_clock_is_moved_for_all_its_clones() {
+        let clock = Clock::adjustable();
         let clone = clock.clone();
-        assert_eq!(clone.now(), clock.now());
-        clock.advance(Duration::seconds(61));
-        assert_eq!(clone.now(), start().trunc_subsecs(6) + Duration::seconds(61));
+        let before = Clock::real().now();
+        clock.advance(Duration::hours(1));
+        let ahead = clone.now() - before;
+        assert!(ahead >= Duration::hours(1) && ahead < Duration::hours(2), "{ahead}");
     }
 
     #[test]
     fn times_are_cut_to_what_the_database_keeps() {
-        assert_eq!(Clock::manual(start()).now().timestamp_subsec_nanos(), 123_456_000);
         assert_eq!(Clock::real().now().timestamp_subsec_nanos() % 1_000, 0);
     }
 

@@ -2,6 +2,8 @@
 
 mod accounts;
 mod architecture;
+mod atomic;
+mod fleet;
 mod kyc;
 mod login;
 mod payments;

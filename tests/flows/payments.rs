@@ -1,8 +1,9 @@
 //! Payments (contract 3.3, 4 and 5).
 
+use chrono::TimeDelta;
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
-    app::TestApp,
+    app::{TestApp, eventually},
     person::{Answer, SignedIn},
 };
 use serde_json::{Value, json};
@@ -23,19 +24,20 @@ async fn pays(person: &SignedIn<'_>, account: &str, key: &str) -> Answer {
         .await
 }
 
+async fn pays_later(person: &SignedIn<'_>, account: &str, key: &str) -> Answer {
+    person
+        .post_later("/v1/transactions", key, &order(account, "2010.00"))
+        .await
+}
+
+async fn shown(person: &SignedIn<'_>, id: &str) -> Value {
+    person.get(&format!("/v1/transactions/{id}")).await.body
+}
+
 /// Waits, for a bounded time, until the payment has the status.
 async fn becomes(person: &SignedIn<'_>, id: &str, status: &str) {
-    let mut last = Value::Null;
-    for _ in 0..100 {
-        last = person.get(&format!("/v1/transactions/{id}")).await.body;
-        if last["status"] == status {
-            return;
-        }
-        tokio::time::timeout(std::time::Duration::from_millis(100), std::future::pending::<()>())
-            .await
-            .ok();
-    }
-    panic!("the payment does not become {status}: {last}");
+    let is_so = async || shown(person, id).await["status"] == status;
+    assert!(eventually(is_so).await, "the payment does not become {status}");
 }
 
 #[tokio::test]
@@ -99,13 +101,17 @@ async fn a_person_who_never_approves_ends_as_failed_sca_timeout() {
     let account = anna.has_an_account().await;
     let paid = pays(&anna, &account, "first").await;
     let id = paid.body["id"].as_str().unwrap();
-    sqlx::query("UPDATE transactions SET sca_deadline = sca_deadline - interval '301 s'")
-        .execute(&app.db)
-        .await
-        .unwrap();
-    becomes(&anna, id, "failed").await;
-    let ended = anna.get(&format!("/v1/transactions/{id}")).await;
-    assert_eq!(ended.body["reason"], "sca_timeout");
+    app.stop_worker().await;
+    app.advance(TimeDelta::seconds(299)).await;
+    app.run_jobs().await;
+    assert_eq!(shown(&anna, id).await["status"], "processing");
+    app.advance(TimeDelta::seconds(61)).await; // the next poll is a minute later
+    app.run_jobs().await;
+    let ended = shown(&anna, id).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&json!("failed"), &json!("sca_timeout"))
+    );
     app.finish().await;
 }
 
@@ -127,4 +133,76 @@ async fn a_forged_callback_is_404_and_moves_nothing() {
         "processing"
     );
     app.finish().await;
+}
+
+#[tokio::test]
+async fn who_does_not_wait_gets_202_and_finds_the_link_at_the_location() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    let accepted = pays_later(&anna, &account, "first").await;
+    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
+    let location = accepted.location.clone().expect("a location");
+    assert!(anna.get(&location).await.body["scaRedirect"].is_null());
+    app.run_jobs().await;
+    let link = anna.get(&location).await.body["scaRedirect"].clone();
+    assert!(link.is_string(), "{link}");
+    let again = pays(&anna, &account, "first").await;
+    assert_eq!((again.status.as_u16(), &again.body["scaRedirect"]), (201, &link));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_payment_that_could_not_be_sent_within_five_minutes_has_failed_and_is_never_sent() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    let id = pays_later(&anna, &account, "first").await.body["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    app.lane("payment.send", "paused = true").await; // nobody claims it, so only the sweep can end it
+    app.advance(TimeDelta::seconds(299)).await;
+    app.run_jobs().await;
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    app.advance(TimeDelta::seconds(2)).await;
+    app.run_jobs().await;
+    let ended = shown(&anna, &id).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&json!("failed"), &json!("not_sent"))
+    );
+    app.lane("payment.send", "paused = false").await;
+    app.run_jobs().await;
+    assert!(app.sandbox.neonomics().payments().is_empty());
+    let balance = anna.get(&format!("/v1/bank-accounts/{account}/balance")).await;
+    assert_eq!(balance.body["amount"], "45230.00", "nothing is on hold any more");
+    app.abandon().await; // the job that came too late is dead, and stays to be seen
+}
+
+#[tokio::test]
+async fn an_attempt_whose_process_died_is_never_repeated_but_reviewed() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    let id = pays_later(&anna, &account, "first").await.body["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    sqlx::query("INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) SELECT id, 1, fingerprint FROM transactions")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.run_jobs().await;
+    let (status, review): (String, bool) = sqlx::query_as("SELECT status, needs_review FROM transactions")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!((status.as_str(), review), ("processing", true));
+    assert!(app.sandbox.neonomics().payments().is_empty());
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    app.abandon().await; // its job is dead, for a person to see
 }

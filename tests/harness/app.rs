@@ -1,17 +1,26 @@
 //! The whole service for one test: its own database, the simulated providers, API and worker, all on free ports.
 
-use std::sync::{Arc, Weak};
+use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use drop_common::{
+    clock::Clock,
     config::{ApiSettings, Environment, WorkerSettings},
-    storage::{self, PoolOptions},
+    metrics::{Metrics, Process},
+    queue,
 };
-use drop_sandbox::{Sandbox, SandboxConfig};
-use sqlx::PgPool;
+use drop_sandbox::Sandbox;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
-use uuid::Uuid;
+use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
+use crate::{
+    database::TestDatabase,
+    fleet::{Fleet, Running},
+    lossy::LossyWay,
+    person::browser,
+    settings, time,
+};
 
 /// One running service. [`TestApp::finish`] checks that it left no work behind.
 pub struct TestApp {
@@ -21,122 +30,179 @@ pub struct TestApp {
     pub sandbox: Sandbox,
     /// The test's own database.
     pub db: PgPool,
-    database: String,
-    cluster: Arc<Cluster>,
-    processes: Vec<JoinHandle<anyhow::Result<()>>>,
+    database: TestDatabase,
+    clock: Clock,
+    environment: Environment,
+    service: Service,
+    way: Option<LossyWay>,
 }
 
-/// The tests that run at the same time share one server; the last one to end stops it.
-static CLUSTER: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+/// What runs the service.
+enum Service {
+    /// Tasks of the test's own process; the worker may be stopped.
+    Tasks {
+        api: JoinHandle<anyhow::Result<()>>,
+        worker: Mutex<Option<Worker>>,
+    },
+    /// Processes of their own.
+    Processes(Running),
+}
 
-/// The server of the tests that run at this moment.
-pub async fn cluster() -> Arc<Cluster> {
-    let mut shared = CLUSTER.lock().await;
-    if let Some(running) = shared.upgrade() {
-        return running;
-    }
-    let fresh = Arc::new(Cluster::obtain(&|_| {}).await.expect("a PostgreSQL for the tests"));
-    *shared = Arc::downgrade(&fresh);
-    fresh
+struct Worker {
+    end: CancellationToken,
+    process: JoinHandle<anyhow::Result<()>>,
 }
 
 impl TestApp {
     /// Starts everything and waits until the API answers.
     pub async fn start() -> Self {
-        drop_common::providers::install_tls();
-        let cluster = cluster().await;
-        let database = format!("drop_test_{}", Uuid::now_v7().simple());
-        cluster
-            .create_database(&database, None)
-            .await
-            .expect("a database for the test");
-        let database_url = cluster.url(&database);
-        let options = PoolOptions {
-            max: 5,
-            acquire_timeout: std::time::Duration::from_secs(5),
-        };
-        let db = storage::connect(&database_url.clone().into(), options)
-            .await
-            .expect("a connection");
-        storage::migrate(&db).await.expect("the migrations apply");
+        Self::start_on(Ground::prepare(&[]).await, None).await
+    }
 
-        let (public, api_internal, worker_internal) = (listener().await, listener().await, listener().await);
-        let url = format!("http://{}", public.local_addr().expect("a bound address"));
-        let sandbox = Sandbox::start(SandboxConfig {
-            client_id: "drop-test".into(),
-            client_secret: "bankid-test-secret".into(),
-            redirect_uris: vec![format!("{url}/api/auth/bankid/callback")],
-            neonomics_client_id: "drop-test".into(),
-            neonomics_client_secret: "neonomics-test-secret".into(),
-            sumsub_app_token: "sumsub-test-token".into(),
-            sumsub_secret_key: "sumsub-test-webhook-secret".into(),
-            sumsub_webhook_url: Some(format!("{url}/v1/webhooks/sumsub")),
-            ..SandboxConfig::default()
-        })
-        .await
-        .expect("the sandbox starts");
-        let providers = sandbox.url();
-        let environment: Environment = [
-            ("DATABASE_URL", database_url),
-            ("DROP_PROFILE", "local".into()),
-            ("DROP_PUBLIC_URL", url.clone()),
-            ("DROP_SESSION_KEY", SESSION_KEY.into()),
-            ("DROP_ENCRYPTION_KEY", ENCRYPTION_KEY.into()),
-            ("BANKID_MOCK", "true".into()),
-            ("BANKID_ISSUER", format!("{providers}/bankid")),
-            ("BANKID_CLIENT_ID", "drop-test".into()),
-            ("BANKID_CLIENT_SECRET", "bankid-test-secret".into()),
-            ("BANKID_SYNTHETIC_IDS", "tenor".into()),
-            ("NEONOMICS_BASE_URL", format!("{providers}/neonomics")),
-            ("NEONOMICS_TOKEN_URL", format!("{providers}/neonomics/auth/token")),
-            ("NEONOMICS_CLIENT_ID", "drop-test".into()),
-            ("NEONOMICS_CLIENT_SECRET", "neonomics-test-secret".into()),
-            ("SUMSUB_BASE_URL", format!("{providers}/sumsub")),
-            ("SUMSUB_APP_TOKEN", "sumsub-test-token".into()),
-            ("SUMSUB_SECRET_KEY", "sumsub-test-webhook-secret".into()),
-        ]
-        .into_iter()
-        .collect();
-        let api = ApiSettings::read(&environment).expect("the API's settings");
-        let worker = WorkerSettings::read(&environment).expect("the worker's settings");
-        let processes = vec![
-            tokio::spawn(drop_api::serve(api, public, api_internal)),
-            tokio::spawn(drop_worker::work(worker, worker_internal)),
-        ];
-        let app = Self {
-            url,
-            sandbox,
-            db,
-            database,
-            cluster,
-            processes,
+    /// The same with some variables set otherwise.
+    pub async fn start_with(changes: &[(&'static str, &str)]) -> Self {
+        Self::start_on(Ground::prepare(changes).await, None).await
+    }
+
+    /// The same with processes that reach the database by a way that [`TestApp::lose_next_commit`] makes lossy.
+    pub async fn start_on_a_lossy_way() -> Self {
+        let mut ground = Ground::prepare(&[]).await;
+        let way = LossyWay::to(&ground.database.url()).await;
+        ground.variables.push(("DATABASE_URL", way.url.clone()));
+        Self::start_on(ground, Some(way)).await
+    }
+
+    async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {
+        let environment = settings::environment(ground.variables.clone());
+        let settings = ApiSettings::read(&environment).expect("the API's settings");
+        let (public, internal, clock) = (ground.public, listener().await, Clock::adjustable());
+        let mut app = Self {
+            url: ground.url,
+            sandbox: ground.sandbox,
+            db: ground.database.pool.clone(),
+            database: ground.database,
+            service: Service::Tasks {
+                api: tokio::spawn(drop_api::serve(settings, clock.clone(), public, internal)),
+                worker: Mutex::default(),
+            },
+            clock,
+            environment,
+            way,
+        };
+        app.start_worker().await;
+        app.until_it_answers().await;
+        app
+    }
+
+    /// Starts several processes of each kind, and waits until they answer. Their time cannot be moved.
+    pub async fn start_fleet(fleet: Fleet) -> Self {
+        let ground = Ground::prepare(&[]).await;
+        let mut app = Self {
+            url: ground.url,
+            sandbox: ground.sandbox,
+            db: ground.database.pool.clone(),
+            database: ground.database,
+            service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
+            clock: Clock::real(),
+            environment: settings::environment(ground.variables),
+            way: None,
         };
         app.until_it_answers().await;
         app
     }
 
-    async fn until_it_answers(&self) {
-        for _ in 0..200 {
-            if let Some(ended) = self.processes.iter().find(|process| process.is_finished()) {
-                panic!("a process ended while starting: {ended:?}");
-            }
-            let health = crate::person::browser()
-                .get(format!("{}/v1/health", self.url))
-                .send()
-                .await;
-            if health.is_ok_and(|health| health.status() == 200) {
-                return;
-            }
-            tokio::time::timeout(std::time::Duration::from_millis(50), std::future::pending::<()>())
-                .await
-                .ok();
+    /// Starts the worker again after [`TestApp::stop_worker`].
+    pub async fn start_worker(&self) {
+        let (settings, clock, internal) = (self.worker_settings(), self.clock.clone(), listener().await);
+        let Service::Tasks { worker, .. } = &self.service else {
+            panic!("the worker is a process of its own");
+        };
+        let end = CancellationToken::new();
+        let process = tokio::spawn(drop_worker::work(
+            settings,
+            clock,
+            internal,
+            end.clone().cancelled_owned(),
+        ));
+        *worker.lock().await = Some(Worker { end, process });
+    }
+
+    /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
+    pub async fn stop_worker(&self) {
+        if let Service::Tasks { worker, .. } = &self.service
+            && let Some(worker) = worker.lock().await.take()
+        {
+            worker.end.cancel();
+            let ended = worker.process.await.expect("the worker does not panic");
+            ended.expect("the worker drains");
         }
-        panic!("the API does not answer");
+    }
+
+    /// Runs what is ready, and what becomes ready meanwhile, in this task. Returns how many jobs ran.
+    pub async fn run_jobs(&self) -> usize {
+        let Service::Tasks { worker, .. } = &self.service else {
+            panic!("workers of their own run them already");
+        };
+        assert!(worker.lock().await.is_none(), "the worker runs them already");
+        let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
+        let context = drop_worker::Context::new(self.worker_settings(), self.db.clone(), self.clock.clone(), metrics);
+        queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
+            .await
+            .expect("the jobs can be run")
+    }
+
+    /// Moves time for everything: the processes' clock, the providers' clock, and whatever is stored.
+    pub async fn advance(&self, by: TimeDelta) {
+        self.clock.advance(by);
+        self.sandbox.clock().advance(by);
+        time::pass(&self.db, by).await;
+    }
+
+    /// Changes a lane as an operator would: `paused = true`.
+    pub async fn lane(&self, name: &str, change: &'static str) {
+        let changed = sqlx::query(AssertSqlSafe(format!("UPDATE lanes SET {change} WHERE name = $1")))
+            .bind(name)
+            .execute(&self.db)
+            .await
+            .expect("the lane can be changed");
+        assert_eq!(changed.rows_affected(), 1, "no lane is called {name}");
+    }
+
+    /// The next commit of the service is done, and its answer is lost.
+    pub fn lose_next_commit(&self) {
+        self.way.as_ref().expect("started on a lossy way").lose_next_commit();
+    }
+
+    fn worker_settings(&self) -> WorkerSettings {
+        WorkerSettings::read(&self.environment).expect("the worker's settings")
+    }
+
+    /// Fails if a part of the service has ended.
+    pub fn everything_runs(&mut self) {
+        match &mut self.service {
+            Service::Tasks { api, worker } => {
+                let worker_ended = worker
+                    .get_mut()
+                    .as_ref()
+                    .is_some_and(|worker| worker.process.is_finished());
+                assert!(!api.is_finished() && !worker_ended, "a part of the service ended");
+            }
+            Service::Processes(running) => running.all_run(),
+        }
+    }
+
+    async fn until_it_answers(&mut self) {
+        let answers = async || {
+            self.everything_runs();
+            let health = browser().get(format!("{}/v1/health", self.url)).send().await;
+            health.is_ok_and(|health| health.status() == 200)
+        };
+        assert!(eventually(answers).await, "the API does not answer");
     }
 
     /// Waits, for a bounded time, until no job is ready or running, and fails if one is dead.
     pub async fn until_idle(&self) {
-        for _ in 0..200 {
+        let idle = async || {
             let (busy, dead): (i64, i64) = sqlx::query_as(
                 "SELECT count(*) FILTER (WHERE state = 'running' OR state = 'ready' AND run_at <= now()),
                         count(*) FILTER (WHERE state = 'dead') FROM jobs",
@@ -145,14 +211,9 @@ impl TestApp {
             .await
             .expect("the queue can be counted");
             assert_eq!(dead, 0, "dead jobs");
-            if busy == 0 {
-                return;
-            }
-            tokio::time::timeout(std::time::Duration::from_millis(50), std::future::pending::<()>())
-                .await
-                .ok();
-        }
-        panic!("the queue does not get empty");
+            busy == 0
+        };
+        assert!(eventually(idle).await, "the queue does not get empty");
     }
 
     /// Ends the service and removes the database, with work still waiting: a circuit is open.
@@ -167,24 +228,62 @@ impl TestApp {
     }
 
     async fn end(self) {
-        for process in &self.processes {
-            process.abort();
+        match self.service {
+            Service::Tasks { api, worker } => {
+                api.abort();
+                if let Some(worker) = worker.into_inner() {
+                    worker.process.abort();
+                }
+            }
+            Service::Processes(running) => drop(running),
         }
-        self.db.close().await;
         self.sandbox.stop().await.expect("the sandbox stops");
-        self.cluster
-            .drop_database(&self.database)
-            .await
-            .expect("the database goes");
+        self.database.remove().await;
     }
 }
 
-/// A free port, taken from here on: a port that is only looked up may be somebody else's a moment later.
-async fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+/// What the service stands on.
+struct Ground {
+    database: TestDatabase,
+    public: TcpListener,
+    url: String,
+    sandbox: Sandbox,
+    variables: Vec<(&'static str, String)>,
 }
 
-/// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.
-const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
-/// 32 bytes for these tests.
-const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+impl Ground {
+    async fn prepare(changes: &[(&'static str, &str)]) -> Self {
+        drop_common::providers::install_tls();
+        let (database, public) = (TestDatabase::new().await, listener().await);
+        let url = format!("http://{}", public.local_addr().expect("a bound address"));
+        let sandbox = Sandbox::start(settings::sandbox(&url))
+            .await
+            .expect("the sandbox starts");
+        let mut variables = settings::variables(&database.url(), &url, &sandbox.url());
+        variables.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Self {
+            database,
+            public,
+            url,
+            sandbox,
+            variables,
+        }
+    }
+}
+
+/// Asks until it is so, for at most ten seconds; false when it never was.
+pub async fn eventually(mut is_so: impl AsyncFnMut() -> bool) -> bool {
+    let mut ticks = tokio::time::interval(Duration::from_millis(25));
+    for _ in 0..400 {
+        ticks.tick().await;
+        if is_so().await {
+            return true;
+        }
+    }
+    false
+}
+
+/// A free port, taken from here on: a port that is only looked up may be somebody else's a moment later.
+pub(crate) async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}

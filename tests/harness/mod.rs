@@ -1,4 +1,11 @@
+//! The whole service for one test, and the people who use it.
+
 pub mod cluster;
 
 pub mod app;
+pub mod database;
+pub mod fleet;
+mod lossy;
 pub mod person;
+mod settings;
+mod time;

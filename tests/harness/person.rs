@@ -1,7 +1,7 @@
 //! A person in front of a browser.
 
 use reqwest::{
-    Client, Response, StatusCode,
+    Client, RequestBuilder, Response, StatusCode,
     header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE},
     redirect::Policy,
 };
@@ -35,6 +35,8 @@ pub struct LoginUnderWay {
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
+    /// Where to look next.
+    pub location: Option<String>,
     /// The JSON body; null without one.
     pub body: Value,
 }
@@ -43,9 +45,12 @@ impl Answer {
     /// Reads the answer.
     pub async fn of(response: Response) -> Self {
         let status = response.status();
+        let location = response.headers().get(LOCATION);
+        let location = location.and_then(|location| location.to_str().ok().map(str::to_owned));
         let text = response.text().await.expect("a body");
         Self {
             status,
+            location,
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
         }
     }
@@ -75,10 +80,12 @@ impl TestApp {
 
     /// Comes back from `BankID` as an API caller does.
     pub async fn come_back(&self, callback: &str, cookie: &str) -> Answer {
-        let request = browser()
-            .get(callback)
-            .header(COOKIE, cookie)
-            .header(ACCEPT, "application/json");
+        Answer::of(coming_back(callback, cookie).send().await.expect("an answer")).await
+    }
+
+    /// The same without waiting for the outcome.
+    pub async fn come_back_later(&self, callback: &str, cookie: &str) -> Answer {
+        let request = coming_back(callback, cookie).header("Prefer", "respond-async");
         Answer::of(request.send().await.expect("an answer")).await
     }
 
@@ -94,6 +101,13 @@ impl TestApp {
     }
 }
 
+fn coming_back(callback: &str, cookie: &str) -> RequestBuilder {
+    browser()
+        .get(callback)
+        .header(COOKIE, cookie)
+        .header(ACCEPT, "application/json")
+}
+
 /// A person who is signed in.
 pub struct SignedIn<'a> {
     app: &'a TestApp,
@@ -107,11 +121,16 @@ impl TestApp {
     pub async fn signed_in(&self, person: &str) -> SignedIn<'_> {
         let answer = self.log_in(person).await;
         assert_eq!(answer.status, 200, "{:?}", answer.problem());
+        self.person(&answer)
+    }
+
+    /// The person whom a login's answer is about.
+    pub fn person(&self, login: &Answer) -> SignedIn<'_> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         SignedIn {
             app: self,
-            user: text(&answer.body["user"]["id"]),
-            token: text(&answer.body["accessToken"]),
+            user: text(&login.body["user"]["id"]),
+            token: text(&login.body["accessToken"]),
         }
     }
 }
@@ -138,6 +157,16 @@ impl SignedIn<'_> {
         let request = browser()
             .post(format!("{}{path}", self.app.url))
             .bearer_auth(&self.token)
+            .json(body);
+        Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
+    }
+
+    /// `POST` of a body under an `Idempotency-Key`, without waiting for the outcome.
+    pub async fn post_later(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let request = browser()
+            .post(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token)
+            .header("Prefer", "respond-async")
             .json(body);
         Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
     }

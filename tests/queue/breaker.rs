@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drop_common::{
     queue::drain,
-    resilience::breaker::{Admission, Breaker, BreakerKey},
+    resilience::breaker::{self, Admission, Breaker, BreakerKey},
 };
 use futures_util::future::join_all;
 use sqlx::PgPool;
@@ -121,11 +121,7 @@ async fn a_probe_that_made_no_call_is_given_back() {
 #[tokio::test]
 async fn the_api_refuses_while_open_and_lets_one_in_when_half_open_and_nobody_waits() {
     with_database(|db| async move {
-        let breaker = Breaker::new(db.clone());
-        let admit = async || {
-            let mut tx = db.begin().await.unwrap();
-            breaker.admit(&mut tx, KEY).await.unwrap()
-        };
+        let admit = async || breaker::admit(&db, KEY).await.unwrap();
         assert_eq!(admit().await, Admission::Admitted);
         open(&db).await;
         assert!(matches!(admit().await, Admission::Refused { retry_after: 55..=60 }));

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use drop_common::{
     clock::Clock,
     config::WorkerSettings,
-    domain::{bank_status::BankStatus, national_id::Accepted},
+    domain::{
+        bank_status::BankStatus,
+        national_id::{Accepted, Synthetic},
+    },
     keyring::Keyring,
     metrics::Metrics,
     providers::{
         ProviderError,
         bankid::BankId,
+        http::no_metrics,
         neonomics::{Neonomics, Psu},
         sumsub::Sumsub,
     },
@@ -46,6 +50,26 @@ pub struct Context {
 }
 
 impl Context {
+    /// From the settings; nothing is connected yet.
+    pub fn new(settings: WorkerSettings, db: PgPool, clock: Clock, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        Ok(Self {
+            keys: Keyring::from_config(&settings.keys)?,
+            clock,
+            metrics,
+            bankid: BankId::new(
+                settings.bankid.clone(),
+                settings.bankid_credentials.clone(),
+                no_metrics(),
+            )?,
+            neonomics: Neonomics::new(settings.neonomics.clone(), no_metrics())?,
+            sumsub: Sumsub::new(settings.sumsub.clone(), no_metrics())?,
+            breaker: Breaker::new(db.clone()),
+            accepted_ids: accepted_ids(&settings),
+            db,
+            settings,
+        })
+    }
+
     pub(crate) fn pepper(&self) -> Option<&[u8]> {
         self.settings
             .keys
@@ -102,5 +126,19 @@ impl Context {
         if let Err(error) = told {
             tracing::debug!(error = %drop_common::storage::StorageError::from(error), "waiters were not woken; they poll");
         }
+    }
+}
+
+/// Synthetic ranges by configuration; help numbers outside production only (bankid.md section 11).
+fn accepted_ids(settings: &WorkerSettings) -> Accepted {
+    let named = |range: &str| settings.bankid.synthetic_ids.iter().any(|name| name == range);
+    Accepted {
+        synthetic: Synthetic {
+            tenor: named("tenor"),
+            dolly: named("dolly"),
+            synt_pop: named("syntpop"),
+        },
+        help: !settings.profile.is_production(),
+        relaxed_2032: false,
     }
 }

@@ -6,13 +6,9 @@ use anyhow::Context as _;
 use drop_common::{
     clock::Clock,
     config::{DatabaseConfig, Environment, WorkerSettings},
-    domain::national_id::{Accepted, Synthetic},
-    keyring::Keyring,
     metrics::{Metrics, Process},
     probes::{self, Readiness},
-    providers::{bankid::BankId, http::no_metrics, neonomics::Neonomics, sumsub::Sumsub},
     queue::{Wake, WorkersConfig, run_workers},
-    resilience::breaker::Breaker,
     storage::{self, PoolOptions},
 };
 use poem::{Server, listener::TcpAcceptor};
@@ -36,11 +32,23 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
                 settings.worker.internal_listen
             )
         })?;
-    work(settings, internal).await
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    work(settings, Clock::real(), internal, async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+    .await
 }
 
-/// The same on a listener that is bound already.
-pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Result<()> {
+/// The same by the given clock and on a listener that is bound already, until `end`.
+pub async fn work(
+    settings: WorkerSettings,
+    clock: Clock,
+    internal: TcpListener,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let db = pool(&settings.database)?;
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
     let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
@@ -48,22 +56,7 @@ pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Re
         grace: settings.worker.drain,
         ..WorkersConfig::default()
     };
-    let context = Arc::new(Context {
-        db: db.clone(),
-        keys: Keyring::from_config(&settings.keys)?,
-        clock: Clock::real(),
-        metrics,
-        bankid: BankId::new(
-            settings.bankid.clone(),
-            settings.bankid_credentials.clone(),
-            no_metrics(),
-        )?,
-        neonomics: Neonomics::new(settings.neonomics.clone(), no_metrics())?,
-        sumsub: Sumsub::new(settings.sumsub.clone(), no_metrics())?,
-        breaker: Breaker::new(db.clone()),
-        accepted_ids: accepted_ids(&settings),
-        settings,
-    });
+    let context = Arc::new(Context::new(settings, db.clone(), clock, metrics)?);
 
     let served = CancellationToken::new();
     let probing = tokio::spawn(
@@ -71,14 +64,10 @@ pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Re
             .name("internal")
             .run_with_graceful_shutdown(probes::routes(&readiness), served.clone().cancelled_owned(), None),
     );
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     readiness.started();
     tracing::info!("the worker is up");
     let ended = run_workers(workers, registry(), context, db, Wake::default(), async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        end.await;
         readiness.drain();
         tracing::info!("draining: no new jobs are claimed");
     })
@@ -105,18 +94,4 @@ fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
         acquire_timeout: config.acquire_timeout,
     };
     Ok(storage::connect_lazy(&config.url, options)?)
-}
-
-/// Synthetic ranges by configuration; help numbers outside production only (bankid.md section 11).
-fn accepted_ids(settings: &WorkerSettings) -> Accepted {
-    let named = |range: &str| settings.bankid.synthetic_ids.iter().any(|name| name == range);
-    Accepted {
-        synthetic: Synthetic {
-            tenor: named("tenor"),
-            dolly: named("dolly"),
-            synt_pop: named("syntpop"),
-        },
-        help: !settings.profile.is_production(),
-        relaxed_2032: false,
-    }
 }

@@ -278,35 +278,20 @@ impl ApiError {
 }
 
 impl From<StorageError> for ApiError {
+    /// A database that does not answer, or that asks to be asked again, is 503; anything else is our mistake.
     fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Database(error) => error.into(),
-            StorageError::Migrate(_) | StorageError::Corrupt(_) | StorageError::Encode(_) => Self::internal(&error),
+        // The error's own text names codes and constraints only.
+        if error.is_transient() {
+            tracing::error!(%error, "the database cannot serve this now");
+            return Self::retry_after(Code::Unavailable, 1);
         }
+        tracing::error!(%error, "the database refused what we asked");
+        Self::of(Code::Internal)
     }
 }
 
 impl From<sqlx::Error> for ApiError {
-    /// A database that does not answer is 503; anything else it says is our mistake.
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the database does not answer");
-                Self::retry_after(Code::Unavailable, 1)
-            }
-            // The text of a database error can quote values, so only its code is logged.
-            sqlx::Error::Database(error) => {
-                tracing::error!(
-                    sqlstate = error.code().as_deref(),
-                    constraint = error.constraint(),
-                    "a query failed"
-                );
-                Self::of(Code::Internal)
-            }
-            _ => {
-                tracing::error!("the database's answer could not be read");
-                Self::of(Code::Internal)
-            }
-        }
+        StorageError::from(error).into()
     }
 }

@@ -12,7 +12,7 @@ use drop_common::{
         payment_text::PaymentText,
     },
     queue::{self, EnqueueOptions, Lane, payloads::InitiatePayment},
-    resilience::breaker::{Admission, Breaker, BreakerKey},
+    resilience::breaker::{self, Admission, BreakerKey},
     storage::{
         Tx, accounts,
         payments::{self, NewPayment, Payment},
@@ -36,8 +36,6 @@ use crate::{
 
 /// How long a payment's first answer may take (payments-cases.md section 1).
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The one product of the contract; the map by currency and country is configuration.
-const PRODUCT: &str = "sepa-credit-transfers";
 
 pub(super) async fn create(
     state: &State,
@@ -49,7 +47,7 @@ pub(super) async fn create(
 ) -> Result<Initiation, ApiError> {
     let order = parse(body)?;
     if let Some(first) = payments::by_client_key(&state.db, user, key.as_str()).await? {
-        return replay(first, &order);
+        return replay(state, first, &order, prefer).await;
     }
     let confirmed = body
         .confirm_duplicate_of
@@ -64,7 +62,7 @@ pub(super) async fn create(
     if payments::client_key_is_used(&mut tx, user, key.as_str()).await? {
         drop(tx);
         let first = payments::by_client_key(&state.db, user, key.as_str()).await?;
-        return replay(first.ok_or(ApiError::of(Code::Internal))?, &order);
+        return replay(state, first.ok_or(ApiError::of(Code::Internal))?, &order, prefer).await;
     }
     if kyc != Some(KycStatus::Approved) {
         return Err(ApiError::of(Code::KycRequired));
@@ -85,7 +83,7 @@ pub(super) async fn create(
         creditor_name: order.creditor_name().as_str(),
         creditor_account: order.creditor_account(),
         remittance_information: order.remittance().map(PaymentText::as_str).unwrap_or_default(),
-        product: PRODUCT,
+        product: &state.settings.payments.product,
         state: &secret,
         psu_ip: address.as_deref(),
         psu_user_agent: request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512),
@@ -96,52 +94,49 @@ pub(super) async fn create(
         return Err(ApiError::of(Code::Conflict));
     }
     let options = EnqueueOptions {
-        expires_in: Some(Duration::from_mins(5)),
+        expires_in: Some(payments::SEND_WITHIN),
         request_id: Some(request_id::current()),
         ..EnqueueOptions::default()
     };
     queue::enqueue_with(&mut tx, &InitiatePayment { payment: id }, options).await?;
     tx.commit().await?;
     state.wake.signal(Lane::PaymentSend);
-    answer(state, id, prefer).await
+    answer(state, id, prefer, None).await
 }
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.
-async fn answer(state: &State, id: PaymentId, prefer: Prefer) -> Result<Initiation, ApiError> {
+async fn answer(
+    state: &State,
+    id: PaymentId,
+    prefer: Prefer,
+    replayed: Option<String>,
+) -> Result<Initiation, ApiError> {
     let deadline = Instant::now() + prefer.patience(LONGEST_WAIT);
     let read = || async {
-        let payment = payments::find(&state.db, id)
-            .await?
-            .ok_or(ApiError::of(Code::NotFound))?;
-        let known = payment.payment_id.is_some() || payment.state.status.as_str() != "processing";
-        Ok::<_, ApiError>(known.then_some(payment))
+        let payment = payments::find(&state.db, id).await?;
+        Ok::<_, ApiError>(payment.filter(|payment| payment.payment_id.is_some() || !payment.state.is_processing()))
     };
     if let Some(payment) = state.waiters.wait_until(id.uuid(), deadline, read).await? {
-        return Ok(Initiation::Created(Json(Transaction::of(payment)?), None));
+        return Ok(Initiation::Created(Json(Transaction::of(payment)?), replayed));
     }
-    let payment = payments::find(&state.db, id)
-        .await?
-        .ok_or(ApiError::of(Code::NotFound))?;
     let location = format!("/v1/transactions/{id}");
-    let mut tx = state.db.begin().await?;
-    if let Admission::Refused { retry_after } = Breaker::new(state.db.clone())
-        .admit(&mut tx, BreakerKey::NeonomicsPisp)
-        .await?
-    {
-        return Err(ApiError::circuit_open_at(location, retry_after));
+    match breaker::admit(&state.db, BreakerKey::NeonomicsPisp).await? {
+        Admission::Refused { retry_after } => Err(ApiError::circuit_open_at(location, retry_after)),
+        Admission::Admitted => {
+            let payment = payments::find(&state.db, id)
+                .await?
+                .ok_or(ApiError::of(Code::NotFound))?;
+            Ok(Initiation::StillAsking(Json(Transaction::of(payment)?), location))
+        }
     }
-    Ok(Initiation::StillAsking(Json(Transaction::of(payment)?), location))
 }
 
 /// The same key with the same order is the same payment; with another order it is a mistake.
-fn replay(first: Payment, order: &PaymentOrder) -> Result<Initiation, ApiError> {
+async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Prefer) -> Result<Initiation, ApiError> {
     if first.fingerprint != order.fingerprint().as_bytes() {
         return Err(ApiError::of(Code::IdempotencyKeyReused));
     }
-    Ok(Initiation::Created(
-        Json(Transaction::of(first)?),
-        Some("true".to_owned()),
-    ))
+    answer(state, first.id, prefer, Some("true".to_owned())).await
 }
 
 fn parse(body: &NewTransaction) -> Result<PaymentOrder, ApiError> {
@@ -199,10 +194,7 @@ async fn check(
     if alike.is_some() && alike != confirmed {
         return Err(ApiError::of(Code::PossibleDuplicate));
     }
-    match Breaker::new(state.db.clone())
-        .admit(tx, BreakerKey::NeonomicsPisp)
-        .await?
-    {
+    match breaker::admit(&mut **tx, BreakerKey::NeonomicsPisp).await? {
         Admission::Admitted => Ok(()),
         Admission::Refused { retry_after } => Err(ApiError::retry_after(Code::CircuitOpen, retry_after)),
     }

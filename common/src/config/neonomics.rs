@@ -21,8 +21,6 @@ pub struct NeonomicsConfig {
     pub read_timeout: Duration,
     /// `PISP_STATUS_PATH`, default `/v1/payments/{paymentId}/status`; may hold `{product}`.
     pub status_path: String,
-    /// `PISP_PRODUCT`, default `sepa-credit-transfers` (contract, also for NOK).
-    pub product: String,
     /// `PISP_BBAN_WIRE`, default `as_given`: how a foreign account number is written.
     pub bban_wire: BbanWire,
     /// `PISP_PROVISIONAL_COMPLETED`, comma-separated codes, default `ACCP`; empty is strict.
@@ -74,7 +72,6 @@ impl NeonomicsConfig {
             connect_timeout: reader.millis("NEONOMICS_CONNECT_TIMEOUT_MS", 5_000, 1..=60_000),
             read_timeout: reader.millis("NEONOMICS_READ_TIMEOUT_MS", 30_000, 1..=120_000),
             status_path: reader.text_or("PISP_STATUS_PATH", "/v1/payments/{paymentId}/status"),
-            product: reader.text_or("PISP_PRODUCT", "sepa-credit-transfers"),
             bban_wire: reader.parsed("PISP_BBAN_WIRE", BbanWire::AsGiven, "is neither as_given nor stripped"),
             provisional_completed: reader.list("PISP_PROVISIONAL_COMPLETED", "ACCP"),
             dedupe_proven: reader.flag("PISP_DEDUPE_PROVEN", false),
@@ -97,10 +94,6 @@ impl NeonomicsConfig {
         let path = &self.status_path;
         if !path.starts_with('/') || !path.contains("{paymentId}") || !path.ends_with("/status") {
             reader.problem("PISP_STATUS_PATH", "must be /…{paymentId}…/status");
-        }
-        let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if !word(&self.product) {
-            reader.problem("PISP_PRODUCT", "must be letters, digits and dashes");
         }
         if self.sca_hosts.is_empty() && !self.sca_loopback_http {
             reader.problem("SCA_HOSTS", "is required");

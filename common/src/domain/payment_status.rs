@@ -191,6 +191,11 @@ impl PaymentState {
         }
     }
 
+    /// Neither completed nor ended, as the person sees it.
+    pub const fn is_processing(&self) -> bool {
+        matches!(self.status, PaymentStatus::Processing)
+    }
+
     fn is_open(self) -> bool {
         self.status == PaymentStatus::Processing && !self.bank_final
     }

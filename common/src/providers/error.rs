@@ -160,6 +160,14 @@ impl ProviderError {
         }
     }
 
+    /// The status of an answer that refused or failed.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } | Self::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
     /// The provider's own code, safe to log.
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::{Lane, Registry, rescuer::rescue, workers::engine};
+use super::{
+    Lane, Registry,
+    rescuer::{expire, rescue},
+    workers::engine,
+};
 use crate::{resilience::breaker::BreakerKey, storage::StorageError};
 
 /// Runs every job that is ready, those that become ready meanwhile included, until none is. Returns how many ran.
@@ -21,6 +25,7 @@ pub async fn drain<C: Send + Sync + 'static>(
     let mut ran = 0;
     loop {
         rescue(&engine.claimer).await?;
+        expire(&engine.claimer).await?;
         let before = ran;
         for lane in Lane::ALL {
             for claim in engine.claimer.claim(lane, 1).await? {

@@ -39,6 +39,15 @@ pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J) -> Result<Enqueued, StorageEr
 
 /// Enqueues a job with a delay, an end or a request id. Call `Wake::signal` with its lane after the commit.
 pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions) -> Result<Enqueued, StorageError> {
+    enqueue_alone(&mut **tx, job, options).await
+}
+
+/// Enqueues a job that belongs to no row: one statement, which is its own transaction on a pool or a connection.
+pub async fn enqueue_alone<J: Job>(
+    db: impl PgExecutor<'_>,
+    job: &J,
+    options: EnqueueOptions,
+) -> Result<Enqueued, StorageError> {
     let id = sqlx::query_scalar!(
         "INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, expires_at, request_id, run_at)
          VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, clock_timestamp() + $8::bigint * interval '1 ms')
@@ -52,7 +61,7 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
         options.request_id,
         millis(options.delay),
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(db)
     .await?;
     Ok(id.map_or(Enqueued::Existing, Enqueued::New))
 }

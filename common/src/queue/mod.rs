@@ -34,7 +34,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
     drain::drain,
-    enqueue::{EnqueueOptions, Enqueued, JobId, enqueue, enqueue_with, hasten},
+    enqueue::{EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_with, hasten},
     lane::Lane,
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},

@@ -1,4 +1,5 @@
-//! Takes back the jobs of workers that died: any worker does it, every second. The attempt budget holds here too.
+//! Takes back the jobs of workers that died, and ends the ones whose time has passed: any worker does it, every second.
+//! The attempt budget holds here too.
 
 use std::time::Duration;
 
@@ -10,17 +11,21 @@ use super::{
 };
 use crate::{resilience::backoff::between, storage::StorageError};
 
-/// Rescues for ever.
+/// Rescues and expires for ever.
 pub(super) async fn rescue_forever(claimer: Claimer) {
     let mut pauses = Pauses::default();
     loop {
-        let pause = match rescue(&claimer).await {
+        let swept = match rescue(&claimer).await {
+            Ok(()) => expire(&claimer).await,
+            failed @ Err(_) => failed,
+        };
+        let pause = match swept {
             Ok(()) => {
                 pauses.reset();
                 between(Duration::from_millis(900), Duration::from_millis(1100))
             }
             Err(error) => {
-                tracing::warn!(%error, "expired jobs could not be rescued yet");
+                tracing::warn!(%error, "expired leases and jobs could not be swept yet");
                 pauses.next()
             }
         };
@@ -75,4 +80,30 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
     claimer.watch.rescued(acks.len());
     tracing::warn!(jobs = acks.len(), "jobs whose lease had expired were taken back");
     Ok(())
+}
+
+/// Ends waiting jobs that came too late: those in a lane that nobody claims from, too. Up to 100 at a time.
+pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
+    let mut tx = claimer.db.begin().await?;
+    let expired = sqlx::query!(
+        "WITH late AS MATERIALIZED (
+           SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now()
+            ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+         ), history AS (
+           INSERT INTO job_attempts (job_id, attempt, result, error)
+           SELECT id, attempt, 'dead', 'expired' FROM late ON CONFLICT DO NOTHING
+         )
+         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired'
+           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload"
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    for job in expired {
+        tracing::error!(job.id, job.kind, "job {} ({}) came too late", job.id, job.kind);
+        claimer
+            .hooks
+            .on_dead(&mut tx, &job.kind, job.payload, "expired")
+            .await?;
+    }
+    Ok(tx.commit().await?)
 }

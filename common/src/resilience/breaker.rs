@@ -97,27 +97,6 @@ impl Breaker {
         Self { db }
     }
 
-    /// Whether the API may accept a request, read in the request's own transaction. Never cached.
-    pub async fn admit(&self, tx: &mut Tx, key: BreakerKey) -> Result<Admission, StorageError> {
-        let row = sqlx::query!(
-            r#"SELECT b.open AND (b.retry_at > clock_timestamp() OR coalesce(b.probe_until > clock_timestamp(), false)
-                      OR EXISTS (SELECT 1 FROM jobs j JOIN lanes l USING (lane)
-                                  WHERE l.breaker_key = b.key AND j.state = 'ready' AND j.run_at <= now())) AS "refuse!",
-                      greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int AS "retry_after!"
-                 FROM breaker b WHERE b.key = $1"#,
-            key.as_str(),
-        )
-        .fetch_one(&mut **tx)
-        .await?;
-        if row.refuse {
-            Ok(Admission::Refused {
-                retry_after: u32::try_from(row.retry_after).unwrap_or(1),
-            })
-        } else {
-            Ok(Admission::Admitted)
-        }
-    }
-
     /// Reports a failure seen `age` ago, of a call that started in `epoch` (and held `probe`). Returns whether it is open now.
     pub async fn fail(
         &self,
@@ -165,6 +144,27 @@ impl Breaker {
     /// The breaker as it is now.
     pub async fn state(&self, key: BreakerKey) -> Result<State, StorageError> {
         state_in(&self.db, key).await
+    }
+}
+
+/// Whether the API may accept a request, read in the request's own transaction (`&mut *tx`). Never cached.
+pub async fn admit(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<Admission, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT b.open AND (b.retry_at > clock_timestamp() OR coalesce(b.probe_until > clock_timestamp(), false)
+                  OR EXISTS (SELECT 1 FROM jobs j JOIN lanes l USING (lane)
+                              WHERE l.breaker_key = b.key AND j.state = 'ready' AND j.run_at <= now())) AS "refuse!",
+                  greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int AS "retry_after!"
+             FROM breaker b WHERE b.key = $1"#,
+        key.as_str(),
+    )
+    .fetch_one(db)
+    .await?;
+    if row.refuse {
+        Ok(Admission::Refused {
+            retry_after: u32::try_from(row.retry_after).unwrap_or(1),
+        })
+    } else {
+        Ok(Admission::Admitted)
     }
 }
 

@@ -126,7 +126,12 @@ impl StorageError {
                 }
                 None => matches!(
                     error,
-                    sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_)
+                    sqlx::Error::Io(_)
+                        | sqlx::Error::PoolTimedOut
+                        | sqlx::Error::PoolClosed
+                        | sqlx::Error::WorkerCrashed
+                        | sqlx::Error::Tls(_)
+                        | sqlx::Error::Protocol(_)
                 ),
             },
             Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
@@ -164,7 +169,7 @@ fn database_class(error: &sqlx::Error) -> String {
             (None, _) => "database error".to_owned(),
         },
         sqlx::Error::RowNotFound => "no such row".to_owned(),
-        sqlx::Error::PoolTimedOut => "no free database connection".to_owned(),
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => "no free database connection".to_owned(),
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
             "the database connection failed".to_owned()
         }

@@ -8,7 +8,6 @@ use drop_common::{
         money::{Amount, Currency},
         payment_status::FailureReason,
     },
-    metrics::PISP_PAYMENT_FAILURES,
     providers::{
         Class, ProviderError,
         neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Redirects, ScaLink},
@@ -17,14 +16,16 @@ use drop_common::{
         EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
         payloads::{InitiatePayment, PollPayment},
     },
-    resilience::{backoff, breaker::BreakerKey},
+    resilience::{
+        backoff,
+        breaker::{self, BreakerKey},
+    },
     storage::{
         StorageError, Tx,
         payments::{self, AttemptOutcome, Payment, Sending, Wire},
     },
 };
 use secrecy::ExposeSecret;
-use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::payment_moves;
@@ -44,16 +45,22 @@ impl Handler<Context> for InitiatePayment {
         let prepared = prepare(&ctx, &payment, &wire)?;
 
         let mut tx = lease.begin(&ctx.db).await?;
+        // The circuit may have opened since the claim: what waited in a slot is not sent any more (reliability.md B2).
+        let circuit = breaker::state_in(&mut *tx, BreakerKey::NeonomicsPisp).await?;
+        if circuit.open && circuit.probe.is_none_or(|probe| lease.probe() != Some(probe)) {
+            let wait = backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)));
+            return Ok(lease.finish(tx, Outcome::Wait(wait)).await?.into());
+        }
         let attempt = match payments::about_to_send(&mut tx, payment.id, lease.attempt(), prepared.hash()).await? {
             Sending::Go { attempt } => attempt,
             Sending::NothingToDo => return Ok(lease.finish(tx, Outcome::Done).await?.into()),
             Sending::TooLate => {
-                payment_moves::apply(&ctx, &mut tx, &lease, &payment, payment.state.on_not_sent()).await?;
+                payment_moves::apply(&ctx, &mut tx, lease.request_id(), &payment, payment.state.on_not_sent()).await?;
                 return finish(&ctx, &lease, tx, &payment, Outcome::Done).await;
             }
             Sending::NotAllowed => {
                 let refused = payment.state.on_refused(FailureReason::KycRequired);
-                payment_moves::apply(&ctx, &mut tx, &lease, &payment, refused).await?;
+                payment_moves::apply(&ctx, &mut tx, lease.request_id(), &payment, refused).await?;
                 return finish(&ctx, &lease, tx, &payment, Outcome::Done).await;
             }
             // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
@@ -81,9 +88,20 @@ impl Handler<Context> for InitiatePayment {
         record(&ctx, &lease, &payment, attempt, answer).await
     }
 
-    /// However the job died: what certainly never left has failed, anything else a person looks at.
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        payments::needs_review(tx, self.payment).await
+    /// However the job died: what provably never left has failed, anything else a person looks at.
+    async fn on_dead(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<(), StorageError> {
+        let Some(payment) = payments::find(&mut **tx, self.payment).await? else {
+            return Ok(());
+        };
+        if payment.payment_id.is_some() || !payment.state.is_processing() || payment.needs_review {
+            return Ok(());
+        }
+        if payments::may_have_left(tx, payment.id).await? {
+            payments::attempts_are_ambiguous(tx, payment.id).await?;
+            return payment_moves::review(ctx, tx, None, &payment, error).await;
+        }
+        payment_moves::apply(ctx, tx, None, &payment, payment.state.on_not_sent()).await?;
+        Ok(())
     }
 }
 
@@ -107,7 +125,7 @@ fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPaym
         currency: &payment.currency,
         remittance: Some(payment.remittance_information.as_str()).filter(|text| !text.is_empty()),
         end_to_end_id: None,
-        product: Some(&payment.product),
+        product: &payment.product,
     }))
 }
 
@@ -165,7 +183,7 @@ async fn record(
         Class::Refused => refused(FailureReason::Refused),
     };
     warn!(payment.id = %payment.id, "the bank refused payment {}: {error}", payment.id);
-    payment_moves::apply(ctx, &mut tx, lease, payment, refusal).await?;
+    payment_moves::apply(ctx, &mut tx, lease.request_id(), payment, refusal).await?;
     finish(ctx, lease, tx, payment, Outcome::Done).await
 }
 
@@ -184,7 +202,8 @@ async fn accepted(
             None
         }
     };
-    payments::initiated(&mut tx, payment.id, &initiated.payment_id, link).await?;
+    let patience = ctx.settings.payments.sca_timeout;
+    payments::initiated(&mut tx, payment.id, &initiated.payment_id, link, patience).await?;
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),
         ..EnqueueOptions::default()
@@ -194,7 +213,7 @@ async fn accepted(
         let transition = payment.state.on_bank_code(code, &ctx.provisional());
         // The row has just taken its payment id, which made it one version newer.
         let current = payment.one_version_later();
-        payment_moves::apply(ctx, &mut tx, lease, &current, transition).await?;
+        payment_moves::apply(ctx, &mut tx, lease.request_id(), &current, transition).await?;
     }
     info!(payment.id = %payment.id, "payment {} is at the bank and waits for the person's approval", payment.id);
     finish(ctx, lease, tx, payment, Outcome::Done).await
@@ -208,10 +227,7 @@ async fn review(
     payment: &Payment,
     why: &'static str,
 ) -> Result<Verdict, JobError> {
-    payments::needs_review(&mut tx, payment.id).await?;
-    payment_moves::audit(&mut tx, lease, payment, "payment.needs_review", json!({ "why": why })).await?;
-    error!(target: "alert", payment_id = %payment.id, "payment {} needs review: {why}", payment.id);
-    ctx.metrics.count(&PISP_PAYMENT_FAILURES, &["ambiguous"]);
+    payment_moves::review(ctx, &mut tx, lease.request_id(), payment, why).await?;
     finish(ctx, lease, tx, payment, Outcome::GiveUp(why.into())).await
 }
 

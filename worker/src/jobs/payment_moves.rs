@@ -6,9 +6,8 @@ use drop_common::{
         payment_status::{FailureReason, PaymentStatus, Transition},
     },
     metrics::PISP_PAYMENT_FAILURES,
-    queue::{JobError, Lease},
     storage::{
-        Tx,
+        StorageError, Tx,
         audit::{self, Actor, Entry},
         notifications::{self, Message},
         payments::{self, Payment},
@@ -16,6 +15,7 @@ use drop_common::{
 };
 use serde_json::json;
 use tracing::{error, info};
+use uuid::Uuid;
 
 use crate::context::Context;
 
@@ -23,10 +23,10 @@ use crate::context::Context;
 pub(super) async fn apply(
     ctx: &Context,
     tx: &mut Tx,
-    lease: &Lease,
+    request_id: Option<Uuid>,
     payment: &Payment,
     transition: Transition,
-) -> Result<bool, JobError> {
+) -> Result<bool, StorageError> {
     if let Some(alert) = transition.alert {
         error!(target: "alert", payment_id = %payment.id, "payment {}: {}", payment.id, alert.as_str());
     }
@@ -41,7 +41,7 @@ pub(super) async fn apply(
         "bank_status": state.bank_status.map(BankStatus::as_str),
         "bank_final": state.bank_final,
     });
-    audit(tx, lease, payment, "payment.moved", detail).await?;
+    audit(tx, request_id, payment, "payment.moved", detail).await?;
     if transition.status_changed {
         tell(tx, payment, state.status).await?;
         if state.status == PaymentStatus::Failed {
@@ -55,20 +55,35 @@ pub(super) async fn apply(
 /// One audit row about a payment.
 pub(super) async fn audit(
     tx: &mut Tx,
-    lease: &Lease,
+    request_id: Option<Uuid>,
     payment: &Payment,
     action: &str,
     detail: serde_json::Value,
-) -> Result<(), JobError> {
+) -> Result<(), StorageError> {
     let entry = Entry {
         actor: Actor::Worker,
         user: Some(payment.user),
         action,
         object: payment.id.to_string(),
         detail,
-        request_id: lease.request_id(),
+        request_id,
     };
-    Ok(audit::record(tx, entry).await?)
+    audit::record(tx, entry).await
+}
+
+/// Money may have moved and we cannot know, or the bank does not settle it: a person looks at the payment.
+pub(super) async fn review(
+    ctx: &Context,
+    tx: &mut Tx,
+    request_id: Option<Uuid>,
+    payment: &Payment,
+    why: &str,
+) -> Result<(), StorageError> {
+    payments::needs_review(tx, payment.id).await?;
+    audit(tx, request_id, payment, "payment.needs_review", json!({ "why": why })).await?;
+    error!(target: "alert", payment_id = %payment.id, "payment {} needs review: {why}", payment.id);
+    ctx.metrics.count(&PISP_PAYMENT_FAILURES, &["ambiguous"]);
+    Ok(())
 }
 
 /// The label of the metric, from operations' closed list.
@@ -87,7 +102,7 @@ fn label(reason: Option<FailureReason>) -> &'static str {
 }
 
 /// One notification for each status that the person sees.
-async fn tell(tx: &mut Tx, payment: &Payment, status: PaymentStatus) -> Result<(), JobError> {
+async fn tell(tx: &mut Tx, payment: &Payment, status: PaymentStatus) -> Result<(), StorageError> {
     let (title, body) = match status {
         PaymentStatus::Processing => return Ok(()),
         PaymentStatus::Completed => ("Betalingen er fullført", ""),
@@ -99,15 +114,12 @@ async fn tell(tx: &mut Tx, payment: &Payment, status: PaymentStatus) -> Result<(
         PaymentStatus::Failed => ("Betalingen ble ikke gjennomført", "Prøv igjen."),
     };
     let subject = format!("{}:{}", payment.id, status.as_str());
-    Ok(notifications::tell(
-        tx,
-        Message {
-            user: payment.user,
-            kind: "payment",
-            title,
-            body,
-            subject,
-        },
-    )
-    .await?)
+    let message = Message {
+        user: payment.user,
+        kind: "payment",
+        title,
+        body,
+        subject,
+    };
+    notifications::tell(tx, message).await
 }

@@ -43,6 +43,10 @@ impl Handler<Context> for PollPayment {
             Ok(Some(code)) => Some(payment.state.on_bank_code(code, &ctx.provisional())),
             Ok(None) => None,
             // A failed look decides nothing about somebody's money: polling outlives scattered errors.
+            Err(failed) if failed.status() == Some(404) => {
+                error!(target: "alert", payment_id = %payment.id, "the bank does not know payment {}", payment.id);
+                None
+            }
             Err(failed) => {
                 warn!(payment.id = %payment.id, "the bank did not say how {} is doing: {failed}", payment.id);
                 None
@@ -68,17 +72,17 @@ impl Handler<Context> for PollPayment {
         };
         let mut over = false;
         if let Some(transition) = transition {
-            payment_moves::apply(&ctx, &mut tx, &lease, &payment, transition).await?;
+            payment_moves::apply(&ctx, &mut tx, lease.request_id(), &payment, transition).await?;
             over = transition.state.bank_final;
         }
         if timed_out {
             let detail = json!({ "withdrawn": withdrawn });
-            payment_moves::audit(&mut tx, &lease, &payment, "payment.sca_timeout", detail).await?;
+            payment_moves::audit(&mut tx, lease.request_id(), &payment, "payment.sca_timeout", detail).await?;
         }
         let outcome = if over {
             Outcome::Done
         } else {
-            next(&mut tx, &payment, now, answer.is_err()).await?
+            next(&ctx, &mut tx, &lease, &payment, now, answer.is_err()).await?
         };
         let recorded = lease.finish(tx, outcome).await?;
         ctx.tell_waiters(payment.id.uuid()).await;
@@ -87,10 +91,16 @@ impl Handler<Context> for PollPayment {
 }
 
 /// When to ask again; after seven days a person does.
-async fn next(tx: &mut Tx, payment: &Payment, now: DateTime<Utc>, failed: bool) -> Result<Outcome, JobError> {
+async fn next(
+    ctx: &Context,
+    tx: &mut Tx,
+    lease: &Lease,
+    payment: &Payment,
+    now: DateTime<Utc>,
+    failed: bool,
+) -> Result<Outcome, JobError> {
     let Some(gap) = next_poll(now - payment.created_at) else {
-        payments::needs_review(tx, payment.id).await?;
-        error!(target: "alert", payment_id = %payment.id, "payment {} is not final after seven days", payment.id);
+        payment_moves::review(ctx, tx, lease.request_id(), payment, "not final after seven days").await?;
         return Ok(Outcome::GiveUp("not final after seven days".into()));
     };
     let gap = gap.to_std().unwrap_or(Duration::from_secs(1));

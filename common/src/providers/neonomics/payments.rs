@@ -26,8 +26,8 @@ pub struct PaymentOrder<'a> {
     pub remittance: Option<&'a str>,
     /// Our reference through the whole chain, at most 35 characters.
     pub end_to_end_id: Option<&'a str>,
-    /// The payment product; the configured one when absent. Stored with the payment.
-    pub product: Option<&'a str>,
+    /// The payment product, as stored with the payment.
+    pub product: &'a str,
 }
 
 /// The payee's account.
@@ -110,10 +110,9 @@ impl Neonomics {
             end_to_end_identification: order.end_to_end_id,
         };
         let body = serde_json::to_vec(&body).expect("plain structs of strings serialise");
-        let product = order.product.unwrap_or(&self.config.product).to_owned();
         PreparedPayment {
             hash: Sha256::digest(&body).into(),
-            product,
+            product: order.product.to_owned(),
             body,
         }
     }

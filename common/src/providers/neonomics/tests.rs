@@ -38,7 +38,6 @@ fn config(url: &str) -> NeonomicsConfig {
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(10),
         status_path: "/v1/payments/{paymentId}/status".to_owned(),
-        product: "sepa-credit-transfers".to_owned(),
         bban_wire: BbanWire::AsGiven,
         provisional_completed: vec!["ACCP".to_owned()],
         dedupe_proven: false,
@@ -61,7 +60,7 @@ fn order() -> PaymentOrder<'static> {
         creditor: Creditor::Bban("265-1234567-89"),
         remittance: Some("Drop remittance tx_rem_abc123"),
         end_to_end_id: None,
-        product: None,
+        product: "sepa-credit-transfers",
     }
 }
 

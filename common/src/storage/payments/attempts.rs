@@ -1,0 +1,115 @@
+//! Attempts to tell the bank: each is a row before its request leaves.
+
+use super::super::{StorageError, Tx};
+use crate::domain::ids::PaymentId;
+
+/// An attempt that may leave now, or why none may.
+pub enum Sending {
+    /// The attempt's row is written; commit, then send.
+    Go { attempt: i64 },
+    /// The user is no longer approved, or is gone.
+    NotAllowed,
+    /// The time to send has passed and nothing ever left.
+    TooLate,
+    /// Already sent or already over.
+    NothingToDo,
+    /// An earlier attempt has no outcome: its process died, so the bank may have it.
+    Unknown,
+}
+
+/// Writes "about to send". Committed before the request leaves, so that "never sent" stays decidable after a crash.
+pub async fn about_to_send(
+    tx: &mut Tx,
+    id: PaymentId,
+    job_attempt: i32,
+    body_hash: &[u8; 32],
+) -> Result<Sending, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.status, t.payment_id,
+                  t.expires_at <= clock_timestamp() AS "late!", t.needs_review,
+                  EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome = 'sending') AS "unknown!",
+                  EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!"
+             FROM transactions t JOIN users u ON u.id = t.user_id WHERE t.id = $1 FOR NO KEY UPDATE OF t FOR SHARE OF u"#,
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if row.status != "processing" || row.payment_id.is_some() || row.needs_review {
+        return Ok(Sending::NothingToDo);
+    }
+    if row.unknown {
+        return Ok(Sending::Unknown);
+    }
+    if row.late && !row.reached {
+        return Ok(Sending::TooLate);
+    }
+    if !row.allowed && !row.reached {
+        return Ok(Sending::NotAllowed);
+    }
+    let attempt = sqlx::query_scalar!(
+        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) VALUES ($1, $2, $3) RETURNING id",
+        id.uuid(),
+        job_attempt,
+        body_hash.as_slice()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Sending::Go { attempt })
+}
+
+/// Whether a request of the payment may have reached the bank.
+pub async fn may_have_left(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM payment_attempts
+                           WHERE transaction_id = $1 AND outcome NOT IN ('not_sent', 'refused')) AS "left!""#,
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    Accepted,
+    Transient,
+    NotSent,
+    Ambiguous,
+    Refused,
+}
+
+/// Writes how the attempt ended.
+pub async fn attempt_ended(
+    tx: &mut Tx,
+    attempt: i64,
+    outcome: AttemptOutcome,
+    http_status: Option<u16>,
+) -> Result<(), StorageError> {
+    let word = match outcome {
+        AttemptOutcome::Accepted => "accepted",
+        AttemptOutcome::Transient => "transient",
+        AttemptOutcome::NotSent => "not_sent",
+        AttemptOutcome::Ambiguous => "ambiguous",
+        AttemptOutcome::Refused => "refused",
+    };
+    sqlx::query!(
+        "UPDATE payment_attempts SET outcome = $2, http_status = $3, finished_at = clock_timestamp() WHERE id = $1 AND outcome = 'sending'",
+        attempt,
+        word,
+        http_status.map(i32::from)
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// An attempt whose process died is ambiguous from now on: the bank may have it.
+pub async fn attempts_are_ambiguous(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE payment_attempts SET outcome = 'ambiguous', finished_at = clock_timestamp() WHERE transaction_id = $1 AND outcome = 'sending'",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

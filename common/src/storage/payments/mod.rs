@@ -1,0 +1,243 @@
+//! Payments: the row the user sees, its attempts, and the writes that move it. Each write is fenced by the row's version.
+
+mod attempts;
+mod moves;
+mod new;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+pub use self::{
+    attempts::{AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, may_have_left},
+    moves::{callback_of_owner, callback_of_state, initiated, needs_review, set_state},
+    new::{NewPayment, SEND_WITHIN, client_key_is_used, idempotency_key_is_taken, insert, lookalike, total_today},
+};
+use super::StorageError;
+use crate::domain::{
+    account_number::Scheme,
+    ids::{AccountId, PaymentId, UserId},
+    payment_status::PaymentState,
+};
+use crate::keyring::Keyring;
+
+/// A payment as it is stored, without its account numbers.
+#[derive(Clone)]
+pub struct Payment {
+    pub id: PaymentId,
+    pub user: UserId,
+    pub account: AccountId,
+    pub idempotency_key: Uuid,
+    pub fingerprint: Vec<u8>,
+    /// Minor units of the currency.
+    pub amount: i64,
+    pub currency: String,
+    pub creditor_name: String,
+    /// How the creditor's account is written to the bank.
+    pub creditor_scheme: Scheme,
+    pub creditor_account_masked: String,
+    pub remittance_information: String,
+    pub product: String,
+    pub state: PaymentState,
+    pub needs_review: bool,
+    pub payment_id: Option<String>,
+    pub sca_redirect: Option<String>,
+    pub sca_deadline: Option<DateTime<Utc>>,
+    pub callback_at: Option<DateTime<Utc>>,
+    pub psu_ip: Option<String>,
+    pub version: i32,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+struct Row {
+    id: PaymentId,
+    user_id: UserId,
+    account_id: AccountId,
+    idempotency_key: Uuid,
+    fingerprint: Vec<u8>,
+    amount: i64,
+    currency: String,
+    creditor_name: String,
+    creditor_scheme: String,
+    creditor_account_masked: String,
+    remittance_information: String,
+    product: String,
+    status: String,
+    reason: Option<String>,
+    bank_status: Option<String>,
+    bank_final: bool,
+    needs_review: bool,
+    payment_id: Option<String>,
+    sca_redirect: Option<String>,
+    sca_deadline: Option<DateTime<Utc>>,
+    callback_at: Option<DateTime<Utc>>,
+    psu_ip: Option<String>,
+    version: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Payment {
+    type Error = StorageError;
+    fn try_from(row: Row) -> Result<Self, StorageError> {
+        Ok(Self {
+            id: row.id,
+            user: row.user_id,
+            account: row.account_id,
+            idempotency_key: row.idempotency_key,
+            fingerprint: row.fingerprint,
+            amount: row.amount,
+            currency: row.currency,
+            creditor_name: row.creditor_name,
+            creditor_scheme: scheme(&row.creditor_scheme)?,
+            creditor_account_masked: row.creditor_account_masked,
+            remittance_information: row.remittance_information,
+            product: row.product,
+            state: PaymentState {
+                status: row.status.parse().map_err(StorageError::corrupt)?,
+                reason: row
+                    .reason
+                    .map(|word| word.parse().map_err(StorageError::corrupt))
+                    .transpose()?,
+                bank_status: row
+                    .bank_status
+                    .map(|word| word.parse().map_err(StorageError::corrupt))
+                    .transpose()?,
+                bank_final: row.bank_final,
+            },
+            needs_review: row.needs_review,
+            payment_id: row.payment_id,
+            sca_redirect: row.sca_redirect,
+            sca_deadline: row.sca_deadline,
+            callback_at: row.callback_at,
+            psu_ip: row.psu_ip,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            expires_at: row.expires_at,
+        })
+    }
+}
+
+impl Payment {
+    /// The same payment after one more write of this transaction.
+    #[must_use]
+    pub fn one_version_later(&self) -> Self {
+        Self {
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+}
+
+fn scheme(word: &str) -> Result<Scheme, StorageError> {
+    match word {
+        "iban" => Ok(Scheme::Iban),
+        "bban" => Ok(Scheme::Bban),
+        _ => Err(StorageError::corrupt("an unknown account scheme")),
+    }
+}
+
+/// The payment this user made under this key.
+pub async fn by_client_key(db: &PgPool, user: UserId, key: &str) -> Result<Option<Payment>, StorageError> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM transactions WHERE user_id = $1 AND client_key = $2",
+        user.uuid(),
+        key
+    )
+    .fetch_optional(db)
+    .await?;
+    match id {
+        Some(id) => find(db, id.into()).await,
+        None => Ok(None),
+    }
+}
+
+/// One payment, whoever owns it: for jobs.
+pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payment>, StorageError> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
+                  version, created_at, updated_at, expires_at
+             FROM transactions WHERE id = $1"#,
+        id.uuid()
+    )
+    .fetch_optional(db)
+    .await?
+    .map(Payment::try_from)
+    .transpose()
+}
+
+/// One payment of this user.
+pub async fn find_own(db: &PgPool, user: UserId, id: PaymentId) -> Result<Option<Payment>, StorageError> {
+    Ok(find(db, id).await?.filter(|payment| payment.user == user))
+}
+
+/// The user's payments, newest first, from before the cursor.
+pub async fn list(
+    db: &PgPool,
+    user: UserId,
+    before: Option<PaymentId>,
+    limit: i64,
+) -> Result<Vec<Payment>, StorageError> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
+                  version, created_at, updated_at, expires_at
+             FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,
+        user.uuid(),
+        before.map(PaymentId::uuid),
+        limit
+    )
+    .fetch_all(db)
+    .await?
+    .into_iter()
+    .map(Payment::try_from)
+    .collect()
+}
+
+/// The account numbers and the redirect state that the bank's request carries.
+pub struct Wire {
+    pub debtor: SecretString,
+    pub creditor: SecretString,
+    pub state: Option<SecretString>,
+    pub pis_consent_id: Option<SecretString>,
+}
+
+/// Opens what only the request to the bank may hold.
+pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire, StorageError> {
+    let row = sqlx::query!(
+        "SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed
+           FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1",
+        payment.id.uuid()
+    )
+    .fetch_one(db)
+    .await?;
+    let open =
+        |column: &str, row: Uuid, sealed: &[u8]| keys.open_text(column, row, sealed).map_err(StorageError::corrupt);
+    Ok(Wire {
+        debtor: open(
+            "bank_accounts.account_sealed",
+            payment.account.uuid(),
+            &row.account_sealed,
+        )?,
+        creditor: open(
+            "transactions.creditor_account_sealed",
+            payment.id.uuid(),
+            &row.creditor_account_sealed,
+        )?,
+        state: row
+            .callback_state_sealed
+            .map(|sealed| open("transactions.callback_state_sealed", payment.id.uuid(), &sealed))
+            .transpose()?,
+        pis_consent_id: None,
+    })
+}

@@ -1,0 +1,98 @@
+//! Measures the job queue beside the least that PostgreSQL can do, in one run on one server.
+//!
+//! Every figure is the median of several rounds, and the rounds of all measurements alternate: what the machine does
+//! meanwhile hits them alike, so that ratios can be trusted where rates cannot.
+
+mod baseline;
+mod claims;
+mod database;
+mod drain;
+mod enqueue;
+mod latency;
+mod table;
+mod worker;
+
+use clap::{Args, Parser, Subcommand};
+
+use database::Database;
+use table::Table;
+
+/// Measures the job queue against the PostgreSQL it is given.
+#[derive(Parser)]
+#[command(name = "drop-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    sizes: Sizes,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Args)]
+struct Sizes {
+    /// A server on which databases may be made; its durability settings decide what the figures mean.
+    #[arg(
+        long,
+        env = "DROP_DATABASE_URL",
+        hide_env_values = true,
+        required = false,
+        default_value = ""
+    )]
+    url: String,
+    /// Rounds of each measurement.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Jobs of a drain, and rows of each baseline.
+    #[arg(long, default_value_t = 20_000)]
+    jobs: usize,
+    /// Jobs that wait in the large claim cases.
+    #[arg(long, default_value_t = 1_000_000)]
+    waiting: usize,
+    /// Slots of the lane in the drains.
+    #[arg(long, default_value_t = 512)]
+    slots: usize,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    // The bench starts itself for its workers: processes of their own, as in production.
+    #[command(hide = true)]
+    Worker(worker::Worker),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { command, sizes } = Arguments::parse();
+    match command {
+        Some(Command::Worker(worker)) => worker.run().await,
+        None => measure(&sizes).await,
+    }
+}
+
+async fn measure(sizes: &Sizes) -> anyhow::Result<()> {
+    anyhow::ensure!(!sizes.url.is_empty(), "say which server: --url or DROP_DATABASE_URL");
+    let database = Database::create(&sizes.url).await?;
+    let measured = tokio::select! {
+        measured = all(&database, sizes) => measured,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    database.remove().await?;
+    measured?.print();
+    Ok(())
+}
+
+async fn all(database: &Database, sizes: &Sizes) -> anyhow::Result<Table> {
+    let mut table = Table::new(database.settings().await?);
+    for round in 1..=sizes.rounds {
+        table::progress(&format!("round {round} of {}", sizes.rounds));
+        baseline::inserts(database, sizes.jobs, &mut table).await?;
+        enqueue::measure(database, sizes.jobs, &mut table).await?;
+        baseline::claims(database, sizes.jobs, &mut table).await?;
+        for workers in [1, 2, 4] {
+            drain::measure(database, sizes, workers, &mut table).await?;
+        }
+        latency::measure(database, &mut table).await?;
+        claims::measure(database, sizes, &mut table).await?;
+    }
+    Ok(table)
+}

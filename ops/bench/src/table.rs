@@ -1,0 +1,164 @@
+//! The figures of a run.
+
+use std::collections::BTreeMap;
+
+/// What is measured; the order is that of the printed table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Figure {
+    InsertWithPrimaryKey8,
+    InsertLikeJobs1,
+    InsertLikeJobs8,
+    Enqueue1,
+    Enqueue8,
+    HandClaim1,
+    HandClaim50,
+    Drain1,
+    Drain2,
+    Drain4,
+    StartIdleP50,
+    StartIdleP99,
+    StartBusyP50,
+    StartBusyP99,
+    StartWithoutWakeP50,
+    StartWithoutWakeMax,
+    ClaimFew,
+    ClaimManyReady,
+    ClaimManyLater,
+    ClaimManyBlocked,
+    MemoryIdle,
+    MemoryMany,
+}
+
+impl Figure {
+    fn about(self) -> (&'static str, &'static str) {
+        match self {
+            Self::InsertWithPrimaryKey8 => ("insert, table with a primary key only, 8 connections", "rows/s"),
+            Self::InsertLikeJobs1 => ("insert, table like jobs, 1 connection", "rows/s"),
+            Self::InsertLikeJobs8 => ("insert, table like jobs, 8 connections", "rows/s"),
+            Self::Enqueue1 => ("our enqueue, 1 connection", "jobs/s"),
+            Self::Enqueue8 => ("our enqueue, 8 connections", "jobs/s"),
+            Self::HandClaim1 => ("hand-written claim of 1", "rows/s"),
+            Self::HandClaim50 => ("hand-written claim of 50", "rows/s"),
+            Self::Drain1 => ("our drain, 1 worker", "jobs/s"),
+            Self::Drain2 => ("our drain, 2 workers", "jobs/s"),
+            Self::Drain4 => ("our drain, 4 workers", "jobs/s"),
+            Self::StartIdleP50 => ("enqueue to start, idle, p50", "ms"),
+            Self::StartIdleP99 => ("enqueue to start, idle, p99", "ms"),
+            Self::StartBusyP50 => ("enqueue to start, half load, p50", "ms"),
+            Self::StartBusyP99 => ("enqueue to start, half load, p99", "ms"),
+            Self::StartWithoutWakeP50 => ("enqueue to start, no wake-up, p50", "ms"),
+            Self::StartWithoutWakeMax => ("enqueue to start, no wake-up, slowest", "ms"),
+            Self::ClaimFew => ("claim of 10, few waiting, p50", "ms"),
+            Self::ClaimManyReady => ("claim of 10, many ready, p50", "ms"),
+            Self::ClaimManyLater => ("claim of 10, many later, p50", "ms"),
+            Self::ClaimManyBlocked => ("claim of 10, many behind a circuit, p50", "ms"),
+            Self::MemoryIdle => ("memory of an idle worker", "MiB"),
+            Self::MemoryMany => ("memory of a worker, many waiting", "MiB"),
+        }
+    }
+
+    /// What it is compared with, and whether less is better.
+    fn against(self) -> Option<Self> {
+        match self {
+            Self::Enqueue1 => Some(Self::InsertLikeJobs1),
+            Self::InsertWithPrimaryKey8 | Self::Enqueue8 => Some(Self::InsertLikeJobs8),
+            Self::HandClaim1 | Self::Drain1 | Self::Drain2 | Self::Drain4 => Some(Self::HandClaim50),
+            Self::ClaimManyReady | Self::ClaimManyLater | Self::ClaimManyBlocked => Some(Self::ClaimFew),
+            _ => None,
+        }
+    }
+}
+
+/// All readings of all rounds.
+pub(crate) struct Table {
+    settings: String,
+    readings: BTreeMap<Figure, Vec<f64>>,
+}
+
+impl Table {
+    /// Without readings; `settings` says how durable the server was.
+    pub(crate) fn new(settings: String) -> Self {
+        Self {
+            settings,
+            readings: BTreeMap::new(),
+        }
+    }
+
+    /// One reading of one round.
+    pub(crate) fn add(&mut self, figure: Figure, value: f64) {
+        progress(&format!(
+            "  {:<55} {value:>12.2} {}",
+            figure.about().0,
+            figure.about().1
+        ));
+        self.readings.entry(figure).or_default().push(value);
+    }
+
+    /// The latest reading.
+    pub(crate) fn last(&self, figure: Figure) -> Option<f64> {
+        self.readings.get(&figure)?.last().copied()
+    }
+
+    /// Prints medians, ranges and ratios. A ratio is the median of the rounds' ratios: both readings of one round.
+    #[expect(clippy::print_stdout, reason = "the table is what this program is for")]
+    pub(crate) fn print(&self) {
+        println!("\n{}\n", self.settings);
+        println!("| | median | range | | of | ratio |\n|---|---:|---:|---|---|---:|");
+        for (figure, readings) in &self.readings {
+            let (what, unit) = figure.about();
+            let (least, most) = (percentile(readings, 0.0), percentile(readings, 1.0));
+            let ratio = figure.against().and_then(|other| {
+                let ratios: Vec<f64> = readings
+                    .iter()
+                    .zip(self.readings.get(&other)?)
+                    .map(|(a, b)| a / b)
+                    .collect();
+                Some(format!("{} | {:.2}", other.about().0, percentile(&ratios, 0.5)))
+            });
+            println!(
+                "| {what} | {:.2} | {least:.2}–{most:.2} | {unit} | {} |",
+                percentile(readings, 0.5),
+                ratio.unwrap_or_else(|| "|".to_owned())
+            );
+        }
+    }
+}
+
+/// The value below which `part` of the values lie.
+pub(crate) fn percentile(values: &[f64], part: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index into a short list"
+    )]
+    let at = ((sorted.len().saturating_sub(1)) as f64 * part).round() as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
+}
+
+/// Says what is going on; not a part of the result.
+pub(crate) fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub(crate) fn rate(count: usize, seconds: f64) -> f64 {
+    count as f64 / seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_are_values_that_were_read() {
+        let values = [5.0, 1.0, 3.0, 2.0, 4.0];
+        assert_eq!(
+            [0.0, 0.5, 0.99, 1.0].map(|part| percentile(&values, part)),
+            [1.0, 3.0, 5.0, 5.0]
+        );
+        assert!(percentile(&[], 0.5).is_nan());
+    }
+}

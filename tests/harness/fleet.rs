@@ -1,0 +1,93 @@
+//! The service as processes of its own, several of each, behind one address.
+
+use std::{
+    os::fd::OwnedFd,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use crate::app::listener;
+
+/// So many processes of each kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Fleet {
+    /// The program `drop-node`, which a test names by `env!("CARGO_BIN_EXE_drop-node")`.
+    pub program: &'static str,
+    /// API processes.
+    pub apis: usize,
+    /// Worker processes.
+    pub workers: usize,
+}
+
+/// The running processes; they end with this.
+pub(crate) struct Running {
+    children: Vec<Child>,
+    balancer: JoinHandle<()>,
+}
+
+impl Fleet {
+    /// Starts them all. Connections to `public` go to the API processes in turn.
+    pub(crate) async fn start(self, public: TcpListener, variables: &[(&'static str, String)]) -> Running {
+        let mut children = Vec::new();
+        let mut upstreams = Vec::new();
+        for _ in 0..self.apis {
+            // The child is given the listener itself: a port that is only looked up may be somebody else's by then.
+            let own = listener().await;
+            upstreams.push(own.local_addr().expect("a bound address"));
+            let own = own.into_std().expect("a listener");
+            children.push(self.spawn("api", variables, OwnedFd::from(own).into()));
+        }
+        for _ in 0..self.workers {
+            children.push(self.spawn("worker", variables, Stdio::null()));
+        }
+        let balancer = tokio::spawn(async move {
+            let turn = AtomicUsize::new(0);
+            while let Ok((mut client, _)) = public.accept().await {
+                let upstream = upstreams[turn.fetch_add(1, Ordering::Relaxed) % upstreams.len()];
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(upstream).await {
+                        let _ = copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Running { children, balancer }
+    }
+
+    fn spawn(self, part: &str, variables: &[(&'static str, String)], input: Stdio) -> Child {
+        Command::new(self.program)
+            .arg(part)
+            .env_clear()
+            .envs(variables.iter().map(|(name, value)| (*name, value.as_str())))
+            .env("RUST_LOG", "error")
+            .env("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0")
+            .env("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0")
+            .stdin(input)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("drop-node starts")
+    }
+}
+
+impl Running {
+    /// Fails if one has ended.
+    pub(crate) fn all_run(&mut self) {
+        for child in &mut self.children {
+            let ended = child.try_wait().expect("a child of ours");
+            assert!(ended.is_none(), "a process ended: {ended:?}");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.balancer.abort();
+    }
+}

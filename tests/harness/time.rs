@@ -1,0 +1,37 @@
+//! Moving time. The database's clock cannot be moved, so what is stored moves back instead.
+
+use chrono::TimeDelta;
+use sqlx::{AssertSqlSafe, PgPool, Row};
+
+/// Not moved: the audit log is append-only, and a schedule's slots are points of the calendar.
+const UNMOVED: [&str; 3] = ["audit_log", "cron_slots", "_sqlx_migrations"];
+
+/// Makes every stored time `by` older, as if `by` had passed.
+pub(crate) async fn pass(db: &PgPool, by: TimeDelta) {
+    let columns = sqlx::query(
+        "SELECT c.table_name::text AS table, c.column_name::text AS column, c.udt_name::text AS type
+           FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+          WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.table_name <> ALL ($1)
+            AND c.udt_name IN ('timestamptz', '_timestamptz', 'date') ORDER BY 1, 2",
+    )
+    .bind(UNMOVED.map(str::to_owned).to_vec())
+    .fetch_all(db)
+    .await
+    .expect("the columns can be listed");
+    let (span, days) = (format!("interval '{} ms'", by.num_milliseconds()), by.num_days());
+    let updates = columns.iter().map(|row| {
+        let (table, column, kind): (&str, &str, &str) = (row.get("table"), row.get("column"), row.get("type"));
+        let earlier = match kind {
+            "_timestamptz" => format!("ARRAY(SELECT at - {span} FROM unnest({column}) at)"),
+            "date" => format!("{column} - {days}"),
+            _ => format!("{column} - {span}"),
+        };
+        format!("UPDATE {table} SET {column} = {earlier} WHERE {column} IS NOT NULL;")
+    });
+    let statements = format!("BEGIN;{}COMMIT;", updates.collect::<String>());
+    // Names from the catalogue and numbers of ours.
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(db)
+        .await
+        .expect("stored times can be moved");
+}

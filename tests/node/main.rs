@@ -1,0 +1,32 @@
+//! One process of the service for the tests that need real ones: they are many, and they are killed.
+
+use std::{net::TcpListener, os::fd::AsFd};
+
+use anyhow::{Context, bail};
+use drop_common::{
+    clock::Clock,
+    config::{ApiSettings, Environment},
+    providers,
+    telemetry::{self, LogFormat},
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    providers::install_tls();
+    telemetry::start(LogFormat::suited(true));
+    let environment = Environment::from_process();
+    match std::env::args().nth(1).as_deref() {
+        Some("api") => api(&environment).await,
+        Some("worker") => drop_worker::run(&environment).await,
+        _ => bail!("usage: drop-node api|worker"),
+    }
+}
+
+/// The public listener is our standard input.
+async fn api(environment: &Environment) -> anyhow::Result<()> {
+    let settings = ApiSettings::read(environment)?;
+    let public = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    public.set_nonblocking(true).context("standard input is no listener")?;
+    let internal = tokio::net::TcpListener::bind(settings.api.internal_listen).await?;
+    drop_api::serve(settings, Clock::real(), public.try_into()?, internal).await
+}
