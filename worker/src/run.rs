@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, registry::registry};
+use crate::{context::Context, registry::registry, schedule::Ticker};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
@@ -72,14 +72,17 @@ pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Re
             .run_with_graceful_shutdown(probes::routes(&readiness), served.clone().cancelled_owned(), None),
     );
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let wake = Wake::default();
+    let ticker = Ticker::start(db.clone(), wake.clone()).await?;
     readiness.started();
     tracing::info!("the worker is up");
-    let ended = run_workers(workers, registry(), context, db, Wake::default(), async {
+    let ended = run_workers(workers, registry(), context, db, wake, async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         readiness.drain();
+        ticker.stop().await;
         tracing::info!("draining: no new jobs are claimed");
     })
     .await;
