@@ -127,7 +127,10 @@ pub async fn tick(db: &PgPool, wake: &Wake) {
                 wake.signal(schedule.job.lane());
                 info!(schedule = schedule.name, "took the slot of {}", schedule.name);
             }
-            Ok(false) => debug!(schedule = schedule.name, "the slot of {} is taken or too old", schedule.name),
+            Ok(false) => debug!(
+                schedule = schedule.name,
+                "the slot of {} is taken or too old", schedule.name
+            ),
             Err(error) => warn!(%error, schedule = schedule.name, "the slot of {} was not taken yet", schedule.name),
         }
     }
@@ -135,7 +138,9 @@ pub async fn tick(db: &PgPool, wake: &Wake) {
 
 async fn take(db: &PgPool, schedule: &Schedule) -> Result<bool, StorageError> {
     let now = schedule::now(db).await?;
-    let Some(slot) = schedule.slot(now) else { return Ok(false) };
+    let Some(slot) = schedule.slot(now) else {
+        return Ok(false);
+    };
     let mut tx = db.begin().await?;
     if !schedule::take_slot(&mut tx, schedule.name, slot).await? {
         return Ok(false);

@@ -152,9 +152,13 @@ pub async fn take_due(tx: &mut Tx, limit: i64) -> Result<Vec<AccountId>, Storage
 
 /// Plans the next unattended read for this moment, and none before it.
 pub async fn sync_at(tx: &mut Tx, id: AccountId, at: DateTime<Utc>) -> Result<(), StorageError> {
-    sqlx::query!("UPDATE bank_accounts SET next_sync_at = $2 WHERE id = $1", id.uuid(), at)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "UPDATE bank_accounts SET next_sync_at = $2 WHERE id = $1",
+        id.uuid(),
+        at
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

@@ -86,12 +86,7 @@ async fn finish(
 }
 
 /// When to look again. After a day, or the consent's last day, nobody will approve it any more: it is over.
-async fn wait_or_end(
-    tx: &mut Tx,
-    lease: &Lease,
-    consent: &Consent,
-    now: DateTime<Utc>,
-) -> Result<Outcome, JobError> {
+async fn wait_or_end(tx: &mut Tx, lease: &Lease, consent: &Consent, now: DateTime<Utc>) -> Result<Outcome, JobError> {
     let wait = next_look(now - consent.created_at).and_then(|wait| wait.to_std().ok());
     let over = consent.valid_until.is_some_and(|last| today_in_oslo(now) > last);
     match wait.filter(|_| !over) {

@@ -34,13 +34,18 @@ impl Handler<Context> for PlanBalanceSyncs {
             let mut tx = lease.begin(&ctx.db).await?;
             let due = accounts::take_due(&mut tx, BATCH).await?;
             planned += due.len();
-            let spread = SPACING.saturating_mul(u32::try_from(planned).unwrap_or(u32::MAX)).min(LONGEST_SPREAD);
+            let spread = SPACING
+                .saturating_mul(u32::try_from(planned).unwrap_or(u32::MAX))
+                .min(LONGEST_SPREAD);
             for account in &due {
                 let options = EnqueueOptions {
                     delay: backoff::between(Duration::ZERO, spread),
                     ..EnqueueOptions::default()
                 };
-                let job = SyncBalance { account: *account, slot: self.slot };
+                let job = SyncBalance {
+                    account: *account,
+                    slot: self.slot,
+                };
                 enqueue_with(&mut tx, &job, options).await?;
             }
             if due.is_empty() {

@@ -5,11 +5,7 @@ use std::sync::Arc;
 use drop_common::{
     domain::account::BACKGROUND_INTERVAL,
     queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::SyncBalance},
-    storage::{
-        accounts,
-        balance_reads::Why,
-        schedule,
-    },
+    storage::{accounts, balance_reads::Why, schedule},
 };
 use tracing::info;
 
