@@ -2,6 +2,7 @@
 
 mod accounts;
 mod architecture;
+mod balances;
 mod kyc;
 mod login;
 mod payments;
