@@ -22,11 +22,13 @@ async fn sync(app: &TestApp, plan: i64) {
     sqlx::query("UPDATE bank_accounts SET next_sync_at = clock_timestamp() - interval '1 second'")
         .execute(&app.db)
         .await
-        .unwrap();
-    let slot = schedule::now(&app.db).await.unwrap() - TimeDelta::minutes(plan);
-    let mut tx = app.db.begin().await.unwrap();
-    queue::enqueue(&mut tx, &PlanBalanceSyncs { slot }).await.unwrap();
-    tx.commit().await.unwrap();
+        .expect("the database answers");
+    let slot = schedule::now(&app.db).await.expect("the database answers") - TimeDelta::minutes(plan);
+    let mut tx = app.db.begin().await.expect("the database answers");
+    queue::enqueue(&mut tx, &PlanBalanceSyncs { slot })
+        .await
+        .expect("the database answers");
+    tx.commit().await.expect("the database answers");
     nothing_left_of(app, &["plan-balance-syncs", "sync-balance"]).await;
 }
 
@@ -36,7 +38,7 @@ async fn nothing_left_of(app: &TestApp, kinds: &[&str]) {
             .bind(kinds)
             .fetch_one(&app.db)
             .await
-            .unwrap();
+            .expect("the database answers");
         if left == 0 {
             return;
         }
@@ -49,17 +51,22 @@ async fn nothing_left_of(app: &TestApp, kinds: &[&str]) {
 
 /// A refresh that came without the owner's address; whether it brought a balance.
 async fn refresh_without_address(app: &TestApp, user: &str, account: &str) -> bool {
-    let (user, account): (UserId, AccountId) = (user.parse().unwrap(), account.parse().unwrap());
-    let mut tx = app.db.begin().await.unwrap();
+    let (user, account): (UserId, AccountId) = (
+        user.parse().expect("a user's id"),
+        account.parse().expect("an account's id"),
+    );
+    let mut tx = app.db.begin().await.expect("the database answers");
     let refresh: RefreshId = balance_reads::request_refresh(&mut tx, user, account, None)
         .await
-        .unwrap();
-    queue::enqueue(&mut tx, &RefreshBalance { refresh }).await.unwrap();
-    tx.commit().await.unwrap();
+        .expect("the database answers");
+    queue::enqueue(&mut tx, &RefreshBalance { refresh })
+        .await
+        .expect("the database answers");
+    tx.commit().await.expect("the database answers");
     nothing_left_of(app, &["refresh-balance"]).await;
     balance_reads::refreshed(&app.db, refresh)
         .await
-        .unwrap()
+        .expect("the database answers")
         .expect("an end")
 }
 
@@ -75,11 +82,14 @@ async fn hours_to_the_next_read(app: &TestApp) -> f64 {
     )
     .fetch_one(&app.db)
     .await
-    .unwrap()
+    .expect("the database answers")
 }
 
 async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(&app.db).await.unwrap()
+    sqlx::query_scalar(sql)
+        .fetch_one(&app.db)
+        .await
+        .expect("the database answers")
 }
 
 #[tokio::test]
@@ -234,7 +244,7 @@ async fn a_bank_that_says_access_exceeded_is_left_alone_and_the_cache_is_shown_a
 async fn an_expired_consent_is_deleted_its_owner_is_told_once_and_no_call_uses_it_again() {
     let app = TestApp::start().await;
     let mut second = app.sandbox.neonomics().accounts()[0].clone();
-    second.iban = "NO6012345678903".into();
+    second.iban = "NO7112345678903".into();
     second.bban = None;
     let both: Vec<Account> = [app.sandbox.neonomics().accounts(), vec![second]].concat();
     app.sandbox.neonomics().set_accounts(both);

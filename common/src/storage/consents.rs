@@ -203,13 +203,24 @@ pub async fn moved(tx: &mut Tx, consent: &Consent, status: ConsentStatus) -> Res
     Ok(moved.rows_affected() == 1)
 }
 
+/// A consent that waits for the person is over without them. Its owner; `None`: it does not wait.
+pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE bank_consents SET status = 'expired', version = version + 1, updated_at = clock_timestamp()
+            WHERE id = $1 AND status = 'received' RETURNING user_id AS "user: UserId""#,
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
 /// The bank says that the consent is dead: it is deleted here, so that no call can use it again, and the accounts it
 /// opened are unlinked. Its owner, for whoever did it first; `None`: it had ended already.
 pub async fn delete_dead(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
     let owner = sqlx::query_scalar!(
         r#"UPDATE bank_consents SET status = 'deleted', consent_id_sealed = NULL, sca_redirect = NULL, psu_ip = NULL, psu_user_agent = NULL,
                   version = version + 1, updated_at = clock_timestamp()
-            WHERE id = $1 AND status IN ('received', 'valid') RETURNING user_id AS "user: UserId""#,
+            WHERE id = $1 AND status = 'valid' RETURNING user_id AS "user: UserId""#,
         id.uuid()
     )
     .fetch_optional(&mut **tx)

@@ -92,16 +92,15 @@ impl Answered {
     pub(super) async fn record(self, tx: &mut Tx, lease: &Lease) -> Result<bool, JobError> {
         let Self { read, answer } = self;
         let outcome = match answer {
-            Ok(balances) => match shown(&balances, &read.currency) {
-                Some(balance) => {
+            Ok(balances) => {
+                if let Some(balance) = shown(&balances, &read.currency) {
                     store(tx, &read, balance).await?;
                     "read"
-                }
-                None => {
+                } else {
                     accounts::read_failed(tx, read.account).await?;
                     "no_balance"
                 }
-            },
+            }
             Err(error) => {
                 failed(tx, lease, &read, &error).await?;
                 match error.class() {

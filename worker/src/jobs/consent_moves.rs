@@ -5,7 +5,7 @@ use drop_common::{
     domain::{consent::ConsentStatus, ids::ConsentId},
     queue::{JobError, Lease},
     storage::{
-        Tx,
+        StorageError, Tx,
         audit::{self, Actor, Entry},
         consents::{self, Consent},
         notifications::{self, Message},
@@ -35,6 +35,22 @@ pub(super) async fn apply(
     };
     audit::record(tx, entry).await?;
     Ok(true)
+}
+
+/// Nobody looks any more how the consent stands.
+pub(super) async fn abandon(tx: &mut Tx, consent: ConsentId) -> Result<(), StorageError> {
+    let Some(user) = consents::abandon(tx, consent).await? else {
+        return Ok(());
+    };
+    let entry = Entry {
+        actor: Actor::Worker,
+        user: Some(user),
+        action: "consent.moved",
+        object: consent.to_string(),
+        detail: json!({ "from": ConsentStatus::Received.as_str(), "to": ConsentStatus::Expired.as_str() }),
+        request_id: None,
+    };
+    audit::record(tx, entry).await
 }
 
 /// The bank takes the consent no longer (contract 3.2): it is deleted, its accounts are unlinked, and its owner is asked

@@ -52,11 +52,17 @@ impl Handler<Context> for FetchAccounts {
             Ok(looked) => looked,
             Err(error) => {
                 warn!(consent.id = %self.consent, "the bank did not say how {} stands: {error}", self.consent);
-                if error.class() == Class::Expired {
-                    consent_moves::bury(&mut tx, &lease, consent.id, error.code()).await?;
-                    return finish(&ctx, &lease, tx, &consent, Outcome::Done).await;
-                }
-                (ConsentStatus::Received, Vec::new())
+                // Dead before it ever opened an account: there is nobody to tell that an access is gone.
+                let status = match error.class() {
+                    Class::Expired => ConsentStatus::Expired,
+                    Class::NotSent
+                    | Class::Transient
+                    | Class::Refused
+                    | Class::Limited
+                    | Class::CircuitOpen
+                    | Class::Ambiguous => ConsentStatus::Received,
+                };
+                (status, Vec::new())
             }
         };
         if status == ConsentStatus::Received {
@@ -70,6 +76,11 @@ impl Handler<Context> for FetchAccounts {
         }
         info!(consent.id = %self.consent, "consent {} is {}, {} accounts", self.consent, status.as_str(), found.len());
         finish(&ctx, &lease, tx, &consent, Outcome::Done).await
+    }
+
+    /// Nobody looks any more: the person may link anew.
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        consent_moves::abandon(tx, self.consent).await
     }
 }
 
@@ -89,14 +100,12 @@ async fn finish(
 async fn wait_or_end(tx: &mut Tx, lease: &Lease, consent: &Consent, now: DateTime<Utc>) -> Result<Outcome, JobError> {
     let wait = next_look(now - consent.created_at).and_then(|wait| wait.to_std().ok());
     let over = consent.valid_until.is_some_and(|last| today_in_oslo(now) > last);
-    match wait.filter(|_| !over) {
-        Some(wait) => Ok(Outcome::Wait(backoff::jittered(wait))),
-        None => {
-            consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired).await?;
-            info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
-            Ok(Outcome::Done)
-        }
+    if let Some(wait) = wait.filter(|_| !over) {
+        return Ok(Outcome::Wait(backoff::jittered(wait)));
     }
+    consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired).await?;
+    info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
+    Ok(Outcome::Done)
 }
 
 /// Where the consent stands and, if it is valid, what it opens.
