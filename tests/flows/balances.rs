@@ -1,20 +1,19 @@
-//! Balances that are read without their owner and with them (contract 3.2).
+//! Balances that are read without their owner (contract 3.2).
 
 use chrono::TimeDelta;
 use drop_common::{
     domain::ids::{AccountId, RefreshId, UserId},
     queue::{
-        self, Wake,
+        self,
         payloads::{PlanBalanceSyncs, RefreshBalance},
     },
     storage::{balance_reads, schedule},
 };
 use drop_sandbox::{Account, Fault, Operation};
 use drop_tests::app::TestApp;
-use drop_worker::schedule::{Ticker, tick};
 use serde_json::Value;
 
-const IBAN: &str = "NO9386011117947";
+pub(crate) const IBAN: &str = "NO9386011117947";
 
 /// Makes every account due, plans, and waits, for a bounded time, until the reads that follow are over.
 /// `plan` tells plans apart that are made within one second.
@@ -71,7 +70,7 @@ async fn refresh_without_address(app: &TestApp, user: &str, account: &str) -> bo
 }
 
 /// How many balance calls the bank has seen.
-fn calls(app: &TestApp) -> usize {
+pub(crate) fn calls(app: &TestApp) -> usize {
     app.sandbox.journal().entries_of(Operation::Balances).len()
 }
 
@@ -85,66 +84,11 @@ async fn hours_to_the_next_read(app: &TestApp) -> f64 {
     .expect("the database answers")
 }
 
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
+pub(crate) async fn count(app: &TestApp, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql)
         .fetch_one(&app.db)
         .await
         .expect("the database answers")
-}
-
-#[tokio::test]
-async fn of_many_tickers_one_takes_a_slot_and_its_job_is_enqueued_once() {
-    let app = TestApp::start().await; // its worker ticks too
-    let wake = Wake::local();
-    let tickers = [
-        Ticker::start(app.db.clone(), wake.clone()).await.unwrap(),
-        Ticker::start(app.db.clone(), wake.clone()).await.unwrap(),
-    ];
-    futures_util::future::join_all((0..16).map(|_| tick(&app.db, &wake))).await;
-    for ticker in tickers {
-        ticker.stop().await;
-    }
-    let slots = count(
-        &app,
-        "SELECT count(*) FROM cron_slots WHERE name = 'plan-balance-syncs'",
-    )
-    .await;
-    let plans = count(&app, "SELECT count(*) FROM jobs WHERE kind = 'plan-balance-syncs'").await;
-    assert!((1..=2).contains(&slots), "{slots} slots within a few seconds");
-    assert_eq!(plans, slots);
-    let prunings = count(&app, "SELECT count(*) FROM jobs WHERE kind = 'prune-jobs'").await;
-    let prune_slots = count(&app, "SELECT count(*) FROM cron_slots WHERE name = 'prune'").await;
-    assert_eq!(
-        prunings, prune_slots,
-        "its kind has no key of its own: the slot alone decides"
-    );
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_tick_that_the_database_refuses_is_made_up_for_by_the_next() {
-    let app = TestApp::start().await;
-    let wake = Wake::local();
-    for sql in [
-        "ALTER TABLE cron_slots RENAME TO elsewhere",
-        "DELETE FROM elsewhere",
-        "DELETE FROM jobs WHERE kind = 'plan-balance-syncs' AND state = 'done'",
-    ] {
-        sqlx::query(sql).execute(&app.db).await.unwrap();
-    }
-    tick(&app.db, &wake).await;
-    sqlx::query("ALTER TABLE elsewhere RENAME TO cron_slots")
-        .execute(&app.db)
-        .await
-        .unwrap();
-    tick(&app.db, &wake).await;
-    let slots = count(
-        &app,
-        "SELECT count(*) FROM cron_slots WHERE name = 'plan-balance-syncs'",
-    )
-    .await;
-    assert!(slots >= 1);
-    app.finish().await;
 }
 
 #[tokio::test]
@@ -284,86 +228,5 @@ async fn an_expired_consent_is_deleted_its_owner_is_told_once_and_no_call_uses_i
     assert_eq!(anna.post(&refresh, &Value::Null).await.problem(), (404, "not_found"));
     assert!(!refresh_without_address(&app, &anna.user, &account).await);
     assert_eq!(calls(&app), used);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_refresh_by_the_owner_carries_their_address_and_is_not_one_of_the_four() {
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let before = calls(&app);
-    app.sandbox.neonomics().set_balance(IBAN, 120_050).unwrap();
-    let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
-    let refreshed = anna.post(&refresh, &Value::Null).await;
-    assert_eq!(refreshed.status, 200, "{:?}", refreshed.problem());
-    assert_eq!(refreshed.body["amount"], "1200.50");
-    assert_eq!(refreshed.body["stale"], false);
-    let entries = app.sandbox.journal().entries_of(Operation::Balances);
-    assert_eq!(entries.len(), before + 1);
-    assert_eq!(entries.last().unwrap().header("psu-ip-address"), Some("127.0.0.1"));
-    assert_eq!(
-        count(&app, "SELECT count(*) FROM balance_reads WHERE NOT attended").await,
-        0
-    );
-    let addresses = count(&app, "SELECT count(*) FROM balance_refreshes WHERE psu_ip IS NOT NULL").await;
-    assert_eq!(addresses, 0, "the address goes with the end of the refresh");
-
-    let marko = app.signed_in("marko").await;
-    assert_eq!(marko.post(&refresh, &Value::Null).await.problem(), (404, "not_found"));
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn two_wishes_at_once_are_one_read() {
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let before = calls(&app);
-    app.sandbox.fault(Operation::Balances, Fault::Delay { ms: 1_500 }, 1);
-    let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
-    let wish = async || anna.post(&refresh, &Value::Null).await;
-    let (one, other) = tokio::join!(wish(), wish());
-    assert_eq!((one.status.as_u16(), other.status.as_u16()), (200, 200));
-    assert_eq!(calls(&app), before + 1);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_refresh_that_cannot_be_made_answers_the_cache_marked_stale() {
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
-    let wish = async || {
-        let answer = anna.post(&refresh, &Value::Null).await;
-        let cached = (&answer.body["amount"], &answer.body["stale"]);
-        assert_eq!(
-            (answer.status.as_u16(), cached),
-            (200, (&"45230.00".into(), &true.into()))
-        );
-    };
-    let before = calls(&app);
-    sqlx::query(
-        "UPDATE lanes SET throttled_until = clock_timestamp() + interval '1 minute' WHERE name = 'balance.user'",
-    )
-    .execute(&app.db)
-    .await
-    .unwrap();
-    wish().await;
-    assert_eq!(calls(&app), before, "the lane takes no more work");
-    sqlx::query("UPDATE lanes SET throttled_until = NULL")
-        .execute(&app.db)
-        .await
-        .unwrap();
-
-    app.sandbox.fault(Operation::Balances, Fault::status(500), 3);
-    for _ in 0..3 {
-        wish().await;
-    }
-    wish().await;
-    assert_eq!(calls(&app), before + 3, "the fourth met an open circuit");
-    let shown = anna.get(&format!("/v1/bank-accounts/{account}")).await;
-    assert_eq!(shown.body["balance"]["stale"], true);
     app.finish().await;
 }

@@ -6,3 +6,5 @@ mod balances;
 mod kyc;
 mod login;
 mod payments;
+mod refreshes;
+mod schedule;
