@@ -3,7 +3,10 @@
 mod accounts;
 mod architecture;
 mod atomic;
+mod balances;
 mod fleet;
 mod kyc;
 mod login;
 mod payments;
+mod refreshes;
+mod schedule;

@@ -4,6 +4,7 @@ mod context;
 mod jobs;
 mod registry;
 mod run;
+pub mod schedule;
 
 pub use context::Context;
 pub use registry::registry;

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, registry::registry};
+use crate::{context::Context, registry::registry, schedule::Ticker};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
@@ -64,11 +64,14 @@ pub async fn work(
             .name("internal")
             .run_with_graceful_shutdown(probes::routes(&readiness), served.clone().cancelled_owned(), None),
     );
+    let wake = Wake::default();
+    let ticker = Ticker::start(db.clone(), wake.clone()).await?;
     readiness.started();
     tracing::info!("the worker is up");
-    let ended = run_workers(workers, registry(), context, db, Wake::default(), async {
+    let ended = run_workers(workers, registry(), context, db, wake, async {
         end.await;
         readiness.drain();
+        ticker.stop().await;
         tracing::info!("draining: no new jobs are claimed");
     })
     .await;

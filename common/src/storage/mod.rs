@@ -13,6 +13,7 @@ use sqlx::{
 
 pub mod accounts;
 pub mod audit;
+pub mod balance_reads;
 pub mod consents;
 pub mod kyc;
 pub mod logins;
