@@ -7,7 +7,7 @@ use drop_common::{
     config::WorkerSettings,
     domain::{bank_status::BankStatus, national_id::Accepted},
     keyring::Keyring,
-    metrics::Metrics,
+    metrics::{Metrics, PISP_CIRCUIT_OPEN},
     providers::{
         ProviderError,
         bankid::BankId,
@@ -83,7 +83,12 @@ impl Context {
                 self.breaker
                     .fail(key, epoch, probe, std::time::Duration::ZERO)
                     .await
-                    .map(drop)
+                    .map(|open| {
+                        // The gauge is read from the row every ten seconds; who opens the circuit need not wait for that.
+                        if open && key == BreakerKey::NeonomicsPisp {
+                            self.metrics.set(&PISP_CIRCUIT_OPEN, &[], 1.0);
+                        }
+                    })
             }
             (Some(error), Some(_)) if error.is_circuit_open() => Ok(()),
             (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),

@@ -1,6 +1,6 @@
 //! Starts the worker from the environment and runs jobs until told to end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use drop_common::{
@@ -10,7 +10,7 @@ use drop_common::{
     keyring::Keyring,
     metrics::{Metrics, Process},
     probes::{self, Readiness},
-    providers::{bankid::BankId, http::no_metrics, neonomics::Neonomics, sumsub::Sumsub},
+    providers::{SharedObserver, bankid::BankId, neonomics::Neonomics, sumsub::Sumsub},
     queue::{Wake, WorkersConfig, run_workers},
     resilience::breaker::Breaker,
     storage::{self, PoolOptions},
@@ -23,7 +23,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, registry::registry};
+use crate::{
+    context::Context, gauges, provider_metrics::ProviderMetrics, queue_metrics::QueueMetrics, registry::registry,
+};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
@@ -43,29 +45,45 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
 pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Result<()> {
     let db = pool(&settings.database)?;
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
-    let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
+    let clock = Clock::real();
     let workers = WorkersConfig {
         grace: settings.worker.drain,
         ..WorkersConfig::default()
     };
+    let queue = Arc::new(QueueMetrics::new(
+        Arc::clone(&metrics),
+        clock.clone(),
+        &workers.slots,
+        Instant::now(),
+    ));
+    let readiness = Readiness::with_liveness(db.clone(), Arc::clone(&metrics), {
+        let queue = Arc::clone(&queue);
+        move || queue.goes_round(Instant::now())
+    });
+    let calls: SharedObserver = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
     let context = Arc::new(Context {
         db: db.clone(),
         keys: Keyring::from_config(&settings.keys)?,
-        clock: Clock::real(),
-        metrics,
+        clock,
+        metrics: Arc::clone(&metrics),
         bankid: BankId::new(
             settings.bankid.clone(),
             settings.bankid_credentials.clone(),
-            no_metrics(),
+            Arc::clone(&calls),
         )?,
-        neonomics: Neonomics::new(settings.neonomics.clone(), no_metrics())?,
-        sumsub: Sumsub::new(settings.sumsub.clone(), no_metrics())?,
+        neonomics: Neonomics::new(settings.neonomics.clone(), Arc::clone(&calls))?,
+        sumsub: Sumsub::new(settings.sumsub.clone(), calls)?,
         breaker: Breaker::new(db.clone()),
         accepted_ids: accepted_ids(&settings),
         settings,
     });
 
     let served = CancellationToken::new();
+    let _stop_around = served.clone().drop_guard();
+    let gauges = tokio::spawn({
+        let (database, stop) = (db.connect_options(), served.clone());
+        async move { gauges::keep_current(&database, metrics, stop).await }
+    });
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
@@ -74,7 +92,8 @@ pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Re
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     readiness.started();
     tracing::info!("the worker is up");
-    let ended = run_workers(workers, registry(), context, db, Wake::default(), async {
+    let registry = registry().watched_by(queue);
+    let ended = run_workers(workers, registry, context, db, Wake::default(), async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -84,6 +103,9 @@ pub async fn work(settings: WorkerSettings, internal: TcpListener) -> anyhow::Re
     })
     .await;
     served.cancel();
+    if gauges.await.is_err() {
+        tracing::error!("the task that reads the gauges panicked");
+    }
     probing
         .await
         .context("the internal listener panicked")?

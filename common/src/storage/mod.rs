@@ -14,6 +14,7 @@ use sqlx::{
 pub mod accounts;
 pub mod audit;
 pub mod consents;
+pub mod gauges;
 pub mod kyc;
 pub mod logins;
 pub mod notifications;
