@@ -4,4 +4,5 @@ mod accounts;
 mod architecture;
 mod kyc;
 mod login;
+mod metrics;
 mod payments;

@@ -17,6 +17,10 @@ use crate::cluster::Cluster;
 pub struct TestApp {
     /// Where the API is.
     pub url: String,
+    /// The API's internal listener.
+    pub api_internal: String,
+    /// The worker's internal listener.
+    pub worker_internal: String,
     /// The simulated providers.
     pub sandbox: Sandbox,
     /// The test's own database.
@@ -61,7 +65,9 @@ impl TestApp {
         storage::migrate(&db).await.expect("the migrations apply");
 
         let (public, api_internal, worker_internal) = (listener().await, listener().await, listener().await);
-        let url = format!("http://{}", public.local_addr().expect("a bound address"));
+        let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().expect("a bound address"));
+        let url = address(&public);
+        let (api_url, worker_url) = (address(&api_internal), address(&worker_internal));
         let sandbox = Sandbox::start(SandboxConfig {
             client_id: "drop-test".into(),
             client_secret: "bankid-test-secret".into(),
@@ -105,6 +111,8 @@ impl TestApp {
         ];
         let app = Self {
             url,
+            api_internal: api_url,
+            worker_internal: worker_url,
             sandbox,
             db,
             database,

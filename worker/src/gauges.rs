@@ -27,7 +27,7 @@ const READ_EVERY: u32 = 10;
 /// For connecting and reading: a network that swallows packets must not stop the age from growing.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long values are shown that could not be read again.
-const BELIEVED_FOR: Duration = Duration::from_secs(60);
+const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
 const FROM_DATABASE: [&MetricSpec; 14] = [
     &JOBS,

@@ -16,7 +16,7 @@ use drop_common::{
 };
 
 /// Longer than the longest pause and the slowest claim together: past it, the claimer is stuck.
-const LONGEST_ROUND: Duration = Duration::from_secs(60);
+const LONGEST_ROUND: Duration = Duration::from_mins(1);
 const OUTCOMES: [&str; 5] = ["done", "again", "wait", "dead", "lost"];
 /// The label of every kind that this build has no handler for.
 const UNKNOWN_KIND: &str = "unknown";

@@ -114,7 +114,7 @@ mod tests {
         providers::Class,
     };
 
-    fn sorted<'a>(mut series: Vec<Vec<&'a str>>) -> Vec<Vec<&'a str>> {
+    fn sorted(mut series: Vec<Vec<&str>>) -> Vec<Vec<&str>> {
         series.sort_unstable();
         series
     }

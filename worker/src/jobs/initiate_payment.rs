@@ -59,7 +59,15 @@ impl Handler<Context> for InitiatePayment {
             // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
             Sending::Unknown => {
                 payments::attempts_are_ambiguous(&mut tx, payment.id).await?;
-                return review(&ctx, &lease, tx, &payment, "an attempt ended without an outcome").await;
+                return review(
+                    &ctx,
+                    &lease,
+                    tx,
+                    &payment,
+                    "ambiguous",
+                    "an attempt ended without an outcome",
+                )
+                .await;
             }
         };
         tx.commit().await?;
@@ -82,8 +90,12 @@ impl Handler<Context> for InitiatePayment {
     }
 
     /// However the job died: what certainly never left has failed, anything else a person looks at.
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        payments::needs_review(tx, self.payment).await
+    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        // A job that gave up for a reason of its own has marked and counted its payment already.
+        if payments::needs_review(tx, self.payment).await? {
+            context.metrics.count(&PISP_PAYMENT_FAILURES, &["retries_spent"]);
+        }
+        Ok(())
     }
 }
 
@@ -146,7 +158,15 @@ async fn record(
     let refused = |reason| payment.state.on_refused(reason);
     let refusal = match error.class() {
         Class::Transient if lease.is_last_attempt() => {
-            return review(ctx, lease, tx, payment, "the bank failed on every attempt").await;
+            return review(
+                ctx,
+                lease,
+                tx,
+                payment,
+                "retries_spent",
+                "the bank failed on every attempt",
+            )
+            .await;
         }
         Class::Transient => {
             let used = usize::try_from(lease.attempts_used()).unwrap_or(1).saturating_sub(1);
@@ -159,7 +179,7 @@ async fn record(
                 .await?
                 .into());
         }
-        Class::Ambiguous => return review(ctx, lease, tx, payment, "the bank may have the payment").await,
+        Class::Ambiguous => return review(ctx, lease, tx, payment, "ambiguous", "the bank may have the payment").await,
         Class::Limited => refused(FailureReason::RateLimited),
         Class::Expired => refused(FailureReason::ConsentExpired),
         Class::Refused => refused(FailureReason::Refused),
@@ -200,18 +220,20 @@ async fn accepted(
     finish(ctx, lease, tx, payment, Outcome::Done).await
 }
 
-/// Money may have moved and we cannot know: the row stays `processing` and a person looks at it.
+/// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.
 async fn review(
     ctx: &Context,
     lease: &Lease,
     mut tx: Tx,
     payment: &Payment,
+    label: &'static str,
     why: &'static str,
 ) -> Result<Verdict, JobError> {
-    payments::needs_review(&mut tx, payment.id).await?;
+    if payments::needs_review(&mut tx, payment.id).await? {
+        ctx.metrics.count(&PISP_PAYMENT_FAILURES, &[label]);
+    }
     payment_moves::audit(&mut tx, lease, payment, "payment.needs_review", json!({ "why": why })).await?;
     error!(target: "alert", payment_id = %payment.id, "payment {} needs review: {why}", payment.id);
-    ctx.metrics.count(&PISP_PAYMENT_FAILURES, &["ambiguous"]);
     finish(ctx, lease, tx, payment, Outcome::GiveUp(why.into())).await
 }
 

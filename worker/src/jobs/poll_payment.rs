@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use drop_common::{
     domain::{payment_schedule::next_poll, payment_status::PaymentStatus},
+    metrics::PISP_PAYMENT_FAILURES,
     providers::neonomics::CallContext,
     queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::PollPayment},
     resilience::{backoff, breaker::BreakerKey},
@@ -78,7 +79,7 @@ impl Handler<Context> for PollPayment {
         let outcome = if over {
             Outcome::Done
         } else {
-            next(&mut tx, &payment, now, answer.is_err()).await?
+            next(&ctx, &mut tx, &payment, now, answer.is_err()).await?
         };
         let recorded = lease.finish(tx, outcome).await?;
         ctx.tell_waiters(payment.id.uuid()).await;
@@ -87,9 +88,17 @@ impl Handler<Context> for PollPayment {
 }
 
 /// When to ask again; after seven days a person does.
-async fn next(tx: &mut Tx, payment: &Payment, now: DateTime<Utc>, failed: bool) -> Result<Outcome, JobError> {
+async fn next(
+    ctx: &Context,
+    tx: &mut Tx,
+    payment: &Payment,
+    now: DateTime<Utc>,
+    failed: bool,
+) -> Result<Outcome, JobError> {
     let Some(gap) = next_poll(now - payment.created_at) else {
-        payments::needs_review(tx, payment.id).await?;
+        if payments::needs_review(tx, payment.id).await? {
+            ctx.metrics.count(&PISP_PAYMENT_FAILURES, &["ambiguous"]);
+        }
         error!(target: "alert", payment_id = %payment.id, "payment {} is not final after seven days", payment.id);
         return Ok(Outcome::GiveUp("not final after seven days".into()));
     };
