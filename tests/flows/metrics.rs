@@ -31,9 +31,13 @@ struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
     async fn of(internal: &str) -> Self {
-        let response = browser().get(format!("{internal}/metrics")).send().await.unwrap();
+        let response = browser()
+            .get(format!("{internal}/metrics"))
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(response.status(), 200);
-        let text = response.text().await.unwrap();
+        let text = response.text().await.expect("a body");
         let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
             let (series, value) = line.rsplit_once(' ').expect("a series and its value");
             (series.to_owned(), value.parse().expect("a number"))
