@@ -7,6 +7,7 @@ mod balances;
 mod fleet;
 mod kyc;
 mod login;
+mod metrics;
 mod payments;
 mod refreshes;
 mod schedule;

@@ -10,11 +10,10 @@ use drop_common::{
         national_id::{Accepted, Synthetic},
     },
     keyring::Keyring,
-    metrics::Metrics,
+    metrics::{Metrics, PISP_CIRCUIT_OPEN},
     providers::{
-        ProviderError,
+        ProviderError, SharedObserver,
         bankid::BankId,
-        http::no_metrics,
         neonomics::{Neonomics, Psu},
         sumsub::Sumsub,
     },
@@ -24,6 +23,8 @@ use drop_common::{
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use uuid::Uuid;
+
+use crate::provider_metrics::ProviderMetrics;
 
 /// What the jobs share.
 pub struct Context {
@@ -52,6 +53,7 @@ pub struct Context {
 impl Context {
     /// From the settings; nothing is connected yet.
     pub fn new(settings: WorkerSettings, db: PgPool, clock: Clock, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let calls: SharedObserver = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
         Ok(Self {
             keys: Keyring::from_config(&settings.keys)?,
             clock,
@@ -59,10 +61,10 @@ impl Context {
             bankid: BankId::new(
                 settings.bankid.clone(),
                 settings.bankid_credentials.clone(),
-                no_metrics(),
+                Arc::clone(&calls),
             )?,
-            neonomics: Neonomics::new(settings.neonomics.clone(), no_metrics())?,
-            sumsub: Sumsub::new(settings.sumsub.clone(), no_metrics())?,
+            neonomics: Neonomics::new(settings.neonomics.clone(), Arc::clone(&calls))?,
+            sumsub: Sumsub::new(settings.sumsub.clone(), calls)?,
             breaker: Breaker::new(db.clone()),
             accepted_ids: accepted_ids(&settings),
             db,
@@ -107,7 +109,12 @@ impl Context {
                 self.breaker
                     .fail(key, epoch, probe, std::time::Duration::ZERO)
                     .await
-                    .map(drop)
+                    .map(|open| {
+                        // The gauge is read from the row every ten seconds; who opens the circuit need not wait for that.
+                        if open && key == BreakerKey::NeonomicsPisp {
+                            self.metrics.set(&PISP_CIRCUIT_OPEN, &[], 1.0);
+                        }
+                    })
             }
             (Some(error), Some(_)) if error.is_circuit_open() => Ok(()),
             (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),

@@ -26,6 +26,9 @@ macro_rules! jobs {
 
         /// The kind of every job there is; each has exactly one handler.
         pub const ALL_KINDS: &[&str] = &[$($kind),*];
+
+        /// Every kind with the lane it waits in.
+        pub const KINDS_BY_LANE: &[(Lane, &str)] = &[$((Lane::$lane, $kind)),*];
     };
 }
 
