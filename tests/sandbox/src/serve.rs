@@ -51,6 +51,7 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
         Some(fault) if !fault.executes() => refusal(fault),
         _ => app.answer(operation, &call),
     };
+    app.shared.confidential.record(&call, &reply);
     // Effects first: whoever sees the request in the journal also sees what it did.
     app.shared.journal.record_effects(provider, &reply.effects);
     let sent = answered(fault.as_ref()).then_some(reply.status);
