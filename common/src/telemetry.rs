@@ -28,10 +28,10 @@ impl LogFormat {
     }
 }
 
-/// Starts logging. `RUST_LOG` chooses what is shown; without it our crates speak at `info`, the rest at `warn`. Those
-/// that carry bytes over the wire speak at `warn` whatever it says.
+/// Starts logging for a process, and [redacts its panics](redact_panics). `RUST_LOG` chooses what is shown; without it
+/// our crates speak at `info`, the rest at `warn`. Those that carry bytes over the wire speak at `warn` whatever it says.
 ///
-/// A second call in one process changes nothing: tests start many applications.
+/// A second call in one process changes nothing.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let registry = tracing_subscriber::registry()
@@ -44,8 +44,9 @@ pub fn start(format: LogFormat) {
             .with(lines.json().flatten_event(true).with_span_list(false))
             .try_init(),
     };
-    if started.is_err() {
-        tracing::debug!("logging was started before");
+    match started {
+        Ok(()) => redact_panics(),
+        Err(_) => tracing::debug!("logging was started before"),
     }
 }
 

@@ -58,14 +58,13 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
     app.shared
         .journal
         .record(now, provider, Some(operation), &call, sent, fault.as_ref());
-    // The path carries ids only; the query, where codes and state would be, is left out.
+    // Neither the query, where codes and state would be, nor the path: a consent's id is in it. The journal has both.
     debug!(
         status = sent,
         faulty = fault.is_some(),
-        "{} {} {}",
+        "{} {}",
         provider.name(),
-        operation.name(),
-        call.path
+        operation.name()
     );
     deliver(fault, reply).await
 }
