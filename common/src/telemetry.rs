@@ -44,9 +44,10 @@ pub fn start(format: LogFormat) {
             .with(lines.json().flatten_event(true).with_span_list(false))
             .try_init(),
     };
-    match started {
-        Ok(()) => redact_panics(),
-        Err(_) => tracing::debug!("logging was started before"),
+    if started.is_ok() {
+        redact_panics();
+    } else {
+        tracing::debug!("logging was started before");
     }
 }
 
