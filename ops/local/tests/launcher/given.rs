@@ -14,6 +14,7 @@ async fn a_given_server_is_afterwards_as_it_was(
     #[case] signal: Option<&str>,
     #[case] code: i32,
 ) {
+    let place = Place::new(); // first: another run on the same server would be a difference
     let cluster = Cluster::obtain(&|_| {}).await.unwrap();
     cluster.create_database("theirs", None).await.unwrap();
     let mut theirs = PgConnection::connect(&cluster.url("theirs")).await.unwrap();
@@ -27,7 +28,6 @@ async fn a_given_server_is_afterwards_as_it_was(
         "{before:?}"
     );
 
-    let place = Place::new();
     let mut command = place.launcher();
     let command = command.args(arguments).env("DROP_DATABASE_URL", cluster.admin_url());
     let mut launcher = Launched::start(command);
@@ -60,9 +60,17 @@ async fn look(theirs: &mut PgConnection) -> Seen {
         sqlx::query_scalar(statement).fetch_one(&mut *theirs).await.unwrap()
     };
     Seen {
-        databases: ask("select string_agg(datname || ' of ' || datdba::regrole || coalesce(datacl::text, ''), ', ' order by datname) from pg_database").await,
+        databases: ask(
+            "select string_agg(datname || ' of ' || datdba::regrole || coalesce(datacl::text, ''), ', ' order by datname)
+               from pg_database",
+        )
+        .await,
         roles: ask("select string_agg(r::text, ', ' order by rolname) from pg_roles r").await,
-        tables: ask("select string_agg(oid::regclass::text, ', ' order by oid) from pg_class where relnamespace::regnamespace::text !~ '^(pg_|information_schema)'").await,
+        tables: ask(
+            "select string_agg(oid::regclass::text, ', ' order by oid) from pg_class
+              where relnamespace::regnamespace::text !~ '^(pg_|information_schema)'",
+        )
+        .await,
         rows: ask("select string_agg(n || ' ' || word, ', ' order by n) from kept").await,
     }
 }
