@@ -155,7 +155,13 @@ impl TestApp {
         };
         assert!(worker.lock().await.is_none(), "the worker runs them already");
         let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
-        let context = drop_worker::Context::new(self.worker_settings(), self.db.clone(), self.clock.clone(), metrics);
+        let context = drop_worker::Context::new(
+            self.worker_settings(),
+            self.db.clone(),
+            self.clock.clone(),
+            metrics,
+            queue::Wake::local(),
+        );
         queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
             .await
             .expect("the jobs can be run")

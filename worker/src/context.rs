@@ -17,7 +17,7 @@ use drop_common::{
         neonomics::{Neonomics, Psu},
         sumsub::Sumsub,
     },
-    queue::Lease,
+    queue::{Lease, Wake},
     resilience::breaker::{Breaker, BreakerKey},
 };
 use secrecy::ExposeSecret;
@@ -44,6 +44,8 @@ pub struct Context {
     pub neonomics: Neonomics,
     /// The circuit breakers.
     pub breaker: Breaker,
+    /// Signals workers when a job has enqueued another.
+    pub wake: Wake,
     /// Which kinds of national ids are accepted.
     pub accepted_ids: Accepted,
     /// The configuration.
@@ -52,7 +54,13 @@ pub struct Context {
 
 impl Context {
     /// From the settings; nothing is connected yet.
-    pub fn new(settings: WorkerSettings, db: PgPool, clock: Clock, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub fn new(
+        settings: WorkerSettings,
+        db: PgPool,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        wake: Wake,
+    ) -> anyhow::Result<Self> {
         let calls: SharedObserver = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
         Ok(Self {
             keys: Keyring::from_config(&settings.keys)?,
@@ -66,6 +74,7 @@ impl Context {
             neonomics: Neonomics::new(settings.neonomics.clone(), Arc::clone(&calls))?,
             sumsub: Sumsub::new(settings.sumsub.clone(), calls)?,
             breaker: Breaker::new(db.clone()),
+            wake,
             accepted_ids: accepted_ids(&settings),
             db,
             settings,

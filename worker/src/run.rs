@@ -65,7 +65,14 @@ pub async fn work(
         let queue = Arc::clone(&queue);
         move || queue.goes_round(Instant::now())
     });
-    let context = Arc::new(Context::new(settings, db.clone(), clock, Arc::clone(&metrics))?);
+    let wake = Wake::default();
+    let context = Arc::new(Context::new(
+        settings,
+        db.clone(),
+        clock,
+        Arc::clone(&metrics),
+        wake.clone(),
+    )?);
 
     let served = CancellationToken::new();
     let _stop_around = served.clone().drop_guard();
@@ -78,7 +85,6 @@ pub async fn work(
             .name("internal")
             .run_with_graceful_shutdown(probes::routes(&readiness), served.clone().cancelled_owned(), None),
     );
-    let wake = Wake::default();
     let ticker = Ticker::start(db.clone(), wake.clone()).await?;
     readiness.started();
     tracing::info!("the worker is up");

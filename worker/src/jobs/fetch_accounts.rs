@@ -15,7 +15,7 @@ use drop_common::{
         neonomics::{Account, CallContext},
     },
     queue::{
-        Handler, JobError, Lease, Outcome, Verdict, enqueue,
+        Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue,
         payloads::{FetchAccounts, RefreshBalance},
     },
     resilience::{backoff, breaker::BreakerKey},
@@ -75,7 +75,9 @@ impl Handler<Context> for FetchAccounts {
             }
         }
         info!(consent.id = %self.consent, "consent {} is {}, {} accounts", self.consent, status.as_str(), found.len());
-        finish(&ctx, &lease, tx, &consent, Outcome::Done).await
+        let recorded = finish(&ctx, &lease, tx, &consent, Outcome::Done).await?;
+        ctx.wake.signal(RefreshBalance::LANE);
+        Ok(recorded)
     }
 
     /// Nobody looks any more: the person may link anew.
