@@ -48,7 +48,6 @@ pub(crate) fn of_children(ports: Ports, database_url: &str) -> anyhow::Result<Ve
     let secrets = Secrets::new();
     let listen = |port: u16| format!("127.0.0.1:{port}");
     let values = [
-        ("RUST_LOG", "info".to_owned()),
         ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".to_owned()),
         ("DROP_PUBLIC_URL", api.clone()),
@@ -75,7 +74,6 @@ pub(crate) fn of_children(ports: Ports, database_url: &str) -> anyhow::Result<Ve
         ("SUMSUB_SECRET_KEY", secrets.bytes()?),
     ];
     let values = values.into_iter().map(|(name, value)| (name.into(), value.into()));
-    // Last, so that the launcher's RUST_LOG wins over the default.
     let kept = KEPT
         .iter()
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
