@@ -1,16 +1,22 @@
-//! The worker's process: runs jobs, or applies the migrations.
+//! The worker's process: runs jobs, applies the migrations, or does what an operator says.
 
 use clap::Parser;
 use drop_common::{config::Environment, telemetry};
 
-/// Runs Drop's background jobs.
+/// Runs Drop's background jobs, and lets operators look into the queue.
 #[derive(Parser)]
 #[command(version)]
 enum Command {
     /// Claim and run jobs until told to end.
-    Run,
+    Run {
+        /// Only these lanes, separated by commas, each with `=slots` if not the configured number: `login=64,kyc.apply`.
+        #[arg(long, env = "DROP_LANES", default_value = "", value_parser = drop_worker::lanes)]
+        lanes: drop_worker::Lanes,
+    },
     /// Apply the missing migrations and end.
     Migrate,
+    #[command(flatten)]
+    Operate(drop_worker::operator::Verb),
 }
 
 #[tokio::main]
@@ -21,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
         environment.get("DROP_PROFILE") == Some("local"),
     ));
     match Command::parse() {
-        Command::Run => drop_worker::run(&environment).await,
+        Command::Run { lanes } => drop_worker::run(&environment, lanes).await,
         Command::Migrate => drop_worker::migrate(&environment).await,
+        Command::Operate(verb) => drop_worker::operator::operate(&environment, verb).await,
     }
 }

@@ -70,6 +70,11 @@ impl Lane {
         }
     }
 
+    /// The lane of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+
     /// The breaker in front of the lane's calls.
     pub const fn breaker(self) -> Option<BreakerKey> {
         match self {

@@ -16,6 +16,7 @@ mod enqueue;
 mod feeder;
 mod lane;
 mod lease;
+pub mod operate;
 mod outcome;
 pub mod payloads;
 mod pressure;
