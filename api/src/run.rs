@@ -58,6 +58,7 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), "unknown")?);
     let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
     let tokens = Arc::new(tokens(&settings)?);
+    let drain = Drain::after(settings.api.drain);
     let stop = CancellationToken::new();
     let wake = Wake::default();
     let waiters = RowWaiters::default();
@@ -97,19 +98,11 @@ pub async fn serve(
     let app = assemble(operations(state), frame);
     readiness.started();
     tracing::info!("the API is up");
-    let ended = server::serve(
-        app,
-        public,
-        internal,
-        readiness,
-        Drain::default(),
-        stop.clone(),
-        async {
-            if let Err(error) = server::told_to_end().await {
-                tracing::error!(%error, "signals cannot be received; ending");
-            }
-        },
-    )
+    let ended = server::serve(app, public, internal, readiness, drain, stop.clone(), async {
+        if let Err(error) = server::told_to_end().await {
+            tracing::error!(%error, "signals cannot be received; ending");
+        }
+    })
     .await;
     stop.cancel();
     let _ = listening.await;

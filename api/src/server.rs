@@ -13,16 +13,17 @@ use tokio_util::sync::CancellationToken;
 /// How the process ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// Between `/readyz` turning 503 and the listener closing, so that balancers notice; default 5 s.
+    /// Between `/readyz` turning 503 and the listener closing, so that balancers notice.
     pub pause: Duration,
-    /// For requests that are under way; default 20 s.
+    /// For requests that are under way.
     pub limit: Duration,
 }
 
-impl Default for Drain {
-    fn default() -> Self {
+impl Drain {
+    /// Pauses so long, then gives the requests that are under way twenty seconds.
+    pub fn after(pause: Duration) -> Self {
         Self {
-            pause: Duration::from_secs(5),
+            pause,
             limit: Duration::from_secs(20),
         }
     }

@@ -13,7 +13,7 @@ use drop_common::{
 };
 use sqlx::PgPool;
 
-use crate::{client_address::TrustedProxies, wait::RowWaiters};
+use crate::{client_address::TrustedProxies, error::ApiError, wait::RowWaiters};
 
 /// What the operations share; cheap to clone.
 #[derive(Clone)]
@@ -51,6 +51,18 @@ impl State {
     pub fn count_refused_login(&self, failure: LoginFailure) {
         if failure.counts_as_error() {
             self.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+        }
+    }
+
+    /// Counts a login that ended before its row could say so.
+    pub fn count_lost_login(&self, reason: &'static str) {
+        self.metrics.count(&BANKID_LOGIN_ERRORS, &[reason]);
+    }
+
+    /// Counts a login that its address's limit refused; a database that did not answer is none.
+    pub fn count_limited_login(&self, refused: &ApiError) {
+        if matches!(refused, ApiError::TooMany(..)) {
+            self.count_lost_login("rate_limited");
         }
     }
 

@@ -12,7 +12,10 @@ use poem::web::Data;
 use poem::{EndpointExt, IntoEndpoint, IntoResponse, Response, Route, get, handler};
 use sqlx::PgPool;
 
-use crate::metrics::{DRAINING, Metrics};
+use crate::{
+    metrics::{DRAINING, Metrics},
+    storage,
+};
 
 /// How long `/readyz` waits for a connection.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(1);
@@ -29,6 +32,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     started: AtomicBool,
     draining: AtomicBool,
+    schema_known: AtomicBool,
     alive: Alive,
 }
 
@@ -58,6 +62,7 @@ impl Readiness {
             metrics,
             started: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            schema_known: AtomicBool::new(false),
             alive: Alive(Box::new(alive)),
         };
         Self {
@@ -81,9 +86,24 @@ impl Readiness {
         self.shared.draining.load(Ordering::Acquire)
     }
 
-    /// Whether new requests should come here: started, not draining, and the database answers within a second.
+    /// Whether new requests should come here: started, not draining, the database answers within a second, and its
+    /// schema is at least ours.
     pub async fn is_ready(&self) -> bool {
-        self.shared.started.load(Ordering::Acquire) && !self.is_draining() && database_answers(&self.shared.pool).await
+        self.shared.started.load(Ordering::Acquire) && !self.is_draining() && self.database_is_usable().await
+    }
+
+    /// Migrations only add, so a schema that was ours once stays so.
+    async fn database_is_usable(&self) -> bool {
+        let shared = &self.shared;
+        if shared.schema_known.load(Ordering::Acquire) {
+            return database_answers(&shared.pool).await;
+        }
+        let check = storage::schema_is_current(&shared.pool);
+        let known = matches!(tokio::time::timeout(DATABASE_PATIENCE, check).await, Ok(Ok(true)));
+        if known {
+            shared.schema_known.store(true, Ordering::Release);
+        }
+        known
     }
 }
 
@@ -106,7 +126,8 @@ pub fn routes(readiness: &Readiness) -> impl IntoEndpoint<Endpoint = poem::endpo
 
 #[handler]
 fn show_livez(Data(readiness): Data<&Readiness>) -> Response {
-    verdict((readiness.shared.alive.0)())
+    // Whoever drains claims nothing more, and must not be killed in the middle of its last jobs.
+    verdict(readiness.is_draining() || (readiness.shared.alive.0)())
 }
 
 #[handler]
@@ -187,8 +208,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stuck_worker_is_not_alive() {
-        assert_eq!(status(&without_database(false), "/livez").await, 503);
+    async fn a_stuck_worker_is_not_alive_unless_it_is_ending() {
+        let stuck = without_database(false);
+        assert_eq!(status(&stuck, "/livez").await, 503);
+        stuck.drain();
+        assert_eq!(status(&stuck, "/livez").await, 200);
     }
 
     #[tokio::test]

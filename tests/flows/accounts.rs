@@ -1,10 +1,11 @@
 //! Linking a bank and showing its balances (contract 3.2).
 
-use drop_sandbox::Decision;
+use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     app::TestApp,
     person::{Answer, browser},
 };
+use serde_json::json;
 
 /// The person decides at the bank and comes back.
 async fn decides(app: &TestApp, sca_redirect: &str, decision: Decision) {
@@ -126,5 +127,72 @@ async fn a_callback_with_a_wrong_state_is_404_and_asks_the_bank_nothing() {
         .await
         .unwrap();
     assert_eq!(looks, 1, "only the worker's own timer");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_consent_that_nobody_approves_within_a_day_expires_and_is_not_looked_at_any_more() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await;
+    let path = format!("/v1/bank-consents/{}", linking.body["id"].as_str().unwrap());
+    sqlx::query("UPDATE bank_consents SET created_at = created_at - interval '24 hours'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE jobs SET run_at = clock_timestamp() WHERE kind = 'fetch-accounts'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.until_idle().await;
+    assert_eq!(anna.get(&path).await.body["status"], "expired");
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = 'fetch-accounts' AND state <> 'done'")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    let audited: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit_log WHERE action = 'consent.moved' AND actor = 'worker' AND detail ->> 'to' = 'expired'",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!((left, audited), (0, 1));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn coming_back_from_the_bank_hastens_the_one_look_and_adds_none() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    let looks: Vec<String> = sqlx::query_scalar("SELECT state FROM jobs WHERE kind = 'fetch-accounts'")
+        .fetch_all(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(looks, ["done"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_consent_that_the_bank_does_not_know_is_not_asked_for_again_and_nobody_is_told_of_a_lost_access() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await;
+    let unknown = Fault::Status {
+        code: 403,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "CONSENT_UNKNOWN" }] })),
+    };
+    app.sandbox.fault(Operation::ConsentStatus, unknown, 1);
+    decides(&app, linking.body["scaRedirect"].as_str().unwrap(), Decision::Approve).await;
+    let path = format!("/v1/bank-consents/{}", linking.body["id"].as_str().unwrap());
+    assert_eq!(anna.get(&path).await.body["status"], "expired");
+    let told: i64 = sqlx::query_scalar("SELECT count(*) FROM notifications WHERE kind = 'consent'")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(told, 0);
+    assert_eq!(app.sandbox.journal().entries_of(Operation::ConsentStatus).len(), 1);
     app.finish().await;
 }

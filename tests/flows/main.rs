@@ -3,7 +3,11 @@
 mod accounts;
 mod architecture;
 mod atomic;
+mod balances;
 mod fleet;
 mod kyc;
 mod login;
+mod metrics;
 mod payments;
+mod refreshes;
+mod schedule;

@@ -42,6 +42,8 @@ enum Service {
     /// Tasks of the test's own process; the worker may be stopped.
     Tasks {
         api: JoinHandle<anyhow::Result<()>>,
+        /// Where the API's internal listener is.
+        api_internal: String,
         worker: Mutex<Option<Worker>>,
     },
     /// Processes of their own.
@@ -49,6 +51,8 @@ enum Service {
 }
 
 struct Worker {
+    /// Where its internal listener is.
+    internal: String,
     end: CancellationToken,
     process: JoinHandle<anyhow::Result<()>>,
 }
@@ -76,12 +80,14 @@ impl TestApp {
         let environment = settings::environment(ground.variables.clone());
         let settings = ApiSettings::read(&environment).expect("the API's settings");
         let (public, internal, clock) = (ground.public, listener().await, Clock::adjustable());
+        let api_internal = url_of(&internal);
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
             db: ground.database.pool.clone(),
             database: ground.database,
             service: Service::Tasks {
+                api_internal,
                 api: tokio::spawn(drop_api::serve(settings, clock.clone(), public, internal)),
                 worker: Mutex::default(),
             },
@@ -117,14 +123,18 @@ impl TestApp {
         let Service::Tasks { worker, .. } = &self.service else {
             panic!("the worker is a process of its own");
         };
-        let end = CancellationToken::new();
+        let (end, address) = (CancellationToken::new(), url_of(&internal));
         let process = tokio::spawn(drop_worker::work(
             settings,
             clock,
             internal,
             end.clone().cancelled_owned(),
         ));
-        *worker.lock().await = Some(Worker { end, process });
+        *worker.lock().await = Some(Worker {
+            internal: address,
+            end,
+            process,
+        });
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -145,7 +155,13 @@ impl TestApp {
         };
         assert!(worker.lock().await.is_none(), "the worker runs them already");
         let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
-        let context = drop_worker::Context::new(self.worker_settings(), self.db.clone(), self.clock.clone(), metrics);
+        let context = drop_worker::Context::new(
+            self.worker_settings(),
+            self.db.clone(),
+            self.clock.clone(),
+            metrics,
+            queue::Wake::local(),
+        );
         queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
             .await
             .expect("the jobs can be run")
@@ -156,6 +172,32 @@ impl TestApp {
         self.clock.advance(by);
         self.sandbox.clock().advance(by);
         time::pass(&self.db, by).await;
+    }
+
+    /// Where the API's internal listener is.
+    pub fn api_internal(&self) -> &str {
+        match &self.service {
+            Service::Tasks { api_internal, .. } => api_internal,
+            Service::Processes(_) => panic!("the internal listeners of processes are unknown"),
+        }
+    }
+
+    /// Where the worker's internal listener is; another after each start.
+    pub async fn worker_internal(&self) -> String {
+        let Service::Tasks { worker, .. } = &self.service else {
+            panic!("the internal listeners of processes are unknown");
+        };
+        worker.lock().await.as_ref().expect("a worker runs").internal.clone()
+    }
+
+    /// What the API tells Prometheus.
+    pub async fn scrape_api(&self) -> String {
+        scrape(self.api_internal()).await
+    }
+
+    /// What the worker tells Prometheus.
+    pub async fn scrape_worker(&self) -> String {
+        scrape(&self.worker_internal().await).await
     }
 
     /// Changes a lane as an operator would: `paused = true`.
@@ -180,7 +222,7 @@ impl TestApp {
     /// Fails if a part of the service has ended.
     pub fn everything_runs(&mut self) {
         match &mut self.service {
-            Service::Tasks { api, worker } => {
+            Service::Tasks { api, worker, .. } => {
                 let worker_ended = worker
                     .get_mut()
                     .as_ref()
@@ -229,7 +271,7 @@ impl TestApp {
 
     async fn end(self) {
         match self.service {
-            Service::Tasks { api, worker } => {
+            Service::Tasks { api, worker, .. } => {
                 api.abort();
                 if let Some(worker) = worker.into_inner() {
                     worker.process.abort();
@@ -255,7 +297,7 @@ impl Ground {
     async fn prepare(changes: &[(&'static str, &str)]) -> Self {
         drop_common::providers::install_tls();
         let (database, public) = (TestDatabase::new().await, listener().await);
-        let url = format!("http://{}", public.local_addr().expect("a bound address"));
+        let url = url_of(&public);
         let sandbox = Sandbox::start(settings::sandbox(&url))
             .await
             .expect("the sandbox starts");
@@ -281,6 +323,20 @@ pub async fn eventually(mut is_so: impl AsyncFnMut() -> bool) -> bool {
         }
     }
     false
+}
+
+async fn scrape(internal: &str) -> String {
+    let answer = browser()
+        .get(format!("{internal}/metrics"))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.text().await.expect("a body")
+}
+
+fn url_of(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().expect("a bound address"))
 }
 
 /// A free port, taken from here on: a port that is only looked up may be somebody else's a moment later.

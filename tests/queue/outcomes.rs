@@ -202,7 +202,11 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
             .await
             .unwrap();
         }
-        drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        let heard = Arc::new(Heard::default());
+        drain(&db, registry().watched_by(heard.clone()), Bench::new(&db))
+            .await
+            .unwrap();
+        assert_eq!(*heard.rescued.lock().unwrap(), [Lane::Upkeep; 2]);
         assert_eq!(row(&db, last).await, ("dead".into(), 3, 0, Some("lease expired".into())));
         assert_eq!(changes(&db).await, ["dead: lease expired"]);
         let (state, _, unused, error) = row(&db, first).await;
@@ -213,11 +217,18 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
 }
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<&'static str>>);
+struct Heard {
+    outcomes: Mutex<Vec<&'static str>>,
+    rescued: Mutex<Vec<Lane>>,
+}
 
 impl Watch for Heard {
     fn finished(&self, _: Lane, _: &str, outcome: &'static str, _: Duration) {
-        self.0.lock().unwrap().push(outcome);
+        self.outcomes.lock().unwrap().push(outcome);
+    }
+
+    fn rescued(&self, lane: Lane) {
+        self.rescued.lock().unwrap().push(lane);
     }
 }
 
@@ -237,7 +248,7 @@ async fn the_watch_hears_what_became_of_every_run() {
                 .unwrap();
         }
         let expected = ["again", "again", "dead", "wait", "wait", "done", "done", "lost"];
-        assert_eq!(*heard.0.lock().unwrap(), expected);
+        assert_eq!(*heard.outcomes.lock().unwrap(), expected);
     })
     .await;
 }

@@ -10,20 +10,21 @@ use drop_common::{
         national_id::{Accepted, Synthetic},
     },
     keyring::Keyring,
-    metrics::Metrics,
+    metrics::{Metrics, PISP_CIRCUIT_OPEN},
     providers::{
-        ProviderError,
+        ProviderError, SharedObserver,
         bankid::BankId,
-        http::no_metrics,
         neonomics::{Neonomics, Psu},
         sumsub::Sumsub,
     },
-    queue::Lease,
+    queue::{Lease, Wake},
     resilience::breaker::{Breaker, BreakerKey},
 };
 use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use uuid::Uuid;
+
+use crate::provider_metrics::ProviderMetrics;
 
 /// What the jobs share.
 pub struct Context {
@@ -43,6 +44,8 @@ pub struct Context {
     pub neonomics: Neonomics,
     /// The circuit breakers.
     pub breaker: Breaker,
+    /// Signals workers when a job has enqueued another.
+    pub wake: Wake,
     /// Which kinds of national ids are accepted.
     pub accepted_ids: Accepted,
     /// The configuration.
@@ -51,7 +54,14 @@ pub struct Context {
 
 impl Context {
     /// From the settings; nothing is connected yet.
-    pub fn new(settings: WorkerSettings, db: PgPool, clock: Clock, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    pub fn new(
+        settings: WorkerSettings,
+        db: PgPool,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        wake: Wake,
+    ) -> anyhow::Result<Self> {
+        let calls: SharedObserver = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
         Ok(Self {
             keys: Keyring::from_config(&settings.keys)?,
             clock,
@@ -59,11 +69,12 @@ impl Context {
             bankid: BankId::new(
                 settings.bankid.clone(),
                 settings.bankid_credentials.clone(),
-                no_metrics(),
+                Arc::clone(&calls),
             )?,
-            neonomics: Neonomics::new(settings.neonomics.clone(), no_metrics())?,
-            sumsub: Sumsub::new(settings.sumsub.clone(), no_metrics())?,
+            neonomics: Neonomics::new(settings.neonomics.clone(), Arc::clone(&calls))?,
+            sumsub: Sumsub::new(settings.sumsub.clone(), calls)?,
             breaker: Breaker::new(db.clone()),
+            wake,
             accepted_ids: accepted_ids(&settings),
             db,
             settings,
@@ -107,7 +118,12 @@ impl Context {
                 self.breaker
                     .fail(key, epoch, probe, std::time::Duration::ZERO)
                     .await
-                    .map(drop)
+                    .map(|open| {
+                        // The gauge is read from the row every ten seconds; who opens the circuit need not wait for that.
+                        if open && key == BreakerKey::NeonomicsPisp {
+                            self.metrics.set(&PISP_CIRCUIT_OPEN, &[], 1.0);
+                        }
+                    })
             }
             (Some(error), Some(_)) if error.is_circuit_open() => Ok(()),
             (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),

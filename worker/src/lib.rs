@@ -1,9 +1,13 @@
 //! The worker: one file per job, and the process that runs them.
 
 mod context;
+mod gauges;
 mod jobs;
+mod provider_metrics;
+mod queue_metrics;
 mod registry;
 mod run;
+pub mod schedule;
 
 pub use context::Context;
 pub use registry::registry;

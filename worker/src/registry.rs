@@ -3,8 +3,8 @@
 use drop_common::queue::{
     Registry,
     payloads::{
-        ApplyKycEvent, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PollPayment, RefreshBalance,
-        StartConsent,
+        ApplyKycEvent, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment,
+        PruneJobs, RefreshBalance, StartConsent, SyncBalance,
     },
 };
 
@@ -19,6 +19,37 @@ pub fn registry() -> Registry<Context> {
         .with::<StartConsent>()
         .with::<FetchAccounts>()
         .with::<RefreshBalance>()
+        .with::<PlanBalanceSyncs>()
+        .with::<SyncBalance>()
         .with::<InitiatePayment>()
         .with::<PollPayment>()
+        .with::<PruneJobs>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use drop_common::queue::ALL_KINDS;
+
+    use super::registry;
+    use crate::schedule::SCHEDULES;
+
+    #[test]
+    fn every_kind_of_job_has_exactly_one_handler() {
+        let kinds: BTreeSet<_> = ALL_KINDS.iter().copied().collect();
+        assert_eq!(kinds.len(), ALL_KINDS.len(), "a kind is named twice");
+        let handled: BTreeSet<_> = registry().kinds().collect(); // a second handler of a kind would have panicked
+        assert_eq!(handled, kinds);
+    }
+
+    #[test]
+    fn every_schedule_has_a_name_of_its_own_and_enqueues_a_kind_that_has_a_handler() {
+        let handled: BTreeSet<_> = registry().kinds().collect();
+        let names: BTreeSet<_> = SCHEDULES.iter().map(|schedule| schedule.name).collect();
+        assert_eq!(names.len(), SCHEDULES.len());
+        for schedule in SCHEDULES {
+            assert!(handled.contains(schedule.job.kind()), "{}", schedule.name);
+        }
+    }
 }

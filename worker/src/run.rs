@@ -1,6 +1,6 @@
 //! Starts the worker from the environment and runs jobs until told to end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use drop_common::{
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, registry::registry};
+use crate::{context::Context, gauges, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
@@ -51,28 +51,55 @@ pub async fn work(
 ) -> anyhow::Result<()> {
     let db = pool(&settings.database)?;
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
-    let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
     let workers = WorkersConfig {
         grace: settings.worker.drain,
         ..WorkersConfig::default()
     };
-    let context = Arc::new(Context::new(settings, db.clone(), clock, metrics)?);
+    let queue = Arc::new(QueueMetrics::new(
+        Arc::clone(&metrics),
+        clock.clone(),
+        &workers.slots,
+        Instant::now(),
+    ));
+    let readiness = Readiness::with_liveness(db.clone(), Arc::clone(&metrics), {
+        let queue = Arc::clone(&queue);
+        move || queue.goes_round(Instant::now())
+    });
+    let wake = Wake::default();
+    let context = Arc::new(Context::new(
+        settings,
+        db.clone(),
+        clock,
+        Arc::clone(&metrics),
+        wake.clone(),
+    )?);
 
     let served = CancellationToken::new();
+    let _stop_around = served.clone().drop_guard();
+    let gauges = tokio::spawn({
+        let (database, stop) = (db.connect_options(), served.clone());
+        async move { gauges::keep_current(&database, metrics, stop).await }
+    });
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
             .run_with_graceful_shutdown(probes::routes(&readiness), served.clone().cancelled_owned(), None),
     );
+    let ticker = Ticker::start(db.clone(), wake.clone()).await?;
     readiness.started();
     tracing::info!("the worker is up");
-    let ended = run_workers(workers, registry(), context, db, Wake::default(), async {
+    let registry = registry().watched_by(queue);
+    let ended = run_workers(workers, registry, context, db, wake, async {
         end.await;
         readiness.drain();
+        ticker.stop().await;
         tracing::info!("draining: no new jobs are claimed");
     })
     .await;
     served.cancel();
+    if gauges.await.is_err() {
+        tracing::error!("the task that reads the gauges panicked");
+    }
     probing
         .await
         .context("the internal listener panicked")?

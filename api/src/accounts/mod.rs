@@ -1,19 +1,26 @@
 //! Linked accounts and their cached balances (contract 3.2). The API never calls a bank.
 
-use chrono::{DateTime, Utc};
+mod refresh;
+mod wire;
+
 use drop_common::{
-    domain::{
-        account::is_stale,
-        ids::AccountId,
-        money::{Amount, Currency},
-    },
-    storage::accounts::{self, Account},
+    domain::ids::{AccountId, UserId},
+    resilience::breaker::{BreakerKey, state_in},
+    storage::accounts,
 };
-use poem_openapi::{ApiResponse, Object, OpenApi, param::Path, payload::Json, types::Example};
+use poem::Request;
+use poem_openapi::{
+    OpenApi,
+    param::{Header, Path},
+    payload::Json,
+};
+
+pub use wire::{BalanceAnswer, BankAccount, BankAccounts, CachedBalance, Refreshed};
 
 use crate::{
     error::{ApiError, Code},
     health::Chapter,
+    prefer::Prefer,
     session::Session,
     state::State,
 };
@@ -30,112 +37,6 @@ impl AccountsApi {
     }
 }
 
-/// A linked account.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
-pub struct BankAccount {
-    /// The account's id, `acc_…`.
-    pub id: String,
-    /// The number, masked.
-    pub iban: String,
-    /// ISO 4217.
-    pub currency: String,
-    /// The cached balance; absent until the first read.
-    pub balance: Option<CachedBalance>,
-}
-
-/// A balance as it was last read, less what is on hold for payments under way.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
-pub struct CachedBalance {
-    /// A decimal number.
-    pub amount: String,
-    /// ISO 4217.
-    pub currency: String,
-    /// What the number means, in the bank's word.
-    pub r#type: Option<String>,
-    /// When it was read.
-    pub synced_at: DateTime<Utc>,
-    /// Seconds since then.
-    pub age_seconds: i64,
-    /// Older than 6 hours, or the last read failed: do not rely on it.
-    pub stale: bool,
-}
-
-/// The user's linked accounts.
-#[derive(Object)]
-#[oai(example)]
-pub struct BankAccounts {
-    /// Oldest first.
-    pub accounts: Vec<BankAccount>,
-}
-
-impl Example for CachedBalance {
-    fn example() -> Self {
-        Self {
-            amount: "45230.00".into(),
-            currency: "NOK".into(),
-            r#type: Some("expected".into()),
-            synced_at: "2026-02-23T08:00:00Z".parse().expect("a time"),
-            age_seconds: 12,
-            stale: false,
-        }
-    }
-}
-
-impl Example for BankAccount {
-    fn example() -> Self {
-        Self {
-            id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
-            iban: "NO93********947".into(),
-            currency: "NOK".into(),
-            balance: Some(CachedBalance::example()),
-        }
-    }
-}
-
-impl Example for BankAccounts {
-    fn example() -> Self {
-        Self {
-            accounts: vec![BankAccount::example()],
-        }
-    }
-}
-
-impl BankAccount {
-    fn of(account: Account, now: DateTime<Utc>) -> Result<Self, ApiError> {
-        let currency: Currency = account.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
-        let balance = account
-            .balance
-            .zip(account.balance_synced_at)
-            .map(|(minor, synced_at)| CachedBalance {
-                amount: Amount { minor, currency }.to_decimal(),
-                currency: account.currency.clone(),
-                r#type: account.balance_type,
-                synced_at,
-                age_seconds: account.balance_age_seconds.unwrap_or_default().max(0),
-                stale: is_stale(Some(synced_at), account.last_read_failed, false, now),
-            });
-        Ok(Self {
-            id: account.id.to_string(),
-            iban: account.account_masked,
-            currency: account.currency,
-            balance,
-        })
-    }
-}
-
-/// The answer to a look at a balance.
-#[derive(ApiResponse)]
-pub enum BalanceAnswer {
-    /// The cached balance.
-    #[oai(status = 200)]
-    Cached(Json<CachedBalance>),
-    /// The first read is under way.
-    #[oai(status = 202)]
-    NotReadYet,
-}
-
 #[OpenApi(tag = "Chapter::Accounts")]
 impl AccountsApi {
     /// List the linked accounts.
@@ -144,10 +45,11 @@ impl AccountsApi {
     #[oai(path = "/v1/bank-accounts", method = "get", operation_id = "listBankAccounts")]
     async fn list(&self, session: Session) -> Result<Json<BankAccounts>, ApiError> {
         let now = self.state.clock.now();
+        let open = circuit_open(&self.state).await?;
         let own = accounts::of_user(&self.state.db, session.user.into()).await?;
         let accounts = own
             .into_iter()
-            .map(|account| BankAccount::of(account, now))
+            .map(|account| BankAccount::of(account, open, now))
             .collect::<Result<_, _>>()?;
         Ok(Json(BankAccounts { accounts }))
     }
@@ -162,12 +64,7 @@ impl AccountsApi {
         /// The account's id, `acc_…`.
         id: Path<String>,
     ) -> Result<Json<BankAccount>, ApiError> {
-        let id: AccountId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-        let own = accounts::find_own(&self.state.db, session.user.into(), id).await?;
-        Ok(Json(BankAccount::of(
-            own.ok_or(ApiError::of(Code::NotFound))?,
-            self.state.clock.now(),
-        )?))
+        Ok(Json(own(&self.state, session.user.into(), account_id(&id.0)?).await?))
     }
 
     /// Show the cached balance of a linked account.
@@ -185,4 +82,42 @@ impl AccountsApi {
             BalanceAnswer::Cached(Json(balance))
         }))
     }
+
+    /// Refresh the balance of a linked account.
+    ///
+    /// Lets the bank be asked now, because its owner is there. Where the bank gives no balance or cannot be asked, the
+    /// cached one is answered with `stale` set. `not_found` (404) for an account that is not the user's or no longer linked.
+    #[oai(
+        path = "/v1/bank-accounts/:id/balance/refresh",
+        method = "post",
+        operation_id = "refreshBalance"
+    )]
+    async fn refresh(
+        &self,
+        request: &Request,
+        session: Session,
+        /// The account's id, `acc_…`.
+        id: Path<String>,
+        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+    ) -> Result<Refreshed, ApiError> {
+        let prefer = Prefer::parse(prefer.0.as_deref());
+        refresh::refresh(&self.state, request, session.user.into(), account_id(&id.0)?, prefer).await
+    }
+}
+
+fn account_id(text: &str) -> Result<AccountId, ApiError> {
+    text.parse().map_err(|_| ApiError::of(Code::NotFound))
+}
+
+/// The account as its owner sees it now.
+async fn own(state: &State, user: UserId, id: AccountId) -> Result<BankAccount, ApiError> {
+    let own = accounts::find_own(&state.db, user, id).await?;
+    let open = circuit_open(state).await?;
+    BankAccount::of(own.ok_or(ApiError::of(Code::NotFound))?, open, state.clock.now())
+}
+
+async fn circuit_open(state: &State) -> Result<bool, ApiError> {
+    Ok(state_in(&state.db, BreakerKey::NeonomicsAisp).await?.open)
 }

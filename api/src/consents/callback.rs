@@ -2,7 +2,7 @@
 
 use drop_common::{
     domain::ids::ConsentId,
-    queue::{self, EnqueueOptions, Lane, payloads::FetchAccounts},
+    queue::{self, Job, Lane, payloads::FetchAccounts},
     storage::consents,
 };
 use poem_openapi::payload::Json;
@@ -10,7 +10,6 @@ use poem_openapi::payload::Json;
 use super::CameBack;
 use crate::{
     error::{ApiError, Code},
-    layers::request_id,
     state::State,
 };
 
@@ -22,15 +21,8 @@ pub(super) async fn finish(state: &State, id: &str, secret: &str) -> Result<Json
     let consent = consents::find(&state.db, &state.keys, id)
         .await?
         .ok_or(ApiError::of(Code::NotFound))?;
-    let job = FetchAccounts { consent: id };
-    // The worker looks at the bank on a timer too; of two looks the second finds nothing to do.
-    let mut tx = state.db.begin().await?;
-    let options = EnqueueOptions {
-        request_id: Some(request_id::current()),
-        ..EnqueueOptions::default()
-    };
-    queue::enqueue_with(&mut tx, &job, options).await?;
-    tx.commit().await?;
+    // The one look that waits comes forward; a consent that has left the person's hands has none.
+    queue::hasten(&state.db, FetchAccounts::KIND, &id.to_string()).await?;
     state.wake.signal(Lane::BalanceUser);
     Ok(Json(CameBack {
         id: id.to_string(),

@@ -32,15 +32,18 @@ pub(super) async fn finish(
     let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_CALLBACK
         .take(&state.db, &state.metrics, &client_address::bucket(caller))
-        .await?;
-    let query = Query::of(request)?;
-    let state_value = held_state(&query, cookies)?;
+        .await
+        .inspect_err(|refused| state.count_limited_login(refused))?;
+    let query = Query::of(request).inspect_err(|_| state.count_lost_login("invalid_callback"))?;
+    let invalid_state = |_: &ApiError| state.count_lost_login("invalid_state");
+    let state_value = held_state(&query, cookies).inspect_err(invalid_state)?;
     let state_hash = sha256(state_value.as_bytes());
 
     let mut tx = state.db.begin().await?;
     let login = logins::consume(&mut tx, &state_hash)
         .await?
-        .ok_or(ApiError::of(Code::InvalidState))?;
+        .ok_or(ApiError::of(Code::InvalidState))
+        .inspect_err(invalid_state)?;
     if let Some(refused) = refusal(state, &query) {
         logins::fail(&mut tx, login.id, refused).await?;
         tx.commit().await?;

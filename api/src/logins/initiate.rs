@@ -29,7 +29,8 @@ pub(super) async fn start(
     let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_INITIATE
         .take(&state.db, &state.metrics, &client_address::bucket(caller))
-        .await?;
+        .await
+        .inspect_err(|refused| state.count_limited_login(refused))?;
     let return_to = return_to
         .map(ReturnPath::parse)
         .transpose()

@@ -19,6 +19,7 @@ const OWN: &[(&str, &[Code])] = &[
     ("listBankAccounts", &[]),
     ("getBankAccount", &[]),
     ("getBalance", &[]),
+    ("refreshBalance", &[]),
     (
         "createTransaction",
         &[

@@ -96,7 +96,12 @@ impl WebhooksApi {
         let verified = body
             .verified(|raw| webhook::verify(raw, digest, algorithm.0.as_deref(), &secrets).is_ok())
             .inspect_err(|_| self.state.count_webhook_failure("digest"))?;
-        accept(&self.state, verified.bytes()).await
+        accept(&self.state, verified.bytes()).await.inspect_err(|error| {
+            // A body that cannot be read is counted where that is seen; all else is the database.
+            if !matches!(error, ApiError::BadRequest(_)) {
+                self.state.count_webhook_failure("storage");
+            }
+        })
     }
 }
 

@@ -18,6 +18,9 @@ pub struct ApiConfig {
     pub public_docs: bool,
     /// `DROP_WAIT_MS`, milliseconds, default 15000: how long a request waits for its job's outcome.
     pub wait: Duration,
+    /// `DROP_API_DRAIN_MS`, milliseconds, default 5000: how long requests are still taken after the process was told to
+    /// end and `/readyz` says 503, so that no balancer sends one to a closed port. 0 where nothing balances.
+    pub drain: Duration,
 }
 
 impl ApiConfig {
@@ -39,6 +42,7 @@ impl ApiConfig {
             trusted_proxies,
             public_docs: reader.flag("DROP_PUBLIC_DOCS", true),
             wait: reader.millis("DROP_WAIT_MS", 15_000, 0..=60_000),
+            drain: reader.millis("DROP_API_DRAIN_MS", 5_000, 0..=60_000),
         }
     }
 }

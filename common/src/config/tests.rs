@@ -183,3 +183,61 @@ fn every_variable_that_can_be_set_is_named() {
     }
     assert!(names.iter().all(|name| !name.ends_with("_FILE")));
 }
+
+/// The example's variables: name, value, and whether it must be set.
+fn example() -> Vec<(&'static str, &'static str, bool)> {
+    let lines = include_str!("../../../.env.example").lines();
+    lines
+        .filter_map(|line| {
+            let (name, value) = line.trim_start_matches('#').split_once('=')?;
+            let plain = name
+                .bytes()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+            plain.then_some((name, value, !line.starts_with('#')))
+        })
+        .collect()
+}
+
+/// A complete environment without anything that has a default.
+fn staging() -> Environment {
+    let complete = production()
+        .with("DROP_PROFILE", "staging")
+        .with("BANKID_ISSUER", "https://issuer.example")
+        .with("NEONOMICS_BASE_URL", "https://neonomics.example")
+        .with("SUMSUB_BASE_URL", "https://sumsub.example");
+    let optional = example().into_iter().filter(|(_, _, required)| !required);
+    optional.fold(complete, |environment, (name, ..)| environment.without(name))
+}
+
+#[test]
+fn the_example_names_every_variable_once_and_no_other() {
+    let mut named: Vec<_> = example().into_iter().map(|(name, ..)| name.to_owned()).collect();
+    named.sort();
+    assert_eq!(named, variables().into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_example_marks_as_required_is_required_and_nothing_else_is() {
+    ApiSettings::read(&staging()).expect("complete");
+    WorkerSettings::read(&staging()).expect("complete");
+    for (name, ..) in example().into_iter().filter(|(_, _, required)| *required) {
+        let without = staging().without(name);
+        let missed = [ApiSettings::read(&without).err(), WorkerSettings::read(&without).err()];
+        let missed = missed.iter().flatten().any(|error| names(error).contains(&name));
+        assert!(missed, "{name}");
+    }
+}
+
+#[test]
+fn what_the_example_shows_as_a_default_is_the_default() {
+    let read = |environment: &Environment| {
+        let api = ApiSettings::read(environment).expect("complete");
+        format!("{api:?} {:?}", WorkerSettings::read(environment).expect("complete"))
+    };
+    let defaults = read(&staging());
+    for (name, value, required) in example() {
+        if !required && !value.contains('<') {
+            assert_eq!(read(&staging().with(name, value)), defaults, "{name}");
+        }
+    }
+}

@@ -7,6 +7,9 @@ use super::words::closed_words;
 /// How long a consent is asked for. The bank may shorten it.
 pub const CONSENT_LIFE: TimeDelta = TimeDelta::days(180);
 
+/// A consent that nobody approved within this is given up.
+pub const APPROVAL_LIFE: TimeDelta = TimeDelta::hours(24);
+
 /// How long before its end the person is asked to renew it.
 pub const RENEWAL_NOTICE: TimeDelta = TimeDelta::days(14);
 
@@ -77,6 +80,19 @@ impl ConsentStatus {
     }
 }
 
+/// How long to wait for the next look at a consent that waits for the person, by its age: most approve it at once.
+/// `None`: nobody will.
+pub fn next_look(age: TimeDelta) -> Option<TimeDelta> {
+    // Upper bound of the age, and the wait below it.
+    const STEPS: [(TimeDelta, TimeDelta); 4] = [
+        (TimeDelta::minutes(5), TimeDelta::seconds(10)),
+        (TimeDelta::minutes(15), TimeDelta::seconds(30)),
+        (TimeDelta::hours(1), TimeDelta::minutes(1)),
+        (APPROVAL_LIFE, TimeDelta::minutes(5)),
+    ];
+    STEPS.iter().find(|(below, _)| age < *below).map(|(_, wait)| *wait)
+}
+
 /// The `validUntil` that is asked for on `today`.
 pub fn valid_until(today: NaiveDate) -> NaiveDate {
     today + CONSENT_LIFE
@@ -129,6 +145,18 @@ mod tests {
             ConsentStatus::Requested.after_report(ConsentStatus::Valid),
             ConsentStatus::Valid
         );
+    }
+
+    #[rstest]
+    #[case(TimeDelta::seconds(-5), Some(TimeDelta::seconds(10)))]
+    #[case(TimeDelta::minutes(5), Some(TimeDelta::seconds(30)))]
+    #[case(TimeDelta::hours(2), Some(TimeDelta::minutes(5)))]
+    #[case(TimeDelta::hours(24), None)]
+    fn looks_at_a_waiting_consent_become_rarer_and_end_after_a_day(
+        #[case] age: TimeDelta,
+        #[case] wait: Option<TimeDelta>,
+    ) {
+        assert_eq!(next_look(age), wait);
     }
 
     #[test]

@@ -25,6 +25,13 @@ const HTTP_EDGES: MetricKind = Histogram(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 /// Seconds; 30 is the time limit of a call.
 const PROVIDER_EDGES: MetricKind = Histogram(&[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 35.0]);
 
+/// Seconds; a job, or its wait for a slot.
+const JOB_EDGES: MetricKind = Histogram(&[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+]);
+/// Seconds; one statement.
+const CLAIM_EDGES: MetricKind = Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]);
+
 const LOGIN_ERRORS: Axis = Label(
     "reason",
     &[
@@ -41,11 +48,11 @@ const LOGIN_ERRORS: Axis = Label(
 const OPERATIONS: Axis = Group(
     &["provider", "operation"],
     &[
-        &["bankid", "discovery"],
         &["bankid", "token"],
         &["bankid", "jwks"],
         &["neonomics", "token"],
         &["neonomics", "consent_create"],
+        &["neonomics", "consent_read"],
         &["neonomics", "consent_status"],
         &["neonomics", "consent_delete"],
         &["neonomics", "accounts"],
@@ -55,6 +62,7 @@ const OPERATIONS: Axis = Group(
         &["neonomics", "payment_cancel"],
         &["sumsub", "applicant_create"],
         &["sumsub", "applicant_read"],
+        &["sumsub", "applicant_status"],
         &["sumsub", "sdk_token"],
     ],
 );
@@ -87,6 +95,8 @@ const LANE: Axis = Label(
         "upkeep",
     ],
 );
+/// The breaker's rows.
+const CIRCUIT: Axis = Label("key", &["neonomics/pisp", "neonomics/aisp", "sumsub/api"]);
 
 metrics! {
     /// Contract: logins that ended in an error of ours or of BankID; not a cancel, not under age.
@@ -144,6 +154,7 @@ metrics! {
             &["sumsub", "review_status"],
         ])],
         "Values from providers that are not in our lists, by field.";
+
     /// Ends of attempts; `lost` means that the lease had gone.
     JOB_ATTEMPTS = "drop_job_attempts_total", Counter, WORKER,
         [LANE, AtStart("kind"), Label("outcome", &["done", "again", "wait", "dead", "lost"])],
@@ -154,6 +165,58 @@ metrics! {
     /// The best signal for paging and scaling.
     JOBS_OLDEST_READY_AGE = "drop_jobs_oldest_ready_age_seconds", Gauge(0.0), WORKER, [LANE],
         "Age of the oldest job that could run now, by lane.";
+    /// Nothing is late in a lane without a limit, and no number says so: any age compared with NaN is false.
+    LANE_READY_AGE_LIMIT = "drop_lane_ready_age_limit_seconds", Gauge(f64::NAN), WORKER, [LANE],
+        "Age of the oldest ready job above which the API sheds, by lane; NaN where it never does.";
+    /// A lane that waits on purpose neither pages nor scales.
+    LANE_BLOCKED = "drop_lane_blocked", Gauge(0.0), WORKER, [LANE],
+        "1 while nothing of the lane is claimed: paused, throttled, or its circuit is open.";
+    /// From the claim to the recorded outcome.
+    JOB_DURATION = "drop_job_duration_seconds", JOB_EDGES, WORKER, [LANE],
+        "Time a job ran, its recorded outcome included, by lane.";
+    /// From the time it could run.
+    JOB_WAIT = "drop_job_wait_seconds", JOB_EDGES, WORKER, [LANE],
+        "Time between run_at and the start of a job, by lane.";
+    /// Of this process.
+    LANE_SLOTS = "drop_lane_slots", Gauge(0.0), WORKER, [LANE],
+        "Jobs this process runs at a time, by lane.";
+    /// Of this process.
+    JOBS_IN_FLIGHT = "drop_jobs_in_flight", Gauge(0.0), WORKER, [LANE],
+        "Jobs this process is running, by lane.";
+    /// Jobs of workers that died.
+    JOB_RESCUES = "drop_job_rescues_total", Counter, WORKER, [LANE],
+        "Jobs taken back after their lease had expired, by lane.";
+    /// Successful claims, empty ones too.
+    CLAIM_DURATION = "drop_claim_duration_seconds", CLAIM_EDGES, WORKER, [LANE],
+        "Time a claim took, by lane.";
+    /// Set on every round that reached the database, empty or not.
+    LAST_CLAIM = "drop_worker_last_claim_timestamp_seconds", Gauge(0.0), WORKER, [],
+        "When this process last asked for jobs and got an answer, as a Unix time; 0 before the first.";
+    /// Half-open is a time, not a row's state: open, and a probe may go out.
+    CIRCUIT_STATE = "drop_circuit_state", Gauge(0.0), WORKER, [CIRCUIT],
+        "0 closed, 1 half-open, 2 open, by circuit.";
+    /// Failed probes do not start it anew.
+    CIRCUIT_OPEN_SECONDS = "drop_circuit_open_seconds", Gauge(0.0), WORKER, [CIRCUIT],
+        "Time since the circuit opened, half-open included; 0 while it is closed.";
+    /// Grows while the database cannot be read; the gauges read from it are taken out after a minute.
+    QUEUE_GAUGES_AGE = "drop_queue_gauges_age_seconds", Gauge(0.0), WORKER, [],
+        "Age of the gauges that are read from the database.";
+
+    /// The bank decides them, not a person.
+    PAYMENTS_OPEN = "drop_payments_open", Gauge(0.0), WORKER, [],
+        "Payments that are still processing and need no review.";
+    /// Not the failed and completed ones that are followed until the bank is final.
+    PAYMENTS_OLDEST_OPEN_AGE = "drop_payments_oldest_open_age_seconds", Gauge(0.0), WORKER, [],
+        "Age of the oldest payment that is still processing and needs no review.";
+    /// Money may have moved and we cannot know.
+    PAYMENTS_NEEDS_REVIEW = "drop_payments_needs_review", Gauge(0.0), WORKER, [],
+        "Payments that are not final at the bank and that a person must look at.";
+    /// Not the unmatched, which wait for their applicant.
+    WEBHOOK_INBOX_OLDEST_AGE = "drop_webhook_inbox_oldest_age_seconds", Gauge(0.0), WORKER, [],
+        "Age of the oldest accepted webhook that was not applied.";
+    /// The volume guard of the approval alert.
+    KYC_REVIEWS_LAST_HOUR = "drop_kyc_reviews_last_hour", Gauge(0.0), WORKER, [],
+        "Identity checks approved or rejected by events of the last hour.";
     /// Always 1; the labels name the build.
     BUILD_INFO = "drop_build_info", Gauge(1.0), BOTH, [AtStart("version"), AtStart("revision")],
         "The build of this process.";

@@ -22,6 +22,17 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every class, for tables and tests.
+    pub const ALL: [Self; 7] = [
+        Self::NotSent,
+        Self::Transient,
+        Self::Refused,
+        Self::Expired,
+        Self::Limited,
+        Self::CircuitOpen,
+        Self::Ambiguous,
+    ];
+
     /// A stable word for metric labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {

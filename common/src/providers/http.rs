@@ -1,6 +1,5 @@
 use std::{
     fmt::Write as _,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,27 +10,25 @@ use reqwest::{
     redirect, retry,
 };
 use serde::de::DeserializeOwned;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, info_span, warn};
 use uuid::Uuid;
 
-use super::error::ProviderError;
+use super::{
+    error::ProviderError,
+    observe::{Field, Operation, SharedObserver},
+};
 
 /// Body cap of a provider's answer, bytes.
 pub const BODY_CAP: usize = 1024 * 1024;
-
-/// Told of every call's end: provider, operation, outcome, time taken. The outcome is `ok` or a
-/// [`super::Class`] word; no label names a person.
-pub type OnOutcome = Arc<dyn Fn(&'static str, &'static str, &'static str, Duration) + Send + Sync>;
 
 /// An HTTP client that makes one attempt, follows no redirect, uses no proxy, talks to
 /// allow-listed hosts only and reads a bounded body.
 #[derive(Clone)]
 pub struct GuardedClient {
     http: Client,
-    provider: &'static str,
     hosts: Vec<String>,
     cap: usize,
-    on_outcome: OnOutcome,
+    observer: SharedObserver,
 }
 
 /// The limits of one provider's client.
@@ -66,8 +63,8 @@ pub struct Trace {
 
 /// One call. The body's bytes are sent exactly as they are.
 pub struct Call {
-    /// For metrics and traces: a fixed word.
-    pub operation: &'static str,
+    /// For metrics and traces.
+    pub operation: Operation,
     /// The verb.
     pub method: Method,
     /// Absolute.
@@ -93,10 +90,9 @@ pub struct Reply {
 impl GuardedClient {
     /// A client for one provider. `urls` are its configured addresses; their hosts and ports become the allow-list.
     pub fn new<'u>(
-        provider: &'static str,
         urls: impl IntoIterator<Item = &'u str>,
         limits: &Limits,
-        on_outcome: OnOutcome,
+        observer: SharedObserver,
     ) -> Result<Self, ProviderError> {
         super::install_tls();
         let http = Client::builder()
@@ -118,10 +114,9 @@ impl GuardedClient {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             http,
-            provider,
             hosts,
             cap: limits.body,
-            on_outcome,
+            observer,
         })
     }
 
@@ -135,8 +130,8 @@ impl GuardedClient {
         let operation = call.operation;
         let span = info_span!(
             "provider call",
-            provider = self.provider,
-            operation,
+            provider = operation.provider(),
+            operation = operation.as_str(),
             request.id = %call.trace.request_id,
             outcome = tracing::field::Empty,
         );
@@ -144,8 +139,21 @@ impl GuardedClient {
         let result = self.attempt(call).instrument(span.clone()).await.and_then(read);
         let outcome = result.as_ref().err().map_or("ok", |error| error.class().as_str());
         span.record("outcome", outcome);
-        (self.on_outcome)(self.provider, operation, outcome, started.elapsed());
+        self.observer.ended(operation, outcome, started.elapsed());
         result
+    }
+
+    /// Counts a provider's word that is in none of our lists, and keeps it in the log if it looks like one.
+    pub(crate) fn unknown(&self, field: Field, word: &str) {
+        let machine = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+        let shown = (1..=64).contains(&word.len()) && word.bytes().all(machine);
+        warn!(
+            provider = field.provider(),
+            field = field.as_str(),
+            word = if shown { word } else { "(withheld)" },
+            "a provider said something unknown"
+        );
+        self.observer.unknown(field);
     }
 
     async fn attempt(&self, call: Call) -> Result<Reply, ProviderError> {
@@ -273,9 +281,4 @@ fn transport(error: reqwest::Error) -> ProviderError {
     } else {
         ProviderError::Broken(Box::new(error))
     }
-}
-
-/// A hook that measures nothing, for tools and tests.
-pub fn no_metrics() -> OnOutcome {
-    Arc::new(|_, _, _, _| {})
 }

@@ -7,6 +7,7 @@ pub mod bankid;
 pub mod error;
 pub mod http;
 pub mod neonomics;
+pub mod observe;
 pub mod sumsub;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod testing;
 mod tests;
 
 pub use error::{Class, ProviderError};
+pub use observe::{Field, Observer, Operation, SharedObserver, unobserved};
 
 /// Installs ring as the process's TLS provider. Call it before a client is built; a second call
 /// changes nothing, so every binary and test may call it.

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -10,6 +11,25 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
+
+use super::{Field, Observer, Operation};
+
+/// What the clients told.
+#[derive(Default)]
+pub(crate) struct Heard {
+    pub(crate) ended: Mutex<Vec<(Operation, &'static str)>>,
+    pub(crate) unknown: Mutex<Vec<Field>>,
+}
+
+impl Observer for Heard {
+    fn ended(&self, operation: Operation, outcome: &'static str, _: Duration) {
+        self.ended.lock().expect("not poisoned").push((operation, outcome));
+    }
+
+    fn unknown(&self, field: Field) {
+        self.unknown.lock().expect("not poisoned").push(field);
+    }
+}
 
 /// What came in.
 #[derive(Debug, Clone)]

@@ -1,9 +1,6 @@
 //! The guarded client itself; what the adapters make of it is tested beside them.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use reqwest::{
     Method,
@@ -12,10 +9,11 @@ use reqwest::{
 use uuid::Uuid;
 
 use super::{
-    ProviderError,
-    http::{Call, GuardedClient, Limits, Reply, Trace, form, no_metrics, path_segment},
+    Operation, ProviderError,
+    http::{Call, GuardedClient, Limits, Reply, Trace, form, path_segment},
     install_tls,
-    testing::{FakeProvider, json},
+    testing::{FakeProvider, Heard, json},
+    unobserved,
 };
 
 fn get(url: String) -> Call {
@@ -24,7 +22,7 @@ fn get(url: String) -> Call {
         correlation_id: Some(Uuid::from_u128(2)),
     };
     Call {
-        operation: "probe",
+        operation: Operation::Accounts,
         method: Method::GET,
         url,
         headers: HeaderMap::new(),
@@ -34,7 +32,7 @@ fn get(url: String) -> Call {
 }
 
 fn client(url: &str) -> GuardedClient {
-    GuardedClient::new("test", [url], &Limits::default(), no_metrics()).expect("a loopback address")
+    GuardedClient::new([url], &Limits::default(), unobserved()).expect("a loopback address")
 }
 
 #[tokio::test]
@@ -61,12 +59,8 @@ async fn a_host_or_port_that_is_not_on_the_list_is_never_called() {
 #[tokio::test]
 async fn every_call_ends_in_one_outcome_even_when_its_answer_cannot_be_read() {
     let provider = FakeProvider::start([json(200, "{}"), json(200, "<html>")]).await;
-    let outcomes = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&outcomes);
-    let hook = Arc::new(move |provider, operation, outcome, _: Duration| {
-        seen.lock().expect("not poisoned").push((provider, operation, outcome));
-    });
-    let client = GuardedClient::new("test", [provider.url.as_str()], &Limits::default(), hook).expect("loopback");
+    let heard = Arc::new(Heard::default());
+    let client = GuardedClient::new([provider.url.as_str()], &Limits::default(), heard.clone()).expect("loopback");
     let read = |reply: Reply| reply.json::<serde_json::Value>();
     client.call(get(provider.url.clone()), read).await.expect("JSON");
     client.call(get(provider.url.clone()), read).await.expect_err("HTML");
@@ -74,12 +68,8 @@ async fn every_call_ends_in_one_outcome_even_when_its_answer_cannot_be_read() {
         .call(get("http://127.0.0.1:1".to_owned()), read)
         .await
         .expect_err("not listed");
-    let expected = [
-        ("test", "probe", "ok"),
-        ("test", "probe", "ambiguous"),
-        ("test", "probe", "not_sent"),
-    ];
-    assert_eq!(*outcomes.lock().expect("not poisoned"), expected);
+    let expected = ["ok", "ambiguous", "not_sent"].map(|outcome| (Operation::Accounts, outcome));
+    assert_eq!(*heard.ended.lock().expect("not poisoned"), expected);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Feeds one lane: claims as many jobs as there are free slots, and hands them over one by one.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,6 +23,9 @@ use crate::{
 };
 
 const BATCH: usize = 50;
+/// More than the statements of a claim may take: after this the connection is gone and nobody said so, and waiting on
+/// would stop the lane until the network gives up.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What feeds a lane. The slots outlive a restart of the lane's worker.
 #[derive(Clone)]
@@ -40,7 +44,9 @@ impl Feeder {
         let mut pauses = Pauses::default();
         while let Some(mut slots) = self.free_slots(&stop).await {
             let asked_at = Instant::now();
-            let claimed = self.claim(slots.len()).await;
+            let claimed = tokio::time::timeout(CLAIM_PATIENCE, self.claim(slots.len()))
+                .await
+                .unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()));
             match &claimed {
                 Ok(claimed) => self.claimer.watch.claimed(self.lane, claimed.len(), asked_at.elapsed()),
                 Err(_) => self.claimer.watch.claim_failed(self.lane),

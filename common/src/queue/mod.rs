@@ -14,6 +14,7 @@ mod claim;
 mod drain;
 mod enqueue;
 mod feeder;
+pub mod gauges;
 mod lane;
 mod lease;
 pub mod operate;
@@ -39,7 +40,7 @@ pub use self::{
     lane::Lane,
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},
-    payloads::ALL_KINDS,
+    payloads::{ALL_KINDS, KINDS_BY_LANE},
     pressure::{overloaded, throttle},
     prune::prune,
     registry::{Handler, Registry},

@@ -26,6 +26,9 @@ macro_rules! jobs {
 
         /// The kind of every job there is; each has exactly one handler.
         pub const ALL_KINDS: &[&str] = &[$($kind),*];
+
+        /// Every kind with the lane it waits in.
+        pub const KINDS_BY_LANE: &[(Lane, &str)] = &[$((Lane::$lane, $kind)),*];
     };
 }
 
@@ -43,9 +46,9 @@ jobs! {
     /// Asks the bank for a consent and the link where the person approves it.
     StartConsent { /// The requested consent.
         consent: ConsentId } "start-consent" in BalanceUser, key |job| Some(job.consent.to_string());
-    /// Reads the accounts behind an approved consent.
+    /// Looks how a consent stands, and reads its accounts once it is approved. A callback brings the look forward.
     FetchAccounts { /// The consent.
-        consent: ConsentId } "fetch-accounts" in BalanceUser, key |_job| None;
+        consent: ConsentId } "fetch-accounts" in BalanceUser, key |job| Some(job.consent.to_string());
     /// Reads one balance because its owner asked.
     RefreshBalance { /// The refresh request.
         refresh: RefreshId } "refresh-balance" in BalanceUser, key |job| Some(job.refresh.to_string());
@@ -54,16 +57,14 @@ jobs! {
         slot: DateTime<Utc> } "plan-balance-syncs" in Upkeep, key |job| Some(job.slot.timestamp().to_string());
     /// Reads one balance without its owner.
     SyncBalance { /// The account.
-        account: AccountId } "sync-balance" in BalanceBatch, key |_job| None;
+        account: AccountId, /// The slot that planned it: the key, because a key is used up until its row is pruned.
+        slot: DateTime<Utc> } "sync-balance" in BalanceBatch, key |job| Some(format!("{}@{}", job.account, job.slot.timestamp()));
     /// Sends a payment to the bank, once.
     InitiatePayment { /// The payment.
         payment: PaymentId } "initiate-payment" in PaymentSend, attempts 4, key |job| Some(job.payment.to_string());
     /// Asks the bank how a payment is doing. Safe to run any number of times.
     PollPayment { /// The payment.
         payment: PaymentId } "poll-payment" in PaymentPoll, key |job| Some(job.payment.to_string());
-    /// Withdraws a payment that its owner did not approve in time.
-    CancelPayment { /// The payment.
-        payment: PaymentId } "cancel-payment" in PaymentSend, key |job| Some(job.payment.to_string());
     /// Deletes what the retention table says has had its time.
     PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
 }

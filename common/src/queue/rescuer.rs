@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    JobId, Outcome,
+    JobId, Lane, Outcome,
     claim::Claimer,
     record::{Ack, record},
     supervise::Pauses,
@@ -56,7 +56,7 @@ pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
 async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
     let expired = sqlx::query!(
-        "SELECT id, attempt FROM jobs
+        "SELECT id, attempt, lane FROM jobs
           WHERE state = 'running' AND lease_until < clock_timestamp() AND ($1::bigint IS NULL OR id = $1)
           ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED",
         only,
@@ -77,7 +77,9 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
         .collect();
     record(&mut tx, &acks, &*claimer.hooks).await?;
     tx.commit().await?;
-    claimer.watch.rescued(acks.len());
+    for lane in expired.iter().filter_map(|row| Lane::from_id(row.lane)) {
+        claimer.watch.rescued(lane);
+    }
     tracing::warn!(jobs = acks.len(), "jobs whose lease had expired were taken back");
     Ok(())
 }

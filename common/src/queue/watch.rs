@@ -18,8 +18,8 @@ pub trait Watch: Send + Sync + 'static {
     /// A job ran this long. `outcome`: `done`, `again`, `wait`, `dead`, or `lost` when the lease had gone.
     fn finished(&self, _lane: Lane, _kind: &str, _outcome: &'static str, _took: Duration) {}
 
-    /// So many jobs of dead workers were taken back.
-    fn rescued(&self, _jobs: usize) {}
+    /// A job of a dead worker was taken back.
+    fn rescued(&self, _lane: Lane) {}
 }
 
 /// Watches nothing.

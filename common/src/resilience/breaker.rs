@@ -190,6 +190,39 @@ pub async fn state_in(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<State,
     })
 }
 
+/// A breaker in numbers, for gauges.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// Which one.
+    pub key: BreakerKey,
+    /// Calls are refused, except for the one probe.
+    pub open: bool,
+    /// Open, and a probe may go out.
+    pub half_open: bool,
+    /// Seconds since this outage began; 0 while closed.
+    pub open_seconds: f64,
+}
+
+/// Every breaker this build knows.
+pub async fn readings(db: impl PgExecutor<'_>) -> Result<Vec<Reading>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT key, open, open AND retry_at <= clock_timestamp() AS "half_open!",
+                  coalesce(greatest(0, extract(epoch FROM clock_timestamp() - opened_at)), 0)::float8 AS "open_seconds!"
+             FROM breaker"#
+    )
+    .fetch_all(db)
+    .await?;
+    let known = rows.into_iter().filter_map(|row| {
+        Some(Reading {
+            key: BreakerKey::ALL.into_iter().find(|key| key.as_str() == row.key)?,
+            open: row.open,
+            half_open: row.half_open,
+            open_seconds: row.open_seconds,
+        })
+    });
+    Ok(known.collect())
+}
+
 /// Takes the probe inside the caller's transaction: rolled back, it was never taken.
 pub(crate) async fn probe_in(tx: &mut Tx, key: BreakerKey) -> Result<Option<Probe>, StorageError> {
     let id = Uuid::new_v4();

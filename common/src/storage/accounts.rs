@@ -1,4 +1,6 @@
-//! Linked accounts, their cached balances, and the ledger of reads (at most four unattended in any 24 hours).
+//! Linked accounts and their cached balances. Reading them is `balance_reads`.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -7,7 +9,7 @@ use sqlx::PgPool;
 use super::{StorageError, Tx};
 use crate::domain::{
     account_number::AccountNumber,
-    ids::{AccountId, ConsentId, RefreshId, UserId},
+    ids::{AccountId, ConsentId, UserId},
 };
 use crate::keyring::Keyring;
 
@@ -119,109 +121,57 @@ pub async fn link(
     Ok(linked)
 }
 
-/// Stores a user's wish for a fresh balance, with the address they ask from.
-pub async fn request_refresh(
-    tx: &mut Tx,
-    user: UserId,
-    account: AccountId,
-    psu_ip: Option<&str>,
-) -> Result<RefreshId, StorageError> {
-    let id = RefreshId::new();
-    sqlx::query!(
-        "INSERT INTO balance_refreshes (id, account_id, user_id, psu_ip) VALUES ($1, $2, $3, $4)",
+/// Locks this user's account for a read that they ask for; false where it is not theirs, not linked, or its consent is not live.
+pub async fn lock_readable(tx: &mut Tx, user: UserId, id: AccountId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT true AS "readable!" FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
+            WHERE a.id = $1 AND a.user_id = $2 AND a.status = 'linked' AND c.status = 'valid' FOR NO KEY UPDATE OF a"#,
         id.uuid(),
-        account.uuid(),
-        user.uuid(),
-        psu_ip
+        user.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .is_some())
+}
+
+/// Takes the accounts that are due for an unattended read, with a live consent, and moves their next read away: each is
+/// planned once, whoever plans. At most `limit`, the longest due first.
+pub async fn take_due(tx: &mut Tx, limit: i64) -> Result<Vec<AccountId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE bank_accounts SET next_sync_at = clock_timestamp() + interval '6 hours'
+            WHERE id = ANY (ARRAY(
+              SELECT a.id FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
+               WHERE a.status = 'linked' AND c.status = 'valid' AND a.next_sync_at <= clock_timestamp()
+               ORDER BY a.next_sync_at LIMIT $1 FOR NO KEY UPDATE OF a SKIP LOCKED))
+           RETURNING id AS "id: AccountId""#,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// Plans the next unattended read for this moment, and none before it.
+pub async fn sync_at(tx: &mut Tx, id: AccountId, at: DateTime<Utc>) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE bank_accounts SET next_sync_at = $2 WHERE id = $1",
+        id.uuid(),
+        at
     )
     .execute(&mut **tx)
     .await?;
-    Ok(id)
+    Ok(())
 }
 
-/// What a balance read needs.
-pub struct ToRead {
-    pub account: AccountId,
-    pub consent: ConsentId,
-    pub consent_id: SecretString,
-    pub resource_id: String,
-    pub currency: String,
-    pub psu_ip: Option<String>,
-}
-
-/// The read that a refresh asks for; `None` when it is finished or the consent is not live.
-pub async fn refresh_to_read(db: &PgPool, keys: &Keyring, id: RefreshId) -> Result<Option<ToRead>, StorageError> {
-    let row = sqlx::query!(
-        r#"SELECT a.id AS "account: AccountId", a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency, r.psu_ip
-             FROM balance_refreshes r JOIN bank_accounts a ON a.id = r.account_id JOIN bank_consents c ON c.id = a.consent_id
-            WHERE r.id = $1 AND r.status = 'requested' AND a.status = 'linked' AND c.status = 'valid'"#,
-        id.uuid()
-    )
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| {
-        let sealed = row.consent_id_sealed.unwrap_or_default();
-        let consent_id = keys
-            .open_text("bank_consents.consent_id_sealed", row.consent.uuid(), &sealed)
-            .map_err(StorageError::corrupt)?;
-        Ok(ToRead {
-            account: row.account,
-            consent: row.consent,
-            consent_id,
-            resource_id: row.resource_id,
-            currency: row.currency,
-            psu_ip: row.psu_ip,
-        })
-    })
-    .transpose()
-}
-
-/// The unattended read of an account with a live consent.
-pub async fn sync_to_read(db: &PgPool, keys: &Keyring, id: AccountId) -> Result<Option<ToRead>, StorageError> {
-    let row = sqlx::query!(
-        r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency
-             FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
-            WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid'"#,
-        id.uuid()
-    )
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| {
-        let sealed = row.consent_id_sealed.unwrap_or_default();
-        let consent_id = keys
-            .open_text("bank_consents.consent_id_sealed", row.consent.uuid(), &sealed)
-            .map_err(StorageError::corrupt)?;
-        Ok(ToRead {
-            account: id,
-            consent: row.consent,
-            consent_id,
-            resource_id: row.resource_id,
-            currency: row.currency,
-            psu_ip: None,
-        })
-    })
-    .transpose()
-}
-
-/// Counts an unattended read before it is made, under the account's lock; `None`: four were made in the window, nothing is sent.
-/// The window is 24 h and the call's deadline, so that a read that leaves late cannot make five (RTS 2018/389 art. 36(5)(b)).
-pub async fn count_unattended(tx: &mut Tx, account: AccountId) -> Result<Option<i64>, StorageError> {
+/// The bank wants no unattended read of this account for this long; a longer pause stays.
+pub async fn back_off(tx: &mut Tx, id: AccountId, pause: Duration) -> Result<(), StorageError> {
     sqlx::query!(
-        "SELECT 1 AS one FROM bank_accounts WHERE id = $1 FOR NO KEY UPDATE",
-        account.uuid()
+        "UPDATE bank_accounts SET next_sync_at = greatest(next_sync_at, clock_timestamp() + $2::bigint * interval '1 s') WHERE id = $1",
+        id.uuid(),
+        i64::try_from(pause.as_secs()).unwrap_or(i64::MAX)
     )
-    .fetch_one(&mut **tx)
+    .execute(&mut **tx)
     .await?;
-    Ok(sqlx::query_scalar!(
-        "INSERT INTO balance_reads (account_id, attended)
-         SELECT $1, false
-          WHERE (SELECT count(*) FROM balance_reads WHERE account_id = $1 AND NOT attended
-                    AND read_at > clock_timestamp() - interval '24 hours 45 seconds') < 4
-         RETURNING id",
-        account.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
+    Ok(())
 }
 
 /// A balance read from the bank.
@@ -240,9 +190,9 @@ pub async fn store_balance(
     started_at: DateTime<Utc>,
 ) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE bank_accounts SET balance = $2, balance_type = $3, balance_at = $4, balance_synced_at = $5,
-                balance_failed_at = NULL, next_sync_at = clock_timestamp() + interval '6 hours', updated_at = clock_timestamp()
-          WHERE id = $1 AND (balance_synced_at IS NULL OR balance_synced_at < $5)",
+        "UPDATE bank_accounts SET balance = $2, balance_type = $3, balance_at = $4, balance_synced_at = $5, balance_failed_at = NULL,
+                next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
+          WHERE id = $1 AND status = 'linked' AND (balance_synced_at IS NULL OR balance_synced_at < $5)",
         account.uuid(),
         balance.amount,
         balance.balance_type,
@@ -257,8 +207,8 @@ pub async fn store_balance(
 /// A read failed: the cache stays and says so.
 pub async fn read_failed(tx: &mut Tx, account: AccountId) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(), next_sync_at = clock_timestamp() + interval '6 hours',
-                updated_at = clock_timestamp()
+        "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(),
+                next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
           WHERE id = $1",
         account.uuid()
     )
@@ -267,26 +217,15 @@ pub async fn read_failed(tx: &mut Tx, account: AccountId) -> Result<(), StorageE
     Ok(())
 }
 
-/// The refresh has ended, with a balance or without.
-pub async fn finish_refresh(tx: &mut Tx, id: RefreshId, good: bool) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE balance_refreshes SET status = CASE WHEN $2 THEN 'done' ELSE 'failed' END, finished_at = clock_timestamp(), psu_ip = NULL
-          WHERE id = $1 AND status = 'requested'",
-        id.uuid(),
-        good
+/// Unlinks the accounts that a consent opened. What was cached of them goes: it is kept only while they are linked.
+pub async fn unlink(tx: &mut Tx, consent: ConsentId) -> Result<u64, StorageError> {
+    let unlinked = sqlx::query!(
+        "UPDATE bank_accounts SET status = 'unlinked', balance = NULL, balance_type = NULL, balance_at = NULL,
+                balance_synced_at = NULL, balance_failed_at = NULL, updated_at = clock_timestamp()
+          WHERE consent_id = $1 AND status = 'linked'",
+        consent.uuid()
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
-}
-
-/// Accounts due for an unattended read: a live consent, the time has come.
-pub async fn due(tx: &mut Tx) -> Result<Vec<AccountId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT a.id AS "id: AccountId" FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
-            WHERE a.status = 'linked' AND c.status = 'valid' AND a.next_sync_at <= clock_timestamp()
-            ORDER BY a.next_sync_at LIMIT 5000"#
-    )
-    .fetch_all(&mut **tx)
-    .await?)
+    Ok(unlinked.rows_affected())
 }

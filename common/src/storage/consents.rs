@@ -1,11 +1,11 @@
 //! Consents to read accounts at a bank.
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{StorageError, Tx};
+use super::{StorageError, Tx, accounts};
 use crate::domain::{
     consent::ConsentStatus,
     ids::{ConsentId, UserId},
@@ -24,6 +24,7 @@ pub struct Consent {
     pub sca_redirect: Option<String>,
     pub psu_ip: Option<String>,
     pub valid_until: Option<NaiveDate>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// What a request to link a bank stores.
@@ -71,7 +72,7 @@ pub async fn request(tx: &mut Tx, keys: &Keyring, new: NewConsent<'_>) -> Result
 /// One consent, whoever owns it: for jobs.
 pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<Consent>, StorageError> {
     let row = sqlx::query!(
-        "SELECT user_id, bank, status, failure, request_id, consent_id_sealed, sca_redirect, psu_ip, valid_until
+        "SELECT user_id, bank, status, failure, request_id, consent_id_sealed, sca_redirect, psu_ip, valid_until, created_at
            FROM bank_consents WHERE id = $1",
         id.uuid()
     )
@@ -94,6 +95,7 @@ pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<C
             sca_redirect: row.sca_redirect,
             psu_ip: row.psu_ip,
             valid_until: row.valid_until,
+            created_at: row.created_at,
         })
     })
     .transpose()
@@ -199,4 +201,32 @@ pub async fn moved(tx: &mut Tx, consent: &Consent, status: ConsentStatus) -> Res
         .await?;
     }
     Ok(moved.rows_affected() == 1)
+}
+
+/// A consent that waits for the person is over without them. Its owner; `None`: it does not wait.
+pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE bank_consents SET status = 'expired', version = version + 1, updated_at = clock_timestamp()
+            WHERE id = $1 AND status = 'received' RETURNING user_id AS "user: UserId""#,
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// The bank says that the consent is dead: it is deleted here, so that no call can use it again, and the accounts it
+/// opened are unlinked. Its owner, for whoever did it first; `None`: it had ended already.
+pub async fn delete_dead(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
+    let owner = sqlx::query_scalar!(
+        r#"UPDATE bank_consents SET status = 'deleted', consent_id_sealed = NULL, sca_redirect = NULL, psu_ip = NULL, psu_user_agent = NULL,
+                  version = version + 1, updated_at = clock_timestamp()
+            WHERE id = $1 AND status = 'valid' RETURNING user_id AS "user: UserId""#,
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    if owner.is_some() {
+        accounts::unlink(tx, id).await?;
+    }
+    Ok(owner)
 }

@@ -13,7 +13,9 @@ use sqlx::{
 
 pub mod accounts;
 pub mod audit;
+pub mod balance_reads;
 pub mod consents;
+pub mod gauges;
 pub mod kyc;
 pub mod logins;
 pub mod notifications;

@@ -23,3 +23,11 @@ pub async fn now(db: &PgPool) -> Result<DateTime<Utc>, StorageError> {
         .fetch_one(db)
         .await?)
 }
+
+/// Forgets slots of more than a week ago: a slot is computed from the present, so they are never asked for again.
+pub async fn prune(db: &PgPool) -> Result<u64, StorageError> {
+    let pruned = sqlx::query!("DELETE FROM cron_slots WHERE slot < clock_timestamp() - interval '7 days'")
+        .execute(db)
+        .await?;
+    Ok(pruned.rows_affected())
+}

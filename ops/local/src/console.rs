@@ -18,15 +18,16 @@ pub(crate) fn waiting(text: &str) {
 /// A step of the walk-through that went as expected: what happened, the HTTP status, and how long it took.
 pub(crate) fn step_done(number: usize, of: usize, what: &str, status: u16, milliseconds: u128) {
     line(&format!(
-        "{} {number}/{of}  {what:<58} {status}  {milliseconds:>6} ms",
+        "{} {number}/{of}  {what:<66} {status}  {milliseconds:>6} ms",
         paint(GREEN, "✓")
     ));
 }
 
-/// A step that did not.
-pub(crate) fn step_failed(number: usize, of: usize, what: &str, milliseconds: u128) {
+/// A step that did not: with the HTTP status that came instead, if one came.
+pub(crate) fn step_failed(number: usize, of: usize, what: &str, status: Option<u16>, milliseconds: u128) {
+    let status = status.map_or_else(|| "---".to_owned(), |status| status.to_string());
     line(&format!(
-        "{} {number}/{of}  {what:<58}      {milliseconds:>6} ms",
+        "{} {number}/{of}  {what:<66} {status}  {milliseconds:>6} ms",
         paint(RED, "✗")
     ));
 }

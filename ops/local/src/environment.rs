@@ -55,6 +55,7 @@ pub(crate) fn of_children(ports: Ports, database_url: &str) -> anyhow::Result<Ve
         ("DROP_API_LISTEN", listen(ports.api)),
         ("DROP_API_INTERNAL_LISTEN", listen(ports.api_internal)),
         ("DROP_WORKER_INTERNAL_LISTEN", listen(ports.worker_internal)),
+        ("DROP_API_DRAIN_MS", "0".to_owned()), // there is no balancer that must notice
         ("DROP_WORKER_DRAIN_MS", "5000".to_owned()), // a person is waiting for Ctrl-C to be done
         ("DROP_SANDBOX_LISTEN", listen(ports.sandbox)),
         ("DROP_SESSION_KEY", secrets.signing_key()?),

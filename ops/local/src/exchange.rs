@@ -1,4 +1,5 @@
 //! Requests as a careful client makes them: nothing is followed, everything is compared with what was expected.
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -42,11 +43,16 @@ pub(crate) async fn until(
             return Ok(seen);
         }
         if Instant::now() > deadline {
-            let status = seen.body["status"].as_str().unwrap_or("unknown");
-            anyhow::bail!(
-                "expected {what} within {PATIENCE:?}; the last answer was {}, status {status}",
+            let last = seen.body["status"].as_str().unwrap_or("unknown");
+            let why = format!(
+                "expected {what} within {PATIENCE:?}; the last answer was {}, status {last}",
                 seen.status
             );
+            return Err(Unexpected {
+                status: seen.status,
+                why,
+            }
+            .into());
         }
     }
 }
@@ -105,22 +111,31 @@ pub(crate) async fn send(request: RequestBuilder) -> anyhow::Result<Response> {
         .map_err(|error| anyhow::Error::new(error.without_url()).context("there was no answer"))
 }
 
+/// An answer that was not as expected.
+#[derive(Debug)]
+pub(crate) struct Unexpected {
+    /// The HTTP status.
+    pub(crate) status: StatusCode,
+    /// Why, in words that hold no personal data.
+    why: String,
+}
+
+impl fmt::Display for Unexpected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for Unexpected {}
+
 /// What came instead: the status and, of a problem, the parts that hold no personal data.
 pub(crate) async fn complaint(answer: Response) -> anyhow::Error {
     let (path, status) = (answer.url().path().to_owned(), answer.status());
     let body: Value = answer.json().await.unwrap_or_default();
-    let part = |name: &str| {
-        body[name]
-            .as_str()
-            .map(|text| format!(", {name}: {text}"))
-            .unwrap_or_default()
-    };
-    anyhow::anyhow!(
-        "{path} answered {status}{}{}{}",
-        part("code"),
-        part("detail"),
-        part("request_id")
-    )
+    let part = |name: &str| Some(format!(", {name}: {}", body[name].as_str()?));
+    let problem: String = ["code", "detail", "request_id"].into_iter().filter_map(part).collect();
+    let why = format!("{path} answered {status}{problem}");
+    Unexpected { status, why }.into()
 }
 
 /// Where an answer points to, made absolute.

@@ -13,7 +13,7 @@ use crate::console;
 use crate::environment::{self, Addresses};
 use crate::interrupt::Interrupts;
 use crate::person::Person;
-use crate::ports::Ports;
+use crate::ports::{Held, Ports};
 use crate::supervisor::Supervisor;
 use crate::walkthrough;
 
@@ -75,14 +75,14 @@ impl System {
         let cluster = Cluster::obtain(&|text| console::waiting(&format!("PostgreSQL: {text}"))).await?;
         let cluster = self.cluster.insert(cluster);
         cluster.create_database("local", None).await?;
-        let ports = Ports::choose()?;
+        let (ports, held) = Ports::choose()?;
         let addresses = Addresses::of(ports);
         let launcher = Launcher {
             program: std::env::current_exe().context("the launcher cannot find its own program")?,
             environment: environment::of_children(ports, &cluster.url("local"))?,
             http: http_client()?,
         };
-        self.start(&launcher, &addresses).await?;
+        self.start(&launcher, &addresses, ports, held).await?;
         self.play(&launcher, &addresses).await?;
         if mode == Mode::Demo {
             return Ok(());
@@ -91,17 +91,25 @@ impl System {
         Err(self.children.a_child_ends().await)
     }
 
-    async fn start(&mut self, launcher: &Launcher, addresses: &Addresses) -> anyhow::Result<()> {
+    async fn start(
+        &mut self,
+        launcher: &Launcher,
+        addresses: &Addresses,
+        ports: Ports,
+        mut held: Held,
+    ) -> anyhow::Result<()> {
         let Addresses {
             api_internal,
             worker_internal,
             sandbox,
             ..
         } = addresses;
+        held.release(&[ports.sandbox]);
         self.launch(launcher, Part::Sandbox)?;
         self.launch(launcher, Part::Migrate)?;
         console::waiting("the migrations");
         self.children.finished().await?;
+        drop(held);
         self.launch(launcher, Part::Api)?;
         self.launch(launcher, Part::Worker)?;
         // The sandbox has no probe: it is ready when BankID's first document can be read.

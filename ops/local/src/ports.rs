@@ -15,26 +15,38 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// The usual ports, or free ones where those are taken, which is said.
-    pub(crate) fn choose() -> anyhow::Result<Self> {
+    /// The usual ports, or free ones where those are taken, which is said. They are held, so that nobody else takes
+    /// one, a second launcher for instance, before the process it is for can be started.
+    pub(crate) fn choose() -> anyhow::Result<(Self, Held)> {
         let wanted = [
             ("the API", 8080),
             ("the API's metrics", 9090),
             ("the worker's metrics", 9091),
             ("the sandbox", 9100),
         ];
-        // Held until all four are chosen, so that none is chosen twice.
         let held = wanted
             .iter()
             .map(|(whose, port)| take(whose, *port))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let port = |index: usize| -> anyhow::Result<u16> { Ok(held[index].local_addr()?.port()) };
-        Ok(Self {
+        let ports = Self {
             api: port(0)?,
             api_internal: port(1)?,
             worker_internal: port(2)?,
             sandbox: port(3)?,
-        })
+        };
+        Ok((ports, Held(held)))
+    }
+}
+
+/// Chosen ports on which nobody listens yet.
+pub(crate) struct Held(Vec<TcpListener>);
+
+impl Held {
+    /// Lets go of these: just before the process starts that listens on them.
+    pub(crate) fn release(&mut self, ports: &[u16]) {
+        let wanted = |listener: &TcpListener| listener.local_addr().is_ok_and(|at| ports.contains(&at.port()));
+        self.0.retain(|listener| !wanted(listener));
     }
 }
 
@@ -53,6 +65,15 @@ fn take(whose: &str, usual: u16) -> anyhow::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_is_held_until_it_is_released() {
+        let (ports, mut held) = Ports::choose().unwrap();
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        held.release(&[ports.sandbox]);
+        bind(ports.sandbox).unwrap();
+        assert!(bind(ports.api).is_err() && bind(ports.api_internal).is_err() && bind(ports.worker_internal).is_err());
+    }
 
     #[test]
     fn a_taken_port_is_replaced_by_a_free_one() {

@@ -12,8 +12,8 @@ use tokio::time::{interval, timeout};
 
 use crate::console;
 
-/// How long children may take to finish what they are doing; then they are killed. The API alone serves on for five
-/// seconds after SIGTERM, as it does behind a load balancer.
+/// How long children may take to finish what they are doing; then they are killed. Usually it is a moment: more than
+/// the worker's five seconds of draining means that something hangs.
 const LONGEST_STOP: Duration = Duration::from_secs(15);
 /// Lines already in the pipe of a child that has ended are read within this time.
 const LAST_LINES: Duration = Duration::from_secs(1);

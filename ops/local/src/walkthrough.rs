@@ -2,11 +2,11 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use reqwest::StatusCode;
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::console;
-use crate::exchange::Seen;
+use crate::exchange::{Seen, Unexpected};
 use crate::person::Person;
 
 const STEPS: usize = 8;
@@ -18,7 +18,7 @@ pub(crate) async fn play(mut person: Person) -> anyhow::Result<()> {
 
     let login = steps.take("logged in with BankID", person.logs_in()).await?;
     let user = login.text("/user/id")?.to_owned();
-    steps.done(&login, "");
+    steps.done(&login, &user);
 
     let applicant = steps
         .take("KYC requested", person.starts_kyc("anna@example.com"))
@@ -44,10 +44,9 @@ pub(crate) async fn play(mut person: Person) -> anyhow::Result<()> {
     let order = order(&account);
     let payment = steps.take("payment ordered", person.pays(&order)).await?;
     let id = payment.text("/id")?.to_owned();
-    steps.done(
-        &payment,
-        &format!("{} NOK, waits for approval", text(&payment, "/instructedAmount/amount")),
-    );
+    let place = without_secrets(payment.text("/scaRedirect")?)?;
+    let amount = text(&payment, "/instructedAmount/amount");
+    steps.done(&payment, &format!("{amount} NOK, scaRedirect {place}"));
 
     let completed = steps.take("payment approved", approves(&person, &payment, &id)).await?;
     steps.done(&completed, text(&completed, "/status"));
@@ -75,6 +74,18 @@ fn order(account: &str) -> Value {
     })
 }
 
+/// Where the bank's page is, without what makes it this payment's: that may open it to whoever reads it here.
+fn without_secrets(redirect: &str) -> anyhow::Result<String> {
+    let url = Url::parse(redirect).context("expected an address as scaRedirect")?;
+    let host = url.host_str().context("expected a host in scaRedirect")?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let first = url
+        .path_segments()
+        .and_then(|mut segments| segments.next())
+        .unwrap_or_default();
+    Ok(format!("{host}{port}/{first}/…"))
+}
+
 fn text<'a>(seen: &'a Seen, pointer: &str) -> &'a str {
     seen.body.pointer(pointer).and_then(Value::as_str).unwrap_or("?")
 }
@@ -98,19 +109,29 @@ impl Steps {
         let started = Instant::now();
         let seen = step.await;
         self.milliseconds = started.elapsed().as_millis();
-        if seen.is_err() {
-            console::step_failed(self.number, STEPS, what, self.milliseconds);
+        if let Err(error) = &seen {
+            let came = error
+                .downcast_ref::<Unexpected>()
+                .map(|unexpected| unexpected.status.as_u16());
+            console::step_failed(self.number, STEPS, what, came, self.milliseconds);
         }
         seen.with_context(|| format!("step {} ({what}) failed", self.number))
     }
 
     fn done(&self, seen: &Seen, detail: &str) {
-        let what = if detail.is_empty() {
-            self.what.to_owned()
-        } else {
-            format!("{}: {detail}", self.what)
-        };
-        let status: StatusCode = seen.status;
-        console::step_done(self.number, STEPS, &what, status.as_u16(), self.milliseconds);
+        let what = format!("{}: {detail}", self.what);
+        console::step_done(self.number, STEPS, &what, seen.status.as_u16(), self.milliseconds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_banks_page_only_the_place_is_shown() {
+        let shown = without_secrets("https://bank.example:8443/sca/payments/7?token=hush#hush").unwrap();
+        assert_eq!(shown, "bank.example:8443/sca/…");
+        assert!(without_secrets("not an address").is_err());
     }
 }

@@ -9,6 +9,7 @@ mod bankid;
 mod call;
 mod cli;
 mod clock;
+mod confidential;
 mod config;
 mod control;
 mod encoding;
@@ -35,6 +36,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     call::{Call, Reply},
+    confidential::Confidential,
     shared::Shared,
 };
 
@@ -167,6 +169,7 @@ impl App {
             url,
             clock: Clock::default(),
             journal: Journal::default(),
+            confidential: Confidential::default(),
             faults: Faults::default(),
         });
         let neonomics = Arc::new(Neonomics::new(Arc::clone(&shared)));
@@ -192,6 +195,7 @@ impl App {
         self.shared.clock.reset();
         self.shared.faults.clear(None);
         self.shared.journal.clear();
+        self.shared.confidential.clear();
         self.neonomics.reset();
         self.sumsub.reset();
         self.bankid.reset()

@@ -51,20 +51,20 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
         Some(fault) if !fault.executes() => refusal(fault),
         _ => app.answer(operation, &call),
     };
+    app.shared.confidential.record(&call, &reply);
     // Effects first: whoever sees the request in the journal also sees what it did.
     app.shared.journal.record_effects(provider, &reply.effects);
     let sent = answered(fault.as_ref()).then_some(reply.status);
     app.shared
         .journal
         .record(now, provider, Some(operation), &call, sent, fault.as_ref());
-    // The path carries ids only; the query, where codes and state would be, is left out.
+    // Neither the query, where codes and state would be, nor the path: a consent's id is in it. The journal has both.
     debug!(
         status = sent,
         faulty = fault.is_some(),
-        "{} {} {}",
+        "{} {}",
         provider.name(),
-        operation.name(),
-        call.path
+        operation.name()
     );
     deliver(fault, reply).await
 }

@@ -1,6 +1,6 @@
 //! What all providers of one sandbox have in common.
 
-use crate::{clock::Clock, config::SandboxConfig, faults::Faults, journal::Journal};
+use crate::{clock::Clock, confidential::Confidential, config::SandboxConfig, faults::Faults, journal::Journal};
 
 pub(crate) struct Shared {
     pub(crate) config: SandboxConfig,
@@ -8,6 +8,7 @@ pub(crate) struct Shared {
     pub(crate) url: String,
     pub(crate) clock: Clock,
     pub(crate) journal: Journal,
+    pub(crate) confidential: Confidential,
     pub(crate) faults: Faults,
 }
 

@@ -13,9 +13,10 @@ use drop_common::{
         ids::{KycApplicantId, UserId, WebhookEventId},
         kyc::{self, Applied, Decision, KycStatus, Standing},
     },
+    metrics::SUMSUB_WEBHOOK_FAILURES,
     queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::ApplyKycEvent},
     storage::{
-        Tx,
+        StorageError, Tx,
         audit::{self, Actor, Entry},
         kyc::{self as storage_kyc, ScreeningResult},
         notifications::{self, Message},
@@ -62,6 +63,12 @@ impl Handler<Context> for ApplyKycEvent {
         info!(webhook_event = %self.event, state = state.as_str(), "webhook event {} is {}", self.event, state.as_str());
         Ok(lease.finish(tx, Outcome::Done).await?.into())
     }
+
+    /// The event stays in the inbox, for a person to apply.
+    async fn on_dead(&self, context: &Context, _tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        context.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["apply"]);
+        Ok(())
+    }
 }
 
 /// sumsub.md section 5, steps 2 to 7. Returns what became of the event.
@@ -72,7 +79,7 @@ async fn apply(
     waiting: &Waiting,
     request_id: Option<Uuid>,
 ) -> Result<(EventState, Option<&'static str>), JobError> {
-    let Ok(event) = serde_json::from_slice::<Event>(&waiting.raw) else {
+    let Some(event) = read(ctx, &waiting.raw) else {
         return Ok((EventState::Recorded, Some("members of an unexpected type")));
     };
     if event.sandbox_mode && ctx.settings.profile.is_production() {
@@ -171,6 +178,13 @@ async fn apply(
             Ok((EventState::Applied, None))
         }
     }
+}
+
+/// The event's members; one that cannot be read is counted, for it was signed by Sumsub.
+fn read(ctx: &Context, raw: &[u8]) -> Option<Event> {
+    serde_json::from_slice(raw)
+        .inspect_err(|_| ctx.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["unreadable"]))
+        .ok()
 }
 
 /// What every write about one event names.

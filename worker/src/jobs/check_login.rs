@@ -87,8 +87,11 @@ impl Handler<Context> for CheckLogin {
     }
 
     /// A login that could not be checked is over: the person starts again.
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        logins::fail(tx, self.login, LoginFailure::TokenExchangeFailed).await
+    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        let failure = LoginFailure::TokenExchangeFailed;
+        logins::fail(tx, self.login, failure).await?;
+        context.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+        Ok(())
     }
 }
 

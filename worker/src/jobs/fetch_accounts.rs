@@ -1,34 +1,39 @@
 //! Asks the bank where a consent stands and, once it is valid, links its accounts and reads their balances.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use drop_common::{
-    domain::{account_number::AccountNumber, consent::ConsentStatus, ids::AccountId},
+    domain::{
+        account_number::AccountNumber,
+        age::today_in_oslo,
+        consent::{ConsentStatus, next_look},
+        ids::AccountId,
+    },
     providers::{
-        ProviderError,
+        Class, ProviderError,
         neonomics::{Account, CallContext},
     },
     queue::{
-        Handler, JobError, Lease, Outcome, Verdict, enqueue,
+        Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue,
         payloads::{FetchAccounts, RefreshBalance},
     },
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
         accounts::{self, Found},
-        audit::{self, Actor, Entry},
+        audit::Actor,
+        balance_reads,
         consents::{self, Consent},
+        schedule,
     },
 };
 use secrecy::ExposeSecret;
-use serde_json::json;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::consent_moves;
 use crate::context::Context;
-
-/// How long a look waits for the person before the next.
-const NEXT_LOOK: Duration = Duration::from_secs(10);
 
 impl Handler<Context> for FetchAccounts {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -41,31 +46,68 @@ impl Handler<Context> for FetchAccounts {
         let looked = look(&ctx, &lease, &consent).await;
         ctx.report(&lease, BreakerKey::NeonomicsAisp, looked.as_ref().err())
             .await;
+        let now = schedule::now(&ctx.db).await?;
+        let mut tx = lease.begin(&ctx.db).await?;
         let (status, found) = match looked {
             Ok(looked) => looked,
             Err(error) => {
                 warn!(consent.id = %self.consent, "the bank did not say how {} stands: {error}", self.consent);
-                return Ok(Outcome::Wait(backoff::jittered(NEXT_LOOK)).into());
+                // Dead before it ever opened an account: there is nobody to tell that an access is gone.
+                let status = match error.class() {
+                    Class::Expired => ConsentStatus::Expired,
+                    Class::NotSent
+                    | Class::Transient
+                    | Class::Refused
+                    | Class::Limited
+                    | Class::CircuitOpen
+                    | Class::Ambiguous => ConsentStatus::Received,
+                };
+                (status, Vec::new())
             }
         };
-        let mut tx = lease.begin(&ctx.db).await?;
         if status == ConsentStatus::Received {
-            return Ok(lease
-                .finish(tx, Outcome::Wait(backoff::jittered(NEXT_LOOK)))
-                .await?
-                .into());
+            let outcome = wait_or_end(&mut tx, &lease, &consent, now).await?;
+            return finish(&ctx, &lease, tx, &consent, outcome).await;
         }
-        if consents::moved(&mut tx, &consent, status).await? {
-            record(&mut tx, &consent, status, &lease).await?;
+        if consent_moves::apply(&mut tx, &lease, Actor::Provider, &consent, status).await? {
             for account in &found {
                 link(&ctx, &mut tx, &consent, account).await?;
             }
         }
-        let recorded = lease.finish(tx, Outcome::Done).await?;
         info!(consent.id = %self.consent, "consent {} is {}, {} accounts", self.consent, status.as_str(), found.len());
-        ctx.tell_waiters(self.consent.uuid()).await;
-        Ok(recorded.into())
+        let recorded = finish(&ctx, &lease, tx, &consent, Outcome::Done).await?;
+        ctx.wake.signal(RefreshBalance::LANE);
+        Ok(recorded)
     }
+
+    /// Nobody looks any more: the person may link anew.
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+        consent_moves::abandon(tx, self.consent).await
+    }
+}
+
+async fn finish(
+    ctx: &Context,
+    lease: &Lease,
+    tx: Tx,
+    consent: &Consent,
+    outcome: Outcome,
+) -> Result<Verdict, JobError> {
+    let recorded = lease.finish(tx, outcome).await?;
+    ctx.tell_waiters(consent.id.uuid()).await;
+    Ok(recorded.into())
+}
+
+/// When to look again. After a day, or the consent's last day, nobody will approve it any more: it is over.
+async fn wait_or_end(tx: &mut Tx, lease: &Lease, consent: &Consent, now: DateTime<Utc>) -> Result<Outcome, JobError> {
+    let wait = next_look(now - consent.created_at).and_then(|wait| wait.to_std().ok());
+    let over = consent.valid_until.is_some_and(|last| today_in_oslo(now) > last);
+    if let Some(wait) = wait.filter(|_| !over) {
+        return Ok(Outcome::Wait(backoff::jittered(wait)));
+    }
+    consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired).await?;
+    info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
+    Ok(Outcome::Done)
 }
 
 /// Where the consent stands and, if it is valid, what it opens.
@@ -114,19 +156,7 @@ async fn link(
         currency,
     };
     let linked = accounts::link(tx, &ctx.keys, consent.user, consent.id, &consent.bank, found).await?;
-    let refresh = accounts::request_refresh(tx, consent.user, linked, consent.psu_ip.as_deref()).await?;
+    let refresh = balance_reads::request_refresh(tx, consent.user, linked, consent.psu_ip.as_deref()).await?;
     enqueue(tx, &RefreshBalance { refresh }).await?;
     Ok(Some(linked))
-}
-
-async fn record(tx: &mut Tx, consent: &Consent, status: ConsentStatus, lease: &Lease) -> Result<(), StorageError> {
-    let entry = Entry {
-        actor: Actor::Provider,
-        user: Some(consent.user),
-        action: "consent.moved",
-        object: consent.id.to_string(),
-        detail: json!({ "from": consent.status.as_str(), "to": status.as_str() }),
-        request_id: lease.request_id(),
-    };
-    audit::record(tx, entry).await
 }

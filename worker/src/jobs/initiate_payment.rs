@@ -66,7 +66,15 @@ impl Handler<Context> for InitiatePayment {
             // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
             Sending::Unknown => {
                 payments::attempts_are_ambiguous(&mut tx, payment.id).await?;
-                return review(&ctx, &lease, tx, &payment, "an attempt ended without an outcome").await;
+                return review(
+                    &ctx,
+                    &lease,
+                    tx,
+                    &payment,
+                    "ambiguous",
+                    "an attempt ended without an outcome",
+                )
+                .await;
             }
         };
         tx.commit().await?;
@@ -98,7 +106,7 @@ impl Handler<Context> for InitiatePayment {
         }
         if payments::may_have_left(tx, payment.id).await? {
             payments::attempts_are_ambiguous(tx, payment.id).await?;
-            return payment_moves::review(ctx, tx, None, &payment, error).await;
+            return payment_moves::review(ctx, tx, None, &payment, "retries_spent", error).await;
         }
         payment_moves::apply(ctx, tx, None, &payment, payment.state.on_not_sent()).await?;
         Ok(())
@@ -164,7 +172,15 @@ async fn record(
     let refused = |reason| payment.state.on_refused(reason);
     let refusal = match error.class() {
         Class::Transient if lease.is_last_attempt() => {
-            return review(ctx, lease, tx, payment, "the bank failed on every attempt").await;
+            return review(
+                ctx,
+                lease,
+                tx,
+                payment,
+                "retries_spent",
+                "the bank failed on every attempt",
+            )
+            .await;
         }
         Class::Transient => {
             let used = usize::try_from(lease.attempts_used()).unwrap_or(1).saturating_sub(1);
@@ -177,7 +193,7 @@ async fn record(
                 .await?
                 .into());
         }
-        Class::Ambiguous => return review(ctx, lease, tx, payment, "the bank may have the payment").await,
+        Class::Ambiguous => return review(ctx, lease, tx, payment, "ambiguous", "the bank may have the payment").await,
         Class::Limited => refused(FailureReason::RateLimited),
         Class::Expired => refused(FailureReason::ConsentExpired),
         Class::Refused => refused(FailureReason::Refused),
@@ -219,15 +235,16 @@ async fn accepted(
     finish(ctx, lease, tx, payment, Outcome::Done).await
 }
 
-/// Money may have moved and we cannot know: the row stays `processing` and a person looks at it.
+/// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.
 async fn review(
     ctx: &Context,
     lease: &Lease,
     mut tx: Tx,
     payment: &Payment,
+    label: &'static str,
     why: &'static str,
 ) -> Result<Verdict, JobError> {
-    payment_moves::review(ctx, &mut tx, lease.request_id(), payment, why).await?;
+    payment_moves::review(ctx, &mut tx, lease.request_id(), payment, label, why).await?;
     finish(ctx, lease, tx, payment, Outcome::GiveUp(why.into())).await
 }
 

@@ -1,11 +1,16 @@
 //! One file per kind of job.
 
 mod apply_kyc_event;
+mod balance_read;
 mod check_login;
+mod consent_moves;
 mod create_applicant;
 mod fetch_accounts;
 mod initiate_payment;
 mod payment_moves;
+mod plan_balance_syncs;
 mod poll_payment;
+mod prune_jobs;
 mod refresh_balance;
 mod start_consent;
+mod sync_balance;

@@ -71,18 +71,21 @@ pub(super) async fn audit(
     audit::record(tx, entry).await
 }
 
-/// Money may have moved and we cannot know, or the bank does not settle it: a person looks at the payment.
+/// Money may have moved and we cannot know, or the bank does not settle it: the row stays as it is and a person looks at
+/// it. `label` is the metric's.
 pub(super) async fn review(
     ctx: &Context,
     tx: &mut Tx,
     request_id: Option<Uuid>,
     payment: &Payment,
+    label: &'static str,
     why: &str,
 ) -> Result<(), StorageError> {
-    payments::needs_review(tx, payment.id).await?;
-    audit(tx, request_id, payment, "payment.needs_review", json!({ "why": why })).await?;
-    error!(target: "alert", payment_id = %payment.id, "payment {} needs review: {why}", payment.id);
-    ctx.metrics.count(&PISP_PAYMENT_FAILURES, &["ambiguous"]);
+    if payments::needs_review(tx, payment.id).await? {
+        audit(tx, request_id, payment, "payment.needs_review", json!({ "why": why })).await?;
+        error!(target: "alert", payment_id = %payment.id, "payment {} needs review: {why}", payment.id);
+        ctx.metrics.count(&PISP_PAYMENT_FAILURES, &[label]);
+    }
     Ok(())
 }
 

@@ -100,7 +100,15 @@ async fn next(
     failed: bool,
 ) -> Result<Outcome, JobError> {
     let Some(gap) = next_poll(now - payment.created_at) else {
-        payment_moves::review(ctx, tx, lease.request_id(), payment, "not final after seven days").await?;
+        payment_moves::review(
+            ctx,
+            tx,
+            lease.request_id(),
+            payment,
+            "ambiguous",
+            "not final after seven days",
+        )
+        .await?;
         return Ok(Outcome::GiveUp("not final after seven days".into()));
     };
     let gap = gap.to_std().unwrap_or(Duration::from_secs(1));

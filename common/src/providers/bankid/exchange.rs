@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{BankId, LoginRefused};
 use crate::providers::{
-    ProviderError,
+    Operation, ProviderError,
     http::{Call, Reply, Trace, form},
 };
 
@@ -45,7 +45,7 @@ impl BankId {
         ]);
         let url = self.config.token_url.clone();
         let call = Call {
-            operation: "token",
+            operation: Operation::BankIdToken,
             method: Method::POST,
             url,
             headers,

@@ -15,7 +15,7 @@ use reqwest::{
 };
 
 use crate::providers::{
-    ProviderError,
+    Operation, ProviderError,
     http::{Call, GuardedClient, Reply, Trace},
 };
 
@@ -145,7 +145,7 @@ impl KeyCache {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let (url, body) = (self.url.clone(), Vec::new());
         let call = Call {
-            operation: "jwks",
+            operation: Operation::BankIdKeys,
             method: Method::GET,
             url,
             headers,

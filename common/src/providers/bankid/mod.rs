@@ -22,8 +22,8 @@ pub use refusal::{Check, LoginRefused};
 use crate::{
     config::{BankIdConfig, BankIdCredentials},
     providers::{
-        ProviderError,
-        http::{GuardedClient, Limits, OnOutcome},
+        ProviderError, SharedObserver,
+        http::{GuardedClient, Limits},
     },
 };
 
@@ -43,7 +43,7 @@ impl BankId {
     pub fn new(
         config: BankIdConfig,
         credentials: BankIdCredentials,
-        on_outcome: OnOutcome,
+        observer: SharedObserver,
     ) -> Result<Self, ProviderError> {
         let limits = |total| Limits {
             total: Duration::from_secs(total),
@@ -51,13 +51,8 @@ impl BankId {
             ..Limits::default()
         };
         // Each client may reach its own address only: a code never goes to the key server.
-        let http = GuardedClient::new(
-            "bankid",
-            [config.token_url.as_str()],
-            &limits(10),
-            Arc::clone(&on_outcome),
-        )?;
-        let keys = GuardedClient::new("bankid", [config.jwks_url.as_str()], &limits(5), on_outcome)?;
+        let http = GuardedClient::new([config.token_url.as_str()], &limits(10), Arc::clone(&observer))?;
+        let keys = GuardedClient::new([config.jwks_url.as_str()], &limits(5), observer)?;
         let keys = KeyCache::new(keys, config.jwks_url.clone(), config.jwks_ttl);
         Ok(Self {
             http,

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     config::{BankIdConfig, BankIdCredentials},
     providers::{
-        http::{Trace, no_metrics},
+        http::Trace,
         testing::{FakeProvider, answer, json as reply},
+        unobserved,
     },
 };
 
@@ -99,7 +100,7 @@ fn client(config: BankIdConfig) -> BankId {
         BankIdCredentials {
             client_secret: "bankid secret".into(),
         },
-        no_metrics(),
+        unobserved(),
     )
     .expect("loopback")
 }

@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{CallContext, Neonomics, client::Outgoing, errors::consent_bound};
-use crate::providers::{ProviderError, http::path_segment};
+use crate::{
+    domain::account::BalanceType,
+    providers::{Field, Operation, ProviderError, http::path_segment},
+};
 
 /// An account of a consent. Its id is constant only within that consent.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,10 +53,14 @@ impl fmt::Debug for Balance {
     }
 }
 
+/// Kinds of balance that banks send and nobody is shown.
+const NOT_SHOWN: [&str; 4] = ["authorised", "information", "nonInvoiced", "openingBooked"];
+
 impl Neonomics {
     /// The accounts a consent covers.
     pub async fn accounts(&self, consent_id: &str, context: &CallContext) -> Result<Vec<Account>, ProviderError> {
-        let outgoing = Outgoing::new("accounts", Method::GET, "/v1/accounts".to_owned()).with_consent(consent_id)?;
+        let outgoing =
+            Outgoing::new(Operation::Accounts, Method::GET, "/v1/accounts".to_owned()).with_consent(consent_id)?;
         self.send_with_token(outgoing, context, |reply| {
             let list: AccountList = consent_bound(&reply)?.json()?;
             Ok(list.accounts.into_iter().map(AccountWire::into_account).collect())
@@ -69,9 +76,15 @@ impl Neonomics {
         context: &CallContext,
     ) -> Result<Vec<Balance>, ProviderError> {
         let path = format!("/v1/accounts/{}/balances", path_segment(account_id)?);
-        let outgoing = Outgoing::new("balances", Method::GET, path).with_consent(consent_id)?;
+        let outgoing = Outgoing::new(Operation::Balances, Method::GET, path).with_consent(consent_id)?;
         self.send_with_token(outgoing, context, |reply| {
             let list: BalanceList = consent_bound(&reply)?.json()?;
+            for balance in &list.balances {
+                let kind = balance.balance_type.as_str();
+                if kind.parse::<BalanceType>().is_err() && !NOT_SHOWN.contains(&kind) {
+                    self.http.unknown(Field::BalanceType, kind);
+                }
+            }
             Ok(list.balances.into_iter().map(BalanceWire::into_balance).collect())
         })
         .await

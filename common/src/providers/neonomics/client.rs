@@ -12,14 +12,14 @@ use super::{errors, token::TokenCache};
 use crate::{
     config::NeonomicsConfig,
     providers::{
-        ProviderError,
-        http::{BODY_CAP, Call, GuardedClient, Limits, OnOutcome, Reply, Trace, sensitive},
+        Field, Operation, ProviderError, SharedObserver,
+        http::{BODY_CAP, Call, GuardedClient, Limits, Reply, Trace, sensitive},
     },
 };
 
 /// The bank side, one attempt per call. Only a token that expired on the way is replaced once.
 pub struct Neonomics {
-    http: GuardedClient,
+    pub(super) http: GuardedClient,
     pub(super) config: NeonomicsConfig,
     tokens: TokenCache,
 }
@@ -66,7 +66,7 @@ pub struct Redirects<'a> {
 
 /// A request before its token is known, because it may be sent with two tokens.
 pub(super) struct Outgoing {
-    pub(super) operation: &'static str,
+    pub(super) operation: Operation,
     pub(super) method: Method,
     /// Path below the base address, segments already encoded.
     pub(super) path: String,
@@ -76,14 +76,14 @@ pub(super) struct Outgoing {
 
 impl Neonomics {
     /// A client for the configured addresses.
-    pub fn new(config: NeonomicsConfig, on_outcome: OnOutcome) -> Result<Self, ProviderError> {
+    pub fn new(config: NeonomicsConfig, observer: SharedObserver) -> Result<Self, ProviderError> {
         let limits = Limits {
             connect: config.connect_timeout,
             total: config.read_timeout,
             body: BODY_CAP,
         };
         let urls = [config.base_url.as_str(), config.token_url.as_str()];
-        let http = GuardedClient::new("neonomics", urls, &limits, on_outcome)?;
+        let http = GuardedClient::new(urls, &limits, observer)?;
         Ok(Self {
             http,
             config,
@@ -113,7 +113,7 @@ impl Neonomics {
                 .get(&self.http, &self.config, token_trace, context.now, refused)
         };
         let token = get(None).await?;
-        match self
+        let answered = match self
             .http
             .call(self.build(&outgoing, &token, trace, context)?, &read)
             .await
@@ -130,7 +130,13 @@ impl Neonomics {
                 }
             }
             other => other,
+        };
+        if let Err(ProviderError::Refused { code: Some(code), .. }) = &answered
+            && !errors::is_known(code)
+        {
+            self.http.unknown(Field::ErrorCode, code);
         }
+        answered
     }
 
     fn build(
@@ -176,7 +182,7 @@ impl Neonomics {
 }
 
 impl Outgoing {
-    pub(super) fn new(operation: &'static str, method: Method, path: String) -> Self {
+    pub(super) fn new(operation: Operation, method: Method, path: String) -> Self {
         Self {
             operation,
             method,

@@ -8,7 +8,10 @@ use super::{
     errors::{consent_bound, success},
     sca::Links,
 };
-use crate::providers::{ProviderError, http::path_segment};
+use crate::{
+    domain::consent::ConsentStatus,
+    providers::{Field, Operation, ProviderError, http::path_segment},
+};
 
 /// A consent as the bank created it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +51,8 @@ impl Neonomics {
             frequency_per_day: 4,
             combined_service_indicator: false,
         };
-        let mut outgoing =
-            Outgoing::new("create_consent", Method::POST, "/v1/consents".to_owned()).with_redirects(redirects)?;
+        let mut outgoing = Outgoing::new(Operation::ConsentCreate, Method::POST, "/v1/consents".to_owned())
+            .with_redirects(redirects)?;
         outgoing.body = serde_json::to_vec(&body).expect("a plain struct serialises");
         self.send_with_token(outgoing, context, |reply| {
             let created: Created = success(&reply)?.json()?;
@@ -57,6 +60,9 @@ impl Neonomics {
                 return Err(ProviderError::Unreadable {
                     what: "the consentId is empty",
                 });
+            }
+            if let Some(word) = &created.consent_status {
+                self.meet_consent(word);
             }
             let sca = created.links.unwrap_or_default().check(&self.config);
             Ok(Consent {
@@ -71,19 +77,19 @@ impl Neonomics {
     /// Reads the status alone.
     pub async fn consent_status(&self, id: &str, context: &CallContext) -> Result<ConsentState, ProviderError> {
         let path = format!("/v1/consents/{}/status", path_segment(id)?);
-        self.read_consent("consent_status", path, context).await
+        self.read_consent(Operation::ConsentStatus, path, context).await
     }
 
     /// Reads the whole consent, for the day on which it ends.
     pub async fn consent(&self, id: &str, context: &CallContext) -> Result<ConsentState, ProviderError> {
         let path = format!("/v1/consents/{}", path_segment(id)?);
-        self.read_consent("consent", path, context).await
+        self.read_consent(Operation::ConsentRead, path, context).await
     }
 
     /// Ends a consent. One that the bank does not know is ended.
     pub async fn delete_consent(&self, id: &str, context: &CallContext) -> Result<(), ProviderError> {
         let path = format!("/v1/consents/{}", path_segment(id)?);
-        let outgoing = Outgoing::new("delete_consent", Method::DELETE, path);
+        let outgoing = Outgoing::new(Operation::ConsentDelete, Method::DELETE, path);
         self.send_with_token(outgoing, context, |reply| match success(&reply) {
             Ok(_) | Err(ProviderError::Refused { status: 404, .. } | ProviderError::ConsentExpired { .. }) => Ok(()),
             Err(error) => Err(error),
@@ -93,18 +99,26 @@ impl Neonomics {
 
     async fn read_consent(
         &self,
-        operation: &'static str,
+        operation: Operation,
         path: String,
         context: &CallContext,
     ) -> Result<ConsentState, ProviderError> {
         self.send_with_token(Outgoing::new(operation, Method::GET, path), context, |reply| {
             let state: State = consent_bound(&reply)?.json()?;
+            self.meet_consent(&state.consent_status);
             Ok(ConsentState {
                 status: state.consent_status,
                 valid_until: state.valid_until,
             })
         })
         .await
+    }
+
+    /// Counts a status that is none of ours; it changes nothing.
+    fn meet_consent(&self, word: &str) {
+        if ConsentStatus::from_provider(word).is_none() {
+            self.http.unknown(Field::ConsentStatus, word);
+        }
     }
 }
 

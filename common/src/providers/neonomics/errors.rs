@@ -36,6 +36,34 @@ pub(super) fn is_token_refused(error: &ProviderError) -> bool {
     matches!(error, ProviderError::Refused { status: 401, code: Some(code) } if code.starts_with("TOKEN_"))
 }
 
+/// Whether the code is one that `open-banking.md` section 10 lists: any other one may need a rule of its own.
+pub(super) fn is_known(code: &str) -> bool {
+    const WORDS: [&str; 17] = [
+        "FORMAT_ERROR",
+        "SERVICE_INVALID",
+        "SERVICE_BLOCKED",
+        "RESOURCE_UNKNOWN",
+        "RESOURCE_EXPIRED",
+        "RESOURCE_BLOCKED",
+        "TIMESTAMP_INVALID",
+        "PERIOD_INVALID",
+        "PAYMENT_FAILED",
+        "EXECUTION_DATE_INVALID",
+        "ROLE_INVALID",
+        "PSU_CREDENTIALS_INVALID",
+        "PRODUCT_INVALID",
+        "PRODUCT_UNKNOWN",
+        "FORBIDDEN",
+        "CANCELLATION_INVALID",
+        "STATUS_INVALID",
+    ];
+    const FAMILIES: [&str; 5] = ["CERTIFICATE_", "SIGNATURE_", "TOKEN_", "PARAMETER_", "SCA_"];
+    is_consent(code)
+        || code == "ACCESS_EXCEEDED"
+        || WORDS.contains(&code)
+        || FAMILIES.iter().any(|family| code.starts_with(family))
+}
+
 fn is_consent(code: &str) -> bool {
     matches!(code, "CONSENT_EXPIRED" | "CONSENT_INVALID" | "CONSENT_UNKNOWN")
 }

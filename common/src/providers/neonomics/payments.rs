@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::{CallContext, Neonomics, Redirects, ScaLink, client::Outgoing, errors::success, sca::Links};
 use crate::{
     config::BbanWire,
-    providers::{ProviderError, http::path_segment},
+    domain::bank_status::BankStatus,
+    providers::{Field, Operation, ProviderError, http::path_segment},
 };
 
 /// What is to be paid. Holds personal data, so it has no Debug.
@@ -127,7 +128,7 @@ impl Neonomics {
         context: &CallContext,
     ) -> Result<InitiatedPayment, ProviderError> {
         let path = format!("/v1/payments/{}", path_segment(&payment.product)?);
-        let mut outgoing = Outgoing::new("initiate", Method::POST, path).with_redirects(redirects)?;
+        let mut outgoing = Outgoing::new(Operation::PaymentInitiate, Method::POST, path).with_redirects(redirects)?;
         if let Some(consent_id) = consent_id {
             outgoing = outgoing.with_consent(consent_id)?;
         }
@@ -141,6 +142,7 @@ impl Neonomics {
                 .ok_or(ProviderError::Unreadable {
                     what: "there is no paymentId",
                 })?;
+            self.meet_status(created.transaction_status.as_deref());
             let sca = created.links.unwrap_or_default().check(&self.config);
             Ok(InitiatedPayment {
                 payment_id,
@@ -159,10 +161,15 @@ impl Neonomics {
         context: &CallContext,
     ) -> Result<Option<String>, ProviderError> {
         let path = self.status_path(product, payment_id)?;
-        self.send_with_token(Outgoing::new("payment_status", Method::GET, path), context, |reply| {
-            let status: Status = success(&reply)?.json()?;
-            Ok(status.transaction_status)
-        })
+        self.send_with_token(
+            Outgoing::new(Operation::PaymentStatus, Method::GET, path),
+            context,
+            |reply| {
+                let status: Status = success(&reply)?.json()?;
+                self.meet_status(status.transaction_status.as_deref());
+                Ok(status.transaction_status)
+            },
+        )
         .await
     }
 
@@ -176,7 +183,7 @@ impl Neonomics {
         let path = self.status_path(product, payment_id)?;
         let path = path.strip_suffix("/status").unwrap_or(&path).to_owned();
         self.send_with_token(
-            Outgoing::new("cancel_payment", Method::DELETE, path),
+            Outgoing::new(Operation::PaymentCancel, Method::DELETE, path),
             context,
             |reply| {
                 success(&reply)?;
@@ -188,6 +195,15 @@ impl Neonomics {
             },
         )
         .await
+    }
+
+    /// Counts a status that is none of ours; it moves no payment.
+    fn meet_status(&self, status: Option<&str>) {
+        if let Some(word) = status
+            && word.parse::<BankStatus>().is_err()
+        {
+            self.http.unknown(Field::TransactionStatus, word);
+        }
     }
 
     fn status_path(&self, product: &str, payment_id: &str) -> Result<String, ProviderError> {

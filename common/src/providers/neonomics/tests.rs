@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rstest::rstest;
@@ -8,9 +8,9 @@ use super::{CallContext, Cancellation, Creditor, Neonomics, PaymentOrder, Psu, R
 use crate::{
     config::{BbanWire, NeonomicsConfig},
     providers::{
-        Class, ProviderError,
-        http::no_metrics,
-        testing::{FakeProvider, answer, json},
+        Class, Field, ProviderError,
+        testing::{FakeProvider, Heard, answer, json},
+        unobserved,
     },
 };
 
@@ -48,7 +48,7 @@ fn config(url: &str) -> NeonomicsConfig {
 }
 
 fn client(config: NeonomicsConfig) -> Neonomics {
-    Neonomics::new(config, no_metrics()).expect("a loopback address")
+    Neonomics::new(config, unobserved()).expect("a loopback address")
 }
 
 fn order() -> PaymentOrder<'static> {
@@ -77,6 +77,52 @@ async fn pay(neonomics: &Neonomics) -> Result<super::InitiatedPayment, ProviderE
     neonomics
         .send(&neonomics.prepare(&order()), Some("pis"), REDIRECTS, &context())
         .await
+}
+
+#[tokio::test]
+async fn a_word_of_the_bank_that_we_do_not_know_is_counted_and_a_known_one_is_not() {
+    let provider = FakeProvider::start([
+        token(),
+        json(200, r#"{"transactionStatus":"ACCP"}"#),
+        json(200, r#"{"transactionStatus":"XXXX"}"#),
+        json(200, r#"{"consentStatus":"valid"}"#),
+        json(200, r#"{"consentStatus":"frozen"}"#),
+        json(
+            200,
+            r#"{"balances":[{"balanceType":"expected","balanceAmount":{"currency":"NOK","amount":"1.00"}},
+                            {"balanceType":"imagined","balanceAmount":{"currency":"NOK","amount":"1.00"}}]}"#,
+        ),
+        json(
+            403,
+            r#"{"tppMessages":[{"category":"ERROR","code":"SERVICE_BLOCKED"}]}"#,
+        ),
+        json(403, r#"{"tppMessages":[{"category":"ERROR","code":"SOMETHING_NEW"}]}"#),
+    ])
+    .await;
+    let heard = Arc::new(Heard::default());
+    let neonomics = Neonomics::new(config(&provider.url), heard.clone()).expect("a loopback address");
+    let product = "sepa-credit-transfers";
+    for _ in 0..2 {
+        let read = neonomics.payment_status(product, "pay_1", &context()).await;
+        read.expect("a status");
+    }
+    for _ in 0..2 {
+        neonomics.consent_status("con_1", &context()).await.expect("a status");
+    }
+    neonomics
+        .balances("acc_1", "con_1", &context())
+        .await
+        .expect("balances");
+    for _ in 0..2 {
+        neonomics.accounts("con_1", &context()).await.expect_err("refused");
+    }
+    let expected = [
+        Field::TransactionStatus,
+        Field::ConsentStatus,
+        Field::BalanceType,
+        Field::ErrorCode,
+    ];
+    assert_eq!(*heard.unknown.lock().expect("not poisoned"), expected);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::{
     config::NeonomicsConfig,
     providers::{
-        ProviderError,
+        Operation, ProviderError,
         http::{Call, GuardedClient, Trace, form},
     },
 };
@@ -86,7 +86,7 @@ async fn fetch(
         ("client_secret", config.client_secret.expose_secret()),
     ]);
     let call = Call {
-        operation: "token",
+        operation: Operation::NeonomicsToken,
         method: Method::POST,
         url: config.token_url.clone(),
         headers,

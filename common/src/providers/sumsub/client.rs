@@ -10,10 +10,24 @@ use super::{signature, wire};
 use crate::{
     config::{SumsubAuth, SumsubConfig},
     providers::{
-        ProviderError,
-        http::{Call, GuardedClient, Limits, OnOutcome, Reply, Trace, path_segment, sensitive},
+        Field, Operation, ProviderError, SharedObserver,
+        http::{Call, GuardedClient, Limits, Reply, Trace, path_segment, sensitive},
     },
 };
+
+/// How far a review may be (`sumsub.md` section 2).
+const REVIEW_STATUSES: [&str; 8] = [
+    "init",
+    "pending",
+    "prechecked",
+    "queued",
+    "completed",
+    "onHold",
+    "awaitingUser",
+    "awaitingService",
+];
+/// What a review may decide; the contract has `RETRY`.
+const REVIEW_ANSWERS: [&str; 3] = ["GREEN", "RED", "RETRY"];
 
 /// The provider's REST interface, one attempt per call.
 pub struct Sumsub {
@@ -65,8 +79,8 @@ pub struct SdkToken(pub SecretString);
 
 impl Sumsub {
     /// A client for the configured address.
-    pub fn new(config: SumsubConfig, on_outcome: OnOutcome) -> Result<Self, ProviderError> {
-        let http = GuardedClient::new("sumsub", [config.base_url.as_str()], &Limits::default(), on_outcome)?;
+    pub fn new(config: SumsubConfig, observer: SharedObserver) -> Result<Self, ProviderError> {
+        let http = GuardedClient::new([config.base_url.as_str()], &Limits::default(), observer)?;
         Ok(Self { http, config })
     }
 
@@ -90,13 +104,13 @@ impl Sumsub {
             email: person.email,
             level_name: (!signed).then_some(self.config.level.as_str()),
         };
-        let call = self.post("create_applicant", &path, &body, trace, now)?;
+        let call = self.post(Operation::ApplicantCreate, &path, &body, trace, now)?;
         let created = self
             .http
             .call(call, |reply| match reply.status {
                 // Somebody created it before us, most likely an earlier attempt of ours.
                 409 => Ok(None),
-                _ => read_applicant(&reply, person.external_user_id, false).map(Some),
+                _ => self.read_applicant(&reply, person.external_user_id, false).map(Some),
             })
             .await?;
         match created {
@@ -113,13 +127,15 @@ impl Sumsub {
         now: DateTime<Utc>,
     ) -> Result<ApplicantStatus, ProviderError> {
         let path = format!("/resources/applicants/{}/status", path_segment(id)?);
-        let call = self.call("applicant_status", Method::GET, &path, Vec::new(), trace, now)?;
+        let call = self.call(Operation::ApplicantStatus, Method::GET, &path, Vec::new(), trace, now)?;
         self.http
             .call(call, |reply| {
                 let status: wire::Status = success(&reply)?.json()?;
                 let (answer, reject_type, labels) = status.review_result.map_or((None, None, Vec::new()), |result| {
                     (result.answer, result.reject_type, result.labels)
                 });
+                self.meet(Field::ReviewStatus, status.word.as_deref(), &REVIEW_STATUSES);
+                self.meet(Field::ReviewAnswer, answer.as_deref(), &REVIEW_ANSWERS);
                 Ok(ApplicantStatus {
                     attempt_id: status.attempt_id,
                     review_status: status.word,
@@ -147,7 +163,7 @@ impl Sumsub {
             level_name,
             ttl_in_secs: ttl_seconds,
         };
-        let call = self.post("sdk_token", "/resources/accessTokens/sdk", &body, trace, now)?;
+        let call = self.post(Operation::SdkToken, "/resources/accessTokens/sdk", &body, trace, now)?;
         self.http
             .call(call, |reply| {
                 let token: wire::Token = success(&reply)?.json()?;
@@ -172,15 +188,34 @@ impl Sumsub {
             "/resources/applicants/-;externalUserId={}/one",
             path_segment(external_user_id)?
         );
-        let call = self.call("find_applicant", Method::GET, &path, Vec::new(), trace, now)?;
+        let call = self.call(Operation::ApplicantRead, Method::GET, &path, Vec::new(), trace, now)?;
         self.http
-            .call(call, |reply| read_applicant(&reply, external_user_id, true))
+            .call(call, |reply| self.read_applicant(&reply, external_user_id, true))
             .await
+    }
+
+    fn read_applicant(&self, reply: &Reply, external_user_id: &str, adopted: bool) -> Result<Applicant, ProviderError> {
+        let applicant = applicant_of(reply, external_user_id, adopted)?;
+        self.meet(
+            Field::ReviewStatus,
+            applicant.review_status.as_deref(),
+            &REVIEW_STATUSES,
+        );
+        Ok(applicant)
+    }
+
+    /// Counts a word that is not in the list; it decides nothing.
+    fn meet(&self, field: Field, word: Option<&str>, known: &[&str]) {
+        if let Some(word) = word
+            && !known.contains(&word)
+        {
+            self.http.unknown(field, word);
+        }
     }
 
     fn post(
         &self,
-        operation: &'static str,
+        operation: Operation,
         path: &str,
         body: &impl Serialize,
         trace: Trace,
@@ -193,7 +228,7 @@ impl Sumsub {
 
     fn call(
         &self,
-        operation: &'static str,
+        operation: Operation,
         method: Method,
         path: &str,
         body: Vec<u8>,
@@ -228,7 +263,7 @@ impl Sumsub {
     }
 }
 
-fn read_applicant(reply: &Reply, external_user_id: &str, adopted: bool) -> Result<Applicant, ProviderError> {
+fn applicant_of(reply: &Reply, external_user_id: &str, adopted: bool) -> Result<Applicant, ProviderError> {
     let applicant: wire::Applicant = success(reply)?.json()?;
     // Taking another user's applicant would give one person the other's verification. An adopted
     // one must name its user; a created one may leave the name out.

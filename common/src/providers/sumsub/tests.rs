@@ -7,8 +7,9 @@ use crate::{
     config::{SumsubAuth, SumsubConfig},
     providers::{
         Class,
-        http::{Trace, no_metrics},
+        http::Trace,
         testing::{FakeProvider, answer, json},
+        unobserved,
     },
 };
 
@@ -26,7 +27,7 @@ fn client(provider: &FakeProvider, auth: SumsubAuth) -> Sumsub {
         app_secret: Some("example-app-secret".into()),
         level: "basic-kyc-level".to_owned(),
     };
-    Sumsub::new(config, no_metrics()).expect("a loopback address")
+    Sumsub::new(config, unobserved()).expect("a loopback address")
 }
 
 fn trace() -> Trace {

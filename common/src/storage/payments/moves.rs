@@ -60,16 +60,16 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
     Ok(moved.rows_affected() == 1)
 }
 
-/// A person must look at this payment; it stays as it is.
-pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
-    sqlx::query!(
+/// A person must look at this payment; it stays as it is. False: that was known before.
+pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    let marked = sqlx::query!(
         "UPDATE transactions SET needs_review = true, version = version + 1, updated_at = clock_timestamp()
           WHERE id = $1 AND NOT needs_review",
         id.uuid()
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(marked.rows_affected() == 1)
 }
 
 /// Notes that the person came back from the bank. Found by the bank's payment id for its owner, or by our id and state.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::operation::{Operation, Provider};
 
-const ROUTES: [(&str, &str); 28] = [
+const ROUTES: [(&str, &str); 29] = [
     ("GET /control", "this list"),
     ("POST /control/reset", "everything back to the state after the start"),
     ("GET /control/clock", "the time all providers go by"),
@@ -15,6 +15,10 @@ const ROUTES: [(&str, &str); 28] = [
     (
         "GET /control/journal/{provider}",
         "requests received and effects, oldest first",
+    ),
+    (
+        "GET /control/confidential",
+        "codes, states, tokens and their like that were seen, by name: what the journal leaves out",
     ),
     ("GET /control/{provider}/faults", "faults waiting for requests"),
     (

@@ -35,6 +35,7 @@ pub(crate) async fn handle(app: &App, request: Request) -> Reply {
         ("POST", ["reset"]) => done(app.reset()),
         ("GET" | "POST", ["clock"]) => clock(app, &call),
         ("GET", ["journal", provider]) => journal(app, provider),
+        ("GET", ["confidential"]) => shown(&app.shared.confidential.values()),
         (method, [provider, "faults"]) => faults(app, method, provider, &call),
         (method, path) => providers::handle(app, method, path, &call).await,
     };

@@ -1,0 +1,135 @@
+//! Accounts and balances as they are sent.
+
+use chrono::{DateTime, Utc};
+use drop_common::{
+    domain::{
+        account::is_stale,
+        money::{Amount, Currency},
+    },
+    storage::accounts::Account,
+};
+use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+
+use crate::error::{ApiError, Code};
+
+/// A linked account.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
+pub struct BankAccount {
+    /// The account's id, `acc_…`.
+    pub id: String,
+    /// The number, masked.
+    pub iban: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// The cached balance; absent until the first read.
+    pub balance: Option<CachedBalance>,
+}
+
+/// A balance as it was last read, less what is on hold for payments under way.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
+pub struct CachedBalance {
+    /// A decimal number.
+    pub amount: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// What the number means, in the bank's word.
+    pub r#type: Option<String>,
+    /// When it was read.
+    pub synced_at: DateTime<Utc>,
+    /// Seconds since then.
+    pub age_seconds: i64,
+    /// Older than 6 hours, the last read failed, or the bank cannot be asked now: do not rely on it.
+    pub stale: bool,
+}
+
+/// The user's linked accounts.
+#[derive(Object)]
+#[oai(example)]
+pub struct BankAccounts {
+    /// Oldest first.
+    pub accounts: Vec<BankAccount>,
+}
+
+impl Example for CachedBalance {
+    fn example() -> Self {
+        Self {
+            amount: "45230.00".into(),
+            currency: "NOK".into(),
+            r#type: Some("expected".into()),
+            synced_at: "2026-02-23T08:00:00Z".parse().expect("a time"),
+            age_seconds: 12,
+            stale: false,
+        }
+    }
+}
+
+impl Example for BankAccount {
+    fn example() -> Self {
+        Self {
+            id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
+            iban: "NO93********947".into(),
+            currency: "NOK".into(),
+            balance: Some(CachedBalance::example()),
+        }
+    }
+}
+
+impl Example for BankAccounts {
+    fn example() -> Self {
+        Self {
+            accounts: vec![BankAccount::example()],
+        }
+    }
+}
+
+impl BankAccount {
+    /// As its owner sees it; behind an open circuit no balance is called fresh.
+    pub(super) fn of(account: Account, circuit_open: bool, now: DateTime<Utc>) -> Result<Self, ApiError> {
+        let currency: Currency = account.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
+        let balance = account
+            .balance
+            .zip(account.balance_synced_at)
+            .map(|(minor, synced_at)| CachedBalance {
+                amount: Amount { minor, currency }.to_decimal(),
+                currency: account.currency.clone(),
+                r#type: account.balance_type,
+                synced_at,
+                age_seconds: account.balance_age_seconds.unwrap_or_default().max(0),
+                stale: is_stale(Some(synced_at), account.last_read_failed, circuit_open, now),
+            });
+        Ok(Self {
+            id: account.id.to_string(),
+            iban: account.account_masked,
+            currency: account.currency,
+            balance,
+        })
+    }
+}
+
+/// The answer to a look at a balance.
+#[derive(ApiResponse)]
+pub enum BalanceAnswer {
+    /// The cached balance.
+    #[oai(status = 200)]
+    Cached(Json<CachedBalance>),
+    /// The first read is under way.
+    #[oai(status = 202)]
+    NotReadYet,
+}
+
+/// The answer to a wish for a fresh balance.
+#[derive(ApiResponse)]
+pub enum Refreshed {
+    /// The balance: as the bank gave it just now, or the cached one with `stale` set where it gave none.
+    #[oai(status = 200)]
+    Cached(Json<CachedBalance>),
+    /// The bank is still being asked: look at `Location`.
+    #[oai(status = 202)]
+    StillAsking(
+        /// Where to look.
+        #[oai(header = "Location")]
+        String,
+    ),
+}

@@ -1,0 +1,357 @@
+//! What the internal listeners tell: metrics (contract, section 7) and probes.
+
+#![expect(
+    clippy::float_cmp,
+    reason = "a metric's value is text, and the counts compared here are exact in it"
+)]
+
+use std::{collections::BTreeMap, future::pending, sync::Arc, time::Duration};
+
+use drop_common::{
+    metrics::{Metrics, Process},
+    probes::Readiness,
+};
+use drop_sandbox::{Delivery, Digest, Fault, Operation, Review};
+use drop_tests::{app::TestApp, person::browser};
+use serde_json::{Value, json};
+
+/// The contract's seven, and whether the API sets them too; the worker sets them all.
+const CONTRACT: [(&str, bool); 7] = [
+    ("bankid_login_errors_total", true),
+    ("bankid_underage_rejections_total", false),
+    ("pisp_payment_failures_total", false),
+    ("pisp_circuit_open", false),
+    ("sumsub_webhook_failures_total", true),
+    ("aisp_balance_staleness_hours", false),
+    ("kyc_approval_rate", false),
+];
+
+/// One answer of `/metrics`: every series as it is written, with its value.
+struct Scrape(BTreeMap<String, f64>);
+
+impl Scrape {
+    fn of(text: &str) -> Self {
+        let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+            (series.to_owned(), value.parse().expect("a number"))
+        });
+        Self(series.collect())
+    }
+
+    async fn of_api(app: &TestApp) -> Self {
+        Self::of(&app.scrape_api().await)
+    }
+
+    async fn of_worker(app: &TestApp) -> Self {
+        Self::of(&app.scrape_worker().await)
+    }
+
+    #[track_caller]
+    fn value(&self, series: &str) -> f64 {
+        *self.0.get(series).unwrap_or_else(|| panic!("no {series}"))
+    }
+
+    fn has_family(&self, name: &str) -> bool {
+        self.0
+            .keys()
+            .any(|series| series.split('{').next().is_some_and(|found| found == name))
+    }
+}
+
+fn order(account: &str) -> Value {
+    json!({
+        "accountId": account,
+        "instructedAmount": { "amount": "2010.00", "currency": "NOK" },
+        "creditorName": "Marko Petrovic",
+        "creditorAccount": { "bban": "265-1234567-89" },
+    })
+}
+
+/// Scrapes the worker until it holds, for half a minute at most: gauges are read from the database every ten seconds.
+async fn until(app: &TestApp, what: &str, holds: impl Fn(&Scrape) -> bool) -> Scrape {
+    for _ in 0..300 {
+        let scrape = Scrape::of_worker(app).await;
+        if holds(&scrape) {
+            return scrape;
+        }
+        tokio::time::timeout(Duration::from_millis(100), pending::<()>())
+            .await
+            .ok();
+    }
+    panic!("never true: {what}");
+}
+
+#[tokio::test]
+async fn each_process_shows_its_metrics_of_the_contract_from_the_start() {
+    let app = TestApp::start().await;
+    let (api, worker) = (Scrape::of_api(&app).await, Scrape::of_worker(&app).await);
+    for (name, in_api) in CONTRACT {
+        assert!(worker.has_family(name), "{name}");
+        assert_eq!(api.has_family(name), in_api, "{name}");
+    }
+    for (reason, scrape) in [("invalid_state", &api), ("token_exchange_failed", &worker)] {
+        assert_eq!(
+            scrape.value(&format!("bankid_login_errors_total{{reason=\"{reason}\"}}")),
+            0.0
+        );
+    }
+    assert_eq!(worker.value("pisp_circuit_open"), 0.0);
+    assert_eq!(worker.value("aisp_balance_staleness_hours"), 0.0);
+    assert!(worker.value("kyc_approval_rate").is_nan(), "nothing was decided");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_answers_500_three_times_shows_an_open_circuit() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.sandbox.fault(Operation::Payment, Fault::status(500), 3);
+    let paid = anna.post_keyed("/v1/transactions", "first", &order(&account)).await;
+    assert_eq!(paid.problem(), (502, "circuit_open"));
+    let open = until(&app, "the circuit is open", |scrape| {
+        scrape.value("pisp_circuit_open") == 1.0
+    })
+    .await;
+    let calls = |outcome| {
+        open.value(&format!(
+            "drop_provider_requests_total{{operation=\"payment_initiate\",outcome=\"{outcome}\",provider=\"neonomics\"}}"
+        ))
+    };
+    assert_eq!((calls("transient"), calls("ok")), (3.0, 0.0));
+    let lane = until(&app, "the lane is blocked", |scrape| {
+        scrape.value("drop_lane_blocked{lane=\"payment.send\"}") == 1.0
+    })
+    .await;
+    assert_eq!(lane.value("drop_circuit_state{key=\"neonomics/pisp\"}"), 2.0);
+    assert_eq!(lane.value("drop_circuit_state{key=\"neonomics/aisp\"}"), 0.0);
+    assert_eq!(lane.value("drop_payments_open"), 1.0);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_payment_that_the_bank_may_have_counts_once_as_ambiguous_and_waits_for_a_person() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    anna.post_keyed("/v1/transactions", "first", &order(&account)).await;
+    let worker = until(&app, "a payment needs review", |scrape| {
+        scrape.value("drop_payments_needs_review") == 1.0
+    })
+    .await;
+    let failures = |reason| worker.value(&format!("pisp_payment_failures_total{{reason=\"{reason}\"}}"));
+    assert_eq!((failures("ambiguous"), failures("retries_spent")), (1.0, 0.0));
+    assert_eq!(worker.value("drop_payments_open"), 0.0);
+    assert_eq!(worker.value("drop_jobs{lane=\"payment.send\",state=\"dead\"}"), 1.0);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_circuit_that_another_worker_opened_shows_too_and_so_does_its_closing() {
+    let app = TestApp::start().await;
+    for _ in 0..3 {
+        sqlx::query("SELECT breaker_fail('neonomics/pisp', 0, NULL, '0 s')")
+            .execute(&app.db)
+            .await
+            .unwrap();
+    }
+    until(&app, "the circuit is open", |scrape| {
+        scrape.value("pisp_circuit_open") == 1.0
+    })
+    .await;
+    sqlx::query("UPDATE breaker SET open = false, opened_at = NULL, retry_at = NULL, closed_at = clock_timestamp()")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    until(&app, "the circuit is closed", |scrape| {
+        scrape.value("pisp_circuit_open") == 0.0
+    })
+    .await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_minor_and_a_lost_state_are_counted_each_in_its_own_process() {
+    let app = TestApp::start().await;
+    assert_eq!(app.log_in("minor").await.problem(), (403, "underage"));
+    let login = app.start_login().await;
+    let forged = format!("{}/api/auth/bankid/callback?code=x&state=forged", app.url);
+    assert_eq!(
+        app.come_back(&forged, &login.cookie).await.problem(),
+        (400, "invalid_state")
+    );
+    let api = Scrape::of_api(&app).await;
+    let worker = until(&app, "the minor was counted", |scrape| {
+        scrape.value("bankid_underage_rejections_total") == 1.0
+    })
+    .await;
+    assert_eq!(api.value("bankid_login_errors_total{reason=\"invalid_state\"}"), 1.0);
+    assert!(
+        worker
+            .0
+            .iter()
+            .all(|(series, value)| !series.starts_with("bankid_login_errors_total") || *value == 0.0),
+        "being young is no error"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_webhook_with_a_bad_digest_counts_as_a_failure_of_the_api() {
+    let app = TestApp::start().await;
+    let delivery = Delivery {
+        digest: Digest::Wrong,
+        ..Delivery::default()
+    };
+    let review = Review::of("usr_unknown", "GREEN");
+    let sent = app.sandbox.sumsub().review(review, &delivery).await.unwrap();
+    assert_eq!(sent.statuses, [Some(401)]);
+    let api = Scrape::of_api(&app).await;
+    let failures = |reason| api.value(&format!("sumsub_webhook_failures_total{{reason=\"{reason}\"}}"));
+    assert_eq!(
+        [failures("digest"), failures("unreadable"), failures("storage")],
+        [1.0, 0.0, 0.0]
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn calls_to_providers_and_attempts_of_jobs_are_counted_and_timed() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    let worker = until(&app, "nothing is in flight", |scrape| {
+        scrape.value("drop_jobs_in_flight{lane=\"balance.user\"}") == 0.0
+    })
+    .await;
+    for (provider, operation) in [
+        ("bankid", "token"),
+        ("neonomics", "balances"),
+        ("sumsub", "applicant_create"),
+    ] {
+        let counted =
+            format!("drop_provider_requests_total{{operation=\"{operation}\",outcome=\"ok\",provider=\"{provider}\"}}");
+        let timed = format!(
+            "drop_provider_request_duration_seconds_count{{operation=\"{operation}\",provider=\"{provider}\"}}"
+        );
+        assert!(worker.value(&counted) >= 1.0, "{counted}");
+        assert_eq!(worker.value(&counted), worker.value(&timed), "{operation}");
+    }
+    for (lane, kind) in [("login", "check-login"), ("balance.user", "refresh-balance")] {
+        let attempts = format!("drop_job_attempts_total{{kind=\"{kind}\",lane=\"{lane}\",outcome=\"done\"}}");
+        assert!(worker.value(&attempts) >= 1.0, "{attempts}");
+        for family in [
+            "drop_job_duration_seconds",
+            "drop_job_wait_seconds",
+            "drop_claim_duration_seconds",
+        ] {
+            assert!(
+                worker.value(&format!("{family}_count{{lane=\"{lane}\"}}")) >= 1.0,
+                "{family} {lane}"
+            );
+        }
+    }
+    assert_eq!(worker.value("drop_lane_slots{lane=\"login\"}"), 64.0);
+    assert!(worker.value("drop_worker_last_claim_timestamp_seconds") > 1_700_000_000.0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_gauges_tell_what_the_rows_say() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    let decided = anna.get("/v1/kyc").await;
+    assert_eq!(decided.body["status"], "approved");
+    // The approval again, three times as a rejection, and one of the day before yesterday that no longer counts.
+    sqlx::query(
+        "WITH other AS (
+           INSERT INTO webhook_events (id, provider, event_key, event_type, state, applied_at)
+           SELECT gen_random_uuid(), 'sumsub', 'other' || n, 'applicantReviewed', 'applied', now() FROM generate_series(1, 4) n
+           RETURNING id, event_key)
+         INSERT INTO screening_results (id, user_id, screening_type, result, webhook_event_id, applicant_id, provider_at)
+         SELECT gen_random_uuid(), u.id, 'kyc', 'rejected', other.id, 'a',
+                now() - CASE WHEN event_key = 'other4' THEN interval '2 days' ELSE interval '1 min' END
+           FROM other, users u",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    sqlx::query("UPDATE bank_accounts SET balance_synced_at = now() - interval '13 hours'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO webhook_events (id, provider, event_key, received_at) VALUES (gen_random_uuid(), 'sumsub', 'late', now() - interval '10 min')",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    sqlx::query(
+        "INSERT INTO jobs (lane, kind, max_attempts, run_at) VALUES (8, 'prune-jobs', 1, now() + interval '1 hour')",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let worker = until(&app, "the balance is stale", |scrape| {
+        scrape.value("aisp_balance_staleness_hours") > 12.0
+            && scrape.value("drop_jobs{lane=\"upkeep\",state=\"scheduled\"}") == 1.0
+    })
+    .await;
+    assert!(worker.value("aisp_balance_staleness_hours") < 13.1);
+    assert_eq!(worker.value("kyc_approval_rate"), 0.25);
+    assert_eq!(worker.value("drop_kyc_reviews_last_hour"), 4.0);
+    let inbox = worker.value("drop_webhook_inbox_oldest_age_seconds");
+    assert!((600.0..700.0).contains(&inbox), "{inbox}");
+    assert_eq!(worker.value("drop_lane_ready_age_limit_seconds{lane=\"login\"}"), 5.0);
+    assert!(
+        worker
+            .value("drop_lane_ready_age_limit_seconds{lane=\"upkeep\"}")
+            .is_nan()
+    );
+    assert!(worker.value("drop_queue_gauges_age_seconds") <= 12.0);
+
+    // A consent that ended takes its accounts out: nobody can read them any more.
+    sqlx::query("UPDATE bank_consents SET status = 'expired'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    until(&app, "no account is left", |scrape| {
+        scrape.value("aisp_balance_staleness_hours") == 0.0
+    })
+    .await;
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_worker_is_alive_and_both_are_ready() {
+    let app = TestApp::start().await;
+    for internal in [app.api_internal(), &app.worker_internal().await] {
+        for probe in ["livez", "readyz", "startupz"] {
+            let answer = browser().get(format!("{internal}/{probe}")).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{internal}/{probe}");
+        }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_process_is_ready_once_its_schema_is_there_and_asks_no_more_after_that() {
+    let app = TestApp::start().await;
+    let metrics = Arc::new(Metrics::new(Process::Api, "0.1.0", "unknown").unwrap());
+    let readiness = Readiness::new(app.db.clone(), metrics);
+    readiness.started();
+    let hide =
+        "UPDATE _sqlx_migrations SET success = false WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+    sqlx::query(hide).execute(&app.db).await.unwrap();
+    assert!(!readiness.is_ready().await, "a migration is missing");
+    sqlx::query("UPDATE _sqlx_migrations SET success = true")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    assert!(readiness.is_ready().await);
+    sqlx::query(hide).execute(&app.db).await.unwrap();
+    assert!(readiness.is_ready().await, "it was there once");
+    app.finish().await;
+}

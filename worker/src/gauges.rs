@@ -1,0 +1,304 @@
+//! Gauges that are read from the database: every ten seconds, on a connection of their own, never by a scrape.
+//!
+//! Every worker shows the same values, so they are aggregated with `max`. What could not be read for a minute is taken
+//! out of the answer: an old value would lie.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use drop_common::{
+    metrics::{
+        BALANCE_STALENESS_HOURS, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, JOBS, JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE,
+        KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT, MetricSpec, Metrics, PAYMENTS_NEEDS_REVIEW,
+        PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
+    },
+    queue::gauges::{self as queue, LaneReading},
+    resilience::breaker::{self, BreakerKey},
+    storage::{StorageError, gauges as domain},
+};
+use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Seconds, and ticks, between two reads.
+const READ_EVERY: u32 = 10;
+/// For connecting and reading: a network that swallows packets must not stop the age from growing.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long values are shown that could not be read again.
+const BELIEVED_FOR: Duration = Duration::from_mins(1);
+
+const FROM_DATABASE: [&MetricSpec; 14] = [
+    &JOBS,
+    &JOBS_OLDEST_READY_AGE,
+    &LANE_READY_AGE_LIMIT,
+    &LANE_BLOCKED,
+    &CIRCUIT_STATE,
+    &CIRCUIT_OPEN_SECONDS,
+    &PISP_CIRCUIT_OPEN,
+    &BALANCE_STALENESS_HOURS,
+    &KYC_APPROVAL_RATE,
+    &KYC_REVIEWS_LAST_HOUR,
+    &PAYMENTS_OPEN,
+    &PAYMENTS_OLDEST_OPEN_AGE,
+    &PAYMENTS_NEEDS_REVIEW,
+    &WEBHOOK_INBOX_OLDEST_AGE,
+];
+
+/// Keeps the gauges current until `stop`, whatever becomes of the database.
+pub(crate) async fn keep_current(database: &PgConnectOptions, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut source = Source {
+        options: database.clone().options([("statement_timeout", "2s")]),
+        connection: None,
+    };
+    let mut board = Board::new(metrics, Instant::now());
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = 0_u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = second.tick() => {}
+        }
+        if ticks.is_multiple_of(READ_EVERY) {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                read = timeout(PATIENCE, source.read()) => match read {
+                    Ok(Ok(reading)) => board.show(&reading, Instant::now()),
+                    Ok(Err(error)) => tracing::warn!(%error, "the gauges could not be read from the database"),
+                    Err(_) => tracing::warn!("the database did not answer in time with the gauges"),
+                },
+            }
+        }
+        ticks = ticks.wrapping_add(1);
+        board.grow_older(Instant::now());
+    }
+}
+
+/// The database as one reading sees it.
+struct Reading {
+    lanes: Vec<LaneReading>,
+    circuits: Vec<breaker::Reading>,
+    domain: domain::Reading,
+}
+
+struct Source {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+}
+
+impl Source {
+    /// The connection is taken out for the time of the read: one that failed or was cut short is not used again.
+    async fn read(&mut self) -> Result<Reading, StorageError> {
+        let mut connection = match self.connection.take() {
+            Some(open) => open,
+            None => self.options.connect().await?,
+        };
+        let reading = Reading {
+            lanes: queue::lanes(&mut connection).await?,
+            circuits: breaker::readings(&mut connection).await?,
+            domain: domain::read(&mut connection).await?,
+        };
+        self.connection = Some(connection);
+        Ok(reading)
+    }
+}
+
+/// The gauges as they are shown.
+struct Board {
+    metrics: Arc<Metrics>,
+    read_at: Instant,
+    withdrawn: bool,
+}
+
+impl Board {
+    fn new(metrics: Arc<Metrics>, now: Instant) -> Self {
+        Self {
+            metrics,
+            read_at: now,
+            withdrawn: false,
+        }
+    }
+
+    fn show(&mut self, reading: &Reading, now: Instant) {
+        for lane in &reading.lanes {
+            self.show_lane(lane);
+        }
+        for circuit in &reading.circuits {
+            self.show_circuit(circuit);
+        }
+        self.show_domain(&reading.domain);
+        self.read_at = now;
+        self.withdrawn = false;
+    }
+
+    /// Tells how old the values are, and takes out those that nobody should believe any more.
+    fn grow_older(&mut self, now: Instant) {
+        let age = now.saturating_duration_since(self.read_at);
+        self.metrics.set(&QUEUE_GAUGES_AGE, &[], age.as_secs_f64());
+        if age > BELIEVED_FOR && !self.withdrawn {
+            tracing::error!("the gauges read from the database are taken out: none could be read for a minute");
+            for spec in FROM_DATABASE {
+                self.metrics.withdraw(spec);
+            }
+            self.withdrawn = true;
+        }
+    }
+
+    fn show_lane(&self, lane: &LaneReading) {
+        let name = lane.lane.name();
+        for (state, jobs) in [
+            ("ready", lane.ready),
+            ("scheduled", lane.scheduled),
+            ("running", lane.running),
+            ("dead", lane.dead),
+        ] {
+            self.metrics.set(&JOBS, &[name, state], number(jobs));
+        }
+        self.metrics.set(&JOBS_OLDEST_READY_AGE, &[name], lane.oldest_ready_age);
+        let limit = lane.ready_age_limit.unwrap_or(f64::NAN);
+        self.metrics.set(&LANE_READY_AGE_LIMIT, &[name], limit);
+        self.metrics.set(&LANE_BLOCKED, &[name], truth(lane.blocked));
+    }
+
+    fn show_circuit(&self, circuit: &breaker::Reading) {
+        let state = match (circuit.open, circuit.half_open) {
+            (false, _) => 0.0,
+            (true, true) => 1.0,
+            (true, false) => 2.0,
+        };
+        let key = [circuit.key.as_str()];
+        self.metrics.set(&CIRCUIT_STATE, &key, state);
+        self.metrics.set(&CIRCUIT_OPEN_SECONDS, &key, circuit.open_seconds);
+        if circuit.key == BreakerKey::NeonomicsPisp {
+            self.metrics.set(&PISP_CIRCUIT_OPEN, &[], truth(circuit.open));
+        }
+    }
+
+    fn show_domain(&self, domain: &domain::Reading) {
+        let set = |spec, value| self.metrics.set(spec, &[], value);
+        set(&BALANCE_STALENESS_HOURS, domain.balance_staleness_hours);
+        // 0 of 0 is NaN, which is what "nothing was decided" is shown as.
+        set(
+            &KYC_APPROVAL_RATE,
+            number(domain.kyc_approved) / number(domain.kyc_decided),
+        );
+        set(&KYC_REVIEWS_LAST_HOUR, number(domain.kyc_decided));
+        set(&PAYMENTS_OPEN, number(domain.payments_open));
+        set(&PAYMENTS_OLDEST_OPEN_AGE, domain.payments_oldest_open_age);
+        set(&PAYMENTS_NEEDS_REVIEW, number(domain.payments_needing_review));
+        set(&WEBHOOK_INBOX_OLDEST_AGE, domain.webhook_inbox_oldest_age);
+    }
+}
+
+fn truth(holds: bool) -> f64 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+/// A count; more than four thousand million of anything stays at that.
+fn number(count: i64) -> f64 {
+    u32::try_from(count.max(0)).unwrap_or(u32::MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use drop_common::{metrics::Process, queue::Lane};
+
+    use super::*;
+
+    fn reading() -> Reading {
+        let lane = LaneReading {
+            lane: Lane::KycApply,
+            blocked: true,
+            ready_age_limit: None,
+            ready: 3,
+            scheduled: 0,
+            running: 0,
+            dead: 1,
+            oldest_ready_age: 7.5,
+        };
+        let circuit = breaker::Reading {
+            key: BreakerKey::NeonomicsPisp,
+            open: true,
+            half_open: true,
+            open_seconds: 61.0,
+        };
+        let domain = domain::Reading {
+            balance_staleness_hours: 13.5,
+            kyc_approved: 3,
+            kyc_decided: 4,
+            payments_open: 2,
+            payments_oldest_open_age: 30.0,
+            payments_needing_review: 0,
+            webhook_inbox_oldest_age: 0.0,
+        };
+        Reading {
+            lanes: vec![lane],
+            circuits: vec![circuit],
+            domain,
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_shown_and_after_a_minute_without_a_read_taken_out() {
+        let metrics = Arc::new(Metrics::new(Process::Worker, "0.1.0", "unknown").unwrap());
+        let value = |spec, labels: &[&str]| metrics.value(spec, labels);
+        let started = Instant::now();
+        let after = |seconds| started + Duration::from_secs(seconds);
+        let mut board = Board::new(Arc::clone(&metrics), started);
+
+        board.show(&reading(), after(5));
+        board.grow_older(after(65));
+        assert_eq!(value(&QUEUE_GAUGES_AGE, &[]), Some(60.0));
+        assert_eq!(value(&PISP_CIRCUIT_OPEN, &[]), Some(1.0), "half-open is open");
+        assert_eq!(value(&CIRCUIT_STATE, &["neonomics/pisp"]), Some(1.0));
+        assert_eq!(value(&KYC_APPROVAL_RATE, &[]), Some(0.75));
+        assert_eq!(value(&JOBS, &["kyc.apply", "dead"]), Some(1.0));
+        assert!(value(&LANE_READY_AGE_LIMIT, &["kyc.apply"]).unwrap().is_nan());
+
+        board.grow_older(after(66));
+        for spec in FROM_DATABASE {
+            let first: Vec<&str> = spec.series()[0].clone();
+            assert_eq!(value(spec, &first), None, "{}", spec.name);
+        }
+        board.grow_older(after(3_605));
+        assert_eq!(value(&QUEUE_GAUGES_AGE, &[]), Some(3_600.0));
+
+        let nothing_decided = domain::Reading {
+            kyc_approved: 0,
+            kyc_decided: 0,
+            ..reading().domain
+        };
+        let reading = Reading {
+            domain: nothing_decided,
+            ..reading()
+        };
+        board.show(&reading, after(3_606));
+        board.grow_older(after(3_606));
+        assert_eq!(value(&QUEUE_GAUGES_AGE, &[]), Some(0.0));
+        assert!(value(&KYC_APPROVAL_RATE, &[]).unwrap().is_nan());
+        assert_eq!(value(&BALANCE_STALENESS_HOURS, &[]), Some(13.5));
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_database_ends_nothing_but_the_stop_does() {
+        let metrics = Arc::new(Metrics::new(Process::Worker, "0.1.0", "unknown").unwrap());
+        let nowhere: PgConnectOptions = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
+            async move { keep_current(&nowhere, metrics, stop).await }
+        });
+        let older = async {
+            while metrics.value(&QUEUE_GAUGES_AGE, &[]) < Some(1.0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), older)
+            .await
+            .expect("the age grows without a database");
+        stop.cancel();
+        timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
+    }
+}

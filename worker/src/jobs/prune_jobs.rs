@@ -1,0 +1,22 @@
+//! Deletes what has had its time: done jobs, idle rate limits, old cron slots.
+
+use std::sync::Arc;
+
+use drop_common::{
+    queue::{self, Handler, JobError, Lease, Outcome, Verdict, payloads::PruneJobs},
+    resilience::limits,
+    storage::schedule,
+};
+use tracing::info;
+
+use crate::context::Context;
+
+impl Handler<Context> for PruneJobs {
+    async fn run(self, ctx: Arc<Context>, _lease: Lease) -> Result<Verdict, JobError> {
+        let limits = limits::sweep(&ctx.db).await?;
+        let slots = schedule::prune(&ctx.db).await?;
+        let jobs = queue::prune(&ctx.db).await?;
+        info!(jobs, limits, slots, "deleted what had had its time");
+        Ok(Outcome::Done.into())
+    }
+}

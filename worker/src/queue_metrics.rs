@@ -1,0 +1,141 @@
+//! What the queue tells about itself, as metrics; and whether its claimer still goes round, for `/livez`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use drop_common::{
+    clock::Clock,
+    metrics::{
+        CLAIM_DURATION, JOB_ATTEMPTS, JOB_DURATION, JOB_RESCUES, JOB_WAIT, JOBS_IN_FLIGHT, LANE_SLOTS, LAST_CLAIM,
+        Metrics,
+    },
+    queue::{ALL_KINDS, KINDS_BY_LANE, Lane, Watch},
+};
+
+/// Longer than the longest pause and the slowest claim together: past it, the claimer is stuck.
+const LONGEST_ROUND: Duration = Duration::from_mins(1);
+const OUTCOMES: [&str; 5] = ["done", "again", "wait", "dead", "lost"];
+/// The label of every kind that this build has no handler for.
+const UNKNOWN_KIND: &str = "unknown";
+
+/// The queue of this process, watched.
+pub(crate) struct QueueMetrics {
+    metrics: Arc<Metrics>,
+    clock: Clock,
+    last_round: Mutex<Instant>,
+}
+
+impl QueueMetrics {
+    /// Touches what begins at 0, and says how many slots each lane has here.
+    pub(crate) fn new(metrics: Arc<Metrics>, clock: Clock, slots: &BTreeMap<Lane, usize>, now: Instant) -> Self {
+        let unknown = Lane::ALL.into_iter().map(|lane| (lane, UNKNOWN_KIND));
+        for (lane, kind) in KINDS_BY_LANE.iter().copied().chain(unknown) {
+            for outcome in OUTCOMES {
+                metrics.touch(&JOB_ATTEMPTS, &[lane.name(), kind, outcome]);
+            }
+        }
+        for (lane, slots) in slots {
+            let slots = u32::try_from(*slots).unwrap_or(u32::MAX);
+            metrics.set(&LANE_SLOTS, &[lane.name()], slots.into());
+        }
+        Self {
+            metrics,
+            clock,
+            last_round: Mutex::new(now),
+        }
+    }
+
+    /// Whether a claimer of any lane finished a round lately. One that failed is a round: a restart repairs no database.
+    pub(crate) fn goes_round(&self, now: Instant) -> bool {
+        let last = *self.last_round.lock().unwrap_or_else(PoisonError::into_inner);
+        now.saturating_duration_since(last) <= LONGEST_ROUND
+    }
+
+    fn went_round(&self, now: Instant) {
+        *self.last_round.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+}
+
+impl Watch for QueueMetrics {
+    fn claimed(&self, lane: Lane, _jobs: usize, took: Duration) {
+        self.went_round(Instant::now());
+        self.metrics
+            .observe(&CLAIM_DURATION, &[lane.name()], took.as_secs_f64());
+        let now = self.clock.now().timestamp_micros();
+        self.metrics.set(
+            &LAST_CLAIM,
+            &[],
+            Duration::from_micros(now.unsigned_abs()).as_secs_f64(),
+        );
+    }
+
+    fn claim_failed(&self, _lane: Lane) {
+        self.went_round(Instant::now());
+    }
+
+    fn started(&self, lane: Lane, waited: Duration) {
+        self.metrics.observe(&JOB_WAIT, &[lane.name()], waited.as_secs_f64());
+        self.metrics.add(&JOBS_IN_FLIGHT, &[lane.name()], 1.0);
+    }
+
+    fn finished(&self, lane: Lane, kind: &str, outcome: &'static str, took: Duration) {
+        self.metrics.add(&JOBS_IN_FLIGHT, &[lane.name()], -1.0);
+        self.metrics.observe(&JOB_DURATION, &[lane.name()], took.as_secs_f64());
+        // The row's own text never becomes a label: it could be anything.
+        let kind = if ALL_KINDS.contains(&kind) { kind } else { UNKNOWN_KIND };
+        self.metrics.count(&JOB_ATTEMPTS, &[lane.name(), kind, outcome]);
+    }
+
+    fn rescued(&self, lane: Lane) {
+        self.metrics.count(&JOB_RESCUES, &[lane.name()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drop_common::metrics::Process;
+
+    use super::*;
+
+    fn watched() -> (QueueMetrics, Arc<Metrics>, Instant) {
+        let metrics = Arc::new(Metrics::new(Process::Worker, "0.1.0", "unknown").unwrap());
+        let started = Instant::now();
+        let slots = BTreeMap::from([(Lane::Login, 64)]);
+        let queue = QueueMetrics::new(Arc::clone(&metrics), Clock::real(), &slots, started);
+        (queue, metrics, started)
+    }
+
+    #[test]
+    fn a_claimer_that_stops_is_not_alive_after_a_minute_and_a_failed_round_is_a_round() {
+        let (queue, metrics, started) = watched();
+        assert!(queue.goes_round(started + LONGEST_ROUND), "it has just begun");
+        assert!(!queue.goes_round(started + Duration::from_secs(61)));
+        queue.claim_failed(Lane::Login);
+        let after_failure = *queue.last_round.lock().unwrap();
+        assert!(after_failure >= started);
+        assert!(queue.goes_round(after_failure + LONGEST_ROUND));
+        assert_eq!(metrics.value(&LAST_CLAIM, &[]), Some(0.0), "nothing was claimed yet");
+        queue.claimed(Lane::Login, 0, Duration::from_millis(1));
+        assert!(metrics.value(&LAST_CLAIM, &[]).unwrap() > 1_700_000_000.0);
+    }
+
+    #[test]
+    fn an_attempt_is_counted_once_and_leaves_nothing_in_flight() {
+        let (queue, metrics, _) = watched();
+        let attempts = |kind| metrics.value(&JOB_ATTEMPTS, &["login", kind, "done"]);
+        assert_eq!((attempts("check-login"), attempts("unknown")), (Some(0.0), Some(0.0)));
+        for kind in ["check-login", "anna@example.com"] {
+            queue.started(Lane::Login, Duration::ZERO);
+            assert_eq!(metrics.value(&JOBS_IN_FLIGHT, &["login"]), Some(1.0));
+            queue.finished(Lane::Login, kind, "done", Duration::from_millis(3));
+        }
+        assert_eq!((attempts("check-login"), attempts("unknown")), (Some(1.0), Some(1.0)));
+        assert_eq!(metrics.value(&JOBS_IN_FLIGHT, &["login"]), Some(0.0));
+        assert_eq!(metrics.value(&LANE_SLOTS, &["login"]), Some(64.0));
+        queue.rescued(Lane::Login);
+        assert_eq!(metrics.value(&JOB_RESCUES, &["login"]), Some(1.0));
+    }
+}

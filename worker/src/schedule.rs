@@ -1,0 +1,191 @@
+//! The cron table. Every worker ticks; one row per schedule and slot decides which of them enqueues the job.
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::{DateTime, SubsecRound, Utc};
+use croner::Cron;
+use drop_common::{
+    queue::{
+        Enqueued, Job as _, Lane, Wake, enqueue,
+        payloads::{PlanBalanceSyncs, PruneJobs},
+    },
+    storage::{StorageError, Tx, schedule},
+};
+use sqlx::PgPool;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, info, warn};
+
+/// What is done at which times.
+pub(crate) const SCHEDULES: &[Schedule] = &[
+    Schedule {
+        name: "plan-balance-syncs",
+        cron: "*/5 * * * *",
+        job: Scheduled::PlanBalanceSyncs,
+        catch_up: CatchUp::Latest,
+    },
+    Schedule {
+        name: "prune",
+        cron: "17 * * * *",
+        job: Scheduled::PruneJobs,
+        catch_up: CatchUp::Skip {
+            stale_after: Duration::from_mins(30),
+        },
+    },
+];
+
+/// One line of the table.
+pub(crate) struct Schedule {
+    /// Its name in `cron_slots`.
+    pub(crate) name: &'static str,
+    /// Minute, hour, day, month, weekday, in UTC: a time zone's changes would skip slots or repeat them.
+    cron: &'static str,
+    pub(crate) job: Scheduled,
+    catch_up: CatchUp,
+}
+
+/// The job of a schedule.
+#[derive(Clone, Copy)]
+pub(crate) enum Scheduled {
+    PlanBalanceSyncs,
+    PruneJobs,
+}
+
+/// What becomes of slots in which no worker was up. There is never more than one to catch up with: the last.
+#[derive(Clone, Copy)]
+enum CatchUp {
+    /// It is taken, however old.
+    Latest,
+    /// It is taken unless it is older than this; the next one does as well.
+    Skip { stale_after: Duration },
+}
+
+impl Scheduled {
+    #[cfg(test)]
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::PlanBalanceSyncs => PlanBalanceSyncs::KIND,
+            Self::PruneJobs => PruneJobs::KIND,
+        }
+    }
+
+    const fn lane(self) -> Lane {
+        match self {
+            Self::PlanBalanceSyncs => PlanBalanceSyncs::LANE,
+            Self::PruneJobs => PruneJobs::LANE,
+        }
+    }
+
+    async fn enqueue(self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Enqueued, StorageError> {
+        match self {
+            Self::PlanBalanceSyncs => enqueue(tx, &PlanBalanceSyncs { slot }).await,
+            Self::PruneJobs => enqueue(tx, &PruneJobs {}).await,
+        }
+    }
+}
+
+/// Ticks until it is stopped or dropped.
+pub struct Ticker {
+    scheduler: JobScheduler,
+    stop: DropGuard,
+}
+
+impl Ticker {
+    /// Ticks at once, which catches up, and then every ten seconds: the process's own clock may be wrong, so it only
+    /// says when to look at the database's.
+    pub async fn start(db: PgPool, wake: Wake) -> Result<Self, JobSchedulerError> {
+        let stop = CancellationToken::new();
+        let tick = move |stop: CancellationToken| {
+            let (db, wake) = (db.clone(), wake.clone());
+            async move {
+                let _stopped = stop.run_until_cancelled(tick(&db, &wake)).await;
+            }
+        };
+        let (guard, stopping) = (stop.clone().drop_guard(), stop);
+        tokio::spawn(tick(stopping.clone()));
+        let scheduler = JobScheduler::new().await?;
+        let job = Job::new_async("*/10 * * * * *", move |_, _| Box::pin(tick(stopping.clone())))?;
+        scheduler.add(job).await?;
+        scheduler.start().await?;
+        Ok(Self { scheduler, stop: guard })
+    }
+
+    /// Takes no slot any more.
+    pub async fn stop(mut self) {
+        drop(self.stop);
+        if let Err(error) = self.scheduler.shutdown().await {
+            warn!(%error, "the cron ticker did not stop by itself; it takes no slots");
+        }
+    }
+}
+
+/// Takes the present slot of every schedule. What the database refuses now, the next tick does.
+pub async fn tick(db: &PgPool, wake: &Wake) {
+    for schedule in SCHEDULES {
+        match take(db, schedule).await {
+            Ok(true) => {
+                wake.signal(schedule.job.lane());
+                info!(schedule = schedule.name, "took the slot of {}", schedule.name);
+            }
+            Ok(false) => debug!(
+                schedule = schedule.name,
+                "the slot of {} is taken or too old", schedule.name
+            ),
+            Err(error) => warn!(%error, schedule = schedule.name, "the slot of {} was not taken yet", schedule.name),
+        }
+    }
+}
+
+async fn take(db: &PgPool, schedule: &Schedule) -> Result<bool, StorageError> {
+    let now = schedule::now(db).await?;
+    let Some(slot) = schedule.slot(now) else {
+        return Ok(false);
+    };
+    let mut tx = db.begin().await?;
+    if !schedule::take_slot(&mut tx, schedule.name, slot).await? {
+        return Ok(false);
+    }
+    schedule.job.enqueue(&mut tx, slot).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+impl Schedule {
+    /// The last slot at or before `now`, the same on every worker; `None` where the policy leaves it out.
+    fn slot(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let cron = Cron::from_str(self.cron).expect("the table holds valid expressions");
+        // Inside the matching second croner would keep the fraction, and every worker would see another slot.
+        let slot = cron.find_previous_occurrence(&now.trunc_subsecs(0), true).ok()?;
+        match self.catch_up {
+            CatchUp::Latest => Some(slot),
+            CatchUp::Skip { stale_after } => {
+                let age = (now - slot).to_std().unwrap_or_default();
+                (age <= stale_after).then_some(slot)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(name: &str, now: &str) -> Option<String> {
+        let schedule = SCHEDULES.iter().find(|schedule| schedule.name == name).unwrap();
+        let slot = schedule.slot(now.parse().unwrap());
+        slot.map(|slot| slot.format("%H:%M:%S%.f").to_string())
+    }
+
+    #[test]
+    fn a_slot_is_a_whole_second_also_within_its_own() {
+        let planned = |now| slot("plan-balance-syncs", now).unwrap();
+        assert_eq!(planned("2026-02-23T10:05:00.654321Z"), "10:05:00");
+        assert_eq!(planned("2026-02-23T10:09:59.999999Z"), "10:05:00");
+    }
+
+    #[test]
+    fn an_old_slot_is_left_out_where_the_next_does_as_well() {
+        assert_eq!(slot("prune", "2026-02-23T10:20:00Z").as_deref(), Some("10:17:00"));
+        assert_eq!(slot("prune", "2026-02-23T10:48:00Z"), None);
+    }
+}
