@@ -3,6 +3,7 @@
 use std::{net::TcpListener, os::fd::AsFd};
 
 use anyhow::{Context, bail};
+use clap::Parser;
 use drop_common::{
     clock::Clock,
     config::{ApiSettings, Environment},
@@ -18,8 +19,19 @@ async fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("api") => api(&environment).await,
         Some("worker") => drop_worker::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker"),
+        Some("operator") => {
+            let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
+            drop_worker::operator::operate(&environment, verb).await
+        }
+        _ => bail!("usage: drop-node api|worker|operator"),
     }
+}
+
+/// The operator's verbs, as `drop-worker` has them.
+#[derive(Parser)]
+struct Operator {
+    #[command(subcommand)]
+    verb: drop_worker::operator::Verb,
 }
 
 /// The public listener is our standard input.

@@ -9,9 +9,10 @@ use drop_common::{config::Environment, telemetry};
 enum Command {
     /// Claim and run jobs until told to end.
     Run {
-        /// Only these lanes, separated by commas, each with `=slots` if not the configured number: `login=64,kyc.apply`.
-        #[arg(long, env = "DROP_LANES", default_value = "", value_parser = drop_worker::lanes)]
-        lanes: drop_worker::Lanes,
+        /// Only these lanes, comma-separated, each with `=slots` if not the usual number: `login=128,kyc.apply`. Without
+        /// it `DROP_LANES` counts, and without that every lane.
+        #[arg(long)]
+        lanes: Option<String>,
     },
     /// Apply the missing migrations and end.
     Migrate,
@@ -27,7 +28,8 @@ async fn main() -> anyhow::Result<()> {
         environment.get("DROP_PROFILE") == Some("local"),
     ));
     match Command::parse() {
-        Command::Run { lanes } => drop_worker::run(&environment, lanes).await,
+        Command::Run { lanes: None } => drop_worker::run(&environment).await,
+        Command::Run { lanes: Some(lanes) } => drop_worker::run(&environment.with("DROP_LANES", &lanes)).await,
         Command::Migrate => drop_worker::migrate(&environment).await,
         Command::Operate(verb) => drop_worker::operator::operate(&environment, verb).await,
     }

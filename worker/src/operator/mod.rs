@@ -165,7 +165,15 @@ async fn jobs(db: &PgPool, verb: JobsVerb) -> anyhow::Result<()> {
             print::job(&job.with_context(|| format!("there is no job {id}"))?, output.json)
         }
         JobsVerb::Retry { ids, by } => {
-            change(db, &ids, &by, "job.retried", "neither dead nor waiting for its time", operate::retry).await
+            change(
+                db,
+                &ids,
+                &by,
+                "job.retried",
+                "neither dead nor waiting for its time",
+                operate::retry,
+            )
+            .await
         }
         JobsVerb::Discard { ids, by } => change(db, &ids, &by, "job.discarded", "not dead", operate::discard).await,
     }

@@ -85,7 +85,18 @@ pub(super) fn stats(lanes: &[LaneReading], json: bool) -> anyhow::Result<()> {
             if lane.blocked { "yes" } else { "no" }.to_owned(),
         ]
     });
-    table(["lane", "ready", "scheduled", "running", "dead", "oldest ready", "blocked"], rows);
+    table(
+        [
+            "lane",
+            "ready",
+            "scheduled",
+            "running",
+            "dead",
+            "oldest ready",
+            "blocked",
+        ],
+        rows,
+    );
     Ok(())
 }
 
@@ -103,7 +114,8 @@ fn text(value: Option<impl Display>) -> String {
 }
 
 fn time(at: Option<DateTime<Utc>>) -> String {
-    at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true)).unwrap_or_default()
+    at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .unwrap_or_default()
 }
 
 /// Columns as wide as their widest value; the last one may run on.
