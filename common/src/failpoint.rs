@@ -107,7 +107,10 @@ mod armed {
                 ("queue.claimed", Action::Abort, 1)
             );
             let armed = Armed::parse("queue.renewing=sleep:1500@3").unwrap();
-            assert_eq!((armed.action, armed.nth), (Action::Sleep(Duration::from_millis(1500)), 3));
+            assert_eq!(
+                (armed.action, armed.nth),
+                (Action::Sleep(Duration::from_millis(1500)), 3)
+            );
             for wrong in ["queue.claimed", "a=explode", "a=sleep:soon", "a=abort@0", "a=abort:1"] {
                 assert!(Armed::parse(wrong).is_none(), "{wrong}");
             }

@@ -1,5 +1,12 @@
 //! One process of the service for the tests that need real ones: they are many, and they are killed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the jobs of `drop-node queue` take a given time on purpose"
+)]
+
+mod queue;
+
 use std::{net::TcpListener, os::fd::AsFd};
 
 use anyhow::{Context, bail};
@@ -18,7 +25,8 @@ async fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("api") => api(&environment).await,
         Some("worker") => drop_worker::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker"),
+        Some("queue") => queue::run(&environment).await,
+        _ => bail!("usage: drop-node api|worker|queue"),
     }
 }
 
