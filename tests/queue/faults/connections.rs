@@ -74,7 +74,7 @@ async fn o5_q2_a_clock_that_jumps_an_hour_while_jobs_run_repeats_no_effect() {
             time::pass(&scene.db, TimeDelta::hours(1)).await;
         }
         scene.every_job_has_its_effect().await;
-        assert_eq!(scene.failures().await, ["lease expired"]);
+        assert!(scene.lost_leases().await >= 20, "the leases of all that ran ended at each jump");
         stop(workers).await;
     })
     .await;

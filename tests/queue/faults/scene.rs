@@ -133,12 +133,10 @@ impl Scene {
         crate::jobs::count(&self.db, sql).await
     }
 
-    /// How the jobs' claims that failed ended, and with which error.
-    pub(super) async fn failures(&self) -> Vec<String> {
-        sqlx::query_scalar("SELECT DISTINCT error FROM job_attempts ORDER BY 1")
-            .fetch_all(&self.db)
+    /// How many claims were taken back because their worker no longer renewed them.
+    pub(super) async fn lost_leases(&self) -> i64 {
+        self.count("SELECT count(*) FROM job_attempts WHERE error = 'lease expired'")
             .await
-            .unwrap()
     }
 }
 
