@@ -49,7 +49,6 @@ struct Effects(PgPool);
 impl Handler<Effects> for Effect {
     async fn run(self, effects: Arc<Effects>, lease: Lease) -> Result<Verdict, JobError> {
         match self.way {
-            Way::Together => {}
             Way::OutcomeLater => {
                 let mut tx = lease.begin(&effects.0).await?;
                 insert(&mut tx, &lease).await?;
@@ -60,7 +59,7 @@ impl Handler<Effects> for Effect {
             Way::Blocking(time) => std::thread::sleep(time),
             // Not `panic!`, whose message the hook would print among the results of the tests.
             Way::PanicFirst if lease.attempts_used() == 1 => std::panic::resume_unwind(Box::new("the first attempt")),
-            Way::PanicFirst => {}
+            Way::PanicFirst | Way::Together => {}
         }
         let mut tx = lease.begin(&effects.0).await?;
         insert(&mut tx, &lease).await?;

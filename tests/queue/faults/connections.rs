@@ -106,7 +106,7 @@ async fn q5_a_lost_wake_up_delays_by_one_poll_and_the_listener_comes_back() {
             signalled.push(start_delay(&scene, Some(&wake)).await);
         }
         signalled.sort_unstable();
-        // Polls alone would bring six of eight below this once in five hundred runs.
+        // Polls alone would bring six of eight below this once in hundreds of runs.
         assert!(signalled[5] <= 250, "{signalled:?}");
         stopping.cancel();
         for task in sending {
