@@ -1,5 +1,12 @@
 //! One process of the service for the tests that need real ones: they are many, and they are killed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the jobs of `drop-node queue` take a given time on purpose"
+)]
+
+mod queue;
+
 use std::{net::TcpListener, os::fd::AsFd};
 
 use anyhow::{Context, bail};
@@ -23,7 +30,8 @@ async fn main() -> anyhow::Result<()> {
             let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
             drop_worker::operator::operate(&environment, verb).await
         }
-        _ => bail!("usage: drop-node api|worker|operator"),
+        Some("queue") => queue::run(&environment).await,
+        _ => bail!("usage: drop-node api|worker|operator|queue"),
     }
 }
 
