@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod failpoint;
 pub mod keyring;
 pub mod metrics;
 pub mod probes;

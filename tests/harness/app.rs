@@ -200,6 +200,21 @@ impl TestApp {
         scrape(&self.worker_internal().await).await
     }
 
+    /// What `drop-worker` prints, and whether it succeeded. `program` is `drop-node`, which has the same verbs.
+    pub async fn operator(&self, program: &str, arguments: &[&str]) -> (bool, String) {
+        let output = tokio::process::Command::new(program)
+            .arg("operator")
+            .args(arguments)
+            .env_clear()
+            .env("DATABASE_URL", self.database.url())
+            .env("DROP_PROFILE", "local")
+            .output()
+            .await
+            .expect("drop-node runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).expect("text"))
+    }
+
     /// Changes a lane as an operator would: `paused = true`.
     pub async fn lane(&self, name: &str, change: &'static str) {
         let changed = sqlx::query(AssertSqlSafe(format!("UPDATE lanes SET {change} WHERE name = $1")))

@@ -4,8 +4,10 @@ pub mod cluster;
 
 pub mod app;
 pub mod database;
+pub mod effects;
 pub mod fleet;
 mod lossy;
 pub mod person;
+pub mod processes;
 mod settings;
-mod time;
+pub mod time;

@@ -1,8 +1,16 @@
 //! One process of the service for the tests that need real ones: they are many, and they are killed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the jobs of `drop-node queue` take a given time on purpose"
+)]
+
+mod queue;
+
 use std::{net::TcpListener, os::fd::AsFd};
 
 use anyhow::{Context, bail};
+use clap::Parser;
 use drop_common::{
     clock::Clock,
     config::{ApiSettings, Environment},
@@ -18,8 +26,20 @@ async fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("api") => api(&environment).await,
         Some("worker") => drop_worker::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker"),
+        Some("operator") => {
+            let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
+            drop_worker::operator::operate(&environment, verb).await
+        }
+        Some("queue") => queue::run(&environment).await,
+        _ => bail!("usage: drop-node api|worker|operator|queue"),
     }
+}
+
+/// The operator's verbs, as `drop-worker` has them.
+#[derive(Parser)]
+struct Operator {
+    #[command(subcommand)]
+    verb: drop_worker::operator::Verb,
 }
 
 /// The public listener is our standard input.

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "these jobs take a given time on purpose")]
 mod breaker;
 mod database;
+mod faults;
 mod jobs;
 mod limits;
 mod outcomes;

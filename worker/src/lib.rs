@@ -3,6 +3,7 @@
 mod context;
 mod gauges;
 mod jobs;
+pub mod operator;
 mod provider_metrics;
 mod queue_metrics;
 mod registry;

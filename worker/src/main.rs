@@ -1,16 +1,23 @@
-//! The worker's process: runs jobs, or applies the migrations.
+//! The worker's process: runs jobs, applies the migrations, or does what an operator says.
 
 use clap::Parser;
 use drop_common::{config::Environment, telemetry};
 
-/// Runs Drop's background jobs.
+/// Runs Drop's background jobs, and lets operators look into the queue.
 #[derive(Parser)]
 #[command(version)]
 enum Command {
     /// Claim and run jobs until told to end.
-    Run,
+    Run {
+        /// Only these lanes, comma-separated, each with `=slots` if not the usual number: `login=128,kyc.apply`. Without
+        /// it `DROP_LANES` counts, and without that every lane.
+        #[arg(long)]
+        lanes: Option<String>,
+    },
     /// Apply the missing migrations and end.
     Migrate,
+    #[command(flatten)]
+    Operate(drop_worker::operator::Verb),
 }
 
 #[tokio::main]
@@ -21,7 +28,9 @@ async fn main() -> anyhow::Result<()> {
         environment.get("DROP_PROFILE") == Some("local"),
     ));
     match Command::parse() {
-        Command::Run => drop_worker::run(&environment).await,
+        Command::Run { lanes: None } => drop_worker::run(&environment).await,
+        Command::Run { lanes: Some(lanes) } => drop_worker::run(&environment.with("DROP_LANES", &lanes)).await,
         Command::Migrate => drop_worker::migrate(&environment).await,
+        Command::Operate(verb) => drop_worker::operator::operate(&environment, verb).await,
     }
 }

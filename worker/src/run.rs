@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, gauges, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
 
-/// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains.
+/// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains. A second signal ends it at once.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     let settings = WorkerSettings::read(environment)?;
     let internal = TcpListener::bind(settings.worker.internal_listen)
@@ -33,13 +33,25 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
             )
         })?;
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    work(settings, Clock::real(), internal, async {
+    let mut told = async || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
-    .await
+    };
+    let end = CancellationToken::new();
+    let told_twice = async {
+        told().await;
+        end.cancel();
+        told().await;
+    };
+    tokio::select! {
+        ended = work(settings, Clock::real(), internal, end.clone().cancelled_owned()) => ended,
+        () = told_twice => {
+            tracing::warn!("told a second time: ending at once; other workers take over when the leases end");
+            std::process::exit(1) // returning would wait for whatever still runs
+        }
+    }
 }
 
 /// The same by the given clock and on a listener that is bound already, until `end`.
@@ -52,8 +64,8 @@ pub async fn work(
     let db = pool(&settings.database)?;
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
     let workers = WorkersConfig {
+        slots: settings.worker.lanes.clone(),
         grace: settings.worker.drain,
-        ..WorkersConfig::default()
     };
     let queue = Arc::new(QueueMetrics::new(
         Arc::clone(&metrics),
@@ -115,7 +127,7 @@ pub async fn migrate(environment: &Environment) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
+pub(crate) fn pool(config: &DatabaseConfig) -> anyhow::Result<PgPool> {
     let options = PoolOptions {
         max: config.pool_size,
         acquire_timeout: config.acquire_timeout,

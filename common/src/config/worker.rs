@@ -1,6 +1,7 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use super::{api, reader::Reader};
+use crate::queue::Lane;
 
 /// The job side.
 #[derive(Debug, Clone)]
@@ -11,6 +12,9 @@ pub struct WorkerConfig {
     pub internal_listen: SocketAddr,
     /// `DROP_WORKER_DRAIN_MS`, milliseconds, default 40000: a running bank call may need 30 s to end.
     pub drain: Duration,
+    /// `DROP_LANES`, default `all`: the lanes this process serves, comma-separated, each with `=slots` where it runs
+    /// another number of jobs at a time than usual: `login=128,kyc.apply`.
+    pub lanes: BTreeMap<Lane, usize>,
 }
 
 impl WorkerConfig {
@@ -19,6 +23,39 @@ impl WorkerConfig {
             public_url: api::public_url(reader),
             internal_listen: api::listen(reader, "DROP_WORKER_INTERNAL_LISTEN", 9091),
             drain: reader.millis("DROP_WORKER_DRAIN_MS", 40_000, 0..=300_000),
+            lanes: lanes(reader),
         }
     }
+}
+
+/// More slots than this are a typing error: each may hold a database connection for a moment.
+const MOST_SLOTS: usize = 1_000;
+
+fn lanes(reader: &mut Reader<'_>) -> BTreeMap<Lane, usize> {
+    let asked = reader.list("DROP_LANES", "all");
+    if asked.iter().any(|entry| entry == "all") {
+        if asked.len() > 1 {
+            reader.problem("DROP_LANES", "names lanes beside all");
+        }
+        return Lane::ALL.map(|lane| (lane, lane.default_slots())).into();
+    }
+    let mut lanes = BTreeMap::new();
+    for entry in asked {
+        let (name, slots) = entry
+            .split_once('=')
+            .map_or((&*entry, None), |(name, slots)| (name, Some(slots)));
+        let slots = |lane: Lane| slots.map_or(Some(lane.default_slots()), |slots| slots.parse().ok());
+        match Lane::from_name(name).and_then(|lane| Some((lane, slots(lane)?))) {
+            Some((lane, slots)) if (1..=MOST_SLOTS).contains(&slots) => {
+                if lanes.insert(lane, slots).is_some() {
+                    reader.problem("DROP_LANES", "names a lane twice");
+                }
+            }
+            _ => reader.problem("DROP_LANES", "must be lane or lane=slots, comma-separated"),
+        }
+    }
+    if lanes.is_empty() {
+        reader.problem("DROP_LANES", "names no lane");
+    }
+    lanes
 }

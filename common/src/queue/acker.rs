@@ -1,6 +1,6 @@
 //! Batches outcomes without a timer: what finished while one batch was being written goes into the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::PgPool;
@@ -15,7 +15,7 @@ use super::{
     record::{Ack, DeadHooks, record},
     supervise::supervise,
 };
-use crate::{resilience::backoff::full_jitter, storage::StorageError};
+use crate::{failpoint, resilience::backoff::full_jitter, storage::StorageError};
 
 const BATCH: usize = 500;
 
@@ -58,6 +58,7 @@ async fn write_forever(writer: Arc<Writer>, inbox: Arc<Mutex<mpsc::UnboundedRece
     let mut inbox = inbox.lock().await;
     let mut batch = Vec::new();
     while inbox.recv_many(&mut batch, BATCH).await > 0 {
+        failpoint!("queue.before_ack");
         writer.write(std::mem::take(&mut batch)).await;
     }
     std::future::pending::<()>().await; // nobody can send any more: the process is stopping
@@ -81,7 +82,7 @@ impl Writer {
                 match self.try_write(&batch).await {
                     Ok(written) => {
                         for pending in batch {
-                            if let Some((_, word)) = written.iter().find(|(job, _)| *job == pending.ack.job) {
+                            if let Some(word) = written.get(&pending.ack.job) {
                                 let _gone = pending.settled.send(word); // the waiter may have been cancelled
                             }
                         }
@@ -109,7 +110,7 @@ impl Writer {
         })
     }
 
-    async fn try_write(&self, batch: &[Pending]) -> Result<Vec<(JobId, &'static str)>, StorageError> {
+    async fn try_write(&self, batch: &[Pending]) -> Result<HashMap<JobId, &'static str>, StorageError> {
         let acks: Vec<Ack> = batch.iter().map(|pending| pending.ack.clone()).collect();
         let mut tx = self.db.begin().await?;
         let written = record(&mut tx, &acks, &*self.hooks).await?;
@@ -120,6 +121,6 @@ impl Writer {
                 "outcomes of lost leases were not recorded"
             );
         }
-        Ok(written)
+        Ok(written.into_iter().collect())
     }
 }

@@ -15,6 +15,7 @@ use super::{
     supervise::Pauses,
 };
 use crate::{
+    failpoint,
     resilience::{
         backoff::between,
         breaker::{Breaker, State},
@@ -57,6 +58,7 @@ impl Feeder {
                     between(Duration::from_millis(900), Duration::from_millis(1100))
                 }
                 Ok(claimed) => {
+                    failpoint!("queue.claimed");
                     pauses.reset();
                     if !self.hand_over(claimed, &mut slots, &claims, &stop).await {
                         return;

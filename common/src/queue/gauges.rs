@@ -1,12 +1,13 @@
 //! The queue in numbers, for gauges: read from the tables, so the same on every worker.
 
+use serde::Serialize;
 use sqlx::PgExecutor;
 
 use super::Lane;
 use crate::storage::StorageError;
 
 /// One lane as it is now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct LaneReading {
     /// The lane.
     pub lane: Lane,

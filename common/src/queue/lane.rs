@@ -1,6 +1,8 @@
 //! The lanes: slots of their own and at most one breaker each, so that a batch never delays a login and an open
 //! circuit stops nothing but its own calls. There is no priority beyond that; a global order would starve somebody.
 
+use serde::{Serialize, Serializer};
+
 use crate::resilience::breaker::BreakerKey;
 
 /// Where a job waits. The numbers and names are those of the `lanes` table.
@@ -70,6 +72,11 @@ impl Lane {
         }
     }
 
+    /// The lane of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+
     /// The breaker in front of the lane's calls.
     pub const fn breaker(self) -> Option<BreakerKey> {
         match self {
@@ -89,5 +96,12 @@ impl Lane {
             Self::BalanceBatch | Self::KycCall => 8,
             Self::Upkeep => 4,
         }
+    }
+}
+
+/// By its name, as people know it.
+impl Serialize for Lane {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }

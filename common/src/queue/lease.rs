@@ -14,7 +14,7 @@ use super::{
     outcome::Recorded,
     record::{Ack, DeadHooks, record},
 };
-use crate::storage::Tx;
+use crate::{failpoint, storage::Tx};
 
 /// The claim a handler works under. Cheap to clone.
 #[derive(Clone)]
@@ -90,6 +90,7 @@ impl Lease {
             return Err(JobError::LeaseLost); // dropping the transaction rolls it back
         };
         tx.commit().await?;
+        failpoint!("queue.domain_committed");
         Ok(Recorded(word))
     }
 

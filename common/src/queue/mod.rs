@@ -17,6 +17,7 @@ mod feeder;
 pub mod gauges;
 mod lane;
 mod lease;
+pub mod operate;
 mod outcome;
 pub mod payloads;
 mod pressure;

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::{JobId, Lease};
-use crate::storage::StorageError;
+use crate::{failpoint, storage::StorageError};
 
 /// How often the thread looks for leases that are due. A look costs no statement.
 const TICK: Duration = Duration::from_millis(100);
@@ -65,6 +65,7 @@ async fn renew(
         Some(open) => open,
         None => connection.insert(options.connect().await?),
     };
+    failpoint!("queue.renewing");
     let asked_at = Instant::now();
     for lease in due {
         lease.renewal_tried(asked_at);

@@ -21,7 +21,7 @@ use super::{
     runner::Engine,
     supervise::supervise,
 };
-use crate::resilience::breaker::Breaker;
+use crate::{failpoint, resilience::breaker::Breaker};
 
 /// Runs jobs until `signal`, then drains: no more claims, unstarted claims go back, running jobs finish within the
 /// grace time. Leaves nothing claimed if it returns `Ok`.
@@ -185,6 +185,7 @@ async fn run(
         () = signal => {}
     }
     stopping.cancel(); // feeders first: from here on nothing is claimed
+    failpoint!("queue.draining");
     runtime
         .shutdown()
         .map_err(|error| WorkersError::Ended(error.to_string()))?;

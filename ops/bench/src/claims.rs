@@ -15,7 +15,7 @@ use crate::{
 
 /// Ready jobs of every case.
 const READY: usize = 8_000;
-/// Slots, and so the size of a claim.
+/// Slots, and so the most of a claim.
 const SLOTS: usize = 10;
 /// How long a worker works on a backlog that it cannot finish.
 const WHILE: Duration = Duration::from_secs(3);

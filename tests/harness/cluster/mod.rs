@@ -48,6 +48,11 @@ impl Cluster {
                 .await
                 .context("the server of DROP_DATABASE_URL cannot be used");
         }
+        Self::private(progress).await
+    }
+
+    /// Brings up a server of our own whatever is given: for those who stop it on purpose.
+    pub async fn private(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let account = Account::choose()?;
         let binaries = binaries(&account, progress).await?;
         progress(&format!(
@@ -56,7 +61,7 @@ impl Cluster {
             binaries.folder.display(),
             account.name()
         ));
-        let server = Server::start(&binaries, &account, progress).await?;
+        let server = Server::start(binaries, account, progress).await?;
         Ok(Self {
             admin_url: server.url("postgres"),
             source: Source::Private(server),
@@ -107,6 +112,24 @@ impl Cluster {
             given.forget(&database);
         }
         Ok(())
+    }
+
+    /// Stops a private server at once, as a crash of it would: what it told others was committed stays only where
+    /// `synchronous_commit` is on. Nobody else gets its port meanwhile.
+    pub async fn stop_server(&mut self) -> anyhow::Result<()> {
+        self.server()?.stop().await
+    }
+
+    /// Starts a stopped private server on the same port and folder.
+    pub async fn start_server(&mut self) -> anyhow::Result<()> {
+        self.server()?.start_again().await
+    }
+
+    fn server(&mut self) -> anyhow::Result<&mut Server> {
+        match &mut self.source {
+            Source::Private(server) => Ok(server),
+            Source::Given(_) => bail!("a given server is not ours to stop"),
+        }
     }
 
     /// True when the server is ours and ends with us.

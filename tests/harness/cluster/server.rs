@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use sqlx::{Connection, PgConnection};
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, interval};
 
 use super::account::Account;
@@ -36,35 +37,78 @@ pub(super) struct Server {
     watchdog: Watchdog,
     postgres: Option<Child>,
     port: u16,
+    binaries: Binaries,
+    account: Account,
+    /// Bound, so that nobody takes the port of a stopped server, and not listening, so that a connection is refused.
+    kept: Option<TcpSocket>,
 }
 
 impl Server {
     /// Makes a cluster in a new folder and starts it on a free port. Dropping the future undoes everything.
     pub(super) async fn start(
-        binaries: &Binaries,
-        account: &Account,
+        binaries: Binaries,
+        account: Account,
         progress: &(dyn Fn(&str) + Sync),
     ) -> anyhow::Result<Self> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let folder = account.temporary_folder().join(format!("drop-pg-{}", &name[..8]));
         // Before anything else, so that there is no moment in which a kill leaves a folder or a process.
-        let watchdog = Watchdog::start(account, &folder, &binaries.program("pg_ctl"))?;
+        let watchdog = Watchdog::start(&account, &folder, &binaries.program("pg_ctl"))?;
         let mut server = Self {
             watchdog,
             postgres: None,
             port: 0,
+            binaries,
+            account,
+            kept: None,
         };
         progress("making a private cluster");
-        server.initdb(binaries, account).await?;
+        server.initdb().await?;
         for _ in 0..PORTS_TO_TRY {
             server.port = free_port()?;
             progress(&format!("starting the server on port {}", server.port));
-            server.spawn(binaries, account)?;
+            server.spawn()?;
             if server.answers().await? {
                 return Ok(server);
             }
         }
         bail!("{PORTS_TO_TRY} free ports were each taken before PostgreSQL could listen on them")
+    }
+
+    /// An immediate stop.
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        let mut command = self.account.command(self.binaries.program("pg_ctl"));
+        command
+            .args(["-m", "immediate", "-w", "stop", "-D"])
+            .arg(self.watchdog.folder());
+        let output = tokio::process::Command::from(command)
+            .output()
+            .await
+            .context("could not run pg_ctl")?;
+        ensure!(
+            output.status.success(),
+            "pg_ctl could not stop the server ({})",
+            output.status
+        );
+        if let Some(mut postgres) = self.postgres.take() {
+            postgres.wait()?;
+        }
+        let kept = TcpSocket::new_v4()?;
+        kept.set_reuseaddr(true)?; // connections that have just ended are no obstacle
+        kept.bind(([127, 0, 0, 1], self.port).into())?;
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    /// Starts it where it was.
+    pub(super) async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.kept = None;
+        self.spawn()?;
+        ensure!(
+            self.answers().await?,
+            "the server's port was taken while it was stopped"
+        );
+        Ok(())
     }
 
     /// The address of a database on this server.
@@ -78,8 +122,9 @@ impl Server {
         self.watchdog.folder()
     }
 
-    async fn initdb(&self, binaries: &Binaries, account: &Account) -> anyhow::Result<()> {
-        let mut command = account.command(binaries.program("initdb"));
+    async fn initdb(&self) -> anyhow::Result<()> {
+        let initdb = self.binaries.program("initdb");
+        let mut command = self.account.command(&initdb);
         command
             .args([
                 "-U",
@@ -99,7 +144,7 @@ impl Server {
             .kill_on_drop(true)
             .output()
             .await
-            .with_context(|| format!("could not run {}", binaries.program("initdb").display()))?;
+            .with_context(|| format!("could not run {}", initdb.display()))?;
         if !output.status.success() {
             bail!(
                 "initdb failed ({}): {}",
@@ -110,9 +155,9 @@ impl Server {
         Ok(())
     }
 
-    fn spawn(&mut self, binaries: &Binaries, account: &Account) -> anyhow::Result<()> {
+    fn spawn(&mut self) -> anyhow::Result<()> {
         let log = File::create(self.log_file()).context("could not make the server's log file")?;
-        let mut command = account.command(binaries.program("postgres"));
+        let mut command = self.account.command(self.binaries.program("postgres"));
         command
             .arg("-D")
             .arg(self.watchdog.folder())

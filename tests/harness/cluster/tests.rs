@@ -13,13 +13,7 @@ use super::{Cluster, Source};
 const HOLD: &str = "DROP_TESTS_HOLD_A_CLUSTER";
 
 async fn private() -> Cluster {
-    let account = super::Account::choose().unwrap();
-    let binaries = super::binaries(&account, &|_| {}).await.unwrap();
-    let server = super::Server::start(&binaries, &account, &|_| {}).await.unwrap();
-    Cluster {
-        admin_url: server.url("postgres"),
-        source: Source::Private(server),
-    }
+    Cluster::private(&|_| {}).await.unwrap()
 }
 
 fn folder_of(cluster: &Cluster) -> PathBuf {

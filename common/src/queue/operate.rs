@@ -1,0 +1,192 @@
+//! What an operator may see and do. Each change is one statement, so that the caller's transaction can hold its audit row.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::{JobId, Lane};
+use crate::storage::{StorageError, Tx};
+
+/// A job as a list shows it. It holds ids only, as its payload does.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobSummary {
+    /// The row's number.
+    pub id: JobId,
+    /// What it is.
+    pub kind: String,
+    /// The lane's name.
+    pub lane: String,
+    /// `ready`, `running`, `done` or `dead`.
+    pub state: String,
+    /// Attempts used; claims that only waited are not counted.
+    pub attempts: i32,
+    /// Attempts it may use.
+    pub max_attempts: i32,
+    /// When it may start, or last could.
+    pub run_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// What the last failure was.
+    pub last_error: Option<String>,
+}
+
+/// A job with its history.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobDetail {
+    /// The row.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// The ids it works on.
+    pub payload: Value,
+    /// At most one row of its kind has this key.
+    pub unique_key: Option<String>,
+    /// The request that caused it.
+    pub request_id: Option<Uuid>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When it is of no use any more.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The process that runs it.
+    pub owner: Option<Uuid>,
+    /// Until when that process has it.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// Its failures, oldest first.
+    pub failures: Vec<Failure>,
+}
+
+/// A failed attempt.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The number of the claim.
+    pub attempt: i32,
+    /// `again` or `dead`.
+    pub result: String,
+    /// When it was claimed; absent for a job that came too late.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it failed.
+    pub ended_at: DateTime<Utc>,
+    /// Why.
+    pub error: Option<String>,
+}
+
+/// Which jobs a list shows; what is absent does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// `ready`, `running`, `done` or `dead`.
+    pub state: Option<String>,
+    /// The lane.
+    pub lane: Option<Lane>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// Only jobs with a smaller number: the last one of the page before.
+    pub before: Option<JobId>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// The jobs of the filter, newest first.
+pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<JobSummary>, StorageError> {
+    Ok(sqlx::query_as!(
+        JobSummary,
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!", j.state, j.attempt - j.unused AS "attempts!",
+                  j.max_attempts, j.run_at, j.finished_at, j.last_error
+             FROM jobs j LEFT JOIN lanes l USING (lane)
+            WHERE ($1::text IS NULL OR j.state = $1) AND ($2::smallint IS NULL OR j.lane = $2)
+              AND ($3::text IS NULL OR j.kind = $3) AND ($4::bigint IS NULL OR j.id < $4)
+            ORDER BY j.id DESC LIMIT $5"#,
+        filter.state,
+        filter.lane.map(Lane::id),
+        filter.kind,
+        filter.before,
+        filter.limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// One job with its history.
+pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!", j.state, j.attempt - j.unused AS "attempts!",
+                  j.max_attempts, j.run_at, j.finished_at, j.last_error, j.payload, j.unique_key, j.request_id, j.created_at,
+                  j.expires_at, j.owner, j.lease_until
+             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let failures = sqlx::query_as!(
+        Failure,
+        "SELECT attempt, result, started_at, ended_at, error FROM job_attempts WHERE job_id = $1 ORDER BY attempt",
+        id
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(Some(JobDetail {
+        summary: JobSummary {
+            id: row.id,
+            kind: row.kind,
+            lane: row.lane,
+            state: row.state,
+            attempts: row.attempts,
+            max_attempts: row.max_attempts,
+            run_at: row.run_at,
+            finished_at: row.finished_at,
+            last_error: row.last_error,
+        },
+        payload: row.payload,
+        unique_key: row.unique_key,
+        request_id: row.request_id,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        owner: row.owner,
+        lease_until: row.lease_until,
+        failures,
+    }))
+}
+
+/// What the job is; `None`: there is no such job.
+pub async fn kind(tx: &mut Tx, id: JobId) -> Result<Option<String>, StorageError> {
+    Ok(sqlx::query_scalar!("SELECT kind FROM jobs WHERE id = $1", id)
+        .fetch_optional(&mut **tx)
+        .await?)
+}
+
+/// Lets a dead job run again, with all its attempts, or a waiting one at once. False: it is neither. What is safe to
+/// repeat is the handler's matter: a payment that may have left is not sent again however often its job runs.
+pub async fn retry(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
+    // `attempt` is the fence and never falls; what was used up is written off as unused.
+    let retried = sqlx::query!(
+        "UPDATE jobs SET state = 'ready', run_at = clock_timestamp(), finished_at = NULL,
+                unused = CASE state WHEN 'dead' THEN attempt ELSE unused END,
+                expires_at = CASE state WHEN 'dead' THEN NULL ELSE expires_at END
+          WHERE id = $1 AND (state = 'dead' OR state = 'ready' AND run_at > clock_timestamp())",
+        id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(retried.rows_affected() == 1)
+}
+
+/// Deletes a dead job and its history: its consequences were drawn when it died. False: it is not dead.
+pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
+    let discarded = sqlx::query!("DELETE FROM jobs WHERE id = $1 AND state = 'dead'", id)
+        .execute(&mut **tx)
+        .await?;
+    Ok(discarded.rows_affected() == 1)
+}
+
+/// Stops claims from a lane, or lets them go on. False: it was so already. Running jobs are not touched.
+pub async fn pause(tx: &mut Tx, lane: Lane, paused: bool) -> Result<bool, StorageError> {
+    let changed = sqlx::query!(
+        "UPDATE lanes SET paused = $2 WHERE lane = $1 AND paused <> $2",
+        lane.id(),
+        paused
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}

@@ -1,0 +1,159 @@
+//! The operator's verbs: looking into the queue and changing it, each change with its audit row.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
+
+use drop_sandbox::{Fault, Operation};
+use drop_tests::app::{TestApp, eventually};
+use serde_json::{Value, json};
+
+const BY: [&str; 4] = ["--operator", "kari", "--reason", "the provider is well again"];
+
+/// What the verb prints; it must succeed.
+async fn does(app: &TestApp, arguments: &[&str]) -> String {
+    let (succeeded, said) = app.operator(env!("CARGO_BIN_EXE_drop-node"), arguments).await;
+    assert!(succeeded, "{arguments:?}: {said}");
+    said
+}
+
+/// What the verb prints; it must fail.
+async fn refuses(app: &TestApp, arguments: &[&str]) -> String {
+    let (succeeded, said) = app.operator(env!("CARGO_BIN_EXE_drop-node"), arguments).await;
+    assert!(!succeeded, "{arguments:?}: {said}");
+    said
+}
+
+async fn json_of(app: &TestApp, arguments: &[&str]) -> Value {
+    serde_json::from_str(&does(app, arguments).await).unwrap()
+}
+
+async fn audited(app: &TestApp) -> Vec<(String, String, Value)> {
+    sqlx::query_as("SELECT action, object, detail FROM audit_log WHERE actor = 'operator' ORDER BY id")
+        .fetch_all(&app.db)
+        .await
+        .unwrap()
+}
+
+/// A job that died: the row it is about does not exist.
+async fn dead_job(app: &TestApp) -> String {
+    sqlx::query(
+        "INSERT INTO jobs (kind, lane, payload, max_attempts)
+         VALUES ('poll-payment', 3, '{\"payment\": \"0192f0c1-a2b3-7c4d-8e5f-60718293a4b5\"}', 5)",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let dead = async || json_of(app, &["jobs", "list", "--state", "dead", "--json"]).await != json!([]);
+    assert!(eventually(dead).await);
+    json_of(app, &["jobs", "list", "--state", "dead", "--json"]).await[0]["id"].to_string()
+}
+
+#[tokio::test]
+async fn a_dead_job_is_listed_shown_retried_and_discarded() {
+    let app = TestApp::start().await;
+    let id = dead_job(&app).await;
+    let listed = does(
+        &app,
+        &["jobs", "list", "--lane", "payment.poll", "--kind", "poll-payment"],
+    )
+    .await;
+    assert!(
+        listed.contains(&id) && listed.contains("the payment is gone"),
+        "{listed}"
+    );
+    let shown = json_of(&app, &["jobs", "show", &id, "--json"]).await;
+    assert_eq!(shown["failures"][0]["error"], "the payment is gone");
+
+    let retry = [["jobs", "retry", &id].as_slice(), &BY].concat();
+    does(&app, &retry).await;
+    let again = async || {
+        let shown = json_of(&app, &["jobs", "show", &id, "--json"]).await;
+        shown["state"] == "dead" && shown["failures"].as_array().unwrap().len() == 2
+    };
+    assert!(eventually(again).await, "it ran again, and is dead again");
+
+    let discard = [["jobs", "discard", &id].as_slice(), &BY].concat();
+    does(&app, &discard).await;
+    assert!(refuses(&app, &["jobs", "show", &id]).await.contains("there is no job"));
+    let audited = audited(&app).await;
+    assert_eq!(audited.len(), 2);
+    let (action, object, detail) = &audited[0];
+    assert_eq!((action.as_str(), object), ("job.retried", &format!("job_{id}")));
+    assert_eq!(
+        *detail,
+        json!({ "operator": "kari", "reason": "the provider is well again", "kind": "poll-payment" })
+    );
+    assert_eq!(audited[1].0, "job.discarded");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_mistyped_number_or_a_missing_reason_changes_nothing() {
+    let app = TestApp::start().await;
+    let id = dead_job(&app).await;
+    let retry = [["jobs", "retry", &id, "999999"].as_slice(), &BY].concat();
+    assert!(refuses(&app, &retry).await.contains("nothing was changed"));
+    assert!(
+        refuses(&app, &["jobs", "retry", &id, "--operator", "kari"])
+            .await
+            .contains("--reason")
+    );
+    assert_eq!(json_of(&app, &["jobs", "show", &id, "--json"]).await["state"], "dead");
+    assert!(audited(&app).await.is_empty());
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_paused_lane_claims_nothing_until_it_is_resumed() {
+    let app = TestApp::start().await;
+    does(&app, &[["lanes", "pause", "kyc.call"].as_slice(), &BY].concat()).await;
+    let anna = app.signed_in("anna").await;
+    let accepted = anna
+        .post_later("/v1/kyc/applicant", "unused", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
+    let stats = json_of(&app, &["stats", "--json"]).await;
+    let lane = stats
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|lane| lane["lane"] == "kyc.call")
+        .unwrap();
+    assert_eq!((&lane["ready"], &lane["blocked"]), (&json!(1), &json!(true)));
+    assert!(does(&app, &["stats"]).await.contains("kyc.call"));
+    assert!(app.sandbox.sumsub().applicants().is_empty());
+    let pause_again = [["lanes", "pause", "kyc.call"].as_slice(), &BY].concat();
+    assert!(refuses(&app, &pause_again).await.contains("so already"));
+
+    does(&app, &[["lanes", "resume", "kyc.call"].as_slice(), &BY].concat()).await;
+    assert!(eventually(async || app.sandbox.sumsub().applicants().len() == 1).await);
+    let actions: Vec<String> = audited(&app).await.into_iter().map(|(action, ..)| action).collect();
+    assert_eq!(actions, ["lane.paused", "lane.resumed"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn retrying_a_payment_that_may_have_left_sends_nothing_again() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    let order = json!({
+        "accountId": account,
+        "instructedAmount": { "amount": "2010.00", "currency": "NOK" },
+        "creditorName": "Marko Petrovic",
+        "creditorAccount": { "bban": "265-1234567-89" },
+    });
+    let accepted = anna.post_later("/v1/transactions", "pay", &order).await;
+    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
+    let dead = async || json_of(&app, &["jobs", "list", "--state", "dead", "--json"]).await != json!([]);
+    assert!(eventually(dead).await);
+    let id = json_of(&app, &["jobs", "list", "--state", "dead", "--json"]).await[0]["id"].to_string();
+    does(&app, &[["jobs", "retry", &id].as_slice(), &BY].concat()).await;
+    let done = async || json_of(&app, &["jobs", "show", &id, "--json"]).await["state"] == "done";
+    assert!(eventually(done).await);
+    let orders = app.sandbox.neonomics().journal();
+    let orders = orders
+        .iter()
+        .filter(|entry| entry.method == "POST" && entry.path.contains("/payments/"));
+    assert_eq!(orders.count(), 1);
+    app.finish().await;
+}

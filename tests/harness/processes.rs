@@ -1,0 +1,54 @@
+//! A worker process that a test kills, stops and wakes.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tokio::process::{Child, Command};
+
+/// A kill has an effect at once; a drain takes as long as the running jobs do.
+const LONGEST_END: Duration = Duration::from_secs(20);
+
+/// A running `drop-node`. It is killed when this is dropped, even while it is stopped.
+pub struct Node(Child);
+
+impl Node {
+    /// Starts a part of the program, which a test names by `env!("CARGO_BIN_EXE_drop-node")`, with these variables
+    /// and no others.
+    pub fn start(program: &str, part: &str, variables: &[(&str, &str)]) -> Self {
+        let child = Command::new(program)
+            .arg(part)
+            .env_clear()
+            .env("RUST_LOG", "error")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("drop-node starts");
+        Self(child)
+    }
+
+    /// Sends a signal by its name without `SIG`, as in `TERM`. std can only kill, and a call into libc would be unsafe.
+    pub fn signal(&self, signal: &str) {
+        let id = self.0.id().expect("the process has not ended").to_string();
+        let sent = std::process::Command::new("/bin/sh")
+            .args(["-c", r#"kill -s "$1" "$2""#, "sh", signal, &id])
+            .status()
+            .expect("a shell");
+        assert!(sent.success(), "SIG{signal} could not be sent");
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Waits for its end; one that does not come in time is an error.
+    pub async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(LONGEST_END, self.0.wait())
+            .await
+            .expect("the process ends")
+            .expect("a child of ours")
+    }
+}

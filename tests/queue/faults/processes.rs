@@ -1,0 +1,105 @@
+//! Workers that are killed, stopped or start alike.
+
+use std::{os::unix::process::ExitStatusExt, time::Duration};
+
+use drop_tests::effects::Way;
+use rstest::rstest;
+
+use super::scene::{stop, with_scene};
+
+const SIGABRT: i32 = 6;
+
+#[rstest]
+#[case::with_a_claim_not_started("queue.claimed=abort@2")]
+#[case::with_an_effect_nobody_was_told_of("queue.domain_committed=abort@20")]
+#[case::with_outcomes_not_written("queue.before_ack=abort@3")]
+#[case::before_it_renewed("queue.renewing=abort")]
+#[case::while_it_drained("queue.draining=abort")]
+#[tokio::test(flavor = "multi_thread")]
+async fn q1_q2_q3_a_worker_is_killed_under_load(#[case] failpoint: &'static str) {
+    with_scene(async move |scene| {
+        scene.load(200).await;
+        let mut failing = scene.worker_with(&[("DROP_FAILPOINT", failpoint)]);
+        let other = scene.worker();
+        if failpoint.starts_with("queue.draining") {
+            scene
+                .until("SELECT count(DISTINCT owner) = 2 FROM jobs WHERE state = 'running'")
+                .await;
+            failing.signal("TERM");
+        }
+        let ended = scene.load_until_ended(&mut failing).await;
+        assert_eq!(ended.signal(), Some(SIGABRT), "it died at the point: {ended:?}");
+        scene.every_job_has_its_effect().await;
+        assert!(scene.lost_leases().await > 0, "it held jobs when it died");
+        stop([other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q2_a_worker_whose_renewals_stall_loses_its_jobs_to_another_and_writes_nothing() {
+    with_scene(async |scene| {
+        for _ in 0..5 {
+            scene.add(Way::After(Duration::from_secs(3))).await;
+        }
+        let stalling = scene.worker_with(&[("DROP_FAILPOINT", "queue.renewing=sleep:5000")]);
+        scene
+            .until("SELECT count(*) = 5 FROM jobs WHERE state = 'running'")
+            .await;
+        let other = scene.worker();
+        scene.every_job_has_its_effect().await;
+        assert!(scene.lost_leases().await >= 5);
+        stop([stalling, other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q2_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing() {
+    with_scene(async |scene| {
+        let soon = Duration::from_millis(700);
+        for way in [
+            Way::After(soon),
+            Way::Blocking(soon),
+            Way::After(soon),
+            Way::Blocking(soon),
+            Way::After(soon),
+        ] {
+            scene.add(way).await;
+        }
+        let stopped = scene.worker();
+        scene
+            .until("SELECT count(*) = 5 FROM jobs WHERE state = 'running'")
+            .await;
+        stopped.signal("STOP");
+        let other = scene.worker();
+        scene.until("SELECT count(*) = 5 FROM effects").await;
+        stopped.signal("CONT");
+        // Draining it waits for its handlers: whatever they wanted to write is decided then.
+        stop([stopped]).await;
+        scene.every_job_has_its_effect().await;
+        assert_eq!(scene.count("SELECT count(*) FROM effects WHERE attempt = 1").await, 0);
+        assert!(scene.lost_leases().await >= 5);
+        stop([other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q2_two_workers_that_were_started_alike_never_share_an_owner() {
+    with_scene(async |scene| {
+        // As many as two workers have slots, so that both must hold some at the same time.
+        for _ in 0..32 {
+            scene.add(Way::After(Duration::from_secs(2))).await;
+        }
+        let workers = [scene.worker(), scene.worker()];
+        scene
+            .until("SELECT count(*) = 32 FROM jobs WHERE state = 'running'")
+            .await;
+        let owners = "SELECT count(DISTINCT owner) FROM jobs WHERE state = 'running'";
+        assert_eq!(scene.count(owners).await, 2);
+        scene.every_job_has_its_effect().await;
+        stop(workers).await;
+    })
+    .await;
+}

@@ -1,0 +1,134 @@
+//! Results as tables for people or JSON for programs.
+#![expect(clippy::print_stdout, reason = "these commands are run to be read")]
+
+use std::fmt::Display;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use drop_common::queue::{
+    gauges::LaneReading,
+    operate::{JobDetail, JobSummary},
+};
+use serde::Serialize;
+
+pub(super) fn list(jobs: &[JobSummary], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&jobs);
+    }
+    let rows = jobs.iter().map(|job| {
+        [
+            job.id.to_string(),
+            job.kind.clone(),
+            job.lane.clone(),
+            job.state.clone(),
+            format!("{}/{}", job.attempts, job.max_attempts),
+            time(Some(job.finished_at.unwrap_or(job.run_at))),
+            job.last_error.clone().unwrap_or_default(),
+        ]
+    });
+    table(["id", "kind", "lane", "state", "attempts", "at", "last error"], rows);
+    Ok(())
+}
+
+pub(super) fn job(job: &JobDetail, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(job);
+    }
+    let summary = &job.summary;
+    let rows = [
+        ("id", summary.id.to_string()),
+        ("kind", summary.kind.clone()),
+        ("lane", summary.lane.clone()),
+        ("state", summary.state.clone()),
+        ("payload", job.payload.to_string()),
+        ("unique key", text(job.unique_key.as_ref())),
+        ("request", text(job.request_id)),
+        ("attempts", format!("{} of {}", summary.attempts, summary.max_attempts)),
+        ("created", time(Some(job.created_at))),
+        ("run at", time(Some(summary.run_at))),
+        ("expires", time(job.expires_at)),
+        ("owner", text(job.owner)),
+        ("lease until", time(job.lease_until)),
+        ("finished", time(summary.finished_at)),
+        ("last error", text(summary.last_error.as_ref())),
+    ];
+    for (what, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        println!("{what:<12} {value}");
+    }
+    if !job.failures.is_empty() {
+        println!();
+        let failures = job.failures.iter().map(|failure| {
+            [
+                failure.attempt.to_string(),
+                failure.result.clone(),
+                time(failure.started_at),
+                time(Some(failure.ended_at)),
+                text(failure.error.as_ref()),
+            ]
+        });
+        table(["claim", "result", "started", "ended", "error"], failures);
+    }
+    Ok(())
+}
+
+pub(super) fn stats(lanes: &[LaneReading], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&lanes);
+    }
+    let rows = lanes.iter().map(|lane| {
+        [
+            lane.lane.name().to_owned(),
+            lane.ready.to_string(),
+            lane.scheduled.to_string(),
+            lane.running.to_string(),
+            lane.dead.to_string(),
+            format!("{:.1} s", lane.oldest_ready_age),
+            if lane.blocked { "yes" } else { "no" }.to_owned(),
+        ]
+    });
+    table(
+        [
+            "lane",
+            "ready",
+            "scheduled",
+            "running",
+            "dead",
+            "oldest ready",
+            "blocked",
+        ],
+        rows,
+    );
+    Ok(())
+}
+
+pub(super) fn changed(count: usize, action: &str) {
+    println!("{action}: {count}");
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+fn text(value: Option<impl Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn time(at: Option<DateTime<Utc>>) -> String {
+    at.map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+        .unwrap_or_default()
+}
+
+/// Columns as wide as their widest value; the last one may run on.
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}
