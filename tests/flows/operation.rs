@@ -82,3 +82,21 @@ async fn one_signal_drains_a_worker_and_a_second_ends_it_at_once() {
     assert!(codes.contains(&Some(1)), "{codes:?}");
     app.abandon().await;
 }
+
+#[tokio::test]
+async fn a_worker_serves_only_the_lanes_it_is_given() {
+    let app = TestApp::start_with(&[("DROP_LANES", "login=2")]).await;
+    let anna = app.signed_in("anna").await;
+    let accepted = anna
+        .post_later("/v1/kyc/applicant", "unused", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
+    app.stop_worker().await;
+    let waiting: String = sqlx::query_scalar("SELECT state FROM jobs WHERE kind = 'create-applicant'")
+        .fetch_one(&app.db)
+        .await
+        .expect("the job");
+    assert_eq!(waiting, "ready");
+    app.run_jobs().await;
+    app.finish().await;
+}
