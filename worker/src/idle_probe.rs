@@ -51,7 +51,12 @@ async fn probe(ctx: &Context, key: BreakerKey) -> Result<(), StorageError> {
 }
 
 /// Any answer closes it, a refusal too: the provider is up. A call that was not made says nothing.
-async fn decide(ctx: &Context, key: BreakerKey, probe: Probe, error: Option<ProviderError>) -> Result<(), StorageError> {
+async fn decide(
+    ctx: &Context,
+    key: BreakerKey,
+    probe: Probe,
+    error: Option<ProviderError>,
+) -> Result<(), StorageError> {
     match error {
         Some(error) if error.counts_for_breaker() => {
             ctx.breaker
@@ -61,7 +66,11 @@ async fn decide(ctx: &Context, key: BreakerKey, probe: Probe, error: Option<Prov
         Some(ProviderError::Blocked) => ctx.breaker.release(key, probe.id).await?,
         Some(_) | None => {
             if ctx.breaker.close(key, probe.id).await? {
-                tracing::info!(breaker = key.as_str(), "{} answers again; no job was there to ask it", key.as_str());
+                tracing::info!(
+                    breaker = key.as_str(),
+                    "{} answers again; no job was there to ask it",
+                    key.as_str()
+                );
             }
         }
     }

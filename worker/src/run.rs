@@ -19,9 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker,
-};
+use crate::{context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains. A second signal ends it at once.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {

@@ -96,7 +96,11 @@ pub async fn link(
     let known = known(tx, keys, user, canonical.expose_secret()).await?;
     // The ciphertext is bound to its row, so the row's id must be known before it is sealed.
     let id = known.unwrap_or_else(AccountId::new);
-    let sealed = keys.seal("bank_accounts.account_sealed", id.uuid(), canonical.expose_secret().as_bytes());
+    let sealed = keys.seal(
+        "bank_accounts.account_sealed",
+        id.uuid(),
+        canonical.expose_secret().as_bytes(),
+    );
     if known.is_some() {
         // While keys rotate, the row may still be filed under the one before.
         sqlx::query!(
@@ -137,7 +141,11 @@ pub async fn link(
 
 /// The user's row of this number, under whichever key it was filed, locked.
 async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Result<Option<AccountId>, StorageError> {
-    let indexes: Vec<Vec<u8>> = keys.blind_indexes("account", canonical).into_iter().map(Vec::from).collect();
+    let indexes: Vec<Vec<u8>> = keys
+        .blind_indexes("account", canonical)
+        .into_iter()
+        .map(Vec::from)
+        .collect();
     let id = sqlx::query_scalar!(
         "SELECT id FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
           ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE",

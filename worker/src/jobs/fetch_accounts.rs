@@ -78,7 +78,8 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     }
     // Of two consents of one person that become valid at once, the later one replaces the earlier.
     users::lock_kyc_status(&mut tx, consent.user).await?;
-    let applied = consent_moves::apply(&mut tx, lease, Actor::Provider, &consent, seen.status, seen.valid_until).await?;
+    let applied =
+        consent_moves::apply(&mut tx, lease, Actor::Provider, &consent, seen.status, seen.valid_until).await?;
     if applied && seen.status == ConsentStatus::Valid {
         for account in &seen.accounts {
             link(ctx, &mut tx, &consent, account).await?;
@@ -176,12 +177,7 @@ async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, P
 }
 
 /// Links one account and asks for its first balance, which is attended if the person has just come back from the bank.
-async fn link(
-    ctx: &Context,
-    tx: &mut Tx,
-    consent: &Consent,
-    account: &Account,
-) -> Result<(), StorageError> {
+async fn link(ctx: &Context, tx: &mut Tx, consent: &Consent, account: &Account) -> Result<(), StorageError> {
     let number = account
         .iban
         .as_deref()
