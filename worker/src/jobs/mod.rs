@@ -7,6 +7,8 @@ mod consent_moves;
 mod create_applicant;
 mod fetch_accounts;
 mod initiate_payment;
+mod kyc_event;
+mod kyc_moves;
 mod payment_moves;
 mod plan_balance_syncs;
 mod poll_payment;
