@@ -1,6 +1,6 @@
 //! A consent to read a bank's accounts (open-banking.md, section 4).
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, TimeDelta};
 
 use super::words::closed_words;
 
@@ -11,7 +11,7 @@ const CONSENT_LIFE: TimeDelta = TimeDelta::days(180);
 pub const APPROVAL_LIFE: TimeDelta = TimeDelta::hours(24);
 
 /// How long before its end the person is asked to renew it.
-pub const RENEWAL_NOTICE: TimeDelta = TimeDelta::days(14);
+pub const RENEWAL_NOTICE: Days = Days::new(14);
 
 closed_words! {
     /// A consent's state in our words.

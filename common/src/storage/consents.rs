@@ -250,7 +250,36 @@ pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, Stora
     .await?)
 }
 
-/// The bank says that the consent is dead: it is deleted here, so that no call can use it again, and the accounts it
+/// Takes the valid consents that end on this day or before and whose owners were not asked yet to renew them: each is
+/// taken once. At most `limit`.
+pub async fn take_ending(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<(ConsentId, UserId)>, StorageError> {
+    let rows = sqlx::query!(
+        r#"UPDATE bank_consents SET renewal_asked_at = clock_timestamp()
+            WHERE id = ANY (ARRAY(
+              SELECT id FROM bank_consents WHERE status = 'valid' AND valid_until <= $1 AND renewal_asked_at IS NULL
+               ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
+           RETURNING id AS "id: ConsentId", user_id AS "user: UserId""#,
+        day,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.user)).collect())
+}
+
+/// The valid consents whose last day was before this one, locked. At most `limit`.
+pub async fn ended_before(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<ConsentId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: ConsentId" FROM bank_consents WHERE status = 'valid' AND valid_until < $1
+            ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"#,
+        day,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// The consent is dead, by the bank's word or by its last day: it is deleted here, so that no call can use it again, and the accounts it
 /// opened are unlinked. Its owner, for whoever did it first; `None`: it had ended already.
 pub async fn delete_dead(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
     let owner = sqlx::query_scalar!(

@@ -81,12 +81,18 @@ pub(super) async fn abandon(tx: &mut Tx, consent: ConsentId) -> Result<(), Stora
 
 /// The bank takes the consent no longer (contract 3.2): it is deleted, its accounts are unlinked, and its owner is asked
 /// to link the bank again. Of many reads that hear it, one does this.
-pub(super) async fn bury(tx: &mut Tx, lease: &Lease, consent: ConsentId, code: Option<&str>) -> Result<(), JobError> {
+pub(super) async fn bury(
+    tx: &mut Tx,
+    lease: &Lease,
+    actor: Actor,
+    consent: ConsentId,
+    code: Option<&str>,
+) -> Result<(), JobError> {
     let Some(user) = consents::delete_dead(tx, consent).await? else {
         return Ok(());
     };
     let entry = Entry {
-        actor: Actor::Provider,
+        actor,
         user: Some(user),
         action: "consent.deleted",
         object: consent.to_string(),
@@ -102,7 +108,7 @@ pub(super) async fn bury(tx: &mut Tx, lease: &Lease, consent: ConsentId, code: O
         subject: format!("{consent}:dead"),
     };
     notifications::tell(tx, message).await?;
-    info!(consent.id = %consent, "consent {consent} is dead at the bank and was deleted");
+    info!(consent.id = %consent, "consent {consent} is dead and was deleted");
     Ok(())
 }
 
