@@ -19,6 +19,7 @@ use crate::{
     fleet::{Fleet, Running},
     lossy::LossyWay,
     person::browser,
+    processes::Node,
     settings, time,
 };
 
@@ -190,6 +191,11 @@ impl TestApp {
         worker.lock().await.as_ref().expect("a worker runs").internal.clone()
     }
 
+    /// The database is away from the service, or there again. Only on a lossy way.
+    pub fn cut_database_off(&self, away: bool) {
+        self.way.as_ref().expect("started on a lossy way").close(away);
+    }
+
     /// What the API tells Prometheus.
     pub async fn scrape_api(&self) -> String {
         scrape(self.api_internal()).await
@@ -232,6 +238,14 @@ impl TestApp {
 
     fn worker_settings(&self) -> WorkerSettings {
         WorkerSettings::read(&self.environment).expect("the worker's settings")
+    }
+
+    /// The worker processes of a fleet.
+    pub fn workers(&mut self) -> &mut [Node] {
+        match &mut self.service {
+            Service::Processes(running) => running.workers(),
+            Service::Tasks { .. } => panic!("the worker is a task"),
+        }
     }
 
     /// Fails if a part of the service has ended.

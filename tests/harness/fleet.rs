@@ -9,11 +9,10 @@ use std::{
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
-    process::{Child, Command},
     task::JoinHandle,
 };
 
-use crate::app::listener;
+use crate::{app::listener, processes::Node};
 
 /// So many processes of each kind.
 #[derive(Debug, Clone, Copy)]
@@ -28,25 +27,25 @@ pub struct Fleet {
 
 /// The running processes; they end with this.
 pub(crate) struct Running {
-    children: Vec<Child>,
+    apis: Vec<Node>,
+    workers: Vec<Node>,
     balancer: JoinHandle<()>,
 }
 
 impl Fleet {
     /// Starts them all. Connections to `public` go to the API processes in turn.
     pub(crate) async fn start(self, public: TcpListener, variables: &[(&'static str, String)]) -> Running {
-        let mut children = Vec::new();
+        let mut apis = Vec::new();
         let mut upstreams = Vec::new();
         for _ in 0..self.apis {
             // The child is given the listener itself: a port that is only looked up may be somebody else's by then.
             let own = listener().await;
             upstreams.push(own.local_addr().expect("a bound address"));
             let own = own.into_std().expect("a listener");
-            children.push(self.spawn("api", variables, OwnedFd::from(own).into()));
+            apis.push(self.node("api", variables, OwnedFd::from(own).into()));
         }
-        for _ in 0..self.workers {
-            children.push(self.spawn("worker", variables, Stdio::null()));
-        }
+        let workers = (0..self.workers).map(|_| self.node("worker", variables, Stdio::null()));
+        let workers = workers.collect();
         let balancer = tokio::spawn(async move {
             let turn = AtomicUsize::new(0);
             while let Ok((mut client, _)) = public.accept().await {
@@ -58,30 +57,31 @@ impl Fleet {
                 });
             }
         });
-        Running { children, balancer }
+        Running {
+            apis,
+            workers,
+            balancer,
+        }
     }
 
-    fn spawn(self, part: &str, variables: &[(&'static str, String)], input: Stdio) -> Child {
-        Command::new(self.program)
-            .arg(part)
-            .env_clear()
-            .envs(variables.iter().map(|(name, value)| (*name, value.as_str())))
-            .env("RUST_LOG", "error")
-            .env("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0")
-            .env("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0")
-            .stdin(input)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("drop-node starts")
+    fn node(self, part: &str, variables: &[(&'static str, String)], input: Stdio) -> Node {
+        let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        all.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"));
+        all.push(("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"));
+        Node::start_with(self.program, part, &all, input)
     }
 }
 
 impl Running {
+    /// The workers.
+    pub(crate) fn workers(&mut self) -> &mut [Node] {
+        &mut self.workers
+    }
+
     /// Fails if one has ended.
     pub(crate) fn all_run(&mut self) {
-        for child in &mut self.children {
-            let ended = child.try_wait().expect("a child of ours");
-            assert!(ended.is_none(), "a process ended: {ended:?}");
+        for node in self.apis.iter_mut().chain(&mut self.workers) {
+            assert!(node.is_running(), "a process has ended");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A way to the database that can lose the answer to a commit: the client never learns that it worked.
+//! A way to the database that can lose the answer to a commit, so that the client never learns that it worked, and that
+//! can be closed, as if the database were away.
 
 use std::sync::{
     Arc,
@@ -8,6 +9,7 @@ use std::sync::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -18,6 +20,7 @@ pub(crate) struct LossyWay {
     /// The database's address through here.
     pub(crate) url: String,
     armed: Arc<AtomicBool>,
+    closed: watch::Sender<bool>,
     forwarding: JoinHandle<()>,
 }
 
@@ -34,17 +37,21 @@ impl LossyWay {
         through.set_ip_host(here.ip()).expect("an address");
         through.set_port(Some(here.port())).expect("a port");
         let armed = Arc::new(AtomicBool::new(false));
-        let cut = Arc::clone(&armed);
+        let (cut, (closed, is_closed)) = (Arc::clone(&armed), watch::channel(false));
         let forwarding = tokio::spawn(async move {
             while let Ok((client, _)) = own.accept().await {
+                if *is_closed.borrow() {
+                    continue; // dropping the connection closes it
+                }
                 if let Ok(server) = TcpStream::connect(there.clone()).await {
-                    tokio::spawn(forward(client, server, Arc::clone(&cut)));
+                    tokio::spawn(forward(client, server, Arc::clone(&cut), is_closed.clone()));
                 }
             }
         });
         Self {
             url: through.into(),
             armed,
+            closed,
             forwarding,
         }
     }
@@ -52,6 +59,11 @@ impl LossyWay {
     /// Loses the answer to the next commit, once.
     pub(crate) fn lose_next_commit(&self) {
         self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Cuts what is open and refuses what comes, or lets it pass again.
+    pub(crate) fn close(&self, closed: bool) {
+        self.closed.send_replace(closed);
     }
 }
 
@@ -61,13 +73,14 @@ impl Drop for LossyWay {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>) {
+async fn forward(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, mut closed: watch::Receiver<bool>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let losing = Arc::new(AtomicBool::new(false));
     tokio::select! {
         () = requests(from_client, to_server, &armed, &losing) => {}
         () = answers(from_server, to_client, &losing) => {}
+        _ = closed.wait_for(|closed| *closed) => {}
     }
 }
 

@@ -17,12 +17,17 @@ impl Node {
     /// Starts a part of the program, which a test names by `env!("CARGO_BIN_EXE_drop-node")`, with these variables
     /// and no others.
     pub fn start(program: &str, part: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_with(program, part, variables, Stdio::null())
+    }
+
+    /// The same with this as its standard input.
+    pub fn start_with(program: &str, part: &str, variables: &[(&str, &str)], input: Stdio) -> Self {
         let child = Command::new(program)
             .arg(part)
             .env_clear()
             .env("RUST_LOG", "error")
             .envs(variables.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(input)
             .kill_on_drop(true)
             .spawn()
             .expect("drop-node starts");

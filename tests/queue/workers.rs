@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::with_database,
-    jobs::{Bench, Script, add, count, registry, row},
+    jobs::{Bench, Hurried, Script, add, add_job, count, registry, row},
 };
 
 struct Worker {
@@ -165,6 +165,21 @@ async fn a_job_that_hangs_is_cancelled_when_its_longest_run_is_over() {
         until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead'").await;
         worker.stop().await.unwrap();
         assert_eq!(row(&db, job).await, ("dead".into(), 3, 0, Some("lease expired".into())));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_takes_longer_than_its_kind_may_has_failed_with_its_attempts() {
+    with_database(|db| async move {
+        let job = add_job(&db, &Hurried {}).await;
+        let worker = Worker::start(&db, &Bench::new(&db), 2, Duration::from_secs(10));
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead'").await;
+        worker.stop().await.unwrap();
+        assert_eq!(
+            row(&db, job).await,
+            ("dead".into(), 2, 0, Some("timed out after 200ms".into()))
+        );
     })
     .await;
 }

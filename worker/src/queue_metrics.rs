@@ -9,8 +9,8 @@ use std::{
 use drop_common::{
     clock::Clock,
     metrics::{
-        CLAIM_DURATION, JOB_ATTEMPTS, JOB_DURATION, JOB_RESCUES, JOB_WAIT, JOBS_IN_FLIGHT, LANE_SLOTS, LAST_CLAIM,
-        Metrics,
+        CLAIM_BATCH_SIZE, CLAIM_DURATION, JOB_ATTEMPTS, JOB_DURATION, JOB_RESCUES, JOB_WAIT, JOBS_IN_FLIGHT,
+        LANE_SLOTS, LAST_CLAIM, Metrics,
     },
     queue::{ALL_KINDS, KINDS_BY_LANE, Lane, Watch},
 };
@@ -60,10 +60,12 @@ impl QueueMetrics {
 }
 
 impl Watch for QueueMetrics {
-    fn claimed(&self, lane: Lane, _jobs: usize, took: Duration) {
+    fn claimed(&self, lane: Lane, jobs: usize, took: Duration) {
         self.went_round(Instant::now());
         self.metrics
             .observe(&CLAIM_DURATION, &[lane.name()], took.as_secs_f64());
+        let jobs = u32::try_from(jobs).map_or(f64::INFINITY, f64::from);
+        self.metrics.observe(&CLAIM_BATCH_SIZE, &[lane.name()], jobs);
         let now = self.clock.now().timestamp_micros();
         self.metrics.set(
             &LAST_CLAIM,

@@ -59,3 +59,39 @@ fn lanes(reader: &mut Reader<'_>) -> BTreeMap<Lane, usize> {
     }
     lanes
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::config::Environment;
+
+    fn read(lanes: &str) -> Result<BTreeMap<Lane, usize>, String> {
+        let environment = Environment::default()
+            .with("DROP_LANES", lanes)
+            .with("DROP_PROFILE", "local");
+        let mut reader = Reader::new(&environment);
+        let lanes = super::lanes(&mut reader);
+        reader.finish(lanes).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_worker_serves_every_lane_or_those_it_is_given() {
+        assert_eq!(read("all").unwrap().len(), Lane::ALL.len());
+        let given = read("login=128, kyc.apply").unwrap();
+        assert_eq!(given, BTreeMap::from([(Lane::Login, 128), (Lane::KycApply, 16)]));
+    }
+
+    #[rstest]
+    #[case::unknown("login,mail")]
+    #[case::no_slots("login=0")]
+    #[case::too_many("login=1001")]
+    #[case::no_number("login=many")]
+    #[case::twice("login,login=3")]
+    #[case::all_and_more("all,login")]
+    #[case::none(",")]
+    fn any_other_list_is_refused(#[case] lanes: &str) {
+        assert!(read(lanes).unwrap_err().contains("DROP_LANES"));
+    }
+}

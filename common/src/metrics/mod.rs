@@ -25,7 +25,7 @@ pub enum MetricKind {
     Counter,
     /// Goes up and down; begins at this value, which may be NaN for "nothing to tell".
     Gauge(f64),
-    /// Observations in seconds, with the upper edges of the buckets.
+    /// Observations, with the upper edges of the buckets.
     Histogram(&'static [f64]),
 }
 

@@ -103,14 +103,14 @@ impl Metrics {
         }
     }
 
-    /// Records one observation, in seconds.
-    pub fn observe(&self, spec: &MetricSpec, values: &[&str], seconds: f64) {
+    /// Records one observation, in the unit that the name ends in.
+    pub fn observe(&self, spec: &MetricSpec, values: &[&str], value: f64) {
         match self.family(spec, values) {
             Some(Family::Histogram(vec)) => {
                 self.report(
                     spec,
                     &vec.get_metric_with_label_values(values)
-                        .map(|histogram| histogram.observe(seconds)),
+                        .map(|histogram| histogram.observe(value)),
                 );
             }
             Some(_) => self.misused(spec),
@@ -283,7 +283,8 @@ mod tests {
                 spec.name
             );
             if let MetricKind::Histogram(edges) = spec.kind {
-                assert!(spec.name.ends_with("_seconds") && edges.is_sorted(), "{}", spec.name);
+                let unit = spec.name.ends_with("_seconds") || spec.name.ends_with("_size");
+                assert!(unit && edges.is_sorted(), "{}", spec.name);
             }
         }
     }

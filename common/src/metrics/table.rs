@@ -31,6 +31,8 @@ const JOB_EDGES: MetricKind = Histogram(&[
 ]);
 /// Seconds; one statement.
 const CLAIM_EDGES: MetricKind = Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]);
+/// Jobs of one claim.
+const BATCH_EDGES: MetricKind = Histogram(&[0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0]);
 
 const LOGIN_ERRORS: Axis = Label(
     "reason",
@@ -189,6 +191,8 @@ metrics! {
     /// Successful claims, empty ones too.
     CLAIM_DURATION = "drop_claim_duration_seconds", CLAIM_EDGES, WORKER, [LANE],
         "Time a claim took, by lane.";
+    CLAIM_BATCH_SIZE = "drop_claim_batch_size", BATCH_EDGES, WORKER, [LANE],
+        "Jobs that a claim took, by lane; 0 where nothing waited.";
     /// Set on every round that reached the database, empty or not.
     LAST_CLAIM = "drop_worker_last_claim_timestamp_seconds", Gauge(0.0), WORKER, [],
         "When this process last asked for jobs and got an answer, as a Unix time; 0 before the first.";

@@ -32,6 +32,8 @@ mod wake;
 mod watch;
 mod workers;
 
+use std::time::Duration;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
@@ -57,6 +59,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const LANE: Lane;
     /// How many claims may fail before the job is dead; waiting uses none.
     const MAX_ATTEMPTS: i32 = 5;
+    /// How long one run may take; then it is cancelled and has failed. Longer than the slowest call to a provider with
+    /// a fresh token, shorter than the lane's longest run, after which the lease is not renewed any more.
+    const TIMEOUT: Duration = Duration::from_secs(100);
 
     /// At most one row of this kind and key exists; `None`: any number.
     fn unique_key(&self) -> Option<String> {

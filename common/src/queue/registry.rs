@@ -1,6 +1,6 @@
 //! Kind → behaviour. The one table that a claimed row is looked up in.
 
-use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -65,6 +65,11 @@ impl<C: Send + Sync + 'static> Registry<C> {
         self.handlers.keys().copied()
     }
 
+    /// How long a run of this kind may take.
+    pub(super) fn timeout(&self, kind: &str) -> Option<Duration> {
+        self.handlers.get(kind).map(|handler| handler.timeout())
+    }
+
     pub(super) fn start(
         &self,
         kind: &str,
@@ -98,6 +103,7 @@ pub(super) enum Unrunnable {
 pub(super) type RunFuture = Pin<Box<dyn Future<Output = Result<Verdict, JobError>> + Send>>;
 
 trait Erased<C>: Send + Sync {
+    fn timeout(&self) -> Duration;
     fn start(&self, payload: Value, context: Arc<C>, lease: Lease) -> Result<RunFuture, Unrunnable>;
     fn on_dead<'a>(&'a self, payload: Value, context: &'a C, tx: &'a mut Tx, error: &'a str) -> HookFuture<'a>;
 }
@@ -105,6 +111,10 @@ trait Erased<C>: Send + Sync {
 struct Typed<J>(PhantomData<fn() -> J>);
 
 impl<C: Send + Sync + 'static, J: Handler<C>> Erased<C> for Typed<J> {
+    fn timeout(&self) -> Duration {
+        J::TIMEOUT
+    }
+
     fn start(&self, payload: Value, context: Arc<C>, lease: Lease) -> Result<RunFuture, Unrunnable> {
         // serde's own text would quote the payload.
         let job: J = serde_json::from_value(payload).map_err(|_| Unrunnable::Payload)?;

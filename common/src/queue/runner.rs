@@ -1,6 +1,6 @@
 //! Runs one claim to its recorded outcome: decode, own task, deadline, panic, outcome.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
@@ -63,12 +63,13 @@ impl<C: Send + Sync + 'static> Engine<C> {
             job.lane = lease.lane().name(),
             request_id = lease.request_id().map(tracing::field::display),
         );
+        let timeout = self.registry.timeout(kind).unwrap_or_default();
         let ended = match self
             .registry
             .start(kind, payload, Arc::clone(&self.context), lease.clone())
         {
             Ok(job) => {
-                finish(tokio::spawn(job.instrument(span.clone())), lease)
+                finish(tokio::spawn(job.instrument(span.clone())), lease, timeout)
                     .instrument(span)
                     .await
             }
@@ -98,18 +99,27 @@ enum Ended {
     Lost,
 }
 
-/// Waits for the handler, within the lease.
-async fn finish(mut task: JoinHandle<Result<Verdict, JobError>>, lease: &Lease) -> Ended {
+/// Waits for the handler, within the kind's time and the lease.
+async fn finish(mut task: JoinHandle<Result<Verdict, JobError>>, lease: &Lease, timeout: Duration) -> Ended {
+    let latest = Instant::now() + timeout;
     loop {
         tokio::select! {
             ended = &mut task => return outcome(ended, lease),
-            () = sleep_until(Instant::from_std(lease.deadline())) => {}
+            () = sleep_until(latest.min(Instant::from_std(lease.deadline()))) => {}
         }
-        if lease.has_ended() {
+        let lost = lease.has_ended();
+        if lost || Instant::now() >= latest {
             task.abort();
-            tracing::warn!("job {} was cancelled: its lease has ended", lease.job());
-            let _cancelled = task.await; // a handler that blocks keeps its slot until it lets go
-            return Ended::Lost;
+            // A handler that blocks keeps its slot until it lets go; one that ended meanwhile has ended.
+            let ended = task.await;
+            return match ended {
+                Err(cancelled) if cancelled.is_cancelled() && lost => {
+                    tracing::warn!("job {} was cancelled: its lease has ended", lease.job());
+                    Ended::Lost
+                }
+                Err(cancelled) if cancelled.is_cancelled() => failed(lease, format!("timed out after {timeout:?}")),
+                ended => outcome(ended, lease),
+            };
         }
     }
 }
@@ -126,6 +136,11 @@ fn outcome(ended: Result<Result<Verdict, JobError>, JoinError>, lease: &Lease) -
         Err(join) if join.is_panic() => panic_text(&*join.into_panic()),
         Err(_) => return Ended::Lost, // the runtime is shutting down
     };
+    failed(lease, error)
+}
+
+/// It runs again, while attempts are left.
+fn failed(lease: &Lease, error: String) -> Ended {
     tracing::warn!(error, "job {} failed", lease.job());
     Ended::Outcome(lease.ack(Outcome::Again(retry_delay(lease.attempts_used())), Some(error)))
 }

@@ -13,15 +13,14 @@ use crate::{
     worker::{Bench, Running, now_us},
 };
 
-const SLOTS: usize = 64;
 const SAMPLES: u32 = 300;
 /// Between two samples: no multiple of any pause of the worker.
 const EVERY: Duration = Duration::from_millis(23);
 /// Background jobs come in batches this often.
 const TICKS_PER_SECOND: u32 = 50;
 
-pub(crate) async fn measure(database: &Database, table: &mut Table) -> anyhow::Result<()> {
-    let idle = sample(database, SAMPLES, Signal::Sent, 0).await?;
+pub(crate) async fn measure(database: &Database, slots: usize, table: &mut Table) -> anyhow::Result<()> {
+    let idle = sample(database, slots, SAMPLES, Signal::Sent, 0).await?;
     table.add(Figure::StartIdleP50, percentile(&idle, 0.5));
     table.add(Figure::StartIdleP99, percentile(&idle, 0.99));
 
@@ -31,11 +30,11 @@ pub(crate) async fn measure(database: &Database, table: &mut Table) -> anyhow::R
         clippy::cast_sign_loss,
         reason = "a rate of some thousands"
     )]
-    let busy = sample(database, SAMPLES, Signal::Sent, half as u32).await?;
+    let busy = sample(database, slots, SAMPLES, Signal::Sent, half as u32).await?;
     table.add(Figure::StartBusyP50, percentile(&busy, 0.5));
     table.add(Figure::StartBusyP99, percentile(&busy, 0.99));
 
-    let polled = sample(database, SAMPLES / 3, Signal::Lost, 0).await?;
+    let polled = sample(database, slots, SAMPLES / 3, Signal::Lost, 0).await?;
     table.add(Figure::StartWithoutWakeP50, percentile(&polled, 0.5));
     table.add(Figure::StartWithoutWakeMax, percentile(&polled, 1.0));
     Ok(())
@@ -49,9 +48,15 @@ enum Signal {
 }
 
 /// Milliseconds from enqueue to start of each sample, with so many other jobs a second.
-async fn sample(database: &Database, samples: u32, signal: Signal, load: u32) -> anyhow::Result<Vec<f64>> {
+async fn sample(
+    database: &Database,
+    slots: usize,
+    samples: u32,
+    signal: Signal,
+    load: u32,
+) -> anyhow::Result<Vec<f64>> {
     database.empty().await?;
-    let worker = Running::start(database, SLOTS).await?;
+    let worker = Running::start(database, slots).await?;
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let wake = Wake::default();

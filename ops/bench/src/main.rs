@@ -91,7 +91,7 @@ async fn all(database: &Database, sizes: &Sizes) -> anyhow::Result<Table> {
         for workers in [1, 2, 4] {
             drain::measure(database, sizes, workers, &mut table).await?;
         }
-        latency::measure(database, &mut table).await?;
+        latency::measure(database, sizes.slots, &mut table).await?;
         claims::measure(database, sizes, &mut table).await?;
     }
     Ok(table)
