@@ -2,6 +2,7 @@
 
 mod context;
 mod gauges;
+mod idle_probe;
 mod jobs;
 pub mod operator;
 mod provider_metrics;

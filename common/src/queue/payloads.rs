@@ -46,9 +46,10 @@ jobs! {
     /// Asks the bank for a consent and the link where the person approves it.
     StartConsent { /// The requested consent.
         consent: ConsentId } "start-consent" in BalanceUser, key |job| Some(job.consent.to_string());
-    /// Looks how a consent stands, and reads its accounts once it is approved. A callback brings the look forward.
+    /// Looks how a consent stands, and reads its accounts once it is approved. A callback brings the look forward. It lives
+    /// for a day, in which workers may be killed a few times.
     FetchAccounts { /// The consent.
-        consent: ConsentId } "fetch-accounts" in BalanceUser, key |job| Some(job.consent.to_string());
+        consent: ConsentId } "fetch-accounts" in BalanceUser, attempts 20, key |job| Some(job.consent.to_string());
     /// Reads one balance because its owner asked.
     RefreshBalance { /// The refresh request.
         refresh: RefreshId } "refresh-balance" in BalanceUser, key |job| Some(job.refresh.to_string());

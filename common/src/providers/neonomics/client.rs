@@ -91,6 +91,11 @@ impl Neonomics {
         })
     }
 
+    /// Whether Neonomics answers at all: fetches an access token, which costs nobody anything.
+    pub async fn answers(&self, trace: Trace, now: DateTime<Utc>) -> Result<(), ProviderError> {
+        self.tokens.renew(&self.http, &self.config, trace, now).await
+    }
+
     /// Sends `outgoing`; when the bank turns the token down, fetches one and repeats the call once
     /// with the same `X-Request-ID`.
     pub(super) async fn send_with_token<T>(
