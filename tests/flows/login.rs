@@ -1,5 +1,7 @@
 //! Login with `BankID` (contract 3.1).
 
+use std::collections::BTreeSet;
+
 use drop_tests::app::TestApp;
 
 #[tokio::test]
@@ -13,6 +15,40 @@ async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
     assert_eq!(second.status, 200);
     assert_eq!(first.body["user"]["id"], second.body["user"]["id"]);
     assert_ne!(first.body["accessToken"], second.body["accessToken"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_person_is_the_same_user_whichever_pepper_their_row_was_hashed_with() {
+    const FIRST: &str = "the-first-pepper-of-this-test-000";
+    const SECOND: &str = "the-second-pepper-of-this-test-00";
+    let rotation: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("NATIONAL_ID_PEPPER", FIRST), ("NATIONAL_ID_PEPPER_PREVIOUS", "none")],
+        &[("NATIONAL_ID_PEPPER", SECOND), ("NATIONAL_ID_PEPPER_PREVIOUS", FIRST)],
+        // Swapped, as a worker that was not restarted yet has them.
+        &[("NATIONAL_ID_PEPPER", FIRST), ("NATIONAL_ID_PEPPER_PREVIOUS", SECOND)],
+    ];
+    let mut app = TestApp::start().await;
+    let (mut users, mut hashes) = (BTreeSet::new(), Vec::new());
+    for peppers in rotation {
+        app.stop_worker().await;
+        app.reconfigure_worker(peppers);
+        app.start_worker().await;
+        users.insert(app.signed_in("anna").await.user);
+        let hash: String = sqlx::query_scalar("SELECT national_id_hash FROM users")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+        hashes.push(hash);
+    }
+    assert_eq!(users.len(), 1);
+    assert_eq!(hashes[1], hashes[3]);
+    assert_eq!(
+        hashes.iter().collect::<BTreeSet<_>>().len(),
+        3,
+        "the row has the current pepper's hash"
+    );
     app.finish().await;
 }
 

@@ -137,6 +137,13 @@ impl TestApp {
         });
     }
 
+    /// Sets variables otherwise, for the worker that starts next.
+    pub fn reconfigure_worker(&mut self, changes: &[(&'static str, &str)]) {
+        for &(name, value) in changes {
+            self.environment = self.environment.clone().with(name, value);
+        }
+    }
+
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
     pub async fn stop_worker(&self) {
         if let Service::Tasks { worker, .. } = &self.service

@@ -20,7 +20,6 @@ use drop_common::{
     queue::{Lease, Wake},
     resilience::breaker::{Breaker, BreakerKey},
 };
-use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -79,14 +78,6 @@ impl Context {
             db,
             settings,
         })
-    }
-
-    pub(crate) fn pepper(&self) -> Option<&[u8]> {
-        self.settings
-            .keys
-            .national_id_pepper
-            .as_ref()
-            .map(|pepper| pepper.expose_secret().as_bytes())
     }
 
     /// The person who is there, for the bank; without their address nobody is.

@@ -25,7 +25,7 @@ pub use api::ApiConfig;
 pub use bankid::{BankIdConfig, BankIdCredentials};
 pub use database::DatabaseConfig;
 pub use environment::Environment;
-pub use keys::{EncryptionKey, KeysConfig};
+pub use keys::{EncryptionKey, FormerPepper, KeysConfig};
 pub use neonomics::{BbanWire, NeonomicsConfig};
 pub use payments::PaymentsConfig;
 pub use profile::Profile;

@@ -33,7 +33,7 @@ use crate::context::Context;
 
 /// What the login proved, or why it ends.
 struct Person {
-    hash: IdentityHash,
+    hashes: Vec<IdentityHash>,
     name: PersonName,
 }
 
@@ -62,7 +62,7 @@ impl Handler<Context> for CheckLogin {
         };
         let user = users::upsert(
             &mut tx,
-            person.hash.hex_secret(),
+            &person.hashes,
             person.name.first_secret(),
             person.name.last_secret(),
         )
@@ -75,7 +75,7 @@ impl Handler<Context> for CheckLogin {
                 user: Some(user.id),
                 action: "login.succeeded",
                 object: self.login.to_string(),
-                detail: json!({ "new_user": user.new, "renamed": user.renamed }),
+                detail: json!({ "new_user": user.new, "renamed": user.renamed, "rehashed": user.rehashed }),
                 request_id: lease.request_id(),
             },
         )
@@ -122,12 +122,12 @@ fn identify(ctx: &Context, claims: &VerifiedClaims) -> Result<Person, LoginFailu
         AgeCheck::Underage => return Err(LoginFailure::Underage),
         AgeCheck::Unverified => return Err(LoginFailure::AgeUnverified),
     }
-    let hash = match &number {
-        Some(number) => IdentityHash::of_national_id(number, ctx.pepper()),
-        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), ctx.pepper()),
+    let hash = |pepper| match &number {
+        Some(number) => IdentityHash::of_national_id(number, pepper),
+        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), pepper),
     };
     Ok(Person {
-        hash,
+        hashes: ctx.settings.keys.peppers().into_iter().map(hash).collect(),
         name: PersonName::from_claims(claims.first_name(), claims.last_name(), None),
     })
 }
