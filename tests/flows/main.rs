@@ -4,6 +4,7 @@ mod accounts;
 mod architecture;
 mod atomic;
 mod balances;
+mod circuit;
 mod fleet;
 mod kyc;
 mod login;

@@ -116,7 +116,8 @@ impl Context {
                         }
                     })
             }
-            (Some(error), Some(_)) if error.is_circuit_open() => Ok(()),
+            // A probe that made no call learnt nothing; it is given back when the job ends.
+            (Some(error), Some(_)) if error.was_not_made() => Ok(()),
             (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),
             (_, None) => Ok(()),
         };
