@@ -5,6 +5,7 @@ mod architecture;
 mod atomic;
 mod balances;
 mod circuit;
+mod database;
 mod fleet;
 mod kyc;
 mod login;
