@@ -181,6 +181,11 @@ impl TestApp {
         time::pass(&self.db, by).await;
     }
 
+    /// Sets the clock of the processes, and it alone, ahead of the database's.
+    pub fn misset_clock(&self, ahead: TimeDelta) {
+        self.clock.advance(ahead);
+    }
+
     /// Where the API's internal listener is.
     pub fn api_internal(&self) -> &str {
         match &self.service {
