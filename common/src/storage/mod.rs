@@ -72,7 +72,7 @@ pub async fn schema_is_current(db: &PgPool) -> Result<bool, StorageError> {
 pub struct PoolOptions {
     /// Connections at most.
     pub max: u32,
-    /// How long a caller waits for a free connection: 1 s in the API, 5 s in the worker.
+    /// How long a caller waits for a free connection.
     pub acquire_timeout: Duration,
 }
 
