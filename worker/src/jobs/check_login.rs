@@ -142,7 +142,7 @@ fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Pe
     };
     Ok(Person {
         hashes: ctx.settings.keys.peppers().into_iter().map(hash).collect(),
-        name: PersonName::from_claims(claims.first_name(), claims.last_name(), None),
+        name: claims.name().clone(),
     })
 }
 
