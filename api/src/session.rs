@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use drop_common::session_token::{SessionTokens, VerifiedSession};
+use drop_common::{session_token::SessionTokens, storage::sessions};
 use poem::http::header;
 use poem::web::cookie::CookieJar;
 use poem::{Request, RequestBody};
@@ -25,7 +25,7 @@ pub struct Sessions {
     pub tokens: Arc<SessionTokens>,
     /// Where the rows are.
     pub pool: PgPool,
-    /// The present.
+    /// The present, for the tokens' own times.
     pub clock: Clock,
     /// Whether this process is reached by HTTPS; only the local profile is not.
     pub https: bool,
@@ -74,11 +74,9 @@ impl Sessions {
             .tokens
             .verify(&token, (self.clock)())
             .map_err(|_| ApiError::of(Code::Unauthenticated))?;
-        if is_live(&self.pool, &verified, (self.clock)()).await? {
-            Ok(Session {
-                user: verified.user(),
-                session: verified.session(),
-            })
+        let (user, session) = (verified.user(), verified.session());
+        if sessions::is_live(&self.pool, session.into(), user.into()).await? {
+            Ok(Session { user, session })
         } else {
             Err(ApiError::of(Code::Unauthenticated))
         }
@@ -109,21 +107,6 @@ fn bearer(request: &Request) -> Result<Option<String>, ApiError> {
         (Some((_, token)), None) => Ok(Some(token.trim().to_owned())),
         _ => Err(ApiError::of(Code::Unauthenticated)),
     }
-}
-
-/// Whether the token's session exists, is this user's, and was neither revoked nor outlived; an erased user has none.
-pub async fn is_live(pool: &PgPool, token: &VerifiedSession, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-             SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > $3 AND u.erased_at IS NULL
-           ) AS "live!""#,
-        token.session(),
-        token.user(),
-        now,
-    )
-    .fetch_one(pool)
-    .await
 }
 
 // By hand: the framework's derive fixes the cookie's name, and answers 401 for reasons it does not tell.

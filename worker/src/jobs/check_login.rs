@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drop_common::{
+    alerts,
     domain::{
         age::{self, AgeCheck},
         identity_hash::IdentityHash,
@@ -33,7 +34,7 @@ use crate::context::Context;
 
 /// What the login proved, or why it ends.
 struct Person {
-    hash: IdentityHash,
+    hashes: Vec<IdentityHash>,
     name: PersonName,
 }
 
@@ -48,8 +49,21 @@ impl Handler<Context> for CheckLogin {
         tx.commit().await?;
 
         let person = match prove(&ctx, &lease, &secrets).await {
-            Ok(claims) => identify(&ctx, &claims),
+            Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
+                if *failure == LoginFailure::InvalidIdentityClaim {
+                    alerts::raise(
+                        &alerts::LOGIN_REFUSED,
+                        format_args!("{}, {}", self.login, failure.code()),
+                    );
+                }
+            }),
             Err(refused) => {
+                if refused.needs_ops() {
+                    alerts::raise(
+                        &alerts::LOGIN_REFUSED,
+                        format_args!("{}, {}", self.login, refused.reason()),
+                    );
+                }
                 warn!(login.id = %self.login, reason = refused.reason(), "login {} refused: {}", self.login, refused.reason());
                 Err(refused.code().parse().expect("a refusal's code is a login failure"))
             }
@@ -62,7 +76,7 @@ impl Handler<Context> for CheckLogin {
         };
         let user = users::upsert(
             &mut tx,
-            person.hash.hex_secret(),
+            &person.hashes,
             person.name.first_secret(),
             person.name.last_secret(),
         )
@@ -75,7 +89,7 @@ impl Handler<Context> for CheckLogin {
                 user: Some(user.id),
                 action: "login.succeeded",
                 object: self.login.to_string(),
-                detail: json!({ "new_user": user.new, "renamed": user.renamed }),
+                detail: json!({ "new_user": user.new, "renamed": user.renamed, "rehashed": user.rehashed }),
                 request_id: lease.request_id(),
             },
         )
@@ -106,7 +120,7 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
 }
 
 /// The national id, the age and the name that the verified token holds (bankid.md sections 6, 12, 13).
-fn identify(ctx: &Context, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
+fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
     let number = claims
         .national_id()
         .map(|text| NationalId::parse(text.expose_secret(), &ctx.accepted_ids))
@@ -115,20 +129,20 @@ fn identify(ctx: &Context, claims: &VerifiedClaims) -> Result<Person, LoginFailu
     let today = age::today_in_oslo(ctx.clock.now());
     let decision = age::decide(claims.birthdate(), number.as_ref().and_then(NationalId::born), today);
     if decision.disagree {
-        warn!(target: "alert", "a birth date and a national id disagree; the younger date decides");
+        alerts::raise(&alerts::IDENTITY_CLAIMS_DISAGREE, login);
     }
     match decision.check {
         AgeCheck::Adult => {}
         AgeCheck::Underage => return Err(LoginFailure::Underage),
         AgeCheck::Unverified => return Err(LoginFailure::AgeUnverified),
     }
-    let hash = match &number {
-        Some(number) => IdentityHash::of_national_id(number, ctx.pepper()),
-        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), ctx.pepper()),
+    let hash = |pepper| match &number {
+        Some(number) => IdentityHash::of_national_id(number, pepper),
+        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), pepper),
     };
     Ok(Person {
-        hash,
-        name: PersonName::from_claims(claims.first_name(), claims.last_name(), None),
+        hashes: ctx.settings.keys.peppers().into_iter().map(hash).collect(),
+        name: claims.name().clone(),
     })
 }
 

@@ -1,4 +1,8 @@
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use reqwest::{
@@ -17,11 +21,16 @@ use crate::{
     },
 };
 
+/// How long getting ready may take. With a call's own 30 s it ends before the lease of a probe, so that there is never a
+/// second one; what waited longer for a token is not sent, and finds the token there the next time.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
 /// The bank side, one attempt per call. Only a token that expired on the way is replaced once.
 pub struct Neonomics {
     pub(super) http: GuardedClient,
     pub(super) config: NeonomicsConfig,
     tokens: TokenCache,
+    pub(super) ready_within: Duration,
 }
 
 /// What every call is told from outside.
@@ -88,6 +97,7 @@ impl Neonomics {
             http,
             config,
             tokens: TokenCache::default(),
+            ready_within: READY_WITHIN,
         })
     }
 
@@ -117,7 +127,16 @@ impl Neonomics {
             self.tokens
                 .get(&self.http, &self.config, token_trace, context.now, refused)
         };
+        let started = Instant::now();
+        let in_time = || {
+            if started.elapsed() <= self.ready_within {
+                Ok(())
+            } else {
+                Err(ProviderError::TooLate)
+            }
+        };
         let token = get(None).await?;
+        in_time()?;
         let answered = match self
             .http
             .call(self.build(&outgoing, &token, trace, context)?, &read)
@@ -125,6 +144,7 @@ impl Neonomics {
         {
             Err(error) if errors::is_token_refused(&error) => {
                 let fresh = get(Some(&token)).await?;
+                in_time()?;
                 match self
                     .http
                     .call(self.build(&outgoing, &fresh, trace, context)?, &read)

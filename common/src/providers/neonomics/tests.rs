@@ -126,6 +126,19 @@ async fn a_word_of_the_bank_that_we_do_not_know_is_counted_and_a_known_one_is_no
 }
 
 #[tokio::test]
+async fn a_call_whose_token_came_late_is_not_made_and_the_next_one_has_the_token() {
+    let provider = FakeProvider::start([token(), json(201, CREATED)]).await;
+    let mut neonomics = client(config(&provider.url));
+    neonomics.ready_within = Duration::ZERO;
+    let error = pay(&neonomics).await.expect_err("late");
+    assert_eq!((error.class(), error.was_not_made()), (Class::NotSent, true));
+    assert_eq!(provider.seen().len(), 1, "the token's call alone");
+    neonomics.ready_within = Duration::from_secs(5);
+    pay(&neonomics).await.expect("created");
+    assert_eq!(provider.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn a_payment_is_sent_as_the_contract_says() {
     let provider = FakeProvider::start([token(), json(201, CREATED)]).await;
     let payment = pay(&client(config(&provider.url))).await.expect("created");
