@@ -9,6 +9,7 @@
 )]
 
 mod acker;
+mod after_commit;
 mod backend;
 mod claim;
 mod drain;
@@ -35,6 +36,7 @@ mod workers;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    after_commit::AfterCommit,
     drain::drain,
     enqueue::{EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_with, hasten},
     lane::Lane,
