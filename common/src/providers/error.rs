@@ -57,6 +57,9 @@ pub enum ProviderError {
     /// The address is not on the allow-list, or the request could not be built.
     #[error("the request was not allowed out")]
     Blocked,
+    /// The lease had ended before the request left: another worker may have the job.
+    #[error("the lease ended before the call")]
+    TooLate,
     /// Connection refused, DNS, TLS or connect timeout: no byte of the request went out.
     #[error("could not connect")]
     Connect(#[source] Source),
@@ -120,7 +123,7 @@ impl ProviderError {
     /// What the failure means (`open-banking.md` sections 7 and 10).
     pub fn class(&self) -> Class {
         match self {
-            Self::Blocked | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
+            Self::Blocked | Self::TooLate | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
             Self::Status {
                 status: 500 | 502 | 503,
                 ..
@@ -141,6 +144,7 @@ impl ProviderError {
             Self::Status { status, .. } => *status >= 500,
             Self::Token(source) => source.counts_for_breaker(),
             Self::Blocked
+            | Self::TooLate
             | Self::Refused { .. }
             | Self::ConsentExpired { .. }
             | Self::TooMany { .. }
@@ -160,6 +164,7 @@ impl ProviderError {
             Self::Status { retry_after, .. } | Self::TooMany { retry_after } => *retry_after,
             Self::Token(source) => source.retry_after(),
             Self::Blocked
+            | Self::TooLate
             | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
@@ -186,6 +191,7 @@ impl ProviderError {
             Self::ConsentExpired { code } => Some(code),
             Self::Token(source) => source.code(),
             Self::Blocked
+            | Self::TooLate
             | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
@@ -211,7 +217,8 @@ impl ProviderError {
                 None => matches!(status, 401 | 403),
             },
             Self::Token(source) => matches!(**source, Self::Blocked | Self::Refused { .. }),
-            Self::Connect(_)
+            Self::TooLate
+            | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
             | Self::Status { .. }

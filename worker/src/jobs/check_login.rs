@@ -100,6 +100,7 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
     let trace = Trace {
         request_id: lease.request_id().unwrap_or_else(Uuid::now_v7),
         correlation_id: None,
+        not_after: Some(lease.deadline()),
     };
     let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
     ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await

@@ -85,6 +85,7 @@ impl Handler<Context> for InitiatePayment {
             correlation_id: lease.request_id(),
             psu: ctx.psu(payment.psu_ip.as_deref()),
             now: ctx.clock.now(),
+            not_after: Some(lease.deadline()),
         };
         let redirects = Redirects {
             success: &back,

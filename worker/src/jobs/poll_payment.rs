@@ -34,6 +34,7 @@ impl Handler<Context> for PollPayment {
             correlation_id: lease.request_id(),
             psu: None,
             now: ctx.clock.now(),
+            not_after: Some(lease.deadline()),
         };
         let answer = ctx.neonomics.payment_status(&payment.product, at_bank, &call()).await;
         ctx.report(&lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())

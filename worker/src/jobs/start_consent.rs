@@ -46,6 +46,7 @@ impl Handler<Context> for StartConsent {
             correlation_id: lease.request_id(),
             psu: ctx.psu(consent.psu_ip.as_deref()),
             now: ctx.clock.now(),
+            not_after: Some(lease.deadline()),
         };
         let until = today_in_oslo(ctx.clock.now()) + CONSENT_DAYS;
         let redirects = Redirects {
