@@ -16,7 +16,7 @@ use drop_common::{
         bankid::{LoginRefused, VerifiedClaims},
         http::Trace,
     },
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -26,10 +26,10 @@ use drop_common::{
 };
 use secrecy::ExposeSecret;
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::context::Context;
+use crate::{context::Context, recording};
 
 /// What the login proved, or why it ends.
 struct Person {
@@ -50,49 +50,63 @@ impl Handler<Context> for CheckLogin {
         let person = match prove(&ctx, &lease, &secrets).await {
             Ok(claims) => identify(&ctx, &claims),
             Err(refused) => {
+                if refused.needs_ops() {
+                    error!(target: "alert", login_id = %self.login, reason = refused.reason(), "BankID or its answer is not as it must be");
+                }
                 warn!(login.id = %self.login, reason = refused.reason(), "login {} refused: {}", self.login, refused.reason());
                 Err(refused.code().parse().expect("a refusal's code is a login failure"))
             }
         };
 
-        let mut tx = lease.begin(&ctx.db).await?;
-        let person = match person {
-            Ok(person) => person,
-            Err(failure) => return refuse(&ctx, &lease, tx, self.login, failure).await,
-        };
-        let user = users::upsert(
-            &mut tx,
-            person.hash.hex_secret(),
-            person.name.first_secret(),
-            person.name.last_secret(),
-        )
-        .await?;
-        logins::succeed(&mut tx, self.login, user.id).await?;
-        audit::record(
-            &mut tx,
-            Entry {
-                actor: Actor::User,
-                user: Some(user.id),
-                action: "login.succeeded",
-                object: self.login.to_string(),
-                detail: json!({ "new_user": user.new, "renamed": user.renamed }),
-                request_id: lease.request_id(),
-            },
-        )
-        .await?;
-        let recorded = lease.finish(tx, Outcome::Done).await?;
-        info!(login.id = %self.login, user.id = %user.id, "login {} proved to be user {}", self.login, user.id);
-        ctx.tell_waiters(self.login.uuid()).await;
-        Ok(recorded.into())
+        recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref())).await
     }
 
     /// A login that could not be checked is over: the person starts again.
-    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+    async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let failure = LoginFailure::TokenExchangeFailed;
         logins::fail(tx, self.login, failure).await?;
-        context.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
-        Ok(())
+        let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
+        after.add(move || metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]));
+        Ok(after)
     }
+}
+
+/// Who logged in, or why nobody did.
+async fn write(
+    ctx: &Context,
+    lease: &Lease,
+    login: LoginId,
+    person: Result<&Person, &LoginFailure>,
+) -> Result<Verdict, JobError> {
+    let mut tx = lease.begin(&ctx.db).await?;
+    let person = match person {
+        Ok(person) => person,
+        Err(failure) => return refuse(ctx, lease, tx, login, *failure).await,
+    };
+    let user = users::upsert(
+        &mut tx,
+        person.hash.hex_secret(),
+        person.name.first_secret(),
+        person.name.last_secret(),
+    )
+    .await?;
+    logins::succeed(&mut tx, login, user.id).await?;
+    audit::record(
+        &mut tx,
+        Entry {
+            actor: Actor::User,
+            user: Some(user.id),
+            action: "login.succeeded",
+            object: login.to_string(),
+            detail: json!({ "new_user": user.new, "renamed": user.renamed }),
+            request_id: lease.request_id(),
+        },
+    )
+    .await?;
+    let recorded = lease.finish(tx, Outcome::Done).await?;
+    info!(login.id = %login, user.id = %user.id, "login {login} proved to be user {}", user.id);
+    ctx.tell_waiters(login.uuid()).await;
+    Ok(recorded.into())
 }
 
 /// The token exchange, once, and every check of the ID token.
