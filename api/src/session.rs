@@ -52,6 +52,12 @@ pub(crate) fn cookie_name(https: bool) -> &'static str {
 }
 
 impl Sessions {
+    fn of(request: &Request) -> &Self {
+        request
+            .data()
+            .expect("the routes are given the sessions when they are built")
+    }
+
     /// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
     pub fn cookie_name(&self) -> &'static str {
         cookie_name(self.https)
@@ -90,6 +96,17 @@ impl Sessions {
         match request.header(header::ORIGIN) {
             Some(origin) => self.origins.iter().any(|own| own == origin),
             None => request.header("sec-fetch-site") == Some("same-origin"),
+        }
+    }
+}
+
+impl Session {
+    /// The session of a request that makes sense without one too; one that has ended is none.
+    pub(crate) async fn if_live(request: &Request) -> Result<Option<Self>, ApiError> {
+        match Sessions::of(request).authenticate(request).await {
+            Ok(session) => Ok(Some(session)),
+            Err(ApiError::Unauthorized(_)) => Ok(None),
+            Err(other) => Err(other),
         }
     }
 }
@@ -149,9 +166,6 @@ impl<'a> ApiExtractor<'a> for Session {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let sessions = request
-            .data::<Sessions>()
-            .expect("the routes are given the sessions when they are built");
-        Ok(sessions.authenticate(request).await?)
+        Ok(Sessions::of(request).authenticate(request).await?)
     }
 }

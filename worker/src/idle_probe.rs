@@ -45,6 +45,7 @@ async fn probe(ctx: &Context, key: BreakerKey) -> Result<(), StorageError> {
     let trace = Trace {
         request_id: Uuid::new_v4(),
         correlation_id: None,
+        not_after: None,
     };
     let answer = ctx.neonomics.answers(trace, ctx.clock.now()).await;
     decide(ctx, key, probe, answer.err()).await

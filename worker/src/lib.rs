@@ -7,6 +7,7 @@ mod jobs;
 pub mod operator;
 mod provider_metrics;
 mod queue_metrics;
+mod recording;
 mod registry;
 mod run;
 pub mod schedule;

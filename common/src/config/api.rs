@@ -19,6 +19,9 @@ pub struct ApiConfig {
     pub trusted_proxies: Vec<Network>,
     /// `DROP_PUBLIC_DOCS`, default true: serve the API's documents on the public listener.
     pub public_docs: bool,
+    /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
+    /// the bank; `transaction` is added.
+    pub payment_result_url: String,
     /// `DROP_WAIT_MS`, milliseconds, default 15000: how long a request waits for its job's outcome.
     pub wait: Duration,
     /// `DROP_API_DRAIN_MS`, milliseconds, default 5000: how long requests are still taken after the process was told to
@@ -28,8 +31,11 @@ pub struct ApiConfig {
 
 impl ApiConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+        let (public_url, local) = (public_url(reader), reader.profile.is_local());
+        let result = format!("{public_url}/payments/result");
         Self {
-            public_url: public_url(reader),
+            payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result), local),
+            public_url,
             listen: listen(reader, "DROP_API_LISTEN", 8080),
             internal_listen: listen(reader, "DROP_API_INTERNAL_LISTEN", 9090),
             trusted_proxies: trusted_proxies(reader),

@@ -57,7 +57,7 @@ pub enum ProviderError {
     /// The address is not on the allow-list, or the request could not be built.
     #[error("the request was not allowed out")]
     Blocked,
-    /// Getting ready took so long that the call would have ended after its time; it was not made.
+    /// The job's lease had ended, or getting ready took so long that the call would have outlasted its time: nothing left.
     #[error("it was too late to make the call")]
     TooLate,
     /// Connection refused, DNS, TLS or connect timeout: no byte of the request went out.

@@ -45,6 +45,7 @@
 )]
 
 mod acker;
+mod after_commit;
 mod backend;
 mod claim;
 mod drain;
@@ -73,6 +74,7 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    after_commit::AfterCommit,
     drain::drain,
     enqueue::{EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_with, hasten},
     lane::Lane,

@@ -63,9 +63,10 @@ jobs! {
     /// Sends a payment to the bank, once.
     InitiatePayment { /// The payment.
         payment: PaymentId } "initiate-payment" in PaymentSend, attempts 4, key |job| Some(job.payment.to_string());
-    /// Asks the bank how a payment is doing. Safe to run any number of times.
+    /// Asks the bank how a payment is doing. Safe to run any number of times, for up to a week: a worker that is killed
+    /// in the middle uses an attempt each time, so there are many.
     PollPayment { /// The payment.
-        payment: PaymentId } "poll-payment" in PaymentPoll, key |job| Some(job.payment.to_string());
+        payment: PaymentId } "poll-payment" in PaymentPoll, attempts 30, key |job| Some(job.payment.to_string());
     /// Deletes what the retention table says has had its time.
     PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
 }

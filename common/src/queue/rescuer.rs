@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    JobId, Lane, Outcome,
+    AfterCommit, JobId, Lane, Outcome,
     claim::Claimer,
     record::{Ack, record},
     supervise::Pauses,
@@ -98,8 +98,9 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
             error: Some("lease expired".to_owned()),
         })
         .collect();
-    record(&mut tx, &acks, &*claimer.hooks).await?;
+    let (_, after) = record(&mut tx, &acks, &*claimer.hooks).await?;
     tx.commit().await?;
+    after.say();
     for lane in expired.iter().filter_map(|row| Lane::from_id(row.lane)) {
         claimer.watch.rescued(lane);
     }
@@ -123,12 +124,13 @@ async fn expire_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
     )
     .fetch_all(&mut *tx)
     .await?;
+    let mut after = AfterCommit::default();
     for job in expired {
         tracing::error!(job.id, job.kind, "job {} ({}) came too late", job.id, job.kind);
-        claimer
-            .hooks
-            .on_dead(&mut tx, &job.kind, job.payload, "expired")
-            .await?;
+        let dead = claimer.hooks.on_dead(&mut tx, &job.kind, job.payload, "expired");
+        after.extend(dead.await?);
     }
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    after.say();
+    Ok(())
 }

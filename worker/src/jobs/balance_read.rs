@@ -78,6 +78,7 @@ pub(super) async fn ask(
         correlation_id: lease.request_id(),
         psu,
         now: ctx.clock.now(),
+        not_after: Some(lease.deadline()),
     };
     let answer = ctx
         .neonomics

@@ -17,7 +17,7 @@ use drop_common::{
         bankid::{LoginRefused, VerifiedClaims},
         http::Trace,
     },
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -30,7 +30,7 @@ use serde_json::json;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::context::Context;
+use crate::{context::Context, recording};
 
 /// What the login proved, or why it ends.
 struct Person {
@@ -69,44 +69,55 @@ impl Handler<Context> for CheckLogin {
             }
         };
 
-        let mut tx = lease.begin(&ctx.db).await?;
-        let person = match person {
-            Ok(person) => person,
-            Err(failure) => return refuse(&ctx, &lease, tx, self.login, failure).await,
-        };
-        let user = users::upsert(
-            &mut tx,
-            &person.hashes,
-            person.name.first_secret(),
-            person.name.last_secret(),
-        )
-        .await?;
-        logins::succeed(&mut tx, self.login, user.id).await?;
-        audit::record(
-            &mut tx,
-            Entry {
-                actor: Actor::User,
-                user: Some(user.id),
-                action: "login.succeeded",
-                object: self.login.to_string(),
-                detail: json!({ "new_user": user.new, "renamed": user.renamed, "rehashed": user.rehashed }),
-                request_id: lease.request_id(),
-            },
-        )
-        .await?;
-        let recorded = lease.finish(tx, Outcome::Done).await?;
-        info!(login.id = %self.login, user.id = %user.id, "login {} proved to be user {}", self.login, user.id);
-        ctx.tell_waiters(self.login.uuid()).await;
-        Ok(recorded.into())
+        recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref())).await
     }
 
     /// A login that could not be checked is over: the person starts again.
-    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+    async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let failure = LoginFailure::TokenExchangeFailed;
         logins::fail(tx, self.login, failure).await?;
-        context.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
-        Ok(())
+        let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
+        after.add(move || metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]));
+        Ok(after)
     }
+}
+
+/// Who logged in, or why nobody did.
+async fn write(
+    ctx: &Context,
+    lease: &Lease,
+    login: LoginId,
+    person: Result<&Person, &LoginFailure>,
+) -> Result<Verdict, JobError> {
+    let mut tx = lease.begin(&ctx.db).await?;
+    let person = match person {
+        Ok(person) => person,
+        Err(failure) => return refuse(ctx, lease, tx, login, *failure).await,
+    };
+    let user = users::upsert(
+        &mut tx,
+        &person.hashes,
+        person.name.first_secret(),
+        person.name.last_secret(),
+    )
+    .await?;
+    logins::succeed(&mut tx, login, user.id).await?;
+    audit::record(
+        &mut tx,
+        Entry {
+            actor: Actor::User,
+            user: Some(user.id),
+            action: "login.succeeded",
+            object: login.to_string(),
+            detail: json!({ "new_user": user.new, "renamed": user.renamed, "rehashed": user.rehashed }),
+            request_id: lease.request_id(),
+        },
+    )
+    .await?;
+    let recorded = lease.finish(tx, Outcome::Done).await?;
+    info!(login.id = %login, user.id = %user.id, "login {login} proved to be user {}", user.id);
+    ctx.tell_waiters(login.uuid()).await;
+    Ok(recorded.into())
 }
 
 /// The token exchange, once, and every check of the ID token.
@@ -114,6 +125,7 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
     let trace = Trace {
         request_id: lease.request_id().unwrap_or_else(Uuid::now_v7),
         correlation_id: None,
+        not_after: Some(lease.deadline()),
     };
     let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
     ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await

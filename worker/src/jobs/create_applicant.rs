@@ -38,6 +38,7 @@ impl Handler<Context> for CreateApplicant {
         let trace = Trace {
             request_id: applicant.request_id,
             correlation_id: lease.request_id(),
+            not_after: Some(lease.deadline()),
         };
         let answer = ctx.sumsub.create_applicant(&person, trace, ctx.clock.now()).await;
         ctx.report(&lease, BreakerKey::SumsubApi, answer.as_ref().err()).await;

@@ -157,6 +157,7 @@ async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, P
         correlation_id: lease.request_id(),
         psu: ctx.psu(consent.psu_ip.as_deref()),
         now: ctx.clock.now(),
+        not_after: Some(lease.deadline()),
     };
     let id = consent
         .consent_id

@@ -43,6 +43,7 @@ impl Handler<Context> for StartConsent {
             correlation_id: lease.request_id(),
             psu: ctx.psu(consent.psu_ip.as_deref()),
             now: ctx.clock.now(),
+            not_after: Some(lease.deadline()),
         };
         let until = valid_until(today_in_oslo(ctx.clock.now()));
         let redirects = Redirects {

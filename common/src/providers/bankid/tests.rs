@@ -113,6 +113,7 @@ fn trace() -> Trace {
     Trace {
         request_id: Uuid::from_u128(3),
         correlation_id: None,
+        not_after: None,
     }
 }
 

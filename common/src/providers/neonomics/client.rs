@@ -44,6 +44,8 @@ pub struct CallContext {
     pub psu: Option<Psu>,
     /// The injected clock: decides whether the access token is still good.
     pub now: DateTime<Utc>,
+    /// The end of the lease under which the call is made: past it nothing leaves.
+    pub not_after: Option<Instant>,
 }
 
 /// The user whose request caused a call.
@@ -117,11 +119,12 @@ impl Neonomics {
         let trace = Trace {
             request_id: context.request_id,
             correlation_id: context.correlation_id,
+            not_after: context.not_after,
         };
         // The token call is a call of its own: a payment's key must not appear on it.
         let token_trace = Trace {
             request_id: Uuid::new_v5(&context.request_id, b"token"),
-            correlation_id: context.correlation_id,
+            ..trace
         };
         let get = |refused| {
             self.tokens

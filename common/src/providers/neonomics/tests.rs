@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rstest::rstest;
@@ -70,6 +73,7 @@ fn context() -> CallContext {
         correlation_id: Some(Uuid::from_u128(2)),
         psu: None,
         now: DateTime::<Utc>::from_timestamp(1_700_000_000, 0).expect("a valid time"),
+        not_after: None,
     }
 }
 
@@ -212,6 +216,31 @@ async fn a_second_token_refusal_ends_it_as_not_sent() {
         (error.class(), error.needs_ops(), provider.seen().len()),
         (Class::NotSent, true, 4)
     );
+}
+
+#[tokio::test]
+async fn nothing_leaves_once_the_lease_has_ended() {
+    let provider = FakeProvider::start([token(), json(201, CREATED), json(201, CREATED)]).await;
+    let neonomics = client(config(&provider.url));
+    let late = CallContext {
+        not_after: Some(Instant::now()),
+        ..context()
+    };
+    let sent = async |context| {
+        let prepared = neonomics.prepare(&order());
+        neonomics.send(&prepared, None, REDIRECTS, &context).await
+    };
+    let without_a_token = sent(late.clone()).await.expect_err("too late to ask for a token");
+    assert_eq!(provider.seen().len(), 0);
+    sent(context()).await.expect("in time");
+    let with_one = sent(late).await.expect_err("too late");
+    assert_eq!(provider.seen().len(), 2, "the token and the payment that was in time");
+    for error in [without_a_token, with_one] {
+        assert_eq!(
+            (error.class(), error.counts_for_breaker(), error.needs_ops()),
+            (Class::NotSent, false, false)
+        );
+    }
 }
 
 #[tokio::test]
