@@ -1,4 +1,5 @@
 //! The behaviour of the service, one sentence a test.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod accounts;
 mod architecture;

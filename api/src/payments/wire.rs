@@ -114,6 +114,7 @@ pub enum Initiation {
 }
 
 /// The answer to somebody who came back from the bank.
+#[expect(clippy::large_enum_variant, reason = "made once for a request and sent at once")]
 #[derive(ApiResponse)]
 pub enum CameBack {
     /// The payment: all of it in a session of its owner, else where it stands.
@@ -129,6 +130,7 @@ pub enum CameBack {
 }
 
 /// A payment that somebody came back with.
+#[expect(clippy::large_enum_variant, reason = "made once for a request and sent at once")]
 #[derive(Union)]
 pub enum Returned {
     /// In a session of its owner.
