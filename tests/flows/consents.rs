@@ -16,7 +16,7 @@ use drop_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::balances::{IBAN, calls, count, plan_reads};
+use crate::balances::{calls, count, plan_reads};
 
 const OTHER_IBAN: &str = "NO7112345678903";
 
@@ -346,7 +346,7 @@ async fn an_account_is_found_again_while_keys_rotate_and_filed_under_the_new_key
     assert_eq!((ids[0], ids[0]), (ids[1], ids[2]));
     let mut tx = app.db.begin().await.unwrap();
     let debtor = accounts::debtor(&mut tx, &after, user, ids[0]).await.unwrap();
+    tx.rollback().await.unwrap();
     assert!(debtor.is_some(), "it is sealed with the new key too");
-    assert_ne!(OTHER_IBAN, IBAN);
     app.finish().await;
 }
