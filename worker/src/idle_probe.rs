@@ -64,7 +64,7 @@ async fn decide(
                 .fail(key, probe.epoch, Some(probe.id), Duration::ZERO)
                 .await?;
         }
-        Some(ProviderError::Blocked) => ctx.breaker.release(key, probe.id).await?,
+        Some(error) if error.was_not_made() => ctx.breaker.release(key, probe.id).await?,
         Some(_) | None => {
             if ctx.breaker.close(key, probe.id).await? {
                 tracing::info!(

@@ -246,7 +246,7 @@ pub async fn store_balance(
 }
 
 /// Lets go what is held for payments that a balance read from `started_at` on contains. The bank had settled a payment
-/// before we wrote down that it is final, which is the last change of its row: a read that began after that contains it.
+/// before we wrote down that it is final, and the row's last change is no earlier: a read that began after it contains it.
 /// One that began earlier may or may not, so the hold stays; until the next read too little is shown, never too much.
 /// What a bank only ever accepts has no such moment: after seven days, when polling ends, it is taken as booked.
 async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime<Utc>) -> Result<(), StorageError> {

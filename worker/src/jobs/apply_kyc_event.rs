@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drop_common::{
     metrics::SUMSUB_WEBHOOK_FAILURES,
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::ApplyKycEvent},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::ApplyKycEvent},
     storage::{StorageError, Tx, webhooks},
 };
 
@@ -26,8 +26,9 @@ impl Handler<Context> for ApplyKycEvent {
     }
 
     /// The event stays in the inbox, for a person to apply.
-    async fn on_dead(&self, context: &Context, _tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        context.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["apply"]);
-        Ok(())
+    async fn on_dead_then(&self, context: &Context, _tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
+        after.add(move || metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["apply"]));
+        Ok(after)
     }
 }

@@ -33,21 +33,16 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::consent_moves;
-use crate::context::Context;
+use crate::{context::Context, recording};
 
-/// How long to wait after a look that the database spoilt.
-const AGAIN: Duration = Duration::from_secs(10);
+/// The longest a look waits for the database, before jitter: the person waits for it.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 impl Handler<Context> for FetchAccounts {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
-        match run(&ctx, &lease, self.consent).await {
-            // Over a whole day errors add up. They must not end a consent that the person is still approving: time does.
-            Err(JobError::Storage(error)) if error.is_transient() => {
-                warn!(consent.id = %self.consent, "{} is looked at again: {error}", self.consent);
-                Ok(Outcome::Wait(backoff::jittered(AGAIN)).into())
-            }
-            done => done,
-        }
+        let ran = run(&ctx, &lease, self.consent).await;
+        // Over a whole day errors add up. They must not end a consent that the person is still approving: time does.
+        recording::wait_out(&lease, LONGEST_WAIT, ran)
     }
 
     /// Nobody looks any more: the person may link anew.
