@@ -8,6 +8,7 @@ mod fleet;
 mod kyc;
 mod login;
 mod metrics;
+mod oidc;
 mod operation;
 mod operator;
 mod payments;
