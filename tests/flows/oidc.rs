@@ -1,5 +1,5 @@
-//! Login against an OpenID provider that shares nothing with us (`tests/oidc`): what is said here about `BankID` is not
-//! only what our own simulation believes.
+//! Login against a provider that shares nothing with us (`tests/oidc`): what is said here about `BankID` is not only what
+//! our own simulation believes.
 
 use drop_tests::{app::TestApp, oidc::OpenIdProvider, person::Answer};
 use reqwest::Url;
@@ -22,14 +22,14 @@ async fn log_in(app: &TestApp, provider: &OpenIdProvider, person: &str) -> Answe
 }
 
 fn parameter(url: &str, name: &str) -> Option<String> {
-    let url = Url::parse(url).unwrap();
+    let url = Url::parse(url).expect("a URL");
     let found = url.query_pairs().find(|(key, _)| key == name);
     found.map(|(_, value)| value.into_owned())
 }
 
 /// The same address with another value of one parameter.
 fn with(url: &str, name: &str, value: Option<&str>) -> String {
-    let mut url = Url::parse(url).unwrap();
+    let mut url = Url::parse(url).expect("a URL");
     let others = url.query_pairs().into_owned().filter(|(key, _)| key != name);
     let mut pairs: Vec<_> = others.collect();
     pairs.extend(value.map(|value| (name.to_owned(), value.to_owned())));

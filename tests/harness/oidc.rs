@@ -1,4 +1,4 @@
-//! An OpenID provider that is not ours: the certified npm package `oidc-provider`, in a process of its own
+//! A provider of logins that is not ours: the certified npm package `oidc-provider`, in a process of its own
 //! (`tests/oidc/provider.mjs`), and the browser of a person who logs in there.
 
 use std::{
