@@ -1,6 +1,5 @@
 //! The row and its job are one transaction: a connection that dies between them leaves neither; one that dies when the
 //! commit is done leaves both. Asking again heals either.
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 use drop_sandbox::{Delivery, Review};
 use drop_tests::{

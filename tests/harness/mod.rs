@@ -2,6 +2,7 @@
 
 pub mod cluster;
 
+pub mod alerts;
 pub mod app;
 pub mod database;
 pub mod effects;
