@@ -216,3 +216,20 @@ async fn install(place: &Path) -> anyhow::Result<()> {
     let _one = ONE.lock().await;
     npm::install(place, MANIFEST, LOCKFILE, |_, _| Ok(())).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_is_pinned_by_a_digest() {
+        let lock: Value = serde_json::from_str(LOCKFILE).unwrap();
+        let packages = lock["packages"].as_object().unwrap();
+        for (path, package) in packages.iter().filter(|(path, _)| !path.is_empty()) {
+            assert!(package["integrity"].as_str().unwrap().starts_with("sha512-"), "{path}");
+        }
+        let wanted: Value = serde_json::from_str(MANIFEST).unwrap();
+        let provider = &packages["node_modules/oidc-provider"]["version"];
+        assert_eq!(&wanted["dependencies"]["oidc-provider"], provider);
+    }
+}
