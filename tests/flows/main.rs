@@ -15,6 +15,7 @@ mod inbox;
 mod kyc;
 mod login;
 mod metrics;
+mod oidc;
 mod operation;
 mod operator;
 mod payments;
