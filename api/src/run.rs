@@ -86,7 +86,7 @@ pub async fn serve(
     };
     let state = State::new(Shared {
         keys: Keyring::from_config(&settings.keys)?,
-        proxies: proxies(&settings)?,
+        proxies: TrustedProxies::new(settings.api.trusted_proxies.clone()),
         db: db.clone(),
         clock,
         wake,
@@ -123,9 +123,4 @@ fn tokens(settings: &ApiSettings) -> anyhow::Result<SessionTokens> {
         settings.keys.session_key.expose_secret(),
         &previous,
     )?)
-}
-
-fn proxies(settings: &ApiSettings) -> anyhow::Result<TrustedProxies> {
-    let networks = settings.api.trusted_proxies.iter().map(|network| network.parse());
-    Ok(TrustedProxies::new(networks.collect::<Result<_, _>>()?))
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use drop_common::session_token::{SessionTokens, VerifiedSession};
+use drop_common::{session_token::SessionTokens, storage::sessions};
 use poem::http::header;
 use poem::web::cookie::CookieJar;
 use poem::{Request, RequestBody};
@@ -25,7 +25,7 @@ pub struct Sessions {
     pub tokens: Arc<SessionTokens>,
     /// Where the rows are.
     pub pool: PgPool,
-    /// The present.
+    /// The present, for the tokens' own times.
     pub clock: Clock,
     /// Whether this process is reached by HTTPS; only the local profile is not.
     pub https: bool,
@@ -52,6 +52,12 @@ pub(crate) fn cookie_name(https: bool) -> &'static str {
 }
 
 impl Sessions {
+    fn of(request: &Request) -> &Self {
+        request
+            .data()
+            .expect("the routes are given the sessions when they are built")
+    }
+
     /// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
     pub fn cookie_name(&self) -> &'static str {
         cookie_name(self.https)
@@ -74,11 +80,9 @@ impl Sessions {
             .tokens
             .verify(&token, (self.clock)())
             .map_err(|_| ApiError::of(Code::Unauthenticated))?;
-        if is_live(&self.pool, &verified, (self.clock)()).await? {
-            Ok(Session {
-                user: verified.user(),
-                session: verified.session(),
-            })
+        let (user, session) = (verified.user(), verified.session());
+        if sessions::is_live(&self.pool, session.into(), user.into()).await? {
+            Ok(Session { user, session })
         } else {
             Err(ApiError::of(Code::Unauthenticated))
         }
@@ -96,6 +100,17 @@ impl Sessions {
     }
 }
 
+impl Session {
+    /// The session of a request that makes sense without one too; one that has ended is none.
+    pub(crate) async fn if_live(request: &Request) -> Result<Option<Self>, ApiError> {
+        match Sessions::of(request).authenticate(request).await {
+            Ok(session) => Ok(Some(session)),
+            Err(ApiError::Unauthorized(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+}
+
 /// The token of the one `Authorization` header; `None` without the header, 401 for anything else in it.
 fn bearer(request: &Request) -> Result<Option<String>, ApiError> {
     let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
@@ -109,21 +124,6 @@ fn bearer(request: &Request) -> Result<Option<String>, ApiError> {
         (Some((_, token)), None) => Ok(Some(token.trim().to_owned())),
         _ => Err(ApiError::of(Code::Unauthenticated)),
     }
-}
-
-/// Whether the token's session exists, is this user's, and was neither revoked nor outlived; an erased user has none.
-pub async fn is_live(pool: &PgPool, token: &VerifiedSession, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-             SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > $3 AND u.erased_at IS NULL
-           ) AS "live!""#,
-        token.session(),
-        token.user(),
-        now,
-    )
-    .fetch_one(pool)
-    .await
 }
 
 // By hand: the framework's derive fixes the cookie's name, and answers 401 for reasons it does not tell.
@@ -166,9 +166,6 @@ impl<'a> ApiExtractor<'a> for Session {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let sessions = request
-            .data::<Sessions>()
-            .expect("the routes are given the sessions when they are built");
-        Ok(sessions.authenticate(request).await?)
+        Ok(Sessions::of(request).authenticate(request).await?)
     }
 }

@@ -220,6 +220,23 @@ async fn a_compressed_body_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_is_not_compressed_is_taken() {
+    for (encodings, refused) in [
+        (&["identity"][..], false),
+        (&["Identity"], false),
+        (&["identity", "gzip"], true),
+        (&["identity, gzip"], true),
+    ] {
+        let mut request = request(Method::POST, "/v1/orders").content_type("application/json");
+        for encoding in encodings {
+            request = request.header("content-encoding", *encoding);
+        }
+        let status = world().app.get_response(request.body("x")).await.status();
+        assert_eq!(status == StatusCode::UNSUPPORTED_MEDIA_TYPE, refused, "{encodings:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_405_names_the_methods_of_the_path() {
     let response = world()
         .app

@@ -1,5 +1,6 @@
 //! What the API and the worker must agree on.
 
+pub mod alerts;
 pub mod clock;
 pub mod config;
 pub mod domain;

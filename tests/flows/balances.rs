@@ -10,7 +10,7 @@ use drop_common::{
     storage::{balance_reads, schedule},
 };
 use drop_sandbox::{Account, Fault, Operation};
-use drop_tests::app::TestApp;
+use drop_tests::app::{TestApp, eventually};
 use serde_json::Value;
 
 pub(crate) const IBAN: &str = "NO9386011117947";
@@ -18,6 +18,12 @@ pub(crate) const IBAN: &str = "NO9386011117947";
 /// Makes every account due, plans, and waits, for a bounded time, until the reads that follow are over.
 /// `plan` tells plans apart that are made within one second.
 async fn sync(app: &TestApp, plan: i64) {
+    plan_reads(app, plan).await;
+    nothing_left_of(app, &["plan-balance-syncs", "sync-balance"]).await;
+}
+
+/// Makes every account due, and has the reads planned.
+pub(crate) async fn plan_reads(app: &TestApp, plan: i64) {
     sqlx::query("UPDATE bank_accounts SET next_sync_at = clock_timestamp() - interval '1 second'")
         .execute(&app.db)
         .await
@@ -28,24 +34,18 @@ async fn sync(app: &TestApp, plan: i64) {
         .await
         .expect("the database answers");
     tx.commit().await.expect("the database answers");
-    nothing_left_of(app, &["plan-balance-syncs", "sync-balance"]).await;
 }
 
-async fn nothing_left_of(app: &TestApp, kinds: &[&str]) {
-    for _ in 0..200 {
+async fn nothing_left_of(app: &TestApp, kinds: &'static [&'static str]) {
+    let done = async || {
         let left: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = ANY ($1) AND state <> 'done'")
             .bind(kinds)
             .fetch_one(&app.db)
             .await
             .expect("the database answers");
-        if left == 0 {
-            return;
-        }
-        tokio::time::timeout(std::time::Duration::from_millis(50), std::future::pending::<()>())
-            .await
-            .ok();
-    }
-    panic!("{kinds:?} do not end");
+        left == 0
+    };
+    assert!(eventually(done).await, "{kinds:?} do not end");
 }
 
 /// A refresh that came without the owner's address; whether it brought a balance.

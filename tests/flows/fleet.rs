@@ -1,5 +1,4 @@
 //! Two API processes and three workers on one database: every request comes twice, and nothing happens twice.
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 use drop_sandbox::{Decision, Delivery, Review};
 use drop_tests::{

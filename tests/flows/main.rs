@@ -1,15 +1,24 @@
 //! The behaviour of the service, one sentence a test.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod accounts;
 mod architecture;
 mod atomic;
 mod balances;
+mod circuit;
+mod circuits;
+mod consents;
+mod database;
 mod fleet;
+mod holds;
+mod inbox;
 mod kyc;
 mod login;
 mod metrics;
+mod oidc;
 mod operation;
 mod operator;
 mod payments;
 mod refreshes;
+mod retention;
 mod schedule;

@@ -1,5 +1,4 @@
 //! The operator's verbs: looking into the queue and changing it, each change with its audit row.
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 use drop_sandbox::{Fault, Operation};
 use drop_tests::app::{TestApp, eventually};

@@ -138,6 +138,13 @@ impl TestApp {
         });
     }
 
+    /// Sets variables otherwise, for the worker that starts next.
+    pub fn reconfigure_worker(&mut self, changes: &[(&'static str, &str)]) {
+        for &(name, value) in changes {
+            self.environment = self.environment.clone().with(name, value);
+        }
+    }
+
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
     pub async fn stop_worker(&self) {
         if let Service::Tasks { worker, .. } = &self.service
@@ -173,6 +180,11 @@ impl TestApp {
         self.clock.advance(by);
         self.sandbox.clock().advance(by);
         time::pass(&self.db, by).await;
+    }
+
+    /// Sets the clock of the processes, and it alone, ahead of the database's.
+    pub fn misset_clock(&self, ahead: TimeDelta) {
+        self.clock.advance(ahead);
     }
 
     /// Where the API's internal listener is.

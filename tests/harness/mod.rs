@@ -2,11 +2,14 @@
 
 pub mod cluster;
 
+pub mod alerts;
 pub mod app;
 pub mod database;
 pub mod effects;
 pub mod fleet;
 mod lossy;
+mod npm;
+pub mod oidc;
 pub mod person;
 pub mod processes;
 mod settings;

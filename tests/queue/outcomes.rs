@@ -10,7 +10,7 @@ use sqlx::PgPool;
 
 use crate::{
     database::with_database,
-    jobs::{Bench, Script, Scripted, add, changes, count, registry, row},
+    jobs::{Bench, Call, Script, Scripted, add, add_job, changes, count, registry, row},
 };
 
 async fn run(db: &PgPool, script: Script) -> (i64, std::sync::Arc<Bench>) {
@@ -212,6 +212,33 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
         let (state, _, unused, error) = row(&db, first).await;
         assert_ne!(state, "running");
         assert_eq!((unused, error.as_deref()), (0, Some("lease expired")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_job_whose_hook_is_refused_does_not_keep_the_others_alive() {
+    with_database(|db| async move {
+        let mut jobs = Vec::new();
+        for script in [Script::Done, Script::Done, Script::Done] {
+            jobs.push(add(&db, script).await);
+        }
+        let other = add_job(&db, &Call { answered: true }).await;
+        for change in [
+            "UPDATE jobs SET expires_at = clock_timestamp()",
+            "UPDATE lanes SET paused = true",
+        ] {
+            sqlx::query(change).execute(&db).await.unwrap();
+        }
+        drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        // Every hook writes the same row, so only the first one's transaction is committed.
+        let mut states = Vec::new();
+        for job in jobs {
+            states.push(row(&db, job).await.0);
+        }
+        assert_eq!(states, ["dead", "ready", "ready"]);
+        assert_eq!(row(&db, other).await, ("dead".into(), 0, 0, Some("expired".into())));
+        assert_eq!(changes(&db).await, ["dead: expired"]);
     })
     .await;
 }

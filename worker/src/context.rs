@@ -20,7 +20,6 @@ use drop_common::{
     queue::{Lease, Wake},
     resilience::breaker::{Breaker, BreakerKey},
 };
-use secrecy::ExposeSecret;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -81,14 +80,6 @@ impl Context {
         })
     }
 
-    pub(crate) fn pepper(&self) -> Option<&[u8]> {
-        self.settings
-            .keys
-            .national_id_pepper
-            .as_ref()
-            .map(|pepper| pepper.expose_secret().as_bytes())
-    }
-
     /// The person who is there, for the bank; without their address nobody is.
     #[expect(clippy::unused_self, reason = "reads as a question to the context")]
     pub(crate) fn psu(&self, address: Option<&str>) -> Option<Psu> {
@@ -125,7 +116,8 @@ impl Context {
                         }
                     })
             }
-            (Some(error), Some(_)) if error.is_circuit_open() => Ok(()),
+            // A probe that made no call learnt nothing; it is given back when the job ends.
+            (Some(error), Some(_)) if error.was_not_made() => Ok(()),
             (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),
             (_, None) => Ok(()),
         };

@@ -2,10 +2,12 @@
 
 mod context;
 mod gauges;
+mod idle_probe;
 mod jobs;
 pub mod operator;
 mod provider_metrics;
 mod queue_metrics;
+mod recording;
 mod registry;
 mod run;
 pub mod schedule;

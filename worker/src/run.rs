@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, gauges, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
+use crate::{context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains. A second signal ends it at once.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
@@ -92,6 +92,7 @@ pub async fn work(
         let (database, stop) = (db.connect_options(), served.clone());
         async move { gauges::keep_current(&database, metrics, stop).await }
     });
+    let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
@@ -111,6 +112,9 @@ pub async fn work(
     served.cancel();
     if gauges.await.is_err() {
         tracing::error!("the task that reads the gauges panicked");
+    }
+    if idle_probes.await.is_err() {
+        tracing::error!("the task that probes idle circuits panicked");
     }
     probing
         .await

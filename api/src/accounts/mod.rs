@@ -44,12 +44,11 @@ impl AccountsApi {
     /// With their cached balances; no bank is called.
     #[oai(path = "/v1/bank-accounts", method = "get", operation_id = "listBankAccounts")]
     async fn list(&self, session: Session) -> Result<Json<BankAccounts>, ApiError> {
-        let now = self.state.clock.now();
         let open = circuit_open(&self.state).await?;
         let own = accounts::of_user(&self.state.db, session.user.into()).await?;
         let accounts = own
             .into_iter()
-            .map(|account| BankAccount::of(account, open, now))
+            .map(|account| BankAccount::of(account, open))
             .collect::<Result<_, _>>()?;
         Ok(Json(BankAccounts { accounts }))
     }
@@ -115,7 +114,7 @@ fn account_id(text: &str) -> Result<AccountId, ApiError> {
 async fn own(state: &State, user: UserId, id: AccountId) -> Result<BankAccount, ApiError> {
     let own = accounts::find_own(&state.db, user, id).await?;
     let open = circuit_open(state).await?;
-    BankAccount::of(own.ok_or(ApiError::of(Code::NotFound))?, open, state.clock.now())
+    BankAccount::of(own.ok_or(ApiError::of(Code::NotFound))?, open)
 }
 
 async fn circuit_open(state: &State) -> Result<bool, ApiError> {

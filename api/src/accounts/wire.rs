@@ -1,6 +1,6 @@
 //! Accounts and balances as they are sent.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::{
         account::is_stale,
@@ -86,8 +86,10 @@ impl Example for BankAccounts {
 
 impl BankAccount {
     /// As its owner sees it; behind an open circuit no balance is called fresh.
-    pub(super) fn of(account: Account, circuit_open: bool, now: DateTime<Utc>) -> Result<Self, ApiError> {
+    pub(super) fn of(account: Account, circuit_open: bool) -> Result<Self, ApiError> {
         let currency: Currency = account.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
+        // The database's clock says how old it is; this process's may be wrong.
+        let age = account.balance_age_seconds.map(TimeDelta::seconds);
         let balance = account
             .balance
             .zip(account.balance_synced_at)
@@ -97,7 +99,7 @@ impl BankAccount {
                 r#type: account.balance_type,
                 synced_at,
                 age_seconds: account.balance_age_seconds.unwrap_or_default().max(0),
-                stale: is_stale(Some(synced_at), account.last_read_failed, circuit_open, now),
+                stale: is_stale(age, account.last_read_failed, circuit_open),
             });
         Ok(Self {
             id: account.id.to_string(),

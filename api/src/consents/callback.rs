@@ -5,6 +5,7 @@ use drop_common::{
     queue::{self, Job, Lane, payloads::FetchAccounts},
     storage::consents,
 };
+use poem::Request;
 use poem_openapi::payload::Json;
 
 use super::CameBack;
@@ -13,19 +14,25 @@ use crate::{
     state::State,
 };
 
-pub(super) async fn finish(state: &State, id: &str, secret: &str) -> Result<Json<CameBack>, ApiError> {
+pub(super) async fn finish(
+    state: &State,
+    request: &Request,
+    id: &str,
+    secret: &str,
+) -> Result<Json<CameBack>, ApiError> {
     let id: ConsentId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-    if !consents::state_matches(&state.db, id, secret).await? {
-        return Err(ApiError::of(Code::NotFound));
-    }
-    let consent = consents::find(&state.db, &state.keys, id)
+    let address = state.proxies.client_of(request).map(|address| address.to_string());
+    let mut tx = state.db.begin().await?;
+    let status = consents::came_back(&mut tx, id, secret, address.as_deref())
         .await?
         .ok_or(ApiError::of(Code::NotFound))?;
-    // The one look that waits comes forward; a consent that has left the person's hands has none.
-    queue::hasten(&state.db, FetchAccounts::KIND, &id.to_string()).await?;
+    // The one look that waits comes forward; a consent that has left the person's hands has none. In the transaction of
+    // the return: a look that runs just now either sees it, or is waiting again by the time this looks for it.
+    queue::hasten(&mut *tx, FetchAccounts::KIND, &id.to_string()).await?;
+    tx.commit().await?;
     state.wake.signal(Lane::BalanceUser);
     Ok(Json(CameBack {
         id: id.to_string(),
-        status: consent.status.as_str().to_owned(),
+        status: status.as_str().to_owned(),
     }))
 }

@@ -4,12 +4,14 @@ use drop_common::{
     domain::{consent::ConsentStatus, ids::UserId, kyc::KycStatus},
     queue::{self, EnqueueOptions, Lane, payloads::StartConsent},
     storage::{
+        audit::{self, Actor, Entry},
         consents::{self, NewConsent},
         users,
     },
 };
 use poem::{Request, http::header};
 use poem_openapi::payload::Json;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{BankConsent, Linking};
@@ -48,6 +50,15 @@ pub(super) async fn create(
     };
     let (id, made) = consents::request(&mut tx, &state.keys, new).await?;
     if made {
+        let entry = Entry {
+            actor: Actor::User,
+            user: Some(user),
+            action: "consent.requested",
+            object: id.to_string(),
+            detail: json!({ "bank": BANK }),
+            request_id: Some(request_id::current()),
+        };
+        audit::record(&mut tx, entry).await?;
         let options = EnqueueOptions {
             request_id: Some(request_id::current()),
             ..EnqueueOptions::default()

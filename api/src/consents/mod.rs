@@ -132,12 +132,13 @@ impl ConsentsApi {
     #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
     async fn callback(
         &self,
+        request: &Request,
         /// The consent's id, `con_…`.
         consent: Query<String>,
         /// The value that went to the bank with the consent.
         state: Query<String>,
     ) -> Result<Json<CameBack>, ApiError> {
-        callback::finish(&self.state, &consent.0, &state.0).await
+        callback::finish(&self.state, request, &consent.0, &state.0).await
     }
 }
 

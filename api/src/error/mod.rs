@@ -172,6 +172,9 @@ pub enum ApiError {
         /// Seconds after which another attempt makes sense.
         #[oai(header = "Retry-After")]
         Option<u32>,
+        /// What stands in the way.
+        #[oai(header = "Location")]
+        Option<String>,
     ),
     /// The body is too large (`payload_too_large`).
     #[oai(status = 413)]
@@ -232,6 +235,12 @@ impl ApiError {
         Self::from_problem(code, Problem::of(code), Some(seconds), Some(location))
     }
 
+    /// 409 `possible_duplicate` of the payment at `location`.
+    pub fn duplicate_of(location: String, seconds: u32) -> Self {
+        let code = Code::PossibleDuplicate;
+        Self::from_problem(code, Problem::of(code), Some(seconds), Some(location))
+    }
+
     /// 422 `validation_failed` with the fields that are wrong.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         let code = Code::ValidationFailed;
@@ -264,7 +273,7 @@ impl ApiError {
             StatusCode::UNAUTHORIZED => Self::Unauthorized(json),
             StatusCode::FORBIDDEN => Self::Forbidden(json),
             StatusCode::NOT_FOUND => Self::NotFound(json),
-            StatusCode::CONFLICT => Self::Conflict(json, retry),
+            StatusCode::CONFLICT => Self::Conflict(json, retry, location),
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(json),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType(json),
             StatusCode::UNPROCESSABLE_ENTITY => Self::Unprocessable(json),

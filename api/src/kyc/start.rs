@@ -3,9 +3,13 @@
 use drop_common::{
     domain::ids::UserId,
     queue::{self, EnqueueOptions, Lane, payloads::CreateApplicant},
-    storage::{kyc, users},
+    storage::{
+        audit::{self, Actor, Entry},
+        kyc, users,
+    },
 };
 use poem_openapi::payload::Json;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{ApplicantState, Kyc, NewApplicant, Started, applicant_state};
@@ -30,7 +34,18 @@ pub(super) async fn start(
     let status = users::lock_kyc_status(&mut tx, user)
         .await?
         .ok_or(ApiError::of(Code::Unauthenticated))?;
-    let applicant = kyc::request_applicant(&mut tx, user, level).await?;
+    let (applicant, asked) = kyc::request_applicant(&mut tx, user, level).await?;
+    if asked {
+        let entry = Entry {
+            actor: Actor::User,
+            user: Some(user),
+            action: "kyc.applicant_requested",
+            object: user.to_string(),
+            detail: json!({ "applicant": applicant.id.to_string() }),
+            request_id: Some(request_id::current()),
+        };
+        audit::record(&mut tx, entry).await?;
+    }
     let sealed = state
         .keys
         .seal("users.email_sealed", user.uuid(), body.email.as_bytes());

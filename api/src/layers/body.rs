@@ -47,8 +47,9 @@ impl<E: Endpoint> Endpoint for Limited<E> {
 
     async fn call(&self, mut request: Request) -> Result<Self::Output> {
         let webhook = request.uri().path().starts_with(WEBHOOK_PREFIX);
-        // A compressed body could be far larger than it looks.
-        if request.headers().contains_key(header::CONTENT_ENCODING) {
+        // A compressed body could be far larger than it looks. `identity` says that it is not.
+        let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+        if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
             return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE.into());
         }
         let limit = if webhook { self.limits.webhook } else { self.limits.api };

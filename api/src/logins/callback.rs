@@ -1,13 +1,18 @@
 //! The return from `BankID`, checked in the order of the contract: form, state, single use, issuer, error, code.
 
 use drop_common::{
+    alerts,
     domain::login::LoginFailure,
     keyring::sha256,
     queue::{self, EnqueueOptions, Lane, payloads::CheckLogin},
-    storage::logins,
+    storage::{
+        audit::{self, Actor, Entry},
+        logins,
+    },
 };
 use poem::{Request, web::cookie::CookieJar};
 use secrecy::SecretString;
+use serde_json::json;
 use subtle::ConstantTimeEq;
 
 use super::{STATE_COOKIE, hand_out, initiate::state_cookie, wire::LoginAnswer};
@@ -46,7 +51,22 @@ pub(super) async fn finish(
         .inspect_err(invalid_state)?;
     if let Some(refused) = refusal(state, &query) {
         logins::fail(&mut tx, login.id, refused).await?;
+        audit::record(
+            &mut tx,
+            Entry {
+                actor: Actor::User,
+                user: None,
+                action: "login.refused",
+                object: login.id.to_string(),
+                detail: json!({ "failure": refused.code() }),
+                request_id: Some(request_id::current()),
+            },
+        )
+        .await?;
         tx.commit().await?;
+        if let Some(error) = query.error.as_deref().and_then(ours) {
+            alerts::raise(&alerts::BANKID_REQUEST_REFUSED, format_args!("{}, {error}", login.id));
+        }
         cookies.add(state_cookie(state, "", 0));
         state.count_refused_login(refused);
         return Err(hand_out::refused(refused));
@@ -95,6 +115,17 @@ fn refusal(state: &State, query: &Query) -> Option<LoginFailure> {
         Some(code) if !code.is_empty() && code.len() <= LONGEST_CODE => None,
         _ => Some(LoginFailure::InvalidCallback),
     }
+}
+
+/// The error with which BankID says that our request was at fault, as a word of ours: the parameter is the caller's text.
+fn ours(error: &str) -> Option<&'static str> {
+    const OURS: [&str; 4] = [
+        "invalid_request",
+        "invalid_scope",
+        "unauthorized_client",
+        "unsupported_response_type",
+    ];
+    OURS.into_iter().find(|word| *word == error)
 }
 
 /// The callback's parameters, each at most once.

@@ -7,7 +7,11 @@ use drop_common::{
     },
     keyring::sha256,
     session_token::ACCESS_TTL,
-    storage::{logins, logins::Standing, sessions, users},
+    storage::{
+        audit::{self, Actor, Entry},
+        logins::{self, Standing},
+        sessions, users,
+    },
 };
 use poem::{
     Request,
@@ -16,6 +20,7 @@ use poem::{
 };
 use poem_openapi::payload::Json;
 use secrecy::ExposeSecret;
+use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -26,6 +31,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, Code},
+    layers::request_id,
     prefer::Prefer,
     session,
     state::State,
@@ -104,6 +110,18 @@ async fn open_session(
         .await?
         .ok_or(ApiError::of(Code::InvalidState))?;
     let session = sessions::open_web(&mut tx, user, chrono::Duration::hours(WEB_SESSION_HOURS)).await?;
+    audit::record(
+        &mut tx,
+        Entry {
+            actor: Actor::User,
+            user: Some(user),
+            action: "session.opened",
+            object: session.to_string(),
+            detail: json!({ "login": id.to_string() }),
+            request_id: Some(request_id::current()),
+        },
+    )
+    .await?;
     tx.commit().await?;
     let user = users::find(&state.db, user)
         .await?

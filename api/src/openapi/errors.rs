@@ -30,11 +30,12 @@ const OWN: &[(&str, &[Code])] = &[
             Code::LimitExceeded,
             Code::IdempotencyKeyReused,
             Code::CircuitOpen,
+            Code::Overloaded,
         ],
     ),
     ("listTransactions", &[Code::ValidationFailed]),
     ("getTransaction", &[]),
-    ("finishPayment", &[Code::NotFound]),
+    ("finishPayment", &[Code::Unauthenticated, Code::NotFound]),
     ("receiveSumsubEvent", &[Code::InvalidSignature]),
     ("getHealth", &[]),
 ];

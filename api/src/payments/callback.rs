@@ -1,32 +1,93 @@
 //! The return from the bank. It proves nothing: only a status read from the bank moves the payment.
 
 use drop_common::{
-    domain::ids::PaymentId,
+    domain::ids::{PaymentId, UserId},
     queue::{self, Job, Lane, payloads::PollPayment},
-    storage::payments,
+    storage::{
+        audit::{self, Actor, Entry},
+        payments::{self, Named},
+    },
 };
+use poem::{Request, http::header};
 use poem_openapi::payload::Json;
+use serde_json::json;
 
-use super::Transaction;
+use super::{CameBack, Returned, Standing, Transaction};
 use crate::{
     error::{ApiError, Code},
+    layers::request_id,
+    session::Session,
     state::State,
 };
 
-pub(super) async fn finish(
-    state: &State,
-    transaction: Option<&str>,
-    secret: Option<&str>,
-) -> Result<Json<Transaction>, ApiError> {
+/// What the address holds that the person came back to.
+pub(super) struct Query {
+    pub(super) transaction: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) payment_id: Option<String>,
+}
+
+pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> Result<CameBack, ApiError> {
     let unknown = || ApiError::of(Code::NotFound);
-    let id: PaymentId = transaction.and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
+    let user: Option<UserId> = Session::if_live(request).await?.map(|session| session.user.into());
     let mut tx = state.db.begin().await?;
-    payments::callback_of_state(&mut tx, id, secret.unwrap_or_default())
-        .await?
-        .ok_or_else(unknown)?;
-    queue::hasten(&mut *tx, PollPayment::KIND, &id.to_string()).await?;
+    let named = match (&query.transaction, &query.payment_id) {
+        (Some(id), _) => {
+            let id: PaymentId = id.parse().map_err(|_| unknown())?;
+            payments::by_state(&mut tx, id, query.state.as_deref().unwrap_or_default()).await?
+        }
+        (None, Some(payment_id)) => {
+            // The bank's id is no secret: by itself it is taken from the payment's owner only.
+            let user = user.ok_or(ApiError::of(Code::Unauthenticated))?;
+            let named = payments::by_bank(&mut tx, payment_id).await?;
+            named.map(|named| Named {
+                proven: named.owner == user,
+                ..named
+            })
+        }
+        (None, None) => None,
+    };
+    let Named { id, owner, proven } = named.ok_or_else(unknown)?;
+    if !proven {
+        audit::record(&mut tx, refusal(id, user)).await?;
+        tx.commit().await?;
+        return Err(unknown());
+    }
+    payments::came_back(&mut tx, id).await?;
     tx.commit().await?;
+    // After the commit: a poll that is running has by now either seen the new version, or it waits and comes forward.
+    queue::hasten(&state.db, PollPayment::KIND, &id.to_string()).await?;
     state.wake.signal(Lane::PaymentPoll);
+    if wants_page(request) {
+        return Ok(CameBack::GoOn(result_page(&state.settings.api.payment_result_url, id)));
+    }
     let payment = payments::find(&state.db, id).await?.ok_or_else(unknown)?;
-    Ok(Json(Transaction::of(payment)?))
+    Ok(CameBack::Shown(Json(if user == Some(owner) {
+        Returned::Transaction(Transaction::of(payment)?)
+    } else {
+        Returned::Standing(Standing::of(&payment))
+    })))
+}
+
+/// Somebody came back with a payment that is not theirs, or with a state that we never gave.
+fn refusal(id: PaymentId, user: Option<UserId>) -> Entry<'static> {
+    Entry {
+        actor: Actor::User,
+        user,
+        action: "payment.callback_refused",
+        object: id.to_string(),
+        detail: json!({}),
+        request_id: Some(request_id::current()),
+    }
+}
+
+fn wants_page(request: &Request) -> bool {
+    request
+        .header(header::ACCEPT)
+        .is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn result_page(page: &str, id: PaymentId) -> String {
+    let joined = if page.contains('?') { '&' } else { '?' };
+    format!("{page}{joined}transaction={id}")
 }

@@ -1,6 +1,7 @@
 //! Payments from a linked account (contract 3.3).
 
 mod callback;
+mod checks;
 mod create;
 mod wire;
 
@@ -12,7 +13,10 @@ use poem_openapi::{
     payload::Json,
 };
 
-pub use wire::{CreditorAccount, Initiation, InstructedAmount, NewTransaction, Transaction, Transactions};
+pub use wire::{
+    CameBack, CreditorAccount, Initiation, InstructedAmount, NewTransaction, Returned, Standing, Transaction,
+    Transactions,
+};
 
 use crate::{
     error::{ApiError, Code},
@@ -25,6 +29,11 @@ use crate::{
 
 /// The most transactions of one page.
 const PAGE: i64 = 50;
+
+/// Where a payment is shown.
+fn location(id: PaymentId) -> String {
+    format!("/v1/transactions/{id}")
+}
 
 /// The operations.
 pub struct PaymentsApi {
@@ -46,7 +55,7 @@ impl PaymentsApi {
     /// `Idempotency-Key` always answers with the same transaction, in its present state.
     ///
     /// `not_found` means the account to pay from. After `possible_duplicate`, `confirmDuplicateOf` with the id of the
-    /// equal payment pays twice. `circuit_open` with `Location`: the payment was accepted and goes on later; without:
+    /// equal payment, which `Location` ends with, pays twice. `circuit_open` with `Location`: the payment was accepted and goes on later; without:
     /// nothing was started.
     #[oai(path = "/v1/transactions", method = "post", operation_id = "createTransaction")]
     async fn create(
@@ -103,19 +112,26 @@ impl PaymentsApi {
 
     /// Take the person back from the bank.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times. A
-    /// transaction with another `state` is not found.
+    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times. The payment
+    /// is named by `transaction` and `state`, or by `paymentId` in a session of its owner; any other is not found. A
+    /// browser (`Accept: text/html`) is sent on to the page that shows the result.
     #[oai(path = "/api/payments/callback", method = "get", operation_id = "finishPayment")]
     async fn callback(
         &self,
+        request: &Request,
         /// The transaction's id, from our own address.
         transaction: Query<Option<String>>,
         /// The value that went to the bank with the payment.
         state: Query<Option<String>>,
         /// The bank's id of the payment.
         #[oai(name = "paymentId")]
-        _payment_id: Query<Option<String>>,
-    ) -> Result<Json<Transaction>, ApiError> {
-        callback::finish(&self.state, transaction.0.as_deref(), state.0.as_deref()).await
+        payment_id: Query<Option<String>>,
+    ) -> Result<CameBack, ApiError> {
+        let query = callback::Query {
+            transaction: transaction.0,
+            state: state.0,
+            payment_id: payment_id.0,
+        };
+        callback::finish(&self.state, request, &query).await
     }
 }

@@ -9,7 +9,7 @@ use drop_common::{
     },
     storage::payments::Payment,
 };
-use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+use poem_openapi::{ApiResponse, Object, Union, payload::Json, types::Example};
 
 use crate::{
     error::{ApiError, Code},
@@ -113,6 +113,55 @@ pub enum Initiation {
     ),
 }
 
+/// The answer to somebody who came back from the bank.
+#[expect(clippy::large_enum_variant, reason = "made once for a request and sent at once")]
+#[derive(ApiResponse)]
+pub enum CameBack {
+    /// The payment: all of it in a session of its owner, else where it stands.
+    #[oai(status = 200)]
+    Shown(Json<Returned>),
+    /// A browser is sent on to the page that shows the result.
+    #[oai(status = 303)]
+    GoOn(
+        /// The page.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// A payment that somebody came back with.
+#[expect(clippy::large_enum_variant, reason = "made once for a request and sent at once")]
+#[derive(Union)]
+pub enum Returned {
+    /// In a session of its owner.
+    Transaction(Transaction),
+    /// For whoever holds the redirect's `state`.
+    Standing(Standing),
+}
+
+/// Where a payment stands; nothing about whose it is or what it pays.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+pub struct Standing {
+    /// The transaction's id, `tx_…`.
+    pub id: String,
+    /// `processing`, `completed`, `failed` or `cancelled`.
+    pub status: String,
+    /// Nothing more comes from the bank.
+    pub bank_final: bool,
+}
+
+impl Standing {
+    /// The payment as anybody may see it who was sent back with it.
+    pub(super) fn of(payment: &Payment) -> Self {
+        Self {
+            id: payment.id.to_string(),
+            status: payment.state.status.as_str().to_owned(),
+            bank_final: payment.state.bank_final,
+        }
+    }
+}
+
 impl Transaction {
     /// The payment as its owner sees it.
     pub(super) fn of(payment: Payment) -> Result<Self, ApiError> {
@@ -195,6 +244,16 @@ impl Example for Transaction {
             creditor_account: "265********89".into(),
             created_at: at,
             updated_at: at,
+        }
+    }
+}
+
+impl Example for Standing {
+    fn example() -> Self {
+        Self {
+            id: "tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
+            status: "processing".into(),
+            bank_final: false,
         }
     }
 }

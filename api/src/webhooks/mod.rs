@@ -4,7 +4,7 @@ use drop_common::{
     keyring::sha256,
     providers::sumsub::webhook::{self, Secrets},
     queue::{self, EnqueueOptions, Lane, payloads::ApplyKycEvent},
-    storage::webhooks,
+    storage::webhooks::{self, About},
 };
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Header, types::Example};
@@ -19,6 +19,9 @@ use crate::{
 };
 
 const DIGEST: &str = "X-Payload-Digest";
+
+/// The longest member of an event that has a column of its own.
+const LONGEST_WORD: usize = 255;
 
 /// The operation.
 pub struct WebhooksApi {
@@ -123,8 +126,17 @@ async fn accept(state: &State, raw: &[u8]) -> Result<Accepted, ApiError> {
         state.count_webhook_failure("unreadable");
         return Err(ApiError::of(Code::BadRequest));
     };
-    let text = |name: &str| event.get(name).and_then(Value::as_str);
-    let Some(id) = webhooks::accept(&mut tx, &event_key(text, raw), text("type"), raw).await? else {
+    // What is a text and can be stored as one; all else is in the raw bytes.
+    let text = |name: &str| {
+        let text = event.get(name).and_then(Value::as_str);
+        text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
+    };
+    let about = About {
+        event_type: text("type"),
+        applicant_id: text("applicantId"),
+        external_user_id: text("externalUserId"),
+    };
+    let Some(id) = webhooks::accept(&mut tx, &event_key(text, raw), about, raw).await? else {
         return Ok(Accepted::Stored);
     };
     let options = EnqueueOptions {

@@ -1,6 +1,9 @@
 use std::{net::SocketAddr, time::Duration};
 
-use super::reader::Reader;
+use super::{
+    network::{Network, NotANetwork},
+    reader::Reader,
+};
 
 /// The HTTP side: listeners, addresses, waiting.
 #[derive(Debug, Clone)]
@@ -11,11 +14,14 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
     /// `DROP_API_INTERNAL_LISTEN`, default `127.0.0.1:9090`: metrics, probes, operators' page.
     pub internal_listen: SocketAddr,
-    /// `DROP_TRUSTED_PROXIES`, comma-separated networks (`10.0.0.0/8`), default none. Forwarded
+    /// `DROP_TRUSTED_PROXIES`, comma-separated networks (`10.0.0.0/8`) and addresses, default none. Forwarded
     /// client addresses are believed from these only. Required in production.
-    pub trusted_proxies: Vec<String>,
+    pub trusted_proxies: Vec<Network>,
     /// `DROP_PUBLIC_DOCS`, default true: serve the API's documents on the public listener.
     pub public_docs: bool,
+    /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
+    /// the bank; `transaction` is added.
+    pub payment_result_url: String,
     /// `DROP_WAIT_MS`, milliseconds, default 15000: how long a request waits for its job's outcome.
     pub wait: Duration,
     /// `DROP_API_DRAIN_MS`, milliseconds, default 5000: how long requests are still taken after the process was told to
@@ -25,21 +31,14 @@ pub struct ApiConfig {
 
 impl ApiConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let trusted_proxies = reader.list("DROP_TRUSTED_PROXIES", "");
-        if trusted_proxies.iter().any(|network| !is_network(network)) {
-            reader.problem(
-                "DROP_TRUSTED_PROXIES",
-                "holds something that is not an address or network",
-            );
-        }
-        if reader.profile.is_production() && trusted_proxies.is_empty() {
-            reader.problem("DROP_TRUSTED_PROXIES", "is required in production");
-        }
+        let (public_url, local) = (public_url(reader), reader.profile.is_local());
+        let result = format!("{public_url}/payments/result");
         Self {
-            public_url: public_url(reader),
+            payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result), local),
+            public_url,
             listen: listen(reader, "DROP_API_LISTEN", 8080),
             internal_listen: listen(reader, "DROP_API_INTERNAL_LISTEN", 9090),
-            trusted_proxies,
+            trusted_proxies: trusted_proxies(reader),
             public_docs: reader.flag("DROP_PUBLIC_DOCS", true),
             wait: reader.millis("DROP_WAIT_MS", 15_000, 0..=60_000),
             drain: reader.millis("DROP_API_DRAIN_MS", 5_000, 0..=60_000),
@@ -59,13 +58,18 @@ pub(super) fn listen(reader: &mut Reader<'_>, name: &str, port: u16) -> SocketAd
     reader.parsed(name, SocketAddr::from(([127, 0, 0, 1], port)), "is not address:port")
 }
 
-fn is_network(text: &str) -> bool {
-    let (address, bits) = text
-        .split_once('/')
-        .map_or((text, None), |(address, bits)| (address, Some(bits)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else {
-        return false;
-    };
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Network> {
+    const NAME: &str = "DROP_TRUSTED_PROXIES";
+    let listed = reader.list(NAME, "");
+    if reader.profile.is_production() && listed.is_empty() {
+        reader.problem(NAME, "is required in production");
+    }
+    listed
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|NotANetwork| {
+            reader.problem(NAME, "holds something that is not an address or network");
+            Vec::new()
+        })
 }

@@ -16,8 +16,18 @@ pub struct KeysConfig {
     pub encryption_previous: Option<EncryptionKey>,
     /// `NATIONAL_ID_PEPPER`, at least 32 bytes of text. Required in production; without it the hash is the contract's SHA-256.
     pub national_id_pepper: Option<SecretString>,
-    /// `NATIONAL_ID_PEPPER_PREVIOUS`, default none.
-    pub national_id_pepper_previous: Option<SecretString>,
+    /// `NATIONAL_ID_PEPPER_PREVIOUS`, default nothing: people are still found by it, and re-hashed when they log in. The
+    /// word `none` finds the rows from before there was a pepper.
+    pub national_id_pepper_previous: Option<FormerPepper>,
+}
+
+/// What national ids were hashed with before the pepper of today.
+#[derive(Debug)]
+pub enum FormerPepper {
+    /// Another pepper.
+    Text(SecretString),
+    /// None: the plain hash, which can be guessed. So it is computed only where this is asked for.
+    None,
 }
 
 /// A key for AES-256-GCM with the id that is stored beside what it sealed.
@@ -30,6 +40,17 @@ pub struct EncryptionKey {
 }
 
 impl KeysConfig {
+    /// What a person's row may be hashed with, the current one first; `None` is the hash without a pepper.
+    pub fn peppers(&self) -> Vec<Option<&[u8]>> {
+        let bytes = |pepper| SecretString::expose_secret(pepper).as_bytes();
+        let former = self.national_id_pepper_previous.as_ref().map(|former| match former {
+            FormerPepper::Text(pepper) => Some(bytes(pepper)),
+            FormerPepper::None => None,
+        });
+        let current = self.national_id_pepper.as_ref().map(bytes);
+        std::iter::once(current).chain(former).collect()
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let session = reader.secret("DROP_SESSION_KEY");
         let encryption = reader.secret("DROP_ENCRYPTION_KEY");
@@ -47,8 +68,16 @@ impl KeysConfig {
                     &text,
                 )
             }),
-            national_id_pepper: pepper(reader, "NATIONAL_ID_PEPPER"),
-            national_id_pepper_previous: pepper(reader, "NATIONAL_ID_PEPPER_PREVIOUS"),
+            national_id_pepper: reader
+                .optional_secret("NATIONAL_ID_PEPPER")
+                .map(|text| pepper(reader, "NATIONAL_ID_PEPPER", text)),
+            national_id_pepper_previous: reader.optional_secret("NATIONAL_ID_PEPPER_PREVIOUS").map(|text| {
+                if text.expose_secret() == "none" {
+                    FormerPepper::None
+                } else {
+                    FormerPepper::Text(pepper(reader, "NATIONAL_ID_PEPPER_PREVIOUS", text))
+                }
+            }),
         };
         if keys
             .encryption_previous
@@ -91,10 +120,9 @@ fn encryption_key(reader: &mut Reader<'_>, name: &str, id_name: &str, text: &Sec
     }
 }
 
-fn pepper(reader: &mut Reader<'_>, name: &str) -> Option<SecretString> {
-    let pepper = reader.optional_secret(name)?;
-    if pepper.expose_secret().len() < 32 {
+fn pepper(reader: &mut Reader<'_>, name: &str, text: SecretString) -> SecretString {
+    if text.expose_secret().len() < 32 {
         reader.problem(name, "is shorter than 32 bytes");
     }
-    Some(pepper)
+    text
 }

@@ -10,6 +10,7 @@ mod database;
 mod environment;
 mod keys;
 mod neonomics;
+mod network;
 mod payments;
 mod profile;
 mod reader;
@@ -24,9 +25,11 @@ use std::collections::BTreeSet;
 pub use api::ApiConfig;
 pub use bankid::{BankIdConfig, BankIdCredentials};
 pub use database::DatabaseConfig;
+use database::PoolDefaults;
 pub use environment::Environment;
-pub use keys::{EncryptionKey, KeysConfig};
+pub use keys::{EncryptionKey, FormerPepper, KeysConfig};
 pub use neonomics::{BbanWire, NeonomicsConfig};
+pub use network::{Network, NotANetwork};
 pub use payments::PaymentsConfig;
 pub use profile::Profile;
 use reader::Reader;
@@ -89,7 +92,7 @@ impl ApiSettings {
         let api = ApiConfig::read(reader);
         Self {
             profile: reader.profile,
-            database: DatabaseConfig::read(reader),
+            database: DatabaseConfig::read(reader, PoolDefaults::API),
             keys: KeysConfig::read(reader),
             bankid: BankIdConfig::read(reader, &api.public_url),
             webhook: WebhookConfig::read(reader),
@@ -111,7 +114,7 @@ impl WorkerSettings {
         let worker = WorkerConfig::read(reader);
         Self {
             profile: reader.profile,
-            database: DatabaseConfig::read(reader),
+            database: DatabaseConfig::read(reader, PoolDefaults::worker(worker.lanes.values().sum())),
             keys: KeysConfig::read(reader),
             bankid: BankIdConfig::read(reader, &worker.public_url),
             bankid_credentials: BankIdCredentials::read(reader),

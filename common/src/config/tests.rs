@@ -115,6 +115,35 @@ fn production_refuses_to_start_without_trusted_proxies() {
 }
 
 #[test]
+fn a_proxy_is_named_by_its_network_or_its_address() {
+    let named = |proxies| ApiSettings::read(&production().with("DROP_TRUSTED_PROXIES", proxies));
+    let proxies = named("10.0.0.1, 2001:db8::/32")
+        .expect("both forms")
+        .api
+        .trusted_proxies;
+    let trusted = |address: &str| {
+        proxies
+            .iter()
+            .any(|network| network.contains(address.parse().expect("one")))
+    };
+    assert!(trusted("10.0.0.1") && trusted("2001:db8::9") && !trusted("10.0.0.2"));
+    let error = named("10.0.0.1, 10.0.0.0/33").expect_err("no network");
+    assert_eq!(names(&error), ["DROP_TRUSTED_PROXIES"]);
+}
+
+#[test]
+fn a_worker_waits_longer_for_a_connection_than_the_api_and_has_more_of_them_the_more_jobs_it_runs() {
+    let pool = |database: super::DatabaseConfig| (database.pool_size, database.acquire_timeout.as_millis());
+    let worker = |lanes| WorkerSettings::read(&production().with("DROP_LANES", lanes)).expect("complete");
+    assert_eq!(
+        pool(ApiSettings::read(&production()).expect("complete").database),
+        (10, 1_000)
+    );
+    assert_eq!(pool(worker("all").database), (33, 5_000));
+    assert_eq!(pool(worker("upkeep").database), (10, 5_000));
+}
+
+#[test]
 fn a_local_system_may_use_plain_http_on_loopback_only() {
     let local = production()
         .with("DROP_PROFILE", "local")

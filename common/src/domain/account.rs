@@ -12,6 +12,9 @@ pub const UNATTENDED_READS: usize = 4;
 /// The sliding window of [`UNATTENDED_READS`].
 pub const READ_WINDOW: TimeDelta = TimeDelta::hours(24);
 
+/// A call is over after this: a read that is entered now leaves within it, or not at all.
+pub const CALL_DEADLINE: TimeDelta = TimeDelta::seconds(45);
+
 /// The least time between two background reads, which spreads the four over the window.
 pub const BACKGROUND_INTERVAL: TimeDelta = TimeDelta::hours(6);
 
@@ -57,38 +60,16 @@ pub fn select(reported: &[ReportedBalance], currency: Currency) -> Option<Report
         .min_by_key(|entry| (entry.kind, std::cmp::Reverse(entry.changed_at)))
 }
 
-/// Whether the cached balance is shown with a warning.
-pub fn is_stale(
-    synced_at: Option<DateTime<Utc>>,
-    last_read_failed: bool,
-    circuit_open: bool,
-    now: DateTime<Utc>,
-) -> bool {
-    last_read_failed || circuit_open || synced_at.is_none_or(|at| now - at > STALE_AFTER)
+/// Whether the cached balance, read so long ago, is shown with a warning.
+pub fn is_stale(age: Option<TimeDelta>, last_read_failed: bool, circuit_open: bool) -> bool {
+    last_read_failed || circuit_open || age.is_none_or(|age| age > STALE_AFTER)
 }
 
-/// Whether a read counts as the person's own: a live request caused it and its client address goes along. Banks count
-/// by that address, so without it the read is one of the four.
-pub const fn is_attended(user_asked: bool, has_client_address: bool) -> bool {
-    user_asked && has_client_address
-}
-
-/// When the next background read may go out, given the times of the unattended reads so far in any order.
-pub fn next_background_read(unattended: &[DateTime<Utc>], now: DateTime<Utc>) -> DateTime<Utc> {
-    let mut newest_first = unattended.to_vec();
-    newest_first.sort_unstable_by(|a, b| b.cmp(a));
-    let spread = newest_first.first().map(|last| *last + BACKGROUND_INTERVAL);
-    // The fourth-newest must have left the window before there is room for another.
-    let room = newest_first
-        .get(UNATTENDED_READS - 1)
-        .map(|fourth| *fourth + READ_WINDOW);
-    [spread, room].into_iter().flatten().fold(now, DateTime::max)
-}
-
-/// What is shown of a cached balance while payments hold `held` minor units of it.
-#[must_use]
-pub fn available(cached: Amount, held: i64) -> Amount {
-    Amount::new(cached.minor.saturating_sub(held), cached.currency)
+/// When there is room for another unattended read, given the times of those before, the newest first; `None`: at once.
+/// The call's deadline is added to the window: a read that leaves late must not make five.
+pub fn room_at(newest_first: &[DateTime<Utc>]) -> Option<DateTime<Utc>> {
+    let fourth = newest_first.get(UNATTENDED_READS - 1)?;
+    Some(*fourth + READ_WINDOW + CALL_DEADLINE)
 }
 
 #[cfg(test)]
@@ -159,34 +140,21 @@ mod tests {
 
     #[test]
     fn a_balance_is_stale_after_six_hours_a_failed_read_or_behind_an_open_circuit() {
-        assert!(!is_stale(Some(at(0)), false, false, at(6)));
-        assert!(is_stale(Some(at(0)), false, false, at(6) + TimeDelta::seconds(1)));
-        assert!(is_stale(Some(at(0)), true, false, at(0)));
-        assert!(is_stale(Some(at(0)), false, true, at(0)));
-        assert!(is_stale(None, false, false, at(0)));
+        let six = Some(STALE_AFTER);
+        assert!(!is_stale(six, false, false));
+        assert!(is_stale(Some(STALE_AFTER + TimeDelta::seconds(1)), false, false));
+        assert!(is_stale(six, true, false));
+        assert!(is_stale(six, false, true));
+        assert!(is_stale(None, false, false));
     }
 
     #[test]
-    fn a_read_without_the_clients_address_is_unattended() {
-        assert!(is_attended(true, true));
-        assert!(!is_attended(true, false));
-        assert!(!is_attended(false, true));
-    }
-
-    #[test]
-    fn background_reads_wait_for_their_interval_and_for_room_in_the_window() {
-        assert_eq!(next_background_read(&[], at(0)), at(0));
-        assert_eq!(next_background_read(&[at(0)], at(1)), at(6));
-        assert_eq!(next_background_read(&[at(0)], at(9)), at(9));
-        // Four in quick succession: the interval alone would let a fifth out after seven hours.
-        assert_eq!(next_background_read(&[at(1), at(0), at(1), at(1)], at(2)), at(24));
-    }
-
-    #[test]
-    fn held_money_is_not_shown_as_available() {
-        assert_eq!(available(Amount::nok(1_000), 300), Amount::nok(700));
-        assert_eq!(available(Amount::nok(100), 300), Amount::nok(-200));
-        assert_eq!(available(Amount::nok(i64::MIN), 1), Amount::nok(i64::MIN));
+    fn there_is_room_until_the_fourth_read_and_again_when_it_has_left_the_window() {
+        assert_eq!(room_at(&[]), None);
+        assert_eq!(room_at(&[at(3), at(2), at(1)]), None);
+        let room = at(24) + CALL_DEADLINE;
+        assert_eq!(room_at(&[at(3), at(2), at(1), at(0)]), Some(room));
+        assert_eq!(room_at(&[at(3), at(2), at(1), at(0), at(-5)]), Some(room));
     }
 
     proptest! {
@@ -194,11 +162,12 @@ mod tests {
         fn no_window_ever_holds_a_fifth_read(wishes in prop::collection::vec(0..200_i64, 1..40)) {
             let mut reads: Vec<DateTime<Utc>> = Vec::new();
             for hours in wishes {
+                let newest_first: Vec<_> = reads.iter().rev().copied().collect();
                 let now = reads.last().copied().unwrap_or_else(|| at(0)).max(at(hours));
-                reads.push(next_background_read(&reads, now));
+                reads.push(room_at(&newest_first).map_or(now, |room| room.max(now)));
             }
             for window in reads.windows(UNATTENDED_READS + 1) {
-                prop_assert!(window[UNATTENDED_READS] - window[0] >= READ_WINDOW);
+                prop_assert!(window[UNATTENDED_READS] - window[0] >= READ_WINDOW + CALL_DEADLINE);
             }
         }
     }

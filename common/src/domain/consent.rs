@@ -1,17 +1,17 @@
 //! A consent to read a bank's accounts (open-banking.md, section 4).
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, TimeDelta};
 
 use super::words::closed_words;
 
-/// How long a consent is asked for. The bank may shorten it.
-pub const CONSENT_LIFE: TimeDelta = TimeDelta::days(180);
+/// How long a consent is asked for: then the person must approve anew (RTS Art. 10a). The bank may shorten it.
+const CONSENT_LIFE: TimeDelta = TimeDelta::days(180);
 
 /// A consent that nobody approved within this is given up.
 pub const APPROVAL_LIFE: TimeDelta = TimeDelta::hours(24);
 
 /// How long before its end the person is asked to renew it.
-pub const RENEWAL_NOTICE: TimeDelta = TimeDelta::days(14);
+pub const RENEWAL_NOTICE: Days = Days::new(14);
 
 closed_words! {
     /// A consent's state in our words.
@@ -52,32 +52,6 @@ impl ConsentStatus {
             _ => None,
         }
     }
-
-    /// Whether accounts may be read with it.
-    pub const fn usable(self) -> bool {
-        matches!(self, Self::Valid)
-    }
-
-    /// Whether it can never be used again; the person links anew.
-    pub const fn terminal(self) -> bool {
-        match self {
-            Self::Requested | Self::Received | Self::Valid => false,
-            Self::Rejected
-            | Self::Expired
-            | Self::Revoked
-            | Self::Terminated
-            | Self::Replaced
-            | Self::Failed
-            | Self::Deleted => true,
-        }
-    }
-
-    /// The state after the bank reported `reported`. The end stays the end, and a late `received` takes no approval away.
-    #[must_use]
-    pub fn after_report(self, reported: Self) -> Self {
-        let late = self == Self::Valid && reported == Self::Received;
-        if self.terminal() || late { self } else { reported }
-    }
 }
 
 /// How long to wait for the next look at a consent that waits for the person, by its age: most approve it at once.
@@ -100,7 +74,6 @@ pub fn valid_until(today: NaiveDate) -> NaiveDate {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -118,33 +91,6 @@ mod tests {
     #[case("", None)]
     fn the_banks_words_are_mapped_and_no_other_is_guessed(#[case] word: &str, #[case] status: Option<ConsentStatus>) {
         assert_eq!(ConsentStatus::from_provider(word), status);
-    }
-
-    #[test]
-    fn only_a_valid_consent_is_usable_and_none_is_usable_after_its_end() {
-        let usable: Vec<_> = ConsentStatus::ALL.iter().filter(|status| status.usable()).collect();
-        assert_eq!(usable, [&ConsentStatus::Valid]);
-        assert!(
-            ConsentStatus::ALL
-                .iter()
-                .all(|status| !(status.usable() && status.terminal()))
-        );
-    }
-
-    #[test]
-    fn a_late_received_takes_no_approval_away_and_expiry_does() {
-        assert_eq!(
-            ConsentStatus::Valid.after_report(ConsentStatus::Received),
-            ConsentStatus::Valid
-        );
-        assert_eq!(
-            ConsentStatus::Valid.after_report(ConsentStatus::Expired),
-            ConsentStatus::Expired
-        );
-        assert_eq!(
-            ConsentStatus::Requested.after_report(ConsentStatus::Valid),
-            ConsentStatus::Valid
-        );
     }
 
     #[rstest]
@@ -165,21 +111,5 @@ mod tests {
             valid_until("2026-02-23".parse().unwrap()),
             "2026-08-22".parse().unwrap()
         );
-    }
-
-    proptest! {
-        #[test]
-        fn the_end_stays_the_end(
-            status in prop::sample::select(ConsentStatus::ALL),
-            reports in prop::collection::vec(prop::sample::select(ConsentStatus::ALL), 0..10),
-        ) {
-            let mut now = status;
-            for report in reports {
-                let next = now.after_report(report);
-                prop_assert!(!now.terminal() || next == now);
-                now = next;
-            }
-            prop_assert_eq!(status.as_str().parse(), Ok(status));
-        }
     }
 }

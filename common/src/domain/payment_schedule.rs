@@ -2,13 +2,7 @@
 
 use chrono::TimeDelta;
 
-/// After this without a callback the person's approval counts as not given (contract).
-pub const SCA_DEADLINE: TimeDelta = TimeDelta::seconds(300);
-
-/// An order that could not be sent within this is never sent.
-pub const SEND_DEADLINE: TimeDelta = TimeDelta::seconds(300);
-
-/// After this polling ends: alert `unresolved` and a person looks at it.
+/// After this polling ends: alert `unresolved`, and a person looks at it.
 pub const POLL_FOR: TimeDelta = TimeDelta::days(7);
 
 /// How long to wait for the next status read, by the payment's age: 1, 2, 5, 10 and 30 s one after the other, then each

@@ -55,6 +55,8 @@ closed_words! {
     Unresolved = "unresolved",
     /// The bank refused to cancel a payment that it had not accepted.
     CancelRefused = "cancel_refused",
+    /// The bank accepted it with a change: somebody compares amount and date there with the order.
+    AcceptedWithChange = "accepted_with_change",
 }
 
 /// The four columns that say where a payment stands.
@@ -81,8 +83,6 @@ pub struct Transition {
     pub status_changed: bool,
     /// Tell operations.
     pub alert: Option<PaymentAlert>,
-    /// The bank accepted with a change: read the payment again and compare amount and date.
-    pub reread: bool,
 }
 
 impl PaymentState {
@@ -152,22 +152,6 @@ impl PaymentState {
     #[must_use]
     pub fn on_not_sent(self) -> Transition {
         self.on_refused(FailureReason::NotSent)
-    }
-
-    /// The bank took the person's own cancellation (204). The next read makes it final.
-    #[must_use]
-    pub fn on_cancelled_at_bank(self) -> Transition {
-        if self.is_open() {
-            self.to(
-                Self {
-                    status: PaymentStatus::Cancelled,
-                    ..self
-                },
-                None,
-            )
-        } else {
-            self.to(self, None)
-        }
     }
 
     /// After the bank took a cancellation (204) it no longer knows the payment (404), which confirms the end.
@@ -285,12 +269,13 @@ impl PaymentState {
     }
 
     fn to(self, state: Self, alert: Option<PaymentAlert>) -> Transition {
+        let accepts_a_change =
+            state.bank_status != self.bank_status && state.bank_status == Some(BankStatus::AcceptedWithChange);
         Transition {
             state,
             changed: state != self,
             status_changed: state.status != self.status,
-            alert,
-            reread: state.bank_status != self.bank_status && state.bank_status == Some(BankStatus::AcceptedWithChange),
+            alert: alert.or(accepts_a_change.then_some(PaymentAlert::AcceptedWithChange)),
         }
     }
 }

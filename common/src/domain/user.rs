@@ -28,11 +28,6 @@ impl PersonName {
         }
     }
 
-    /// A name from its row.
-    pub fn from_parts(first: String, last: String) -> Self {
-        Self { first, last }
-    }
-
     /// The first name, for the row and the person's own answers.
     pub fn first_secret(&self) -> &str {
         &self.first

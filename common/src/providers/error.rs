@@ -57,6 +57,9 @@ pub enum ProviderError {
     /// The address is not on the allow-list, or the request could not be built.
     #[error("the request was not allowed out")]
     Blocked,
+    /// The job's lease had ended, or getting ready took so long that the call would have outlasted its time: nothing left.
+    #[error("it was too late to make the call")]
+    TooLate,
     /// Connection refused, DNS, TLS or connect timeout: no byte of the request went out.
     #[error("could not connect")]
     Connect(#[source] Source),
@@ -120,7 +123,7 @@ impl ProviderError {
     /// What the failure means (`open-banking.md` sections 7 and 10).
     pub fn class(&self) -> Class {
         match self {
-            Self::Blocked | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
+            Self::Blocked | Self::TooLate | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
             Self::Status {
                 status: 500 | 502 | 503,
                 ..
@@ -141,6 +144,7 @@ impl ProviderError {
             Self::Status { status, .. } => *status >= 500,
             Self::Token(source) => source.counts_for_breaker(),
             Self::Blocked
+            | Self::TooLate
             | Self::Refused { .. }
             | Self::ConsentExpired { .. }
             | Self::TooMany { .. }
@@ -149,9 +153,20 @@ impl ProviderError {
         }
     }
 
-    /// Whether the breaker refused the call.
-    pub fn is_circuit_open(&self) -> bool {
-        matches!(self, Self::CircuitOpen { .. })
+    /// Whether the call was not made, so that nothing was learnt about the provider. A refusal is an answer.
+    pub fn was_not_made(&self) -> bool {
+        match self {
+            Self::Blocked | Self::TooLate | Self::Token(_) | Self::CircuitOpen { .. } => true,
+            Self::Connect(_)
+            | Self::Timeout
+            | Self::Broken(_)
+            | Self::Status { .. }
+            | Self::Refused { .. }
+            | Self::ConsentExpired { .. }
+            | Self::TooMany { .. }
+            | Self::Unreadable { .. }
+            | Self::TokenRefused => false,
+        }
     }
 
     /// How long the provider asks us to wait, when it said so.
@@ -160,6 +175,7 @@ impl ProviderError {
             Self::Status { retry_after, .. } | Self::TooMany { retry_after } => *retry_after,
             Self::Token(source) => source.retry_after(),
             Self::Blocked
+            | Self::TooLate
             | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
@@ -186,6 +202,7 @@ impl ProviderError {
             Self::ConsentExpired { code } => Some(code),
             Self::Token(source) => source.code(),
             Self::Blocked
+            | Self::TooLate
             | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
@@ -211,7 +228,8 @@ impl ProviderError {
                 None => matches!(status, 401 | 403),
             },
             Self::Token(source) => matches!(**source, Self::Blocked | Self::Refused { .. }),
-            Self::Connect(_)
+            Self::TooLate
+            | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
             | Self::Status { .. }

@@ -52,13 +52,16 @@ impl Default for Limits {
     }
 }
 
-/// Which of our requests a call belongs to.
+/// Which of our requests a call belongs to, and until when it may start.
 #[derive(Debug, Clone, Copy)]
 pub struct Trace {
     /// Sent as `x-request-id`. For a payment it is the idempotency key, the same on every attempt.
     pub request_id: Uuid,
     /// Our own request's id, sent as `x-correlation-id` when `x-request-id` means something else.
     pub correlation_id: Option<Uuid>,
+    /// The end of the lease under which the call is made; past it nothing leaves, because another worker may have the
+    /// job. `None`: nobody else could.
+    pub not_after: Option<Instant>,
 }
 
 /// One call. The body's bytes are sent exactly as they are.
@@ -157,7 +160,12 @@ impl GuardedClient {
     }
 
     async fn attempt(&self, call: Call) -> Result<Reply, ProviderError> {
+        let not_after = call.trace.not_after;
         let request = self.build(call)?;
+        // Asked here, after every wait: a process may have stood still since its job decided to call.
+        if not_after.is_some_and(|end| Instant::now() >= end) {
+            return Err(ProviderError::TooLate);
+        }
         let mut answer = self.http.execute(request).await.map_err(transport)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(transport)? {

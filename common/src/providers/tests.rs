@@ -20,6 +20,7 @@ fn get(url: String) -> Call {
     let trace = Trace {
         request_id: Uuid::from_u128(1),
         correlation_id: Some(Uuid::from_u128(2)),
+        not_after: None,
     };
     Call {
         operation: Operation::Accounts,

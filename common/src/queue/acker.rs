@@ -113,8 +113,9 @@ impl Writer {
     async fn try_write(&self, batch: &[Pending]) -> Result<HashMap<JobId, &'static str>, StorageError> {
         let acks: Vec<Ack> = batch.iter().map(|pending| pending.ack.clone()).collect();
         let mut tx = self.db.begin().await?;
-        let written = record(&mut tx, &acks, &*self.hooks).await?;
+        let (written, after) = record(&mut tx, &acks, &*self.hooks).await?;
         tx.commit().await?;
+        after.say();
         if written.len() < acks.len() {
             tracing::warn!(
                 lost = acks.len() - written.len(),

@@ -116,13 +116,14 @@ impl Claimer {
             .map(|claim| claim.lease.ack(Outcome::Wait(Duration::ZERO), None))
             .collect();
         let mut tx = self.db.begin().await?;
-        record(&mut tx, &acks, &*self.hooks).await?;
+        let (_, nothing_died) = record(&mut tx, &acks, &*self.hooks).await?;
         for claim in claims {
             if let (Some(probe), Some(key)) = (claim.lease.probe(), claim.lease.lane().breaker()) {
                 release_in(&mut *tx, key, probe).await?;
             }
         }
         tx.commit().await?;
+        nothing_died.say();
         Ok(())
     }
 

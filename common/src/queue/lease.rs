@@ -85,11 +85,12 @@ impl Lease {
     /// Records the outcome in the domain transaction, with the kind's `on_dead` if the job dies of it, and commits.
     pub async fn finish(&self, mut tx: Tx, outcome: Outcome) -> Result<Recorded, JobError> {
         let ack = self.ack(outcome, None);
-        let written = record(&mut tx, &[ack], &*self.0.hooks).await?;
+        let (written, after) = record(&mut tx, &[ack], &*self.0.hooks).await?;
         let [(_, word)] = written[..] else {
             return Err(JobError::LeaseLost); // dropping the transaction rolls it back
         };
         tx.commit().await?;
+        after.say();
         failpoint!("queue.domain_committed");
         Ok(Recorded(word))
     }

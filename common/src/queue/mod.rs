@@ -1,7 +1,43 @@
 //! The job queue: our own table, leases and outcomes, run by apalis. The only module that names the job runtime.
 //!
-//! A job is enqueued in the transaction that makes it necessary, claimed under a lease, and its outcome is written in
-//! the transaction of its domain change. A lost lease writes nothing: every write is fenced by job id and attempt.
+//! A job is a named struct of ids in [`payloads`]; its behaviour is a [`Handler`] in the worker's file of the same name;
+//! it is enqueued in the transaction that makes it necessary, and the worker is told after the commit:
+//!
+//! ```ignore
+//! PollPayment { payment: PaymentId } "poll-payment" in PaymentPoll, key |job| Some(job.payment.to_string());  // payloads.rs
+//!
+//! impl Handler<Context> for PollPayment {                                     // worker/src/jobs/poll_payment.rs
+//!     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+//!         let status = ctx.neonomics.payment_status(…).await;                 // no transaction is open meanwhile
+//!         let mut tx = lease.begin(&ctx.db).await?;                           // fenced: fails if the lease is lost
+//!         payments::set_state(&mut tx, …).await?;
+//!         Ok(lease.finish(tx, Outcome::Done).await?.into())                   // the outcome, in the same transaction
+//!     }
+//! }
+//!
+//! queue::enqueue(&mut tx, &PollPayment { payment }).await?;                   // whoever makes it necessary
+//! tx.commit().await?;
+//! wake.signal(PollPayment::LANE);
+//! ```
+//!
+//! ```text
+//!                       claim: attempt + 1, owner, lease            Done
+//!   enqueue ──▶ ready ────────────────────────────────▶ running ──────────────▶ done ──▶ pruned after 7 days
+//!                 ▲ │                                   │  │  │
+//!                 │ │     Again: uses an attempt         │  │  │ GiveUp, or Again without an attempt left
+//!                 ├─┼───────────────────────────────────┘  │  └──────────────▶ dead ──▶ retry or discard by an operator
+//!                 │ │     Wait: uses none                   │                   ▲
+//!                 ├─┼──────────────────────────────────────┘                   │
+//!                 │ └── its time has passed (expires_at) ──────────────────────┤  every way to die runs the
+//!                 └──── the lease has ended (a dead worker), as Again ─────────┘  kind's on_dead in the same transaction
+//! ```
+//!
+//! - **Claims** take up to a lane's free slots in one statement; attempts count there, so a job that kills its process is
+//!   dead after its last one. Lanes have slots of their own and at most one breaker; there is no other priority.
+//! - **Leases** are renewed by a thread of their own. Past its lease a job writes nothing: every write is fenced by the row
+//!   and the attempt, which only grows.
+//! - **Wake-ups** only save time: workers look every second as well.
+//! - Nothing but a signal ends a worker.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,6 +45,7 @@
 )]
 
 mod acker;
+mod after_commit;
 mod backend;
 mod claim;
 mod drain;
@@ -37,6 +74,7 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::{
+    after_commit::AfterCommit,
     drain::drain,
     enqueue::{EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_with, hasten},
     lane::Lane,

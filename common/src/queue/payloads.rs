@@ -46,9 +46,10 @@ jobs! {
     /// Asks the bank for a consent and the link where the person approves it.
     StartConsent { /// The requested consent.
         consent: ConsentId } "start-consent" in BalanceUser, key |job| Some(job.consent.to_string());
-    /// Looks how a consent stands, and reads its accounts once it is approved. A callback brings the look forward.
+    /// Looks how a consent stands, and reads its accounts once it is approved. A callback brings the look forward. It lives
+    /// for a day, in which workers may be killed a few times.
     FetchAccounts { /// The consent.
-        consent: ConsentId } "fetch-accounts" in BalanceUser, key |job| Some(job.consent.to_string());
+        consent: ConsentId } "fetch-accounts" in BalanceUser, attempts 20, key |job| Some(job.consent.to_string());
     /// Reads one balance because its owner asked.
     RefreshBalance { /// The refresh request.
         refresh: RefreshId } "refresh-balance" in BalanceUser, key |job| Some(job.refresh.to_string());
@@ -62,9 +63,10 @@ jobs! {
     /// Sends a payment to the bank, once.
     InitiatePayment { /// The payment.
         payment: PaymentId } "initiate-payment" in PaymentSend, attempts 4, key |job| Some(job.payment.to_string());
-    /// Asks the bank how a payment is doing. Safe to run any number of times.
+    /// Asks the bank how a payment is doing. Safe to run any number of times, for up to a week: a worker that is killed
+    /// in the middle uses an attempt each time, so there are many.
     PollPayment { /// The payment.
-        payment: PaymentId } "poll-payment" in PaymentPoll, key |job| Some(job.payment.to_string());
+        payment: PaymentId } "poll-payment" in PaymentPoll, attempts 30, key |job| Some(job.payment.to_string());
     /// Deletes what the retention table says has had its time.
     PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
 }

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 use serde_json::Value;
 
 use super::{
-    Outcome,
+    AfterCommit, Outcome,
     enqueue::{JobId, millis},
 };
 use crate::storage::{StorageError, Tx};
@@ -28,16 +28,16 @@ pub(super) trait DeadHooks: Send + Sync {
     fn on_dead<'a>(&'a self, tx: &'a mut Tx, kind: &'a str, payload: Value, error: &'a str) -> HookFuture<'a>;
 }
 
-/// The future of a hook.
-pub(super) type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<(), StorageError>> + Send + 'a>>;
+/// The future of a hook; its result is said once the transaction is committed.
+pub(super) type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<AfterCommit, StorageError>> + Send + 'a>>;
 
 /// Writes the outcomes and runs the hooks of the jobs that died. Returns the ids that were still ours, with what
-/// became of each; the others lost their lease, and nothing is written for them.
+/// became of each, and what to say after the commit; the others lost their lease, and nothing is written for them.
 pub(super) async fn record(
     tx: &mut Tx,
     acks: &[Ack],
     hooks: &dyn DeadHooks,
-) -> Result<Vec<(JobId, &'static str)>, StorageError> {
+) -> Result<(Vec<(JobId, &'static str)>, AfterCommit), StorageError> {
     let jobs: Vec<JobId> = acks.iter().map(|ack| ack.job).collect();
     let attempts: Vec<i32> = acks.iter().map(|ack| ack.attempt).collect();
     let outcomes: Vec<String> = acks.iter().map(|ack| word(&ack.outcome).to_owned()).collect();
@@ -69,7 +69,7 @@ pub(super) async fn record(
     )
     .fetch_all(&mut **tx)
     .await?;
-    let mut written = Vec::with_capacity(rows.len());
+    let (mut written, mut after) = (Vec::with_capacity(rows.len()), AfterCommit::default());
     for row in rows {
         if row.state == "dead" {
             let error = row.last_error.as_deref().unwrap_or("");
@@ -81,7 +81,7 @@ pub(super) async fn record(
                 row.id,
                 row.kind
             );
-            hooks.on_dead(tx, &row.kind, row.payload, error).await?;
+            after.extend(hooks.on_dead(tx, &row.kind, row.payload, error).await?);
         }
         let asked = acks
             .iter()
@@ -89,7 +89,7 @@ pub(super) async fn record(
             .map_or("again", |ack| word(&ack.outcome));
         written.push((row.id, if row.state == "dead" { "dead" } else { asked }));
     }
-    Ok(written)
+    Ok((written, after))
 }
 
 fn word(outcome: &Outcome) -> &'static str {

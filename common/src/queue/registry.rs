@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, 
 use serde_json::Value;
 
 use super::{
-    Job, JobError, Lease, Verdict,
+    AfterCommit, Job, JobError, Lease, Verdict,
     record::{DeadHooks, HookFuture},
     watch::{Unwatched, Watch},
 };
@@ -24,6 +24,20 @@ pub trait Handler<C: Send + Sync + 'static>: Job {
         _error: &str,
     ) -> impl Future<Output = Result<(), StorageError>> + Send {
         async { Ok(()) }
+    }
+
+    /// As `on_dead`, for a kind whose death is counted or raises an alert: that is given back, and said only once the
+    /// transaction is committed. What the queue calls; by itself it is `on_dead` with nothing to say.
+    fn on_dead_then(
+        &self,
+        context: &C,
+        tx: &mut Tx,
+        error: &str,
+    ) -> impl Future<Output = Result<AfterCommit, StorageError>> + Send {
+        async move {
+            self.on_dead(context, tx, error).await?;
+            Ok(AfterCommit::default())
+        }
     }
 }
 
@@ -124,8 +138,8 @@ impl<C: Send + Sync + 'static, J: Handler<C>> Erased<C> for Typed<J> {
     fn on_dead<'a>(&'a self, payload: Value, context: &'a C, tx: &'a mut Tx, error: &'a str) -> HookFuture<'a> {
         Box::pin(async move {
             match serde_json::from_value::<J>(payload) {
-                Ok(job) => job.on_dead(context, tx, error).await,
-                Err(_) => Ok(()), // nobody knows whose job it was; the dead row says so
+                Ok(job) => job.on_dead_then(context, tx, error).await,
+                Err(_) => Ok(AfterCommit::default()), // nobody knows whose job it was; the dead row says so
             }
         })
     }
@@ -141,7 +155,7 @@ impl<C: Send + Sync + 'static> DeadHooks for Hooks<C> {
     fn on_dead<'a>(&'a self, tx: &'a mut Tx, kind: &'a str, payload: Value, error: &'a str) -> HookFuture<'a> {
         match self.registry.handlers.get(kind) {
             Some(handler) => handler.on_dead(payload, &self.context, tx, error),
-            None => Box::pin(async { Ok(()) }),
+            None => Box::pin(async { Ok(AfterCommit::default()) }),
         }
     }
 }

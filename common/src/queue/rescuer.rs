@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    JobId, Lane, Outcome,
+    AfterCommit, JobId, Lane, Outcome,
     claim::Claimer,
     record::{Ack, record},
     supervise::Pauses,
@@ -33,23 +33,46 @@ pub(super) async fn rescue_forever(claimer: Claimer) {
     }
 }
 
-/// Rescues what has expired, up to 100 jobs; one that cannot be recorded does not hold up the others.
+/// Takes back jobs whose lease has run out, up to 100.
 pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
     match rescue_batch(claimer, None).await {
         Err(error) if !error.is_transient() => {
-            let expired: Vec<JobId> = sqlx::query_scalar!(
+            let expired = sqlx::query_scalar!(
                 "SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"
             )
             .fetch_all(&claimer.db)
             .await?;
             for job in expired {
-                if let Err(error) = rescue_batch(claimer, Some(job)).await {
-                    tracing::error!(%error, job.id = job, "the expired job {job} cannot be rescued");
-                }
+                report(job, rescue_batch(claimer, Some(job)).await);
             }
             Ok(())
         }
-        other => other,
+        rescued => rescued,
+    }
+}
+
+/// Ends waiting jobs that came too late: those in a lane that nobody claims from, too. Up to 100 at a time.
+pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
+    match expire_batch(claimer, None).await {
+        Err(error) if !error.is_transient() => {
+            let late = sqlx::query_scalar!(
+                "SELECT id FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000"
+            )
+            .fetch_all(&claimer.db)
+            .await?;
+            for job in late {
+                report(job, expire_batch(claimer, Some(job)).await);
+            }
+            Ok(())
+        }
+        expired => expired,
+    }
+}
+
+/// After a batch was refused its jobs are taken one by one, so that the one at fault does not hold up the others.
+fn report(job: JobId, swept: Result<(), StorageError>) {
+    if let Err(error) = swept {
+        tracing::error!(%error, job.id = job, "the end of the expired job {job} cannot be recorded");
     }
 }
 
@@ -75,8 +98,9 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
             error: Some("lease expired".to_owned()),
         })
         .collect();
-    record(&mut tx, &acks, &*claimer.hooks).await?;
+    let (_, after) = record(&mut tx, &acks, &*claimer.hooks).await?;
     tx.commit().await?;
+    after.say();
     for lane in expired.iter().filter_map(|row| Lane::from_id(row.lane)) {
         claimer.watch.rescued(lane);
     }
@@ -84,28 +108,29 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
     Ok(())
 }
 
-/// Ends waiting jobs that came too late: those in a lane that nobody claims from, too. Up to 100 at a time.
-pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
+async fn expire_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
     let expired = sqlx::query!(
         "WITH late AS MATERIALIZED (
-           SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now()
+           SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now() AND ($1::bigint IS NULL OR id = $1)
             ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
          ), history AS (
            INSERT INTO job_attempts (job_id, attempt, result, error)
            SELECT id, attempt, 'dead', 'expired' FROM late ON CONFLICT DO NOTHING
          )
          UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired'
-           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload"
+           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload",
+        only,
     )
     .fetch_all(&mut *tx)
     .await?;
+    let mut after = AfterCommit::default();
     for job in expired {
         tracing::error!(job.id, job.kind, "job {} ({}) came too late", job.id, job.kind);
-        claimer
-            .hooks
-            .on_dead(&mut tx, &job.kind, job.payload, "expired")
-            .await?;
+        let dead = claimer.hooks.on_dead(&mut tx, &job.kind, job.payload, "expired");
+        after.extend(dead.await?);
     }
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    after.say();
+    Ok(())
 }

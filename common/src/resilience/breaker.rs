@@ -15,6 +15,9 @@ use crate::storage::{StorageError, Tx};
 /// How long a probe may take before another process may probe: the call's deadline of 35 s and 10 s more.
 pub const PROBE_LEASE: Duration = Duration::from_secs(45);
 
+/// A breaker that is half-open for this long has no job that could probe.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// What may fail on its own. Payments and account reads are never shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BreakerKey {
@@ -124,6 +127,23 @@ impl Breaker {
         Ok(probe)
     }
 
+    /// Takes the probe of a breaker that no job has probed for five seconds since it may be, so that whoever takes it
+    /// makes a call of their own; `None`: there is none to take.
+    pub async fn idle_probe(&self, key: BreakerKey) -> Result<Option<Probe>, StorageError> {
+        let id = Uuid::new_v4();
+        let epoch = sqlx::query_scalar!(
+            r#"SELECT probed.epoch AS "epoch!" FROM breaker b CROSS JOIN LATERAL breaker_probe(b.key, $2, $3) probed
+                WHERE b.key = $1 AND b.open AND b.retry_at <= clock_timestamp() - $4::interval"#,
+            key.as_str(),
+            id,
+            interval(PROBE_LEASE),
+            interval(IDLE),
+        )
+        .fetch_optional(&self.db)
+        .await?;
+        Ok(epoch.map(|epoch| Probe { id, epoch }))
+    }
+
     /// Gives a probe back that made no call. Somebody else's, or one already decided, is left alone.
     pub async fn release(&self, key: BreakerKey, probe: Uuid) -> Result<(), StorageError> {
         release_in(&self.db, key, probe).await
@@ -147,12 +167,14 @@ impl Breaker {
     }
 }
 
-/// Whether the API may accept a request, read in the request's own transaction (`&mut *tx`). Never cached.
+/// Whether the API may accept a request, read in the request's own transaction (`&mut *tx`). Never cached. Half-open
+/// with a job that waits to probe refuses; only a job that would be claimed as the probe counts, or nobody would be.
 pub async fn admit(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<Admission, StorageError> {
     let row = sqlx::query!(
         r#"SELECT b.open AND (b.retry_at > clock_timestamp() OR coalesce(b.probe_until > clock_timestamp(), false)
                   OR EXISTS (SELECT 1 FROM jobs j JOIN lanes l USING (lane)
-                              WHERE l.breaker_key = b.key AND j.state = 'ready' AND j.run_at <= now())) AS "refuse!",
+                              WHERE l.breaker_key = b.key AND l.probe_rank IS NOT NULL AND NOT l.paused
+                                AND coalesce(l.throttled_until <= now(), true) AND j.state = 'ready' AND j.run_at <= now())) AS "refuse!",
                   greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int AS "retry_after!"
              FROM breaker b WHERE b.key = $1"#,
         key.as_str(),

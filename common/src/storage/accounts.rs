@@ -5,11 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{StorageError, Tx};
 use crate::domain::{
     account_number::AccountNumber,
     ids::{AccountId, ConsentId, UserId},
+    payment_schedule::POLL_FOR,
 };
 use crate::keyring::Keyring;
 
@@ -54,7 +56,8 @@ pub struct Debtor {
 /// Finds the account a payment leaves from.
 pub async fn debtor(tx: &mut Tx, keys: &Keyring, user: UserId, id: AccountId) -> Result<Option<Debtor>, StorageError> {
     let row = sqlx::query!(
-        "SELECT account_sealed, currency FROM bank_accounts WHERE id = $1 AND user_id = $2 AND status = 'linked'",
+        "SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
+          WHERE a.id = $1 AND a.user_id = $2 AND a.status = 'linked' AND c.status = 'valid'",
         id.uuid(),
         user.uuid()
     )
@@ -90,15 +93,30 @@ pub async fn link(
 ) -> Result<AccountId, StorageError> {
     let canonical = SecretString::from(found.number.canonical_secret().to_owned());
     let index = keys.blind_index("account", canonical.expose_secret());
+    let known = known(tx, keys, user, canonical.expose_secret()).await?;
     // The ciphertext is bound to its row, so the row's id must be known before it is sealed.
-    let known = sqlx::query_scalar!(
-        "SELECT id FROM bank_accounts WHERE user_id = $1 AND account_index = $2 FOR NO KEY UPDATE",
-        user.uuid(),
-        index.as_slice()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    let id = known.map_or_else(AccountId::new, AccountId::from);
+    let id = known.unwrap_or_else(AccountId::new);
+    let sealed = keys.seal(
+        "bank_accounts.account_sealed",
+        id.uuid(),
+        canonical.expose_secret().as_bytes(),
+    );
+    if known.is_some() {
+        // While keys rotate, the row may still be filed under the one before.
+        sqlx::query!(
+            "UPDATE bank_accounts SET consent_id = $2, resource_id = $3, account_sealed = $4, account_index = $5, status = 'linked',
+                    updated_at = clock_timestamp()
+              WHERE id = $1",
+            id.uuid(),
+            consent.uuid(),
+            found.resource_id,
+            sealed,
+            index.as_slice(),
+        )
+        .execute(&mut **tx)
+        .await?;
+        return Ok(id);
+    }
     let linked = sqlx::query_scalar!(
         r#"INSERT INTO bank_accounts (id, user_id, consent_id, bank, resource_id, account_sealed, account_index, account_masked, currency, next_sync_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp() + interval '6 hours')
@@ -111,7 +129,7 @@ pub async fn link(
         consent.uuid(),
         bank,
         found.resource_id,
-        keys.seal("bank_accounts.account_sealed", id.uuid(), canonical.expose_secret().as_bytes()),
+        sealed,
         index.as_slice(),
         found.number.masked(),
         found.currency,
@@ -119,6 +137,25 @@ pub async fn link(
     .fetch_one(&mut **tx)
     .await?;
     Ok(linked)
+}
+
+/// The user's row of this number, under whichever key it was filed, locked.
+async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Result<Option<AccountId>, StorageError> {
+    let indexes: Vec<Vec<u8>> = keys
+        .blind_indexes("account", canonical)
+        .into_iter()
+        .map(Vec::from)
+        .collect();
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
+          ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE",
+        user.uuid(),
+        &indexes,
+        indexes.first()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id.map(AccountId::from))
 }
 
 /// Locks this user's account for a read that they ask for; false where it is not theirs, not linked, or its consent is not live.
@@ -182,14 +219,15 @@ pub struct Balance<'a> {
     pub at: Option<DateTime<Utc>>,
 }
 
-/// Caches a balance. `started_at` is the database's time when the read began: an older answer never overwrites a newer one.
+/// Caches a balance. `started_at` is the database's time when the read began: an older answer never overwrites a newer
+/// one. The holds of payments that the new balance already contains go with it.
 pub async fn store_balance(
     tx: &mut Tx,
     account: AccountId,
     balance: Balance<'_>,
     started_at: DateTime<Utc>,
 ) -> Result<(), StorageError> {
-    sqlx::query!(
+    let stored = sqlx::query!(
         "UPDATE bank_accounts SET balance = $2, balance_type = $3, balance_at = $4, balance_synced_at = $5, balance_failed_at = NULL,
                 next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
           WHERE id = $1 AND status = 'linked' AND (balance_synced_at IS NULL OR balance_synced_at < $5)",
@@ -198,6 +236,31 @@ pub async fn store_balance(
         balance.balance_type,
         balance.at,
         started_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if stored.rows_affected() == 1 {
+        release_contained(tx, account, started_at).await?;
+    }
+    Ok(())
+}
+
+/// Lets go what is held for payments that a balance read from `started_at` on contains. The bank had settled a payment
+/// before we wrote down that it is final, which is the last change of its row: a read that began after that contains it.
+/// One that began earlier may or may not, so the hold stays; until the next read too little is shown, never too much.
+/// What a bank only ever accepts has no such moment: after seven days, when polling ends, it is taken as booked.
+async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime<Utc>) -> Result<(), StorageError> {
+    sqlx::query!(
+        "WITH contained AS (
+           SELECT id, hold FROM transactions
+            WHERE account_id = $1 AND hold > 0 AND status = 'completed'
+              AND (bank_final AND updated_at < $2 OR created_at < $2 - $3::bigint * interval '1 s')
+              FOR NO KEY UPDATE),
+         zeroed AS (UPDATE transactions t SET hold = 0 FROM contained c WHERE t.id = c.id)
+         UPDATE bank_accounts SET held = held - (SELECT coalesce(sum(hold), 0)::bigint FROM contained) WHERE id = $1",
+        account.uuid(),
+        started_at,
+        POLL_FOR.num_seconds(),
     )
     .execute(&mut **tx)
     .await?;
@@ -217,13 +280,15 @@ pub async fn read_failed(tx: &mut Tx, account: AccountId) -> Result<(), StorageE
     Ok(())
 }
 
-/// Unlinks the accounts that a consent opened. What was cached of them goes: it is kept only while they are linked.
-pub async fn unlink(tx: &mut Tx, consent: ConsentId) -> Result<u64, StorageError> {
+/// Unlinks the accounts that these consents opened and no other has taken over. What was cached of them goes: it is kept
+/// only while they are linked.
+pub async fn unlink(tx: &mut Tx, consents: &[ConsentId]) -> Result<u64, StorageError> {
+    let consents: Vec<Uuid> = consents.iter().map(|consent| consent.uuid()).collect();
     let unlinked = sqlx::query!(
         "UPDATE bank_accounts SET status = 'unlinked', balance = NULL, balance_type = NULL, balance_at = NULL,
                 balance_synced_at = NULL, balance_failed_at = NULL, updated_at = clock_timestamp()
-          WHERE consent_id = $1 AND status = 'linked'",
-        consent.uuid()
+          WHERE consent_id = ANY ($1) AND status = 'linked'",
+        &consents
     )
     .execute(&mut **tx)
     .await?;

@@ -3,19 +3,16 @@
 //! At most four unattended reads of an account leave in any 24 hours. The account's row is locked while that is
 //! decided, so of two workers that race for the fourth one is refused and sends nothing.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::PgPool;
 
 use super::{StorageError, Tx};
 use crate::domain::{
-    account::{READ_WINDOW, UNATTENDED_READS},
+    account::{CALL_DEADLINE, room_at},
     ids::{AccountId, ConsentId, RefreshId, UserId},
 };
 use crate::keyring::Keyring;
-
-/// A call is over after this; until then a read without an outcome is under way.
-const CALL_DEADLINE: TimeDelta = TimeDelta::seconds(45);
 
 /// The outcome of a read that the bank refused because there were too many.
 pub const LIMITED: &str = "limited";
@@ -62,7 +59,9 @@ pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) ->
         r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency, a.next_sync_at,
                   clock_timestamp() AS "now!"
              FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
-            WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid' FOR NO KEY UPDATE OF a"#,
+            WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid'
+              AND (c.valid_until IS NULL OR c.valid_until >= (clock_timestamp() AT TIME ZONE 'Europe/Oslo')::date)
+              FOR NO KEY UPDATE OF a"#,
         account.uuid()
     )
     .fetch_optional(&mut **tx)
@@ -74,11 +73,12 @@ pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) ->
         return Ok(Begun::Busy);
     }
     if why != Why::OwnerIsThere {
+        let times: Vec<_> = unattended.iter().map(|read| read.read_at).collect();
         // The plan comes back when the bank's pause is over; nobody else may go before it.
         let paused = found
             .next_sync_at
             .filter(|at| why == Why::OwnerAsked && *at > found.now && is_limited(&unattended));
-        if let Some(until) = paused.or_else(|| free_at(&unattended)) {
+        if let Some(until) = paused.or_else(|| room_at(&times)) {
             return Ok(Begun::Full(until));
         }
     }
@@ -109,8 +109,7 @@ struct Unattended {
     outcome: Option<String>,
 }
 
-/// The unattended reads that count, the newest first. The window is 24 h and the call's deadline, so that a read that
-/// leaves late cannot make five (RTS 2018/389 art. 36(5)(b)).
+/// The unattended reads that count, the newest first: of 24 h and the call's deadline (RTS 2018/389 art. 36(5)(b)).
 async fn unattended(tx: &mut Tx, account: AccountId) -> Result<Vec<Unattended>, StorageError> {
     Ok(sqlx::query_as!(
         Unattended,
@@ -129,10 +128,30 @@ fn is_limited(unattended: &[Unattended]) -> bool {
         .is_some_and(|last| last.outcome.as_deref() == Some(LIMITED))
 }
 
-/// When the fourth-newest leaves the window; `None`: there is room.
-fn free_at(unattended: &[Unattended]) -> Option<DateTime<Utc>> {
-    let fourth = unattended.get(UNATTENDED_READS - 1)?;
-    Some(fourth.read_at + READ_WINDOW + CALL_DEADLINE)
+/// Forgets reads and wishes of more than a week ago, in short transactions; the rule looks back a day. Returns how many.
+pub async fn prune(db: &PgPool) -> Result<u64, StorageError> {
+    let mut pruned = 0;
+    loop {
+        let reads = sqlx::query!(
+            "DELETE FROM balance_reads WHERE id = ANY (ARRAY(
+               SELECT id FROM balance_reads WHERE read_at < clock_timestamp() - interval '7 days'
+                ORDER BY read_at LIMIT 5000 FOR UPDATE SKIP LOCKED))"
+        )
+        .execute(db)
+        .await?;
+        let wishes = sqlx::query!(
+            "DELETE FROM balance_refreshes WHERE id = ANY (ARRAY(
+               SELECT id FROM balance_refreshes WHERE created_at < clock_timestamp() - interval '7 days'
+                ORDER BY created_at LIMIT 5000 FOR UPDATE SKIP LOCKED))"
+        )
+        .execute(db)
+        .await?;
+        let batch = reads.rows_affected() + wishes.rows_affected();
+        pruned += batch;
+        if batch == 0 {
+            return Ok(pruned);
+        }
+    }
 }
 
 /// How a read ended, in a closed word. It is no longer under way.

@@ -22,6 +22,8 @@ pub struct Consent {
     pub request_id: Uuid,
     pub consent_id: Option<SecretString>,
     pub sca_redirect: Option<String>,
+    /// The person's address, while they are there: their wish is not at the bank yet, or they came back from the bank
+    /// within the last five minutes. A look on the timer is made without them.
     pub psu_ip: Option<String>,
     pub valid_until: Option<NaiveDate>,
     pub created_at: DateTime<Utc>,
@@ -72,7 +74,8 @@ pub async fn request(tx: &mut Tx, keys: &Keyring, new: NewConsent<'_>) -> Result
 /// One consent, whoever owns it: for jobs.
 pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<Consent>, StorageError> {
     let row = sqlx::query!(
-        "SELECT user_id, bank, status, failure, request_id, consent_id_sealed, sca_redirect, psu_ip, valid_until, created_at
+        "SELECT user_id, bank, status, failure, request_id, consent_id_sealed, sca_redirect, valid_until, created_at,
+                CASE WHEN status = 'requested' OR callback_at > clock_timestamp() - interval '5 minutes' THEN psu_ip END AS psu_ip
            FROM bank_consents WHERE id = $1",
         id.uuid()
     )
@@ -126,16 +129,40 @@ pub async fn callback_state(db: &PgPool, keys: &Keyring, id: ConsentId) -> Resul
         .map_err(StorageError::corrupt)
 }
 
-/// True where the state belongs to the consent: the callback may ask for a look at the bank.
-pub async fn state_matches(db: &PgPool, id: ConsentId, state: &str) -> Result<bool, StorageError> {
+/// Notes that the person came back from the bank, and from which address. Where the consent stands; `None`: the state is
+/// not the consent's.
+pub async fn came_back(
+    tx: &mut Tx,
+    id: ConsentId,
+    state: &str,
+    psu_ip: Option<&str>,
+) -> Result<Option<ConsentStatus>, StorageError> {
     let state_hash = sha256(state.as_bytes());
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM bank_consents WHERE id = $1 AND callback_state_hash = $2) AS "matches!""#,
+    // The address is kept only while a look is still to come.
+    sqlx::query_scalar!(
+        "UPDATE bank_consents SET callback_at = clock_timestamp(), psu_ip = CASE WHEN status = 'received' THEN $3 END
+          WHERE id = $1 AND callback_state_hash = $2 RETURNING status",
         id.uuid(),
-        state_hash.as_slice()
+        state_hash.as_slice(),
+        psu_ip
     )
-    .fetch_one(db)
-    .await?)
+    .fetch_optional(&mut **tx)
+    .await?
+    .map(|word| word.parse().map_err(StorageError::corrupt))
+    .transpose()
+}
+
+/// Whether the person came back from the bank after this time. Locks the consent, so that a return is either seen here
+/// or finds the next look waiting.
+pub async fn came_back_since(tx: &mut Tx, id: ConsentId, since: DateTime<Utc>) -> Result<bool, StorageError> {
+    let callback_at = sqlx::query_scalar!(
+        "SELECT callback_at FROM bank_consents WHERE id = $1 FOR NO KEY UPDATE",
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .flatten();
+    Ok(callback_at.is_some_and(|at| at > since))
 }
 
 /// What the bank answered to the consent call.
@@ -145,11 +172,11 @@ pub struct Received<'a> {
     pub valid_until: Option<NaiveDate>,
 }
 
-/// The bank has the consent and waits for the person. Only the first answer is kept.
-pub async fn received(tx: &mut Tx, keys: &Keyring, id: ConsentId, answer: Received<'_>) -> Result<(), StorageError> {
-    sqlx::query!(
+/// The bank has the consent and waits for the person. Only the first answer is kept: false for any other.
+pub async fn received(tx: &mut Tx, keys: &Keyring, id: ConsentId, answer: Received<'_>) -> Result<bool, StorageError> {
+    let received = sqlx::query!(
         "UPDATE bank_consents SET status = 'received', consent_id_sealed = $2, sca_redirect = $3, valid_until = $4,
-                callback_state_sealed = NULL, version = version + 1, updated_at = clock_timestamp()
+                callback_state_sealed = NULL, psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
           WHERE id = $1 AND status = 'requested'",
         id.uuid(),
         keys.seal(
@@ -162,51 +189,60 @@ pub async fn received(tx: &mut Tx, keys: &Keyring, id: ConsentId, answer: Receiv
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(received.rows_affected() == 1)
 }
 
-/// The consent call ended without a consent.
-pub async fn failed(tx: &mut Tx, id: ConsentId, why: &str) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE bank_consents SET status = 'failed', failure = $2, version = version + 1, updated_at = clock_timestamp()
-          WHERE id = $1 AND status = 'requested'",
+/// The consent call ended without a consent. Its owner; `None`: it had an outcome before.
+pub async fn failed(tx: &mut Tx, id: ConsentId, why: &str) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE bank_consents SET status = 'failed', failure = $2, psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
+            WHERE id = $1 AND status = 'requested' RETURNING user_id AS "user: UserId""#,
         id.uuid(),
         why
     )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .fetch_optional(&mut **tx)
+    .await?)
 }
 
-/// The bank says where the consent stands. A newly valid one replaces the user's older ones at that bank.
-pub async fn moved(tx: &mut Tx, consent: &Consent, status: ConsentStatus) -> Result<bool, StorageError> {
+/// The bank says where the consent stands, and until when it is good: it may have shortened what was asked for. False:
+/// it had ended before.
+pub async fn moved(
+    tx: &mut Tx,
+    id: ConsentId,
+    status: ConsentStatus,
+    valid_until: Option<NaiveDate>,
+) -> Result<bool, StorageError> {
     let moved = sqlx::query!(
-        "UPDATE bank_consents SET status = $2, version = version + 1, updated_at = clock_timestamp(),
+        "UPDATE bank_consents SET status = $2, valid_until = coalesce($3, valid_until), psu_ip = NULL,
+                version = version + 1, updated_at = clock_timestamp(),
                 authorised_at = CASE WHEN $2 = 'valid' THEN coalesce(authorised_at, clock_timestamp()) ELSE authorised_at END
           WHERE id = $1 AND status <> $2 AND status IN ('received', 'valid')",
-        consent.id.uuid(),
+        id.uuid(),
         status.as_str(),
+        valid_until,
     )
     .execute(&mut **tx)
     .await?;
-    if moved.rows_affected() == 1 && status == ConsentStatus::Valid {
-        sqlx::query!(
-            "UPDATE bank_consents SET status = 'replaced', version = version + 1, updated_at = clock_timestamp()
-              WHERE user_id = $1 AND bank = $2 AND id <> $3 AND status = 'valid'",
-            consent.user.uuid(),
-            consent.bank,
-            consent.id.uuid(),
-        )
-        .execute(&mut **tx)
-        .await?;
-    }
     Ok(moved.rows_affected() == 1)
+}
+
+/// Ends the user's older consents at the bank of the one that is valid now, as the bank does. Which they are.
+pub async fn replace_older(tx: &mut Tx, new: &Consent) -> Result<Vec<ConsentId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE bank_consents SET status = 'replaced', version = version + 1, updated_at = clock_timestamp()
+            WHERE user_id = $1 AND bank = $2 AND id <> $3 AND status = 'valid' RETURNING id AS "id: ConsentId""#,
+        new.user.uuid(),
+        new.bank,
+        new.id.uuid(),
+    )
+    .fetch_all(&mut **tx)
+    .await?)
 }
 
 /// A consent that waits for the person is over without them. Its owner; `None`: it does not wait.
 pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'expired', version = version + 1, updated_at = clock_timestamp()
+        r#"UPDATE bank_consents SET status = 'expired', psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
             WHERE id = $1 AND status = 'received' RETURNING user_id AS "user: UserId""#,
         id.uuid()
     )
@@ -214,7 +250,36 @@ pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, Stora
     .await?)
 }
 
-/// The bank says that the consent is dead: it is deleted here, so that no call can use it again, and the accounts it
+/// Takes the valid consents that end on this day or before and whose owners were not asked yet to renew them: each is
+/// taken once. At most `limit`.
+pub async fn take_ending(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<(ConsentId, UserId)>, StorageError> {
+    let rows = sqlx::query!(
+        r#"UPDATE bank_consents SET renewal_asked_at = clock_timestamp()
+            WHERE id = ANY (ARRAY(
+              SELECT id FROM bank_consents WHERE status = 'valid' AND valid_until <= $1 AND renewal_asked_at IS NULL
+               ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
+           RETURNING id AS "id: ConsentId", user_id AS "user: UserId""#,
+        day,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.user)).collect())
+}
+
+/// The valid consents whose last day was before this one, locked. At most `limit`.
+pub async fn ended_before(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<ConsentId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: ConsentId" FROM bank_consents WHERE status = 'valid' AND valid_until < $1
+            ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"#,
+        day,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// The consent is dead, by the bank's word or by its last day: it is deleted here, so that no call can use it again, and the accounts it
 /// opened are unlinked. Its owner, for whoever did it first; `None`: it had ended already.
 pub async fn delete_dead(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
     let owner = sqlx::query_scalar!(
@@ -226,7 +291,7 @@ pub async fn delete_dead(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, S
     .fetch_optional(&mut **tx)
     .await?;
     if owner.is_some() {
-        accounts::unlink(tx, id).await?;
+        accounts::unlink(tx, &[id]).await?;
     }
     Ok(owner)
 }

@@ -20,8 +20,10 @@ pub struct Applicant {
     pub failed: bool,
 }
 
-/// Asks for an applicant; asking again finds the same row, and revives one whose creation was refused.
-pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result<Applicant, StorageError> {
+/// Asks for an applicant; asking again finds the same row, and revives one whose creation was refused. True: Sumsub is to
+/// be asked, which it was not before.
+pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result<(Applicant, bool), StorageError> {
+    let request = Uuid::new_v4();
     let row = sqlx::query!(
         "INSERT INTO kyc_applicants AS a (id, user_id, level_name, request_id) VALUES ($1, $2, $3, $4)
          ON CONFLICT (user_id, level_name) DO UPDATE
@@ -32,18 +34,19 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
         KycApplicantId::new().uuid(),
         user.uuid(),
         level,
-        Uuid::new_v4(),
+        request,
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(Applicant {
+    let applicant = Applicant {
         id: row.id.into(),
         user,
         level_name: level.to_owned(),
         request_id: row.request_id,
         applicant_id: row.applicant_id,
         failed: false,
-    })
+    };
+    Ok((applicant, row.request_id == request))
 }
 
 /// The user's applicant for the level.
@@ -87,12 +90,11 @@ pub async fn to_create(db: &PgPool, id: KycApplicantId) -> Result<Option<(Applic
     }))
 }
 
-/// Sumsub knows the person under this id.
-pub async fn created(tx: &mut Tx, id: KycApplicantId, applicant_id: &str) -> Result<(), StorageError> {
+/// Orders what is done about one applicant at Sumsub until the transaction ends: an event that finds no user for it is
+/// then either stored as unmatched before the applicant appears, or finds it. Taken before the user's lock.
+pub async fn lock_applicant_id(tx: &mut Tx, applicant_id: &str) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE kyc_applicants SET status = 'created', applicant_id = $2, failure = NULL, updated_at = clock_timestamp()
-          WHERE id = $1 AND applicant_id IS NULL",
-        id.uuid(),
+        "SELECT pg_advisory_xact_lock(hashtextextended('sumsub applicant ' || $1, 0))",
         applicant_id
     )
     .execute(&mut **tx)
@@ -100,17 +102,39 @@ pub async fn created(tx: &mut Tx, id: KycApplicantId, applicant_id: &str) -> Res
     Ok(())
 }
 
-/// Sumsub refused the applicant.
-pub async fn creation_failed(tx: &mut Tx, id: KycApplicantId, why: &str) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE kyc_applicants SET status = 'failed', failure = $2, updated_at = clock_timestamp()
-          WHERE id = $1 AND status = 'requested'",
+/// Whose applicant this is.
+pub async fn user_of_applicant(tx: &mut Tx, applicant_id: &str) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT user_id AS "user: UserId" FROM kyc_applicants WHERE applicant_id = $1"#,
+        applicant_id
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// Sumsub knows the person under this id. False: an id was known before.
+pub async fn created(tx: &mut Tx, id: KycApplicantId, applicant_id: &str) -> Result<bool, StorageError> {
+    let created = sqlx::query!(
+        "UPDATE kyc_applicants SET status = 'created', applicant_id = $2, failure = NULL, updated_at = clock_timestamp()
+          WHERE id = $1 AND applicant_id IS NULL",
         id.uuid(),
-        why
+        applicant_id
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(created.rows_affected() == 1)
+}
+
+/// Sumsub gave no applicant. Their user; `None`: there is an outcome already.
+pub async fn creation_failed(tx: &mut Tx, id: KycApplicantId, why: &str) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE kyc_applicants SET status = 'failed', failure = $2, updated_at = clock_timestamp()
+            WHERE id = $1 AND status = 'requested' RETURNING user_id AS "user: UserId""#,
+        id.uuid(),
+        why
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
 }
 
 /// A user with the standing that decides what an event may change. The user's row is locked.

@@ -72,7 +72,7 @@ pub async fn schema_is_current(db: &PgPool) -> Result<bool, StorageError> {
 pub struct PoolOptions {
     /// Connections at most.
     pub max: u32,
-    /// How long a caller waits for a free connection: 1 s in the API, 5 s in the worker.
+    /// How long a caller waits for a free connection.
     pub acquire_timeout: Duration,
 }
 
@@ -116,16 +116,12 @@ impl StorageError {
         Self::Corrupt(reason.to_string())
     }
 
-    /// Whether the same work may succeed a moment later: serialisation failure, deadlock, lock not available, no connection.
+    /// Whether the same work may succeed a moment later: the database is away, full, busy or not the primary, or another
+    /// transaction was in the way.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => match code(error) {
-                Some(code) => {
-                    matches!(
-                        code.as_str(),
-                        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300"
-                    ) || code.starts_with("08")
-                }
+                Some(code) => passes(&code),
                 None => matches!(
                     error,
                     sqlx::Error::Io(_)
@@ -154,6 +150,19 @@ impl fmt::Debug for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StorageError({self})")
     }
+}
+
+/// SQLSTATEs of what passes by itself, besides those of a lost connection (08…) and of too little disk, memory or
+/// connections (53…).
+const PASSING: [&str; 10] = [
+    "40001", "40P01", "55P03", // serialisation failure, deadlock, lock not had in time
+    "57014", "25P03", // our own limits of a statement's and of an idle transaction's time
+    "57P01", "57P02", "57P03", "57P05", // the server ends, or starts
+    "25006", // read-only: no longer the primary
+];
+
+fn passes(code: &str) -> bool {
+    PASSING.contains(&code) || code.starts_with("08") || code.starts_with("53")
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

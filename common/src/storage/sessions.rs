@@ -1,6 +1,7 @@
 //! Sessions: what an access token's `sid` must name.
 
 use chrono::Duration;
+use sqlx::PgPool;
 
 use super::{StorageError, Tx};
 use crate::domain::ids::{SessionId, UserId};
@@ -18,6 +19,22 @@ pub async fn open_web(tx: &mut Tx, user: UserId, life: Duration) -> Result<Sessi
     .execute(&mut **tx)
     .await?;
     Ok(id)
+}
+
+/// Whether the session exists, is this user's, and was neither revoked nor outlived; an erased user has none. The
+/// database's clock decides, as it did when the session was opened.
+pub async fn is_live(db: &PgPool, id: SessionId, user: UserId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM sessions s JOIN users u ON u.id = s.user_id
+              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+                AND u.erased_at IS NULL
+           ) AS "live!""#,
+        id.uuid(),
+        user.uuid(),
+    )
+    .fetch_one(db)
+    .await?)
 }
 
 /// Ends the session; a second time changes nothing.

@@ -1,9 +1,10 @@
 //! The people who use Drop.
 
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{StorageError, Tx};
-use crate::domain::{ids::UserId, kyc::KycStatus};
+use crate::domain::{identity_hash::IdentityHash, ids::UserId, kyc::KycStatus};
 
 /// A user as the API shows them.
 pub struct User {
@@ -13,49 +14,50 @@ pub struct User {
     pub kyc_status: KycStatus,
 }
 
-/// A user written at login, and whether this login made the row.
+/// A user written at login, and what this login changed.
 pub struct Upserted {
     pub id: UserId,
+    /// This login made the row.
     pub new: bool,
     pub renamed: bool,
+    /// The row was found by a hash of a former pepper and has the current one now.
+    pub rehashed: bool,
 }
 
-/// The same national id is the same user (contract 3.1), also when two first logins run at once; the name follows BankID.
+/// The same national id is the same user (contract 3.1), also when two first logins run at once and after the pepper was
+/// changed: `hashes` are all that the person's row may hold, the current one first. The name follows BankID.
+///
+/// # Panics
+/// Without any hash.
 pub async fn upsert(
     tx: &mut Tx,
-    national_id_hash: &str,
+    hashes: &[IdentityHash],
     first_name: &str,
     last_name: &str,
 ) -> Result<Upserted, StorageError> {
+    let current = hashes.first().expect("a person has a hash").hex_secret();
     let fresh = UserId::new();
-    let inserted = sqlx::query!(
-        "INSERT INTO users (id, national_id_hash, first_name, last_name) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (national_id_hash) DO NOTHING",
-        fresh.uuid(),
-        national_id_hash,
-        first_name,
-        last_name,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        return Ok(Upserted {
-            id: fresh,
-            new: true,
-            renamed: false,
-        });
-    }
-    let known = sqlx::query!(
-        "SELECT id, first_name, last_name FROM users WHERE national_id_hash = $1 FOR NO KEY UPDATE",
-        national_id_hash
-    )
-    .fetch_one(&mut **tx)
-    .await?;
+    let known = match known(tx, hashes).await? {
+        Some(known) => known,
+        None if insert(tx, fresh, current, first_name, last_name).await? => {
+            return Ok(Upserted {
+                id: fresh,
+                new: true,
+                renamed: false,
+                rehashed: false,
+            });
+        }
+        // Another first login of the same person was quicker, and has committed: the insert waited for it.
+        None => known(tx, hashes).await?.ok_or(sqlx::Error::RowNotFound)?,
+    };
     let renamed = known.first_name != first_name || known.last_name != last_name;
-    if renamed {
+    let rehashed = known.national_id_hash != current;
+    if renamed || rehashed {
         sqlx::query!(
-            "UPDATE users SET first_name = $2, last_name = $3, updated_at = clock_timestamp() WHERE id = $1",
+            "UPDATE users SET national_id_hash = $2, first_name = $3, last_name = $4, updated_at = clock_timestamp()
+              WHERE id = $1",
             known.id,
+            current,
             first_name,
             last_name,
         )
@@ -66,7 +68,42 @@ pub async fn upsert(
         id: known.id.into(),
         new: false,
         renamed,
+        rehashed,
     })
+}
+
+struct Known {
+    id: Uuid,
+    national_id_hash: String,
+    first_name: String,
+    last_name: String,
+}
+
+async fn known(tx: &mut Tx, hashes: &[IdentityHash]) -> Result<Option<Known>, StorageError> {
+    let hashes: Vec<String> = hashes.iter().map(|hash| hash.hex_secret().to_owned()).collect();
+    Ok(sqlx::query_as!(
+        Known,
+        "SELECT id, national_id_hash, first_name, last_name FROM users WHERE national_id_hash = ANY ($1)
+          ORDER BY array_position($1, national_id_hash) LIMIT 1 FOR NO KEY UPDATE",
+        &hashes,
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// False where the hash is in a row already.
+async fn insert(tx: &mut Tx, id: UserId, hash: &str, first_name: &str, last_name: &str) -> Result<bool, StorageError> {
+    let inserted = sqlx::query!(
+        "INSERT INTO users (id, national_id_hash, first_name, last_name) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (national_id_hash) DO NOTHING",
+        id.uuid(),
+        hash,
+        first_name,
+        last_name,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
 }
 
 /// One user, unless erased.

@@ -3,21 +3,32 @@
 use chrono::{DateTime, Utc};
 
 use super::{StorageError, Tx};
-use crate::domain::ids::WebhookEventId;
+use crate::domain::ids::{UserId, WebhookEventId};
+
+/// What an event says about itself, in the sender's words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    pub event_type: Option<&'a str>,
+    pub applicant_id: Option<&'a str>,
+    pub external_user_id: Option<&'a str>,
+}
 
 /// Stores an event unless its key is known; `None` is a duplicate.
 pub async fn accept(
     tx: &mut Tx,
     event_key: &str,
-    event_type: Option<&str>,
+    about: About<'_>,
     raw: &[u8],
 ) -> Result<Option<WebhookEventId>, StorageError> {
     let id = sqlx::query_scalar!(
-        "INSERT INTO webhook_events (id, provider, event_key, event_type, raw) VALUES ($1, 'sumsub', $2, $3, $4)
+        "INSERT INTO webhook_events (id, provider, event_key, event_type, applicant_id, external_user_id, raw)
+         VALUES ($1, 'sumsub', $2, $3, $4, $5, $6)
          ON CONFLICT (provider, event_key) DO NOTHING RETURNING id",
         WebhookEventId::new().uuid(),
         event_key,
-        event_type,
+        about.event_type,
+        about.applicant_id,
+        about.external_user_id,
         raw,
     )
     .fetch_optional(&mut **tx)
@@ -50,14 +61,15 @@ pub async fn lock_waiting(tx: &mut Tx, id: WebhookEventId) -> Result<Option<Wait
     Ok(sqlx::query_as!(
         Waiting,
         r#"SELECT raw AS "raw!", received_at FROM webhook_events
-            WHERE id = $1 AND applied_at IS NULL AND state <> 'quarantined' AND raw IS NOT NULL FOR NO KEY UPDATE"#,
+            WHERE id = $1 AND applied_at IS NULL AND raw IS NOT NULL FOR NO KEY UPDATE"#,
         id.uuid()
     )
     .fetch_optional(&mut **tx)
     .await?)
 }
 
-/// What became of an event; `unmatched` events stay open until their applicant appears.
+/// What became of an event. Two stay open: `unmatched` until its applicant appears, `quarantined` until a person, or a
+/// release that can read it, has looked at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventState {
     Applied,
@@ -67,6 +79,7 @@ pub enum EventState {
     Recorded,
     Sandbox,
     Unmatched,
+    Quarantined,
 }
 
 impl EventState {
@@ -80,6 +93,7 @@ impl EventState {
             Self::Recorded => "recorded",
             Self::Sandbox => "sandbox",
             Self::Unmatched => "unmatched",
+            Self::Quarantined => "quarantined",
         }
     }
 }
@@ -93,7 +107,7 @@ pub async fn settle(
 ) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE webhook_events SET state = $2, note = $3,
-                applied_at = CASE WHEN $2 = 'unmatched' THEN NULL ELSE clock_timestamp() END
+                applied_at = CASE WHEN $2 IN ('unmatched', 'quarantined') THEN NULL ELSE clock_timestamp() END
           WHERE id = $1",
         id.uuid(),
         state.as_str(),
@@ -104,12 +118,16 @@ pub async fn settle(
     Ok(())
 }
 
-/// Unmatched events, oldest first, for the applicant that just appeared.
-pub async fn unmatched(tx: &mut Tx) -> Result<Vec<WebhookEventId>, StorageError> {
-    let rows = sqlx::query_scalar!(
-        "SELECT id FROM webhook_events WHERE state = 'unmatched' AND applied_at IS NULL ORDER BY received_at, id LIMIT 1000"
+/// The unmatched events about this applicant or user, in the order of their arrival, for the applicant that just appeared.
+/// One that its own job holds is left to it: it sees the applicant too.
+pub async fn unmatched(tx: &mut Tx, applicant_id: &str, user: UserId) -> Result<Vec<WebhookEventId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: WebhookEventId" FROM webhook_events
+            WHERE state = 'unmatched' AND (applicant_id = $1 OR external_user_id = $2)
+            ORDER BY received_at, id FOR NO KEY UPDATE SKIP LOCKED"#,
+        applicant_id,
+        user.to_string()
     )
     .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows.into_iter().map(WebhookEventId::from).collect())
+    .await?)
 }

@@ -17,6 +17,7 @@ use drop_common::{
     resilience::breaker::BreakerKey,
     storage::{
         Tx, accounts,
+        audit::Actor,
         balance_reads::{self, Begun, LIMITED, ToRead, Why},
     },
 };
@@ -77,6 +78,7 @@ pub(super) async fn ask(
         correlation_id: lease.request_id(),
         psu,
         now: ctx.clock.now(),
+        not_after: Some(lease.deadline()),
     };
     let answer = ctx
         .neonomics
@@ -130,7 +132,7 @@ async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError
         error!(target: "alert", account_id = %read.account, "the bank refuses our own standing: {error}");
     }
     match error.class() {
-        Class::Expired => return consent_moves::bury(tx, lease, read.consent, error.code()).await,
+        Class::Expired => return consent_moves::bury(tx, lease, Actor::Provider, read.consent, error.code()).await,
         Class::Limited => {
             let pause = error.retry_after().unwrap_or(BACK_OFF).min(LONGEST_BACK_OFF);
             accounts::back_off(tx, read.account, pause).await?;

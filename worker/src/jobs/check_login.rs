@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drop_common::{
+    alerts,
     domain::{
         age::{self, AgeCheck},
         identity_hash::IdentityHash,
@@ -16,7 +17,7 @@ use drop_common::{
         bankid::{LoginRefused, VerifiedClaims},
         http::Trace,
     },
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::CheckLogin},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -29,11 +30,11 @@ use serde_json::json;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::context::Context;
+use crate::{context::Context, recording};
 
 /// What the login proved, or why it ends.
 struct Person {
-    hash: IdentityHash,
+    hashes: Vec<IdentityHash>,
     name: PersonName,
 }
 
@@ -48,51 +49,75 @@ impl Handler<Context> for CheckLogin {
         tx.commit().await?;
 
         let person = match prove(&ctx, &lease, &secrets).await {
-            Ok(claims) => identify(&ctx, &claims),
+            Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
+                if *failure == LoginFailure::InvalidIdentityClaim {
+                    alerts::raise(
+                        &alerts::LOGIN_REFUSED,
+                        format_args!("{}, {}", self.login, failure.code()),
+                    );
+                }
+            }),
             Err(refused) => {
+                if refused.needs_ops() {
+                    alerts::raise(
+                        &alerts::LOGIN_REFUSED,
+                        format_args!("{}, {}", self.login, refused.reason()),
+                    );
+                }
                 warn!(login.id = %self.login, reason = refused.reason(), "login {} refused: {}", self.login, refused.reason());
                 Err(refused.code().parse().expect("a refusal's code is a login failure"))
             }
         };
 
-        let mut tx = lease.begin(&ctx.db).await?;
-        let person = match person {
-            Ok(person) => person,
-            Err(failure) => return refuse(&ctx, &lease, tx, self.login, failure).await,
-        };
-        let user = users::upsert(
-            &mut tx,
-            person.hash.hex_secret(),
-            person.name.first_secret(),
-            person.name.last_secret(),
-        )
-        .await?;
-        logins::succeed(&mut tx, self.login, user.id).await?;
-        audit::record(
-            &mut tx,
-            Entry {
-                actor: Actor::User,
-                user: Some(user.id),
-                action: "login.succeeded",
-                object: self.login.to_string(),
-                detail: json!({ "new_user": user.new, "renamed": user.renamed }),
-                request_id: lease.request_id(),
-            },
-        )
-        .await?;
-        let recorded = lease.finish(tx, Outcome::Done).await?;
-        info!(login.id = %self.login, user.id = %user.id, "login {} proved to be user {}", self.login, user.id);
-        ctx.tell_waiters(self.login.uuid()).await;
-        Ok(recorded.into())
+        recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref())).await
     }
 
     /// A login that could not be checked is over: the person starts again.
-    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
+    async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let failure = LoginFailure::TokenExchangeFailed;
         logins::fail(tx, self.login, failure).await?;
-        context.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
-        Ok(())
+        let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
+        after.add(move || metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]));
+        Ok(after)
     }
+}
+
+/// Who logged in, or why nobody did.
+async fn write(
+    ctx: &Context,
+    lease: &Lease,
+    login: LoginId,
+    person: Result<&Person, &LoginFailure>,
+) -> Result<Verdict, JobError> {
+    let mut tx = lease.begin(&ctx.db).await?;
+    let person = match person {
+        Ok(person) => person,
+        Err(failure) => return refuse(ctx, lease, tx, login, *failure).await,
+    };
+    let user = users::upsert(
+        &mut tx,
+        &person.hashes,
+        person.name.first_secret(),
+        person.name.last_secret(),
+    )
+    .await?;
+    logins::succeed(&mut tx, login, user.id).await?;
+    audit::record(
+        &mut tx,
+        Entry {
+            actor: Actor::User,
+            user: Some(user.id),
+            action: "login.succeeded",
+            object: login.to_string(),
+            detail: json!({ "new_user": user.new, "renamed": user.renamed, "rehashed": user.rehashed }),
+            request_id: lease.request_id(),
+        },
+    )
+    .await?;
+    let recorded = lease.finish(tx, Outcome::Done).await?;
+    info!(login.id = %login, user.id = %user.id, "login {login} proved to be user {}", user.id);
+    ctx.tell_waiters(login.uuid()).await;
+    Ok(recorded.into())
 }
 
 /// The token exchange, once, and every check of the ID token.
@@ -100,13 +125,14 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
     let trace = Trace {
         request_id: lease.request_id().unwrap_or_else(Uuid::now_v7),
         correlation_id: None,
+        not_after: Some(lease.deadline()),
     };
     let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
     ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await
 }
 
 /// The national id, the age and the name that the verified token holds (bankid.md sections 6, 12, 13).
-fn identify(ctx: &Context, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
+fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
     let number = claims
         .national_id()
         .map(|text| NationalId::parse(text.expose_secret(), &ctx.accepted_ids))
@@ -115,20 +141,20 @@ fn identify(ctx: &Context, claims: &VerifiedClaims) -> Result<Person, LoginFailu
     let today = age::today_in_oslo(ctx.clock.now());
     let decision = age::decide(claims.birthdate(), number.as_ref().and_then(NationalId::born), today);
     if decision.disagree {
-        warn!(target: "alert", "a birth date and a national id disagree; the younger date decides");
+        alerts::raise(&alerts::IDENTITY_CLAIMS_DISAGREE, login);
     }
     match decision.check {
         AgeCheck::Adult => {}
         AgeCheck::Underage => return Err(LoginFailure::Underage),
         AgeCheck::Unverified => return Err(LoginFailure::AgeUnverified),
     }
-    let hash = match &number {
-        Some(number) => IdentityHash::of_national_id(number, ctx.pepper()),
-        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), ctx.pepper()),
+    let hash = |pepper| match &number {
+        Some(number) => IdentityHash::of_national_id(number, pepper),
+        None => IdentityHash::of_subject(&ctx.settings.bankid.issuer, claims.subject(), pepper),
     };
     Ok(Person {
-        hash,
-        name: PersonName::from_claims(claims.first_name(), claims.last_name(), None),
+        hashes: ctx.settings.keys.peppers().into_iter().map(hash).collect(),
+        name: claims.name().clone(),
     })
 }
 

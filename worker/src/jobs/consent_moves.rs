@@ -1,40 +1,73 @@
 //! The ways a consent moves on the bank's word or on its silence: the row, its audit entry and what its owner is told,
 //! in the caller's transaction.
 
+use chrono::NaiveDate;
 use drop_common::{
-    domain::{consent::ConsentStatus, ids::ConsentId},
+    domain::{
+        consent::ConsentStatus,
+        ids::{ConsentId, UserId},
+    },
     queue::{JobError, Lease},
     storage::{
-        StorageError, Tx,
+        StorageError, Tx, accounts,
         audit::{self, Actor, Entry},
         consents::{self, Consent},
         notifications::{self, Message},
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::info;
+use uuid::Uuid;
 
-/// The consent is now `status`. False: somebody else moved it first.
+/// The consent is now `status`, good until the day that the bank says. False: somebody else moved it first.
 pub(super) async fn apply(
     tx: &mut Tx,
     lease: &Lease,
     actor: Actor,
     consent: &Consent,
     status: ConsentStatus,
+    valid_until: Option<NaiveDate>,
 ) -> Result<bool, JobError> {
-    if !consents::moved(tx, consent, status).await? {
+    if !consents::moved(tx, consent.id, status, valid_until).await? {
         return Ok(false);
     }
-    let entry = Entry {
-        actor,
-        user: Some(consent.user),
-        action: "consent.moved",
-        object: consent.id.to_string(),
-        detail: json!({ "from": consent.status.as_str(), "to": status.as_str() }),
-        request_id: lease.request_id(),
-    };
-    audit::record(tx, entry).await?;
+    let detail = moved(consent.status, status);
+    audit(tx, actor, consent.user, consent.id, lease.request_id(), detail).await?;
     Ok(true)
+}
+
+/// The bank has the consent that was asked for; the person is to approve it.
+pub(super) async fn received(tx: &mut Tx, lease: &Lease, user: UserId, consent: ConsentId) -> Result<(), JobError> {
+    let detail = moved(ConsentStatus::Requested, ConsentStatus::Received);
+    Ok(audit(tx, Actor::Provider, user, consent, lease.request_id(), detail).await?)
+}
+
+/// The consent call ended without a consent.
+pub(super) async fn failed(
+    tx: &mut Tx,
+    request_id: Option<Uuid>,
+    consent: ConsentId,
+    why: &str,
+) -> Result<(), StorageError> {
+    let Some(user) = consents::failed(tx, consent, why).await? else {
+        return Ok(());
+    };
+    let mut detail = moved(ConsentStatus::Requested, ConsentStatus::Failed);
+    detail["why"] = why.into();
+    audit(tx, Actor::Worker, user, consent, request_id, detail).await
+}
+
+/// The older consents of the new one's owner end, and with them the accounts that it has not taken over. Called once its
+/// own accounts are linked.
+pub(super) async fn replace_older(tx: &mut Tx, lease: &Lease, new: &Consent) -> Result<(), JobError> {
+    let older = consents::replace_older(tx, new).await?;
+    accounts::unlink(tx, &older).await?;
+    for consent in older {
+        let mut detail = moved(ConsentStatus::Valid, ConsentStatus::Replaced);
+        detail["by"] = new.id.to_string().into();
+        audit(tx, Actor::Worker, new.user, consent, lease.request_id(), detail).await?;
+    }
+    Ok(())
 }
 
 /// Nobody looks any more how the consent stands.
@@ -42,25 +75,24 @@ pub(super) async fn abandon(tx: &mut Tx, consent: ConsentId) -> Result<(), Stora
     let Some(user) = consents::abandon(tx, consent).await? else {
         return Ok(());
     };
-    let entry = Entry {
-        actor: Actor::Worker,
-        user: Some(user),
-        action: "consent.moved",
-        object: consent.to_string(),
-        detail: json!({ "from": ConsentStatus::Received.as_str(), "to": ConsentStatus::Expired.as_str() }),
-        request_id: None,
-    };
-    audit::record(tx, entry).await
+    let detail = moved(ConsentStatus::Received, ConsentStatus::Expired);
+    audit(tx, Actor::Worker, user, consent, None, detail).await
 }
 
 /// The bank takes the consent no longer (contract 3.2): it is deleted, its accounts are unlinked, and its owner is asked
 /// to link the bank again. Of many reads that hear it, one does this.
-pub(super) async fn bury(tx: &mut Tx, lease: &Lease, consent: ConsentId, code: Option<&str>) -> Result<(), JobError> {
+pub(super) async fn bury(
+    tx: &mut Tx,
+    lease: &Lease,
+    actor: Actor,
+    consent: ConsentId,
+    code: Option<&str>,
+) -> Result<(), JobError> {
     let Some(user) = consents::delete_dead(tx, consent).await? else {
         return Ok(());
     };
     let entry = Entry {
-        actor: Actor::Provider,
+        actor,
         user: Some(user),
         action: "consent.deleted",
         object: consent.to_string(),
@@ -76,6 +108,29 @@ pub(super) async fn bury(tx: &mut Tx, lease: &Lease, consent: ConsentId, code: O
         subject: format!("{consent}:dead"),
     };
     notifications::tell(tx, message).await?;
-    info!(consent.id = %consent, "consent {consent} is dead at the bank and was deleted");
+    info!(consent.id = %consent, "consent {consent} is dead and was deleted");
     Ok(())
+}
+
+fn moved(from: ConsentStatus, to: ConsentStatus) -> Value {
+    json!({ "from": from.as_str(), "to": to.as_str() })
+}
+
+async fn audit(
+    tx: &mut Tx,
+    actor: Actor,
+    user: UserId,
+    consent: ConsentId,
+    request_id: Option<Uuid>,
+    detail: Value,
+) -> Result<(), StorageError> {
+    let entry = Entry {
+        actor,
+        user: Some(user),
+        action: "consent.moved",
+        object: consent.to_string(),
+        detail,
+        request_id,
+    };
+    audit::record(tx, entry).await
 }

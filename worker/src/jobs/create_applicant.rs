@@ -3,23 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
-    providers::{
-        Class,
-        http::Trace,
-        sumsub::{self, NewApplicant},
-    },
+    domain::ids::{KycApplicantId, UserId},
+    providers::{Class, http::Trace, sumsub::NewApplicant},
     queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CreateApplicant},
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
-        kyc,
+        kyc, users,
     },
 };
 use secrecy::ExposeSecret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{info, warn};
+use uuid::Uuid;
 
+use super::kyc_moves;
 use crate::context::Context;
 
 impl Handler<Context> for CreateApplicant {
@@ -39,6 +38,7 @@ impl Handler<Context> for CreateApplicant {
         let trace = Trace {
             request_id: applicant.request_id,
             correlation_id: lease.request_id(),
+            not_after: Some(lease.deadline()),
         };
         let answer = ctx.sumsub.create_applicant(&person, trace, ctx.clock.now()).await;
         ctx.report(&lease, BreakerKey::SumsubApi, answer.as_ref().err()).await;
@@ -46,16 +46,33 @@ impl Handler<Context> for CreateApplicant {
         let mut tx = lease.begin(&ctx.db).await?;
         match answer {
             Ok(created) => {
-                kyc::created(&mut tx, self.applicant, &created.id).await?;
-                record(&mut tx, &applicant, &created, &lease).await?;
+                kyc::lock_applicant_id(&mut tx, &created.id).await?;
+                users::lock_kyc_status(&mut tx, applicant.user).await?;
+                let mut settled = Vec::new();
+                if kyc::created(&mut tx, self.applicant, &created.id).await? {
+                    let detail = json!({ "applicant": applicant.id.to_string(), "adopted": created.adopted });
+                    record(
+                        &mut tx,
+                        applicant.user,
+                        "kyc.applicant_created",
+                        detail,
+                        lease.request_id(),
+                    )
+                    .await?;
+                    // Sumsub may have told of them before it told us that it knows them.
+                    settled = kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
+                }
                 let recorded = lease.finish(tx, Outcome::Done).await?;
+                for event in settled {
+                    event.tell(&ctx);
+                }
                 info!(user.id = %user, "Sumsub knows user {user}");
                 ctx.tell_waiters(self.applicant.uuid()).await;
                 Ok(recorded.into())
             }
             Err(error) if error.class() == Class::Refused => {
                 warn!(user.id = %user, "Sumsub refused user {user}: {error}");
-                kyc::creation_failed(&mut tx, self.applicant, "refused").await?;
+                failed(&mut tx, self.applicant, "refused", lease.request_id()).await?;
                 let recorded = lease.finish(tx, Outcome::Done).await?;
                 ctx.tell_waiters(self.applicant.uuid()).await;
                 Ok(recorded.into())
@@ -73,26 +90,37 @@ impl Handler<Context> for CreateApplicant {
 
     /// Sumsub never answered: the person may ask again.
     async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        kyc::creation_failed(tx, self.applicant, "no_answer").await
+        failed(tx, self.applicant, "no_answer", None).await
     }
+}
+
+async fn failed(
+    tx: &mut Tx,
+    applicant: KycApplicantId,
+    why: &str,
+    request_id: Option<Uuid>,
+) -> Result<(), StorageError> {
+    let Some(user) = kyc::creation_failed(tx, applicant, why).await? else {
+        return Ok(());
+    };
+    let detail = json!({ "applicant": applicant.to_string(), "why": why });
+    record(tx, user, "kyc.applicant_failed", detail, request_id).await
 }
 
 async fn record(
     tx: &mut Tx,
-    applicant: &kyc::Applicant,
-    created: &sumsub::Applicant,
-    lease: &Lease,
+    user: UserId,
+    action: &str,
+    detail: Value,
+    request_id: Option<Uuid>,
 ) -> Result<(), StorageError> {
-    audit::record(
-        tx,
-        Entry {
-            actor: Actor::Worker,
-            user: Some(applicant.user),
-            action: "kyc.applicant_created",
-            object: applicant.user.to_string(),
-            detail: json!({ "applicant": applicant.id.to_string(), "adopted": created.adopted }),
-            request_id: lease.request_id(),
-        },
-    )
-    .await
+    let entry = Entry {
+        actor: Actor::Worker,
+        user: Some(user),
+        action,
+        object: user.to_string(),
+        detail,
+        request_id,
+    };
+    audit::record(tx, entry).await
 }

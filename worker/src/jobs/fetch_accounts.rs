@@ -1,14 +1,14 @@
 //! Asks the bank where a consent stands and, once it is valid, links its accounts and reads their balances.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use drop_common::{
     domain::{
         account_number::AccountNumber,
         age::today_in_oslo,
         consent::{ConsentStatus, next_look},
-        ids::AccountId,
+        ids::ConsentId,
     },
     providers::{
         Class, ProviderError,
@@ -25,7 +25,7 @@ use drop_common::{
         audit::Actor,
         balance_reads,
         consents::{self, Consent},
-        schedule,
+        schedule, users,
     },
 };
 use secrecy::ExposeSecret;
@@ -35,55 +35,61 @@ use uuid::Uuid;
 use super::consent_moves;
 use crate::context::Context;
 
+/// How long to wait after a look that the database spoilt.
+const AGAIN: Duration = Duration::from_secs(10);
+
 impl Handler<Context> for FetchAccounts {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
-        let Some(consent) = consents::find(&ctx.db, &ctx.keys, self.consent).await? else {
-            return Ok(Outcome::GiveUp("the consent is gone".into()).into());
-        };
-        if consent.status != ConsentStatus::Received {
-            return Ok(Outcome::Done.into());
-        }
-        let looked = look(&ctx, &lease, &consent).await;
-        ctx.report(&lease, BreakerKey::NeonomicsAisp, looked.as_ref().err())
-            .await;
-        let now = schedule::now(&ctx.db).await?;
-        let mut tx = lease.begin(&ctx.db).await?;
-        let (status, found) = match looked {
-            Ok(looked) => looked,
-            Err(error) => {
-                warn!(consent.id = %self.consent, "the bank did not say how {} stands: {error}", self.consent);
-                // Dead before it ever opened an account: there is nobody to tell that an access is gone.
-                let status = match error.class() {
-                    Class::Expired => ConsentStatus::Expired,
-                    Class::NotSent
-                    | Class::Transient
-                    | Class::Refused
-                    | Class::Limited
-                    | Class::CircuitOpen
-                    | Class::Ambiguous => ConsentStatus::Received,
-                };
-                (status, Vec::new())
+        match run(&ctx, &lease, self.consent).await {
+            // Over a whole day errors add up. They must not end a consent that the person is still approving: time does.
+            Err(JobError::Storage(error)) if error.is_transient() => {
+                warn!(consent.id = %self.consent, "{} is looked at again: {error}", self.consent);
+                Ok(Outcome::Wait(backoff::jittered(AGAIN)).into())
             }
-        };
-        if status == ConsentStatus::Received {
-            let outcome = wait_or_end(&mut tx, &lease, &consent, now).await?;
-            return finish(&ctx, &lease, tx, &consent, outcome).await;
+            done => done,
         }
-        if consent_moves::apply(&mut tx, &lease, Actor::Provider, &consent, status).await? {
-            for account in &found {
-                link(&ctx, &mut tx, &consent, account).await?;
-            }
-        }
-        info!(consent.id = %self.consent, "consent {} is {}, {} accounts", self.consent, status.as_str(), found.len());
-        let recorded = finish(&ctx, &lease, tx, &consent, Outcome::Done).await?;
-        ctx.wake.signal(RefreshBalance::LANE);
-        Ok(recorded)
     }
 
     /// Nobody looks any more: the person may link anew.
     async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
         consent_moves::abandon(tx, self.consent).await
     }
+}
+
+async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, JobError> {
+    let Some(consent) = consents::find(&ctx.db, &ctx.keys, id).await? else {
+        return Ok(Outcome::GiveUp("the consent is gone".into()).into());
+    };
+    if consent.status != ConsentStatus::Received {
+        return Ok(Outcome::Done.into());
+    }
+    let now = schedule::now(&ctx.db).await?;
+    let looked = look(ctx, lease, &consent).await;
+    ctx.report(lease, BreakerKey::NeonomicsAisp, looked.as_ref().err())
+        .await;
+    let seen = looked.unwrap_or_else(|error| {
+        warn!(consent.id = %id, "the bank did not say how {id} stands: {error}");
+        Seen::of_error(error.class())
+    });
+    let mut tx = lease.begin(&ctx.db).await?;
+    if seen.status == ConsentStatus::Received {
+        let outcome = wait_or_end(&mut tx, lease, &consent, now).await?;
+        return finish(ctx, lease, tx, &consent, outcome).await;
+    }
+    // Of two consents of one person that become valid at once, the later one replaces the earlier.
+    users::lock_kyc_status(&mut tx, consent.user).await?;
+    let applied =
+        consent_moves::apply(&mut tx, lease, Actor::Provider, &consent, seen.status, seen.valid_until).await?;
+    if applied && seen.status == ConsentStatus::Valid {
+        for account in &seen.accounts {
+            link(ctx, &mut tx, &consent, account).await?;
+        }
+        consent_moves::replace_older(&mut tx, lease, &consent).await?;
+    }
+    let recorded = finish(ctx, lease, tx, &consent, Outcome::Done).await?;
+    info!(consent.id = %id, "consent {id} is {}, {} accounts", seen.status.as_str(), seen.accounts.len());
+    ctx.wake.signal(RefreshBalance::LANE);
+    Ok(recorded)
 }
 
 async fn finish(
@@ -98,25 +104,60 @@ async fn finish(
     Ok(recorded.into())
 }
 
-/// When to look again. After a day, or the consent's last day, nobody will approve it any more: it is over.
+/// When to look again: at once where the person came back while we looked. After a day, or the consent's last day, nobody
+/// will approve it any more: it is over.
 async fn wait_or_end(tx: &mut Tx, lease: &Lease, consent: &Consent, now: DateTime<Utc>) -> Result<Outcome, JobError> {
+    if consents::came_back_since(tx, consent.id, now).await? {
+        return Ok(Outcome::Wait(Duration::ZERO));
+    }
     let wait = next_look(now - consent.created_at).and_then(|wait| wait.to_std().ok());
     let over = consent.valid_until.is_some_and(|last| today_in_oslo(now) > last);
     if let Some(wait) = wait.filter(|_| !over) {
         return Ok(Outcome::Wait(backoff::jittered(wait)));
     }
-    consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired).await?;
+    consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired, None).await?;
     info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
     Ok(Outcome::Done)
 }
 
-/// Where the consent stands and, if it is valid, what it opens.
-async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<(ConsentStatus, Vec<Account>), ProviderError> {
+/// Where the consent stands and, if it is valid, what it opens and until when.
+struct Seen {
+    status: ConsentStatus,
+    valid_until: Option<NaiveDate>,
+    accounts: Vec<Account>,
+}
+
+impl Seen {
+    fn bare(status: ConsentStatus) -> Self {
+        Self {
+            status,
+            valid_until: None,
+            accounts: Vec::new(),
+        }
+    }
+
+    fn of_error(class: Class) -> Self {
+        match class {
+            // Dead before it ever opened an account: there is nobody to tell that an access is gone.
+            Class::Expired => Self::bare(ConsentStatus::Expired),
+            Class::NotSent
+            | Class::Transient
+            | Class::Refused
+            | Class::Limited
+            | Class::CircuitOpen
+            | Class::Ambiguous => Self::bare(ConsentStatus::Received),
+        }
+    }
+}
+
+async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, ProviderError> {
+    // Their address goes along only where their return from the bank brought this look: on the timer nobody is there.
     let call = || CallContext {
         request_id: Uuid::new_v4(),
         correlation_id: lease.request_id(),
         psu: ctx.psu(consent.psu_ip.as_deref()),
         now: ctx.clock.now(),
+        not_after: Some(lease.deadline()),
     };
     let id = consent
         .consent_id
@@ -126,21 +167,18 @@ async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<(Consen
     let word = ctx.neonomics.consent_status(id, &call()).await?.status;
     // A word we do not know means that nothing is decided yet.
     let status = ConsentStatus::from_provider(&word).unwrap_or(ConsentStatus::Received);
-    let found = if status == ConsentStatus::Valid {
-        ctx.neonomics.accounts(id, &call()).await?
-    } else {
-        Vec::new()
-    };
-    Ok((status, found))
+    if status != ConsentStatus::Valid {
+        return Ok(Seen::bare(status));
+    }
+    Ok(Seen {
+        status,
+        valid_until: ctx.neonomics.consent(id, &call()).await?.valid_until,
+        accounts: ctx.neonomics.accounts(id, &call()).await?,
+    })
 }
 
-/// Links one account and asks for its first balance, with the person's address: they are there.
-async fn link(
-    ctx: &Context,
-    tx: &mut Tx,
-    consent: &Consent,
-    account: &Account,
-) -> Result<Option<AccountId>, StorageError> {
+/// Links one account and asks for its first balance, which is attended if the person has just come back from the bank.
+async fn link(ctx: &Context, tx: &mut Tx, consent: &Consent, account: &Account) -> Result<(), StorageError> {
     let number = account
         .iban
         .as_deref()
@@ -148,7 +186,7 @@ async fn link(
         .or_else(|| account.bban.as_deref().map(AccountNumber::bban));
     let (Some(Ok(number)), Some(currency)) = (number, account.currency.as_deref()) else {
         warn!(consent.id = %consent.id, "an account of consent {} has no usable number or currency", consent.id);
-        return Ok(None);
+        return Ok(());
     };
     let found = Found {
         resource_id: &account.resource_id,
@@ -158,5 +196,5 @@ async fn link(
     let linked = accounts::link(tx, &ctx.keys, consent.user, consent.id, &consent.bank, found).await?;
     let refresh = balance_reads::request_refresh(tx, consent.user, linked, consent.psu_ip.as_deref()).await?;
     enqueue(tx, &RefreshBalance { refresh }).await?;
-    Ok(Some(linked))
+    Ok(())
 }

@@ -10,11 +10,12 @@ use drop_common::{
     },
     providers::{
         Class, ProviderError,
-        neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Redirects, ScaLink},
+        neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
     },
     queue::{
-        EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
+        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
         payloads::{InitiatePayment, PollPayment},
+        throttle,
     },
     resilience::{
         backoff,
@@ -26,91 +27,114 @@ use drop_common::{
     },
 };
 use secrecy::ExposeSecret;
-use tracing::{error, info, warn};
+use serde_json::json;
+use tracing::{info, warn};
 
-use super::payment_moves;
-use crate::context::Context;
+use super::payment_moves::{self, Moving};
+use crate::{context::Context, recording};
 
-/// The contract's delays between attempts (3.3), before jitter.
+/// The delays between attempts (contract 3.3), before jitter.
 const RETRY_AFTER: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-/// How long an unsent payment waits before the next try (reliability.md section 4).
+/// How long an unsent payment waits once those are used up: somebody is waiting, and it may be sent for five minutes only.
 const WAIT_UNSENT: Duration = Duration::from_secs(10);
+/// How long no payment is sent after a 429 that names no time.
+const WAIT_LIMITED: Duration = Duration::from_secs(10);
+/// The longest pause that a 429 can ask for: then one payment finds out whether it still holds.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 impl Handler<Context> for InitiatePayment {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
-        let Some(payment) = payments::find(&ctx.db, self.payment).await? else {
-            return Ok(Outcome::GiveUp("the payment is gone".into()).into());
-        };
-        let wire = payments::wire(&ctx.db, &ctx.keys, &payment).await?;
-        let prepared = prepare(&ctx, &payment, &wire)?;
-
-        let mut tx = lease.begin(&ctx.db).await?;
-        // The circuit may have opened since the claim: what waited in a slot is not sent any more (reliability.md B2).
-        let circuit = breaker::state_in(&mut *tx, BreakerKey::NeonomicsPisp).await?;
-        if circuit.open && circuit.probe.is_none_or(|probe| lease.probe() != Some(probe)) {
-            let wait = backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)));
-            return Ok(lease.finish(tx, Outcome::Wait(wait)).await?.into());
-        }
-        let attempt = match payments::about_to_send(&mut tx, payment.id, lease.attempt(), prepared.hash()).await? {
-            Sending::Go { attempt } => attempt,
-            Sending::NothingToDo => return Ok(lease.finish(tx, Outcome::Done).await?.into()),
-            Sending::TooLate => {
-                payment_moves::apply(&ctx, &mut tx, lease.request_id(), &payment, payment.state.on_not_sent()).await?;
-                return finish(&ctx, &lease, tx, &payment, Outcome::Done).await;
-            }
-            Sending::NotAllowed => {
-                let refused = payment.state.on_refused(FailureReason::KycRequired);
-                payment_moves::apply(&ctx, &mut tx, lease.request_id(), &payment, refused).await?;
-                return finish(&ctx, &lease, tx, &payment, Outcome::Done).await;
-            }
-            // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
-            Sending::Unknown => {
-                payments::attempts_are_ambiguous(&mut tx, payment.id).await?;
-                return review(
-                    &ctx,
-                    &lease,
-                    tx,
-                    &payment,
-                    "ambiguous",
-                    "an attempt ended without an outcome",
-                )
-                .await;
-            }
-        };
-        tx.commit().await?;
-
-        let back = redirect(&ctx, &payment, &wire);
-        let call = CallContext {
-            request_id: payment.idempotency_key,
-            correlation_id: lease.request_id(),
-            psu: ctx.psu(payment.psu_ip.as_deref()),
-            now: ctx.clock.now(),
-        };
-        let redirects = Redirects {
-            success: &back,
-            failure: Some(&back),
-        };
-        let answer = ctx.neonomics.send(&prepared, None, redirects, &call).await;
-        ctx.report(&lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
-            .await;
-        record(&ctx, &lease, &payment, attempt, answer).await
+        let ran = initiate(&ctx, &lease, &self).await;
+        recording::wait_out(&lease, WAIT_UNSENT, ran)
     }
 
     /// However the job died: what provably never left has failed, anything else a person looks at.
-    async fn on_dead(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<(), StorageError> {
-        let Some(payment) = payments::find(&mut **tx, self.payment).await? else {
-            return Ok(());
+    async fn on_dead_then(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
+        let Some(locked) = payments::lock(tx, self.payment).await? else {
+            return Ok(AfterCommit::default());
         };
+        let payment = locked.payment;
         if payment.payment_id.is_some() || !payment.state.is_processing() || payment.needs_review {
-            return Ok(());
+            return Ok(AfterCommit::default());
         }
         if payments::may_have_left(tx, payment.id).await? {
             payments::attempts_are_ambiguous(tx, payment.id).await?;
-            return payment_moves::review(ctx, tx, None, &payment, "retries_spent", error).await;
+            return payment_moves::review(ctx, tx, None, payment.id, "retries_spent", error).await;
         }
-        payment_moves::apply(ctx, tx, None, &payment, payment.state.on_not_sent()).await?;
-        Ok(())
+        payment_moves::apply(ctx, tx, None, &payment, payment.state.on_not_sent()).await
     }
+}
+
+async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result<Verdict, JobError> {
+    let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
+        return Ok(Outcome::GiveUp("the payment is gone".into()).into());
+    };
+    let wire = payments::wire(&ctx.db, &ctx.keys, &payment).await?;
+    let prepared = prepare(ctx, &payment, &wire)?;
+
+    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
+    // The circuit may have opened since the claim: what waited in a slot is not sent any more.
+    let circuit = breaker::state_in(&mut *moving.tx, BreakerKey::NeonomicsPisp).await?;
+    if !circuit.lets_through(lease.probe()) {
+        let wait = backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)));
+        return moving.finish(Outcome::Wait(wait)).await;
+    }
+    let deduplicated = ctx.settings.neonomics.dedupe_proven;
+    let (tx, hash) = (&mut moving.tx, prepared.hash());
+    let attempt = match payments::about_to_send(tx, payment.id, lease.attempt(), hash, deduplicated).await? {
+        Sending::Go { attempt } => attempt,
+        Sending::NothingToDo => return moving.finish(Outcome::Done).await,
+        Sending::TooLate => {
+            moving.apply(moving.payment.state.on_not_sent()).await?;
+            return moving.finish(Outcome::Done).await;
+        }
+        Sending::NotAllowed => {
+            let refused = moving.payment.state.on_refused(FailureReason::KycRequired);
+            moving.apply(refused).await?;
+            return moving.finish(Outcome::Done).await;
+        }
+        // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
+        Sending::Unknown => {
+            payments::attempts_are_ambiguous(&mut moving.tx, payment.id).await?;
+            return review(moving, "ambiguous", "an attempt ended without an outcome").await;
+        }
+        Sending::NoMore { why } => {
+            payments::attempts_are_ambiguous(&mut moving.tx, payment.id).await?;
+            return review(moving, "ambiguous", why).await;
+        }
+    };
+    moving.commit().await?;
+
+    let answer = send(ctx, lease, &payment, &wire, &prepared).await;
+    ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
+        .await;
+    recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await
+}
+
+async fn send(
+    ctx: &Context,
+    lease: &Lease,
+    payment: &Payment,
+    wire: &Wire,
+    prepared: &PreparedPayment,
+) -> Result<InitiatedPayment, ProviderError> {
+    let back = redirect(ctx, payment, wire);
+    let redirects = Redirects {
+        success: &back,
+        failure: Some(&back),
+    };
+    let psu = ctx.psu(payment.psu_ip.as_deref()).map(|psu| Psu {
+        user_agent: payment.psu_user_agent.clone(),
+        ..psu
+    });
+    let call = CallContext {
+        request_id: payment.idempotency_key,
+        correlation_id: lease.request_id(),
+        psu,
+        now: ctx.clock.now(),
+        not_after: Some(lease.deadline()),
+    };
+    ctx.neonomics.send(prepared, None, redirects, &call).await
 }
 
 fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPayment, JobError> {
@@ -146,116 +170,98 @@ fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
     )
 }
 
-/// The second, short transaction: how the attempt ended and what comes next (reliability.md section 4).
+/// The second, short transaction: how the attempt ended and what comes next.
 async fn record(
     ctx: &Context,
     lease: &Lease,
     payment: &Payment,
     attempt: i64,
-    answer: Result<InitiatedPayment, ProviderError>,
+    answer: &Result<InitiatedPayment, ProviderError>,
 ) -> Result<Verdict, JobError> {
-    let mut tx = lease.begin(&ctx.db).await?;
+    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
     let error = match answer {
         Ok(initiated) => {
-            payments::attempt_ended(&mut tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
-            return accepted(ctx, lease, tx, payment, initiated).await;
+            payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
+            return accepted(ctx, moving, initiated).await;
         }
         Err(error) => error,
     };
-    let ended = match error.class() {
+    let (class, id) = (error.class(), payment.id);
+    let ended = match class {
         Class::Transient => AttemptOutcome::Transient,
         Class::NotSent | Class::CircuitOpen => AttemptOutcome::NotSent,
         Class::Ambiguous => AttemptOutcome::Ambiguous,
         Class::Refused | Class::Expired | Class::Limited => AttemptOutcome::Refused,
     };
-    payments::attempt_ended(&mut tx, attempt, ended, None).await?;
-    let refused = |reason| payment.state.on_refused(reason);
-    let refusal = match error.class() {
-        Class::Transient if lease.is_last_attempt() => {
-            return review(
-                ctx,
-                lease,
-                tx,
-                payment,
-                "retries_spent",
-                "the bank failed on every attempt",
-            )
-            .await;
+    payments::attempt_ended(&mut moving.tx, attempt, ended, error.status()).await?;
+    if error.needs_ops() {
+        moving.alert(format!("the bank refuses our own standing: {error}"));
+    }
+    let reason = match class {
+        // Where one key is one payment, whatever may have happened to the attempt is no reason not to repeat it.
+        Class::Ambiguous if !ctx.settings.neonomics.dedupe_proven => {
+            return review(moving, "ambiguous", "the bank may have the payment").await;
         }
-        Class::Transient => {
-            let used = usize::try_from(lease.attempts_used()).unwrap_or(1).saturating_sub(1);
-            let delay = RETRY_AFTER[used.min(RETRY_AFTER.len() - 1)];
-            return Ok(lease.finish(tx, Outcome::Again(backoff::jittered(delay))).await?.into());
+        Class::Transient | Class::Ambiguous if lease.is_last_attempt() => {
+            return review(moving, "retries_spent", "the bank failed on every attempt").await;
+        }
+        Class::Transient | Class::Ambiguous => {
+            let used = usize::try_from(lease.attempts_used()).unwrap_or(1);
+            return moving.finish(Outcome::Again(delay_after(used, RETRY_AFTER[2]))).await;
         }
         Class::NotSent | Class::CircuitOpen => {
-            return Ok(lease
-                .finish(tx, Outcome::Wait(backoff::jittered(WAIT_UNSENT)))
-                .await?
-                .into());
+            let unsent = payments::unsent_attempts(&mut moving.tx, id).await?;
+            return moving.finish(Outcome::Wait(delay_after(unsent, WAIT_UNSENT))).await;
         }
-        Class::Ambiguous => return review(ctx, lease, tx, payment, "ambiguous", "the bank may have the payment").await,
-        Class::Limited => refused(FailureReason::RateLimited),
-        Class::Expired => refused(FailureReason::ConsentExpired),
-        Class::Refused => refused(FailureReason::Refused),
+        Class::Limited => {
+            let pause = error.retry_after().unwrap_or(WAIT_LIMITED).min(LONGEST_PAUSE);
+            throttle(&mut *moving.tx, Lane::PaymentSend, pause).await?;
+            FailureReason::RateLimited
+        }
+        Class::Expired => FailureReason::ConsentExpired,
+        Class::Refused => FailureReason::Refused,
     };
-    warn!(payment.id = %payment.id, "the bank refused payment {}: {error}", payment.id);
-    payment_moves::apply(ctx, &mut tx, lease.request_id(), payment, refusal).await?;
-    finish(ctx, lease, tx, payment, Outcome::Done).await
+    warn!(payment.id = %id, "the bank refused payment {id}: {error}");
+    moving.apply(moving.payment.state.on_refused(reason)).await?;
+    moving.finish(Outcome::Done).await
+}
+
+/// The delay after the given failure, counted from 1: the contract's three, then the other one.
+fn delay_after(failures: usize, then: Duration) -> Duration {
+    backoff::jittered(*RETRY_AFTER.get(failures.saturating_sub(1)).unwrap_or(&then))
 }
 
 /// The bank has the payment: its id and link are stored with the first poll, in one transaction.
-async fn accepted(
-    ctx: &Context,
-    lease: &Lease,
-    mut tx: Tx,
-    payment: &Payment,
-    initiated: InitiatedPayment,
-) -> Result<Verdict, JobError> {
+async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPayment) -> Result<Verdict, JobError> {
+    let id = moving.payment.id;
     let link = match &initiated.sca {
         ScaLink::Redirect(link) => Some(link.as_str()),
         ScaLink::Untrusted | ScaLink::StartAuthorisation | ScaLink::None => {
-            error!(target: "alert", payment_id = %payment.id, "the bank gave no usable link for {}", payment.id);
+            moving.alert("the bank gave no usable link");
             None
         }
     };
     let patience = ctx.settings.payments.sca_timeout;
-    payments::initiated(&mut tx, payment.id, &initiated.payment_id, link, patience).await?;
+    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience).await?;
+    moving
+        .audit("payment.initiated", json!({ "link": link.is_some() }))
+        .await?;
+    moving.reload().await?;
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),
         ..EnqueueOptions::default()
     };
-    enqueue_with(&mut tx, &PollPayment { payment: payment.id }, options).await?;
+    enqueue_with(&mut moving.tx, &PollPayment { payment: id }, options).await?;
     if let Some(code) = &initiated.status {
-        let transition = payment.state.on_bank_code(code, &ctx.provisional());
-        // The row has just taken its payment id, which made it one version newer.
-        let current = payment.one_version_later();
-        payment_moves::apply(ctx, &mut tx, lease.request_id(), &current, transition).await?;
+        let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
+        moving.apply(transition).await?;
     }
-    info!(payment.id = %payment.id, "payment {} is at the bank and waits for the person's approval", payment.id);
-    finish(ctx, lease, tx, payment, Outcome::Done).await
+    info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
+    moving.finish(Outcome::Done).await
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.
-async fn review(
-    ctx: &Context,
-    lease: &Lease,
-    mut tx: Tx,
-    payment: &Payment,
-    label: &'static str,
-    why: &'static str,
-) -> Result<Verdict, JobError> {
-    payment_moves::review(ctx, &mut tx, lease.request_id(), payment, label, why).await?;
-    finish(ctx, lease, tx, payment, Outcome::GiveUp(why.into())).await
-}
-
-async fn finish(
-    ctx: &Context,
-    lease: &Lease,
-    tx: Tx,
-    payment: &Payment,
-    outcome: Outcome,
-) -> Result<Verdict, JobError> {
-    let recorded = lease.finish(tx, outcome).await?;
-    ctx.tell_waiters(payment.id.uuid()).await;
-    Ok(recorded.into())
+async fn review(mut moving: Moving<'_>, label: &'static str, why: &'static str) -> Result<Verdict, JobError> {
+    moving.review(label, why).await?;
+    moving.finish(Outcome::GiveUp(why.into())).await
 }

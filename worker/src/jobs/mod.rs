@@ -3,10 +3,14 @@
 mod apply_kyc_event;
 mod balance_read;
 mod check_login;
+mod consent_days;
 mod consent_moves;
 mod create_applicant;
 mod fetch_accounts;
 mod initiate_payment;
+mod kyc_about;
+mod kyc_event;
+mod kyc_moves;
 mod payment_moves;
 mod plan_balance_syncs;
 mod poll_payment;

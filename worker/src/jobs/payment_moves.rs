@@ -1,39 +1,133 @@
-//! One way to move a payment: the row, its audit entry and its notification, in the caller's transaction.
+//! One way to move a payment: the locked row, its audit entry and its notification in one transaction, and what is counted
+//! and told to operations once that is committed.
 
+use std::{borrow::Cow, sync::Arc};
+
+use chrono::{DateTime, Utc};
 use drop_common::{
     domain::{
         bank_status::BankStatus,
-        payment_status::{FailureReason, PaymentStatus, Transition},
+        ids::{PaymentId, UserId},
+        payment_status::{FailureReason, PaymentState, PaymentStatus, Transition},
     },
     metrics::PISP_PAYMENT_FAILURES,
+    queue::{AfterCommit, JobError, Lease, Outcome, Verdict},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
         notifications::{self, Message},
-        payments::{self, Payment},
+        payments::{self, Locked, Payment},
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::{error, info};
 use uuid::Uuid;
 
 use crate::context::Context;
 
-/// Writes what the domain decided. False: nothing changed, or somebody else moved the payment first.
+/// A job's transaction that moves a payment. Dropped, it has changed and told nothing.
+pub(super) struct Moving<'a> {
+    ctx: &'a Context,
+    lease: &'a Lease,
+    pub(super) tx: Tx,
+    /// As it is in this transaction.
+    pub(super) payment: Payment,
+    /// The database's time when the payment was locked.
+    pub(super) now: DateTime<Utc>,
+    after: AfterCommit,
+}
+
+impl<'a> Moving<'a> {
+    /// Opens the transaction and locks the payment.
+    pub(super) async fn begin(ctx: &'a Context, lease: &'a Lease, id: PaymentId) -> Result<Self, JobError> {
+        let mut tx = lease.begin(&ctx.db).await?;
+        let Locked { payment, now } = payments::lock(&mut tx, id)
+            .await?
+            .ok_or_else(|| JobError::Failed("the payment is gone".into()))?;
+        Ok(Self {
+            ctx,
+            lease,
+            tx,
+            payment,
+            now,
+            after: AfterCommit::default(),
+        })
+    }
+
+    /// Writes what the domain decided, if it changes anything.
+    pub(super) async fn apply(&mut self, transition: Transition) -> Result<(), JobError> {
+        let request_id = self.lease.request_id();
+        let after = apply(self.ctx, &mut self.tx, request_id, &self.payment, transition).await?;
+        self.after.extend(after);
+        self.reload().await
+    }
+
+    /// A person must look at this payment. `label` is the metric's.
+    pub(super) async fn review(&mut self, label: &'static str, why: &'static str) -> Result<(), JobError> {
+        let after = review(
+            self.ctx,
+            &mut self.tx,
+            self.lease.request_id(),
+            self.payment.id,
+            label,
+            why,
+        )
+        .await?;
+        self.after.extend(after);
+        self.reload().await
+    }
+
+    /// One more audit row about the payment.
+    pub(super) async fn audit(&mut self, action: &'static str, detail: Value) -> Result<(), JobError> {
+        let Payment { id, user, .. } = self.payment;
+        Ok(audit(&mut self.tx, self.lease.request_id(), user, id, action, detail).await?)
+    }
+
+    /// Tells operations, once it is committed. Names no person.
+    pub(super) fn alert(&mut self, what: impl Into<Cow<'static, str>>) {
+        let (id, what) = (self.payment.id, what.into());
+        self.after.add(move || tell_operations(id, &what));
+    }
+
+    /// Reads the payment again after a write that is none of the above.
+    pub(super) async fn reload(&mut self) -> Result<(), JobError> {
+        if let Some(payment) = payments::find(&mut *self.tx, self.payment.id).await? {
+            self.payment = payment;
+        }
+        Ok(())
+    }
+
+    /// Commits without an outcome: the job goes on, with a call.
+    pub(super) async fn commit(self) -> Result<(), JobError> {
+        self.tx.commit().await?;
+        self.after.say();
+        Ok(())
+    }
+
+    /// Commits with the job's outcome, and says what is to be said.
+    pub(super) async fn finish(self, outcome: Outcome) -> Result<Verdict, JobError> {
+        let recorded = self.lease.finish(self.tx, outcome).await?;
+        self.after.say();
+        self.ctx.tell_waiters(self.payment.id.uuid()).await;
+        Ok(recorded.into())
+    }
+}
+
+/// Writes what the domain decided about the locked payment.
 pub(super) async fn apply(
     ctx: &Context,
     tx: &mut Tx,
     request_id: Option<Uuid>,
     payment: &Payment,
     transition: Transition,
-) -> Result<bool, StorageError> {
+) -> Result<AfterCommit, StorageError> {
+    let (id, state, mut after) = (payment.id, transition.state, AfterCommit::default());
     if let Some(alert) = transition.alert {
-        error!(target: "alert", payment_id = %payment.id, "payment {}: {}", payment.id, alert.as_str());
+        after.add(move || tell_operations(id, alert.as_str()));
     }
-    if !transition.changed || !payments::set_state(tx, payment, &transition.state).await? {
-        return Ok(false);
+    if !transition.changed || !payments::set_state(tx, payment, &state).await? {
+        return Ok(after);
     }
-    let state = transition.state;
     let detail = json!({
         "from": payment.state.status.as_str(),
         "to": state.status.as_str(),
@@ -41,52 +135,63 @@ pub(super) async fn apply(
         "bank_status": state.bank_status.map(BankStatus::as_str),
         "bank_final": state.bank_final,
     });
-    audit(tx, request_id, payment, "payment.moved", detail).await?;
+    audit(tx, request_id, payment.user, id, "payment.moved", detail).await?;
     if transition.status_changed {
-        tell(tx, payment, state.status).await?;
-        if state.status == PaymentStatus::Failed {
-            ctx.metrics.count(&PISP_PAYMENT_FAILURES, &[label(state.reason)]);
-        }
-        info!(payment.id = %payment.id, "payment {} is {}", payment.id, state.status.as_str());
+        tell_user(tx, payment, &state).await?;
+        let metrics = Arc::clone(&ctx.metrics);
+        after.add(move || {
+            if state.status == PaymentStatus::Failed {
+                metrics.count(&PISP_PAYMENT_FAILURES, &[label(state.reason)]);
+            }
+            info!(payment.id = %id, "payment {id} is {}", state.status.as_str());
+        });
     }
-    Ok(true)
-}
-
-/// One audit row about a payment.
-pub(super) async fn audit(
-    tx: &mut Tx,
-    request_id: Option<Uuid>,
-    payment: &Payment,
-    action: &str,
-    detail: serde_json::Value,
-) -> Result<(), StorageError> {
-    let entry = Entry {
-        actor: Actor::Worker,
-        user: Some(payment.user),
-        action,
-        object: payment.id.to_string(),
-        detail,
-        request_id,
-    };
-    audit::record(tx, entry).await
+    Ok(after)
 }
 
 /// Money may have moved and we cannot know, or the bank does not settle it: the row stays as it is and a person looks at
-/// it. `label` is the metric's.
+/// it. Does nothing where that is known, or where the bank has spoken its last word.
 pub(super) async fn review(
     ctx: &Context,
     tx: &mut Tx,
     request_id: Option<Uuid>,
-    payment: &Payment,
+    id: PaymentId,
     label: &'static str,
     why: &str,
-) -> Result<(), StorageError> {
-    if payments::needs_review(tx, payment.id).await? {
-        audit(tx, request_id, payment, "payment.needs_review", json!({ "why": why })).await?;
-        error!(target: "alert", payment_id = %payment.id, "payment {} needs review: {why}", payment.id);
-        ctx.metrics.count(&PISP_PAYMENT_FAILURES, &[label]);
+) -> Result<AfterCommit, StorageError> {
+    let mut after = AfterCommit::default();
+    if let Some(user) = payments::needs_review(tx, id).await? {
+        audit(tx, request_id, user, id, "payment.needs_review", json!({ "why": why })).await?;
+        let (metrics, why) = (Arc::clone(&ctx.metrics), why.to_owned());
+        after.add(move || {
+            tell_operations(id, &format!("needs review: {why}"));
+            metrics.count(&PISP_PAYMENT_FAILURES, &[label]);
+        });
     }
-    Ok(())
+    Ok(after)
+}
+
+fn tell_operations(id: PaymentId, what: &str) {
+    error!(target: "alert", payment_id = %id, "payment {id}: {what}");
+}
+
+async fn audit(
+    tx: &mut Tx,
+    request_id: Option<Uuid>,
+    user: UserId,
+    payment: PaymentId,
+    action: &str,
+    detail: Value,
+) -> Result<(), StorageError> {
+    let entry = Entry {
+        actor: Actor::Worker,
+        user: Some(user),
+        action,
+        object: payment.to_string(),
+        detail,
+        request_id,
+    };
+    audit::record(tx, entry).await
 }
 
 /// The label of the metric, from operations' closed list.
@@ -105,18 +210,19 @@ fn label(reason: Option<FailureReason>) -> &'static str {
 }
 
 /// One notification for each status that the person sees.
-async fn tell(tx: &mut Tx, payment: &Payment, status: PaymentStatus) -> Result<(), StorageError> {
-    let (title, body) = match status {
+async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<(), StorageError> {
+    let (title, body) = match state.status {
         PaymentStatus::Processing => return Ok(()),
         PaymentStatus::Completed => ("Betalingen er fullført", ""),
         PaymentStatus::Cancelled => ("Betalingen er avbrutt", ""),
-        PaymentStatus::Failed if payment.payment_id.is_some() => (
+        // The bank may still complete it.
+        PaymentStatus::Failed if !state.bank_final => (
             "Betalingen er ikke bekreftet",
             "Ikke betal på nytt før vi har hørt fra banken.",
         ),
         PaymentStatus::Failed => ("Betalingen ble ikke gjennomført", "Prøv igjen."),
     };
-    let subject = format!("{}:{}", payment.id, status.as_str());
+    let subject = format!("{}:{}", payment.id, state.status.as_str());
     let message = Message {
         user: payment.user,
         kind: "payment",

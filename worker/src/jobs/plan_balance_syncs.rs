@@ -1,4 +1,4 @@
-//! Plans the unattended reads of one slot: one job for each account that is due.
+//! Plans the unattended reads of one slot: one job for each account that is due, under a consent that still lasts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +13,7 @@ use drop_common::{
 };
 use tracing::info;
 
+use super::consent_days;
 use crate::context::Context;
 
 /// How many accounts one transaction plans.
@@ -29,6 +30,7 @@ impl Handler<Context> for PlanBalanceSyncs {
         if schedule::now(&ctx.db).await? - self.slot > OUTDATED {
             return Ok(Outcome::Done.into());
         }
+        consent_days::keep(&ctx, &lease).await?;
         let mut planned = 0;
         loop {
             let mut tx = lease.begin(&ctx.db).await?;

@@ -2,120 +2,258 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
-    domain::{payment_schedule::next_poll, payment_status::PaymentStatus},
-    providers::neonomics::CallContext,
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::PollPayment},
+    domain::{
+        payment_schedule::next_poll,
+        payment_status::{PaymentAlert, PaymentStatus},
+    },
+    providers::{
+        Class, ProviderError,
+        neonomics::{CallContext, Cancellation},
+    },
+    queue::{AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::PollPayment, throttle},
     resilience::{backoff, breaker::BreakerKey},
     storage::{
-        Tx,
-        payments::{self, Payment},
-        schedule,
+        StorageError, Tx,
+        payments::{self, Locked, Payment},
     },
 };
 use serde_json::json;
-use tracing::{error, warn};
+use tracing::warn;
 use uuid::Uuid;
 
-use super::payment_moves;
-use crate::context::Context;
+use super::{
+    initiate_payment::LONGEST_PAUSE,
+    payment_moves::{self, Moving},
+};
+use crate::{context::Context, recording};
+
+/// The longest a look waits for the database, before jitter: the payment is known within the contract's five minutes.
+const LONGEST_WAIT: Duration = Duration::from_secs(200);
+/// A look that failed is not repeated before this, however young the payment is.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 
 impl Handler<Context> for PollPayment {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
-        let Some(payment) = payments::find(&ctx.db, self.payment).await? else {
-            return Ok(Outcome::GiveUp("the payment is gone".into()).into());
-        };
-        let (false, Some(at_bank)) = (payment.state.bank_final, payment.payment_id.as_deref()) else {
-            return Ok(Outcome::Done.into());
-        };
-        let call = || CallContext {
-            request_id: Uuid::new_v4(),
-            correlation_id: lease.request_id(),
-            psu: None,
-            now: ctx.clock.now(),
-        };
-        let answer = ctx.neonomics.payment_status(&payment.product, at_bank, &call()).await;
-        ctx.report(&lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
-            .await;
-        let now = schedule::now(&ctx.db).await?;
-        let transition = match &answer {
-            Ok(Some(code)) => Some(payment.state.on_bank_code(code, &ctx.provisional())),
-            Ok(None) => None,
-            // A failed look decides nothing about somebody's money: polling outlives scattered errors.
-            Err(failed) if failed.status() == Some(404) => {
-                error!(target: "alert", payment_id = %payment.id, "the bank does not know payment {}", payment.id);
-                None
-            }
-            Err(failed) => {
-                warn!(payment.id = %payment.id, "the bank did not say how {} is doing: {failed}", payment.id);
-                None
-            }
-        };
-        let early = transition.map_or(payment.state.is_early(), |transition| transition.state.is_early());
-        let overdue = payment.sca_deadline.is_some_and(|deadline| deadline <= now);
-        let timed_out =
-            early && overdue && payment.callback_at.is_none() && payment.state.status == PaymentStatus::Processing;
-        // The order at the bank is withdrawn first, so that "failed" is rarely followed by a payment.
-        let withdrawn = timed_out
-            && ctx
-                .neonomics
-                .cancel_payment(&payment.product, at_bank, &call())
-                .await
-                .is_ok();
+        let ran = poll(&ctx, &lease, &self).await;
+        recording::wait_out(&lease, LONGEST_WAIT, ran)
+    }
 
-        let mut tx = lease.begin(&ctx.db).await?;
-        let transition = if timed_out {
-            Some(payment.state.on_sca_timeout())
-        } else {
-            transition
-        };
-        let mut over = false;
-        if let Some(transition) = transition {
-            payment_moves::apply(&ctx, &mut tx, lease.request_id(), &payment, transition).await?;
-            over = transition.state.bank_final;
-        }
-        if timed_out {
-            let detail = json!({ "withdrawn": withdrawn });
-            payment_moves::audit(&mut tx, lease.request_id(), &payment, "payment.sca_timeout", detail).await?;
-        }
-        let outcome = if over {
-            Outcome::Done
-        } else {
-            next(&ctx, &mut tx, &lease, &payment, now, answer.is_err()).await?
-        };
-        let recorded = lease.finish(tx, outcome).await?;
-        ctx.tell_waiters(payment.id.uuid()).await;
-        Ok(recorded.into())
+    /// Nobody asks the bank any more, so a person does.
+    async fn on_dead_then(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
+        let why = format!("it is not asked for any more: {error}");
+        payment_moves::review(ctx, tx, None, self.payment, "ambiguous", &why).await
     }
 }
 
+async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict, JobError> {
+    let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
+        return Ok(Outcome::GiveUp("the payment is gone".into()).into());
+    };
+    let (false, Some(at_bank)) = (payment.state.bank_final, payment.payment_id.as_deref()) else {
+        return Ok(Outcome::Done.into());
+    };
+    let bank = Bank {
+        ctx,
+        lease,
+        product: &payment.product,
+        id: at_bank,
+    };
+    let answer = bank.status().await;
+    let state = match &answer {
+        Ok(Some(code)) => payment.state.on_bank_code(code, &ctx.provisional()).state,
+        Ok(None) | Err(_) => payment.state,
+    };
+    let withdrawal = if state.is_early() && has_timed_out(ctx, lease, &payment).await? {
+        Some(bank.withdraw().await)
+    } else {
+        None
+    };
+    let seen = Seen {
+        payment,
+        answer,
+        withdrawal,
+    };
+    recording::record(lease, || write(ctx, lease, &seen)).await
+}
+
+/// What was seen and done at the bank.
+struct Seen {
+    /// As it was before the bank was asked.
+    payment: Payment,
+    answer: Result<Option<String>, ProviderError>,
+    /// The person did not approve in time.
+    withdrawal: Option<Withdrawal>,
+}
+
+/// What became of our wish to withdraw the order.
+enum Withdrawal {
+    /// It is withdrawn.
+    Done,
+    /// The bank does not withdraw it; what it says of the payment now.
+    Refused { now: Option<String> },
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out.
+async fn has_timed_out(ctx: &Context, lease: &Lease, payment: &Payment) -> Result<bool, JobError> {
+    if payment.sca_deadline.is_none() || payment.state.status != PaymentStatus::Processing {
+        return Ok(false);
+    }
+    let mut tx = lease.begin(&ctx.db).await?;
+    let locked = payments::lock(&mut tx, payment.id).await?;
+    tx.commit().await?;
+    Ok(locked.is_some_and(|Locked { payment, now }| {
+        payment.callback_at.is_none()
+            && payment.state.status == PaymentStatus::Processing
+            && payment.sca_deadline.is_some_and(|deadline| deadline <= now)
+    }))
+}
+
+/// Everything that was learned, written to the payment as it is now.
+async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, JobError> {
+    let mut moving = Moving::begin(ctx, lease, seen.payment.id).await?;
+    let came_back = moving.payment.version != seen.payment.version;
+    match &seen.answer {
+        Ok(Some(code)) => take(ctx, &mut moving, code).await?,
+        Ok(None) => {}
+        Err(error) if error.status() == Some(404) => gone(&mut moving).await?,
+        // A failed look decides nothing about somebody's money: polling outlives scattered errors.
+        Err(error) => failed(&mut moving, error).await?,
+    }
+    if let Some(withdrawal) = &seen.withdrawal {
+        time_out(ctx, &mut moving, withdrawal).await?;
+    }
+    let outcome = match moving.payment.state.bank_final {
+        true => Outcome::Done,
+        // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
+        false if came_back => Outcome::Wait(Duration::ZERO),
+        false => next(&mut moving, seen.answer.is_err()).await?,
+    };
+    moving.finish(outcome).await
+}
+
+async fn take(ctx: &Context, moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
+    let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
+    moving.apply(transition).await
+}
+
+/// The bank does not know the payment. That is its last word only where it took our withdrawal.
+async fn gone(moving: &mut Moving<'_>) -> Result<(), JobError> {
+    if payments::was_withdrawn(&mut moving.tx, moving.payment.id).await? {
+        moving.apply(moving.payment.state.on_gone_after_cancel()).await
+    } else {
+        moving.review("ambiguous", "the bank does not know it").await
+    }
+}
+
+async fn failed(moving: &mut Moving<'_>, error: &ProviderError) -> Result<(), JobError> {
+    let id = moving.payment.id;
+    warn!(payment.id = %id, "the bank did not say how {id} is doing: {error}");
+    if error.needs_ops() {
+        moving.alert(format!("the bank refuses our own standing: {error}"));
+    }
+    if error.class() == Class::Limited {
+        let pause = error.retry_after().unwrap_or(AFTER_A_FAILURE).min(LONGEST_PAUSE);
+        throttle(&mut *moving.tx, Lane::PaymentPoll, pause).await?;
+    }
+    Ok(())
+}
+
+/// The order at the bank is withdrawn first, so that "failed" is rarely followed by a payment.
+async fn time_out(ctx: &Context, moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
+    if let Withdrawal::Refused { now: Some(code) } = withdrawal {
+        take(ctx, moving, code).await?;
+    }
+    let withdrawn = matches!(withdrawal, Withdrawal::Done);
+    // A person who came back after we had decided has lost only what is withdrawn already.
+    if moving.payment.callback_at.is_some() && !withdrawn {
+        return Ok(());
+    }
+    let timed_out = moving.payment.state.on_sca_timeout();
+    if timed_out.changed {
+        moving.apply(timed_out).await?;
+        if matches!(withdrawal, Withdrawal::Refused { .. }) {
+            moving.alert(PaymentAlert::CancelRefused.as_str());
+        }
+    }
+    moving
+        .audit("payment.sca_timeout", json!({ "withdrawn": withdrawn }))
+        .await
+}
+
 /// When to ask again; after seven days a person does.
-async fn next(
-    ctx: &Context,
-    tx: &mut Tx,
-    lease: &Lease,
-    payment: &Payment,
-    now: DateTime<Utc>,
-    failed: bool,
-) -> Result<Outcome, JobError> {
+async fn next(moving: &mut Moving<'_>, failed: bool) -> Result<Outcome, JobError> {
+    let (payment, now) = (&moving.payment, moving.now);
     let Some(gap) = next_poll(now - payment.created_at) else {
-        payment_moves::review(
-            ctx,
-            tx,
-            lease.request_id(),
-            payment,
-            "ambiguous",
-            "not final after seven days",
-        )
-        .await?;
+        moving.alert(PaymentAlert::Unresolved.as_str());
+        moving.review("ambiguous", "not final after seven days").await?;
         return Ok(Outcome::GiveUp("not final after seven days".into()));
     };
+    let gap = until_deadline(payment.sca_deadline, now).map_or(gap, |left| gap.min(left));
     let gap = gap.to_std().unwrap_or(Duration::from_secs(1));
-    let gap = if failed {
-        backoff::jittered(gap.max(Duration::from_secs(5)))
+    Ok(Outcome::Wait(if failed {
+        backoff::jittered(gap.max(AFTER_A_FAILURE))
     } else {
         gap
-    };
-    Ok(Outcome::Wait(gap))
+    }))
+}
+
+/// How long the person may still approve, while they may: the look at the end of that must not come a minute late.
+fn until_deadline(deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let left = deadline? - now;
+    (left > TimeDelta::zero()).then_some(left)
+}
+
+/// One payment at its bank.
+struct Bank<'a> {
+    ctx: &'a Context,
+    lease: &'a Lease,
+    product: &'a str,
+    id: &'a str,
+}
+
+impl Bank<'_> {
+    async fn status(&self) -> Result<Option<String>, ProviderError> {
+        let (neonomics, call) = (&self.ctx.neonomics, self.call());
+        let answer = neonomics.payment_status(self.product, self.id, &call).await;
+        let (key, failed) = (BreakerKey::NeonomicsPisp, answer.as_ref().err());
+        self.ctx.report(self.lease, key, failed).await;
+        answer
+    }
+
+    /// Not told to the breaker: a bank may answer 501 to a method that it does not have.
+    async fn withdraw(&self) -> Withdrawal {
+        let (neonomics, call) = (&self.ctx.neonomics, self.call());
+        match neonomics.cancel_payment(self.product, self.id, &call).await {
+            Ok(Cancellation::Done) => Withdrawal::Done,
+            // The bank wants the person's approval for that too: nothing is withdrawn.
+            Ok(Cancellation::NeedsApproval) => Withdrawal::Unknown,
+            Err(error) if is_refused(&error) => Withdrawal::Refused {
+                now: self.status().await.ok().flatten(),
+            },
+            Err(error) => {
+                warn!("a payment could not be withdrawn: {error}");
+                Withdrawal::Unknown
+            }
+        }
+    }
+
+    /// Without the person: they are at the bank, or gone.
+    fn call(&self) -> CallContext {
+        CallContext {
+            request_id: Uuid::new_v4(),
+            correlation_id: self.lease.request_id(),
+            psu: None,
+            now: self.ctx.clock.now(),
+            not_after: Some(self.lease.deadline()),
+        }
+    }
+}
+
+/// The bank will not withdraw it any more: it may have accepted it.
+fn is_refused(error: &ProviderError) -> bool {
+    error.status() == Some(409) || (error.status() == Some(405) && error.code() == Some("CANCELLATION_INVALID"))
 }

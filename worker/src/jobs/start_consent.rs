@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Days;
 use drop_common::{
-    domain::age::today_in_oslo,
+    domain::{age::today_in_oslo, consent::valid_until},
     providers::{
         Class,
         neonomics::{CallContext, Redirects, ScaLink},
@@ -22,10 +21,8 @@ use drop_common::{
 use secrecy::{ExposeSecret, SecretString};
 use tracing::{info, warn};
 
+use super::consent_moves;
 use crate::context::Context;
-
-/// SCA is renewed after this many days (RTS Art. 10a).
-const CONSENT_DAYS: Days = Days::new(180);
 
 impl Handler<Context> for StartConsent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -46,8 +43,9 @@ impl Handler<Context> for StartConsent {
             correlation_id: lease.request_id(),
             psu: ctx.psu(consent.psu_ip.as_deref()),
             now: ctx.clock.now(),
+            not_after: Some(lease.deadline()),
         };
-        let until = today_in_oslo(ctx.clock.now()) + CONSENT_DAYS;
+        let until = valid_until(today_in_oslo(ctx.clock.now()));
         let redirects = Redirects {
             success: &back,
             failure: Some(&back),
@@ -66,7 +64,9 @@ impl Handler<Context> for StartConsent {
                         sca_redirect: link.as_str(),
                         valid_until: Some(until),
                     };
-                    consents::received(&mut tx, &ctx.keys, self.consent, received).await?;
+                    if consents::received(&mut tx, &ctx.keys, self.consent, received).await? {
+                        consent_moves::received(&mut tx, &lease, consent.user, self.consent).await?;
+                    }
                     // Looks at the bank on a timer, should the person never come back by the callback.
                     let options = EnqueueOptions {
                         delay: Duration::from_secs(10),
@@ -76,13 +76,13 @@ impl Handler<Context> for StartConsent {
                     info!(consent.id = %self.consent, "consent {} waits for the person's approval", self.consent);
                 } else {
                     warn!(target: "alert", consent_id = %self.consent, "the bank gave no usable link for {}", self.consent);
-                    consents::failed(&mut tx, self.consent, "no_link").await?;
+                    consent_moves::failed(&mut tx, lease.request_id(), self.consent, "no_link").await?;
                 }
                 Outcome::Done
             }
             Err(error) if error.class() == Class::Refused || error.class() == Class::Expired => {
                 warn!(consent.id = %self.consent, "the bank refused consent {}: {error}", self.consent);
-                consents::failed(&mut tx, self.consent, "refused").await?;
+                consent_moves::failed(&mut tx, lease.request_id(), self.consent, "refused").await?;
                 Outcome::Done
             }
             Err(error) if matches!(error.class(), Class::Limited | Class::CircuitOpen) => Outcome::Wait(
@@ -98,6 +98,6 @@ impl Handler<Context> for StartConsent {
 
     /// The bank never answered: the person may try again.
     async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        consents::failed(tx, self.consent, "no_answer").await
+        consent_moves::failed(tx, None, self.consent, "no_answer").await
     }
 }

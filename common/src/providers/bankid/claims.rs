@@ -7,17 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::LoginRefused;
-use crate::config::BankIdConfig;
-
-/// A name longer than this is cut: it is shown, never used for a decision.
-const NAME_CAP: usize = 100;
+use crate::{
+    config::BankIdConfig,
+    domain::{
+        age::{self, InvalidBirthdate},
+        user::PersonName,
+    },
+};
 
 /// Who logged in. Made only by `BankId::verify`, so whoever holds one holds a checked token's claims.
 pub struct VerifiedClaims {
     subject: String,
     national_id: Option<SecretString>,
-    first_name: Option<String>,
-    last_name: Option<String>,
+    name: PersonName,
     birthdate: Option<NaiveDate>,
 }
 
@@ -32,14 +34,9 @@ impl VerifiedClaims {
         self.national_id.as_ref()
     }
 
-    /// Plain text, at most 100 characters.
-    pub fn first_name(&self) -> Option<&str> {
-        self.first_name.as_deref()
-    }
-
-    /// Plain text, at most 100 characters.
-    pub fn last_name(&self) -> Option<&str> {
-        self.last_name.as_deref()
+    /// Plain text of a bounded length; either part may be empty.
+    pub fn name(&self) -> &PersonName {
+        &self.name
     }
 
     /// The `birthdate` claim.
@@ -58,20 +55,20 @@ impl VerifiedClaims {
                 .ok_or(LoginRefused::IdentityClaim)?
                 .to_owned(),
         };
-        let given = claims.given_name().and_then(|name| plain(name.get(None)?));
-        let family = claims.family_name().and_then(|name| plain(name.get(None)?));
-        let full = claims.name().and_then(|name| plain(name.get(None)?));
-        let (first_name, last_name) = match (given, family, full) {
-            (None, None, Some(full)) => split(&full),
-            (given, family, _) => (given, family),
-        };
-        let birthdate = claims.birthdate().map(|text| date(text)).transpose()?;
+        let given = claims.given_name().and_then(|name| name.get(None));
+        let family = claims.family_name().and_then(|name| name.get(None));
+        let full = claims.name().and_then(|name| name.get(None));
+        // A date we cannot read must not turn into "no date": the younger of two sources decides the age.
+        let birthdate = claims.birthdate().map(|text| age::parse_birthdate(text)).transpose();
         Ok(Self {
             subject,
             national_id: national_id(extra, &config.national_id_claims)?,
-            first_name,
-            last_name,
-            birthdate,
+            name: PersonName::from_claims(
+                given.map(|name| name.as_str()),
+                family.map(|name| name.as_str()),
+                full.map(|name| name.as_str()),
+            ),
+            birthdate: birthdate.map_err(|InvalidBirthdate| LoginRefused::IdentityClaim)?,
         })
     }
 }
@@ -110,29 +107,4 @@ fn national_id(extra: &HashMap<String, Value>, names: &[String]) -> Result<Optio
         found = Some(text);
     }
     Ok(found.map(SecretString::from))
-}
-
-fn date(text: &str) -> Result<NaiveDate, LoginRefused> {
-    // A date we cannot read must not turn into "no date": the younger of two sources decides the age.
-    let strict = text.len() == 10 && text.is_ascii();
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| strict);
-    date.ok_or(LoginRefused::IdentityClaim)
-}
-
-fn plain(text: &str) -> Option<String> {
-    let clean: String = text
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .take(NAME_CAP)
-        .collect();
-    let clean = clean.split_whitespace().collect::<Vec<_>>().join(" ");
-    (!clean.is_empty()).then_some(clean)
-}
-
-/// The last word is the last name (contract).
-fn split(full: &str) -> (Option<String>, Option<String>) {
-    match full.rsplit_once(' ') {
-        Some((first, last)) => (Some(first.to_owned()), Some(last.to_owned())),
-        None => (Some(full.to_owned()), None),
-    }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::providers::{Class, ProviderError};
+use crate::providers::ProviderError;
 
 /// Why a login ends without a session. Never retried: a code is accepted once.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -113,19 +113,5 @@ impl LoginRefused {
             Self::Exchange(error) => error.needs_ops(),
             Self::CodeRefused | Self::Unusable => false,
         }
-    }
-
-    /// Whether the refusal says that BankID is unwell.
-    pub fn counts_for_breaker(&self) -> bool {
-        match self {
-            Self::Exchange(error) | Self::Keys(error) => error.counts_for_breaker(),
-            Self::Unusable => true,
-            Self::CodeRefused | Self::ClientRefused | Self::Token(_) | Self::IdentityClaim => false,
-        }
-    }
-
-    /// Whether the code provably never reached BankID.
-    pub fn was_not_sent(&self) -> bool {
-        matches!(self, Self::Exchange(error) if error.class() == Class::NotSent)
     }
 }

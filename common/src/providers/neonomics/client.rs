@@ -1,4 +1,8 @@
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use reqwest::{
@@ -17,11 +21,16 @@ use crate::{
     },
 };
 
+/// How long getting ready may take. With a call's own 30 s it ends before the lease of a probe, so that there is never a
+/// second one; what waited longer for a token is not sent, and finds the token there the next time.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
 /// The bank side, one attempt per call. Only a token that expired on the way is replaced once.
 pub struct Neonomics {
     pub(super) http: GuardedClient,
     pub(super) config: NeonomicsConfig,
     tokens: TokenCache,
+    pub(super) ready_within: Duration,
 }
 
 /// What every call is told from outside.
@@ -35,6 +44,8 @@ pub struct CallContext {
     pub psu: Option<Psu>,
     /// The injected clock: decides whether the access token is still good.
     pub now: DateTime<Utc>,
+    /// The end of the lease under which the call is made: past it nothing leaves.
+    pub not_after: Option<Instant>,
 }
 
 /// The user whose request caused a call.
@@ -88,7 +99,13 @@ impl Neonomics {
             http,
             config,
             tokens: TokenCache::default(),
+            ready_within: READY_WITHIN,
         })
+    }
+
+    /// Whether Neonomics answers at all: fetches an access token, which costs nobody anything.
+    pub async fn answers(&self, trace: Trace, now: DateTime<Utc>) -> Result<(), ProviderError> {
+        self.tokens.renew(&self.http, &self.config, trace, now).await
     }
 
     /// Sends `outgoing`; when the bank turns the token down, fetches one and repeats the call once
@@ -102,17 +119,27 @@ impl Neonomics {
         let trace = Trace {
             request_id: context.request_id,
             correlation_id: context.correlation_id,
+            not_after: context.not_after,
         };
         // The token call is a call of its own: a payment's key must not appear on it.
         let token_trace = Trace {
             request_id: Uuid::new_v5(&context.request_id, b"token"),
-            correlation_id: context.correlation_id,
+            ..trace
         };
         let get = |refused| {
             self.tokens
                 .get(&self.http, &self.config, token_trace, context.now, refused)
         };
+        let started = Instant::now();
+        let in_time = || {
+            if started.elapsed() <= self.ready_within {
+                Ok(())
+            } else {
+                Err(ProviderError::TooLate)
+            }
+        };
         let token = get(None).await?;
+        in_time()?;
         let answered = match self
             .http
             .call(self.build(&outgoing, &token, trace, context)?, &read)
@@ -120,6 +147,7 @@ impl Neonomics {
         {
             Err(error) if errors::is_token_refused(&error) => {
                 let fresh = get(Some(&token)).await?;
+                in_time()?;
                 match self
                     .http
                     .call(self.build(&outgoing, &fresh, trace, context)?, &read)

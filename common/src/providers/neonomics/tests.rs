@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rstest::rstest;
@@ -70,6 +73,7 @@ fn context() -> CallContext {
         correlation_id: Some(Uuid::from_u128(2)),
         psu: None,
         now: DateTime::<Utc>::from_timestamp(1_700_000_000, 0).expect("a valid time"),
+        not_after: None,
     }
 }
 
@@ -123,6 +127,19 @@ async fn a_word_of_the_bank_that_we_do_not_know_is_counted_and_a_known_one_is_no
         Field::ErrorCode,
     ];
     assert_eq!(*heard.unknown.lock().expect("not poisoned"), expected);
+}
+
+#[tokio::test]
+async fn a_call_whose_token_came_late_is_not_made_and_the_next_one_has_the_token() {
+    let provider = FakeProvider::start([token(), json(201, CREATED)]).await;
+    let mut neonomics = client(config(&provider.url));
+    neonomics.ready_within = Duration::ZERO;
+    let error = pay(&neonomics).await.expect_err("late");
+    assert_eq!((error.class(), error.was_not_made()), (Class::NotSent, true));
+    assert_eq!(provider.seen().len(), 1, "the token's call alone");
+    neonomics.ready_within = Duration::from_secs(5);
+    pay(&neonomics).await.expect("created");
+    assert_eq!(provider.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -199,6 +216,31 @@ async fn a_second_token_refusal_ends_it_as_not_sent() {
         (error.class(), error.needs_ops(), provider.seen().len()),
         (Class::NotSent, true, 4)
     );
+}
+
+#[tokio::test]
+async fn nothing_leaves_once_the_lease_has_ended() {
+    let provider = FakeProvider::start([token(), json(201, CREATED), json(201, CREATED)]).await;
+    let neonomics = client(config(&provider.url));
+    let late = CallContext {
+        not_after: Some(Instant::now()),
+        ..context()
+    };
+    let sent = async |context| {
+        let prepared = neonomics.prepare(&order());
+        neonomics.send(&prepared, None, REDIRECTS, &context).await
+    };
+    let without_a_token = sent(late.clone()).await.expect_err("too late to ask for a token");
+    assert_eq!(provider.seen().len(), 0);
+    sent(context()).await.expect("in time");
+    let with_one = sent(late).await.expect_err("too late");
+    assert_eq!(provider.seen().len(), 2, "the token and the payment that was in time");
+    for error in [without_a_token, with_one] {
+        assert_eq!(
+            (error.class(), error.counts_for_breaker(), error.needs_ops()),
+            (Class::NotSent, false, false)
+        );
+    }
 }
 
 #[tokio::test]

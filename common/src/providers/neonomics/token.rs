@@ -33,6 +33,15 @@ struct Held {
     good_until: DateTime<Utc>,
 }
 
+impl Held {
+    fn new(token: SecretString, ends: DateTime<Utc>) -> Self {
+        Self {
+            token: Arc::new(token),
+            good_until: ends - MARGIN,
+        }
+    }
+}
+
 impl TokenCache {
     /// A token that is good at `now`. Callers that miss together wait for one fetch. `refused` is
     /// a token the bank just turned down: it is dropped, unless somebody has replaced it already.
@@ -55,12 +64,20 @@ impl TokenCache {
         let (token, life) = fetch(http, config, trace)
             .await
             .map_err(|error| ProviderError::Token(Box::new(error)))?;
-        let token = Arc::new(token);
-        *held = Some(Held {
-            token: Arc::clone(&token),
-            good_until: now + life - MARGIN,
-        });
-        Ok(token)
+        Ok(Arc::clone(&held.insert(Held::new(token, now + life)).token))
+    }
+
+    /// Fetches a token, whether or not the present one is still good. Nobody who wants one waits for this call.
+    pub(super) async fn renew(
+        &self,
+        http: &GuardedClient,
+        config: &NeonomicsConfig,
+        trace: Trace,
+        now: DateTime<Utc>,
+    ) -> Result<(), ProviderError> {
+        let (token, life) = fetch(http, config, trace).await?;
+        *self.0.lock().await = Some(Held::new(token, now + life));
+        Ok(())
     }
 }
 

@@ -34,6 +34,7 @@ fn trace() -> Trace {
     Trace {
         request_id: Uuid::from_u128(7),
         correlation_id: None,
+        not_after: None,
     }
 }
 

@@ -41,18 +41,6 @@ pub enum DigestError {
     Mismatch,
 }
 
-impl DigestError {
-    /// A stable word for the metric's label.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Malformed => "malformed",
-            Self::Algorithm => "algorithm",
-            Self::Mismatch => "mismatch",
-        }
-    }
-}
-
 /// Checks `X-Payload-Digest` (`digest`) over the raw body in constant time. `algorithm` is
 /// `X-Payload-Digest-Alg`; absent means SHA-256. Two digest headers are the caller's to refuse.
 pub fn verify(

@@ -15,14 +15,19 @@ pub enum Sending {
     NothingToDo,
     /// An earlier attempt has no outcome: its process died, so the bank may have it.
     Unknown,
+    /// The bank may have an earlier attempt, and no further one may leave, for this reason.
+    NoMore { why: &'static str },
 }
 
 /// Writes "about to send". Committed before the request leaves, so that "never sent" stays decidable after a crash.
+/// `deduplicated`: the bank makes one payment of all requests with one key, so an attempt whose outcome nobody knows is
+/// followed by another.
 pub async fn about_to_send(
     tx: &mut Tx,
     id: PaymentId,
     job_attempt: i32,
     body_hash: &[u8; 32],
+    deduplicated: bool,
 ) -> Result<Sending, StorageError> {
     let row = sqlx::query!(
         r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.status, t.payment_id,
@@ -37,14 +42,26 @@ pub async fn about_to_send(
     if row.status != "processing" || row.payment_id.is_some() || row.needs_review {
         return Ok(Sending::NothingToDo);
     }
-    if row.unknown {
+    if row.unknown && !deduplicated {
         return Ok(Sending::Unknown);
     }
-    if row.late && !row.reached {
-        return Ok(Sending::TooLate);
+    match (row.unknown || row.reached, row.late, row.allowed) {
+        (_, false, true) => {}
+        (false, true, _) => return Ok(Sending::TooLate),
+        (false, false, false) => return Ok(Sending::NotAllowed),
+        (true, true, _) => {
+            return Ok(Sending::NoMore {
+                why: "an attempt may have reached the bank, and the time to send is over",
+            });
+        }
+        (true, false, false) => {
+            return Ok(Sending::NoMore {
+                why: "an attempt may have reached the bank, and the user may not pay any more",
+            });
+        }
     }
-    if !row.allowed && !row.reached {
-        return Ok(Sending::NotAllowed);
+    if row.unknown {
+        attempts_are_ambiguous(tx, id).await?;
     }
     let attempt = sqlx::query_scalar!(
         "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) VALUES ($1, $2, $3) RETURNING id",
@@ -66,6 +83,17 @@ pub async fn may_have_left(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageEr
     )
     .fetch_one(&mut **tx)
     .await?)
+}
+
+/// How many attempts provably never left.
+pub async fn unsent_attempts(tx: &mut Tx, id: PaymentId) -> Result<usize, StorageError> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM payment_attempts WHERE transaction_id = $1 AND outcome = 'not_sent'"#,
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// How an attempt ended.

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod moves;
+mod named;
 mod new;
 
 use chrono::{DateTime, Utc};
@@ -10,9 +11,12 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 pub use self::{
-    attempts::{AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, may_have_left},
-    moves::{callback_of_owner, callback_of_state, initiated, needs_review, set_state},
-    new::{NewPayment, SEND_WITHIN, client_key_is_used, idempotency_key_is_taken, insert, lookalike, total_today},
+    attempts::{
+        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, may_have_left, unsent_attempts,
+    },
+    moves::{Locked, came_back, initiated, lock, needs_review, set_state, was_withdrawn},
+    named::{Named, by_bank, by_state},
+    new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, lookalike, total_today},
 };
 use super::StorageError;
 use crate::domain::{
@@ -45,7 +49,9 @@ pub struct Payment {
     pub sca_redirect: Option<String>,
     pub sca_deadline: Option<DateTime<Utc>>,
     pub callback_at: Option<DateTime<Utc>>,
+    /// The person's address and browser when they asked for it; only the bank is told.
     pub psu_ip: Option<String>,
+    pub psu_user_agent: Option<String>,
     pub version: i32,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -75,6 +81,7 @@ struct Row {
     sca_deadline: Option<DateTime<Utc>>,
     callback_at: Option<DateTime<Utc>>,
     psu_ip: Option<String>,
+    psu_user_agent: Option<String>,
     version: i32,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -115,22 +122,12 @@ impl TryFrom<Row> for Payment {
             sca_deadline: row.sca_deadline,
             callback_at: row.callback_at,
             psu_ip: row.psu_ip,
+            psu_user_agent: row.psu_user_agent,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
             expires_at: row.expires_at,
         })
-    }
-}
-
-impl Payment {
-    /// The same payment after one more write of this transaction.
-    #[must_use]
-    pub fn one_version_later(&self) -> Self {
-        Self {
-            version: self.version + 1,
-            ..self.clone()
-        }
     }
 }
 
@@ -164,7 +161,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payme
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
-                  version, created_at, updated_at, expires_at
+                  psu_user_agent, version, created_at, updated_at, expires_at
              FROM transactions WHERE id = $1"#,
         id.uuid()
     )
@@ -175,7 +172,7 @@ pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payme
 }
 
 /// One payment of this user.
-pub async fn find_own(db: &PgPool, user: UserId, id: PaymentId) -> Result<Option<Payment>, StorageError> {
+pub async fn find_own(db: impl PgExecutor<'_>, user: UserId, id: PaymentId) -> Result<Option<Payment>, StorageError> {
     Ok(find(db, id).await?.filter(|payment| payment.user == user))
 }
 
@@ -191,7 +188,7 @@ pub async fn list(
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
-                  version, created_at, updated_at, expires_at
+                  psu_user_agent, version, created_at, updated_at, expires_at
              FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,
         user.uuid(),
         before.map(PaymentId::uuid),
@@ -209,7 +206,6 @@ pub struct Wire {
     pub debtor: SecretString,
     pub creditor: SecretString,
     pub state: Option<SecretString>,
-    pub pis_consent_id: Option<SecretString>,
 }
 
 /// Opens what only the request to the bank may hold.
@@ -238,6 +234,5 @@ pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire
             .callback_state_sealed
             .map(|sealed| open("transactions.callback_state_sealed", payment.id.uuid(), &sealed))
             .transpose()?,
-        pis_consent_id: None,
     })
 }

@@ -2,16 +2,36 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::{
     super::{StorageError, Tx},
-    Payment,
+    Payment, find,
 };
 use crate::domain::{
     bank_status::BankStatus,
     ids::{PaymentId, UserId},
     payment_status::{FailureReason, PaymentState, PaymentStatus},
 };
-use crate::keyring::sha256;
+
+/// A payment that nobody else moves until the transaction ends, and the database's time.
+pub struct Locked {
+    pub payment: Payment,
+    pub now: DateTime<Utc>,
+}
+
+/// Locks the payment and reads it as it is now: what was read before a call to the bank may be old by half a minute.
+pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageError> {
+    let locked = sqlx::query_scalar!(
+        r#"SELECT clock_timestamp() AS "now!" FROM transactions WHERE id = $1 FOR NO KEY UPDATE"#,
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(now) = locked else { return Ok(None) };
+    let payment = find(&mut **tx, id).await?;
+    Ok(payment.map(|payment| Locked { payment, now }))
+}
 
 /// The bank has the payment: its id, and the one link the person is ever given. Starts the SCA deadline.
 pub async fn initiated(
@@ -60,39 +80,38 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
     Ok(moved.rows_affected() == 1)
 }
 
-/// A person must look at this payment; it stays as it is. False: that was known before.
-pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
-    let marked = sqlx::query!(
-        "UPDATE transactions SET needs_review = true, version = version + 1, updated_at = clock_timestamp()
-          WHERE id = $1 AND NOT needs_review",
+/// A person must look at this payment; it stays as it is. `None`: that was known before, or the bank has spoken its last
+/// word. Reads nothing else of the row, so that one which cannot be read can still be looked at.
+pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE transactions SET needs_review = true, version = version + 1, updated_at = clock_timestamp()
+            WHERE id = $1 AND NOT needs_review AND NOT bank_final RETURNING user_id AS "user: UserId""#,
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// Whether the bank took our withdrawal of the order. The audit row of it is the record.
+pub async fn was_withdrawn(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM audit_log WHERE object = $1 AND action = 'payment.sca_timeout'
+                             AND detail -> 'withdrawn' = 'true'::jsonb) AS "withdrawn!""#,
+        id.to_string()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Notes that the person came back from the bank, as a new version of the row: whoever looks at the bank just now must
+/// see that something happened meanwhile.
+pub async fn came_back(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()), version = version + 1, updated_at = clock_timestamp()
+          WHERE id = $1",
         id.uuid()
     )
     .execute(&mut **tx)
     .await?;
-    Ok(marked.rows_affected() == 1)
-}
-
-/// Notes that the person came back from the bank. Found by the bank's payment id for its owner, or by our id and state.
-pub async fn callback_of_owner(tx: &mut Tx, user: UserId, payment_id: &str) -> Result<Option<PaymentId>, StorageError> {
-    let id = sqlx::query_scalar!(
-        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()) WHERE payment_id = $1 AND user_id = $2 RETURNING id",
-        payment_id,
-        user.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id.map(PaymentId::from))
-}
-
-/// As [`callback_of_owner`], for the holder of the state in the redirect address.
-pub async fn callback_of_state(tx: &mut Tx, id: PaymentId, state: &str) -> Result<Option<PaymentId>, StorageError> {
-    let state_hash = sha256(state.as_bytes());
-    let id = sqlx::query_scalar!(
-        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()) WHERE id = $1 AND callback_state_hash = $2 RETURNING id",
-        id.uuid(),
-        state_hash.as_slice()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id.map(PaymentId::from))
+    Ok(())
 }

@@ -16,6 +16,7 @@ use crate::keyring::{Keyring, sha256};
 pub const SEND_WITHIN: Duration = Duration::from_mins(5);
 
 /// What a new payment stores.
+#[derive(Clone, Copy)]
 pub struct NewPayment<'a> {
     pub id: PaymentId,
     pub user: UserId,
@@ -35,7 +36,7 @@ pub struct NewPayment<'a> {
     pub confirmed_duplicate_of: Option<PaymentId>,
 }
 
-/// Stores the payment; false where this user already used the key.
+/// Stores the payment; false where this user already used the key, or another payment goes by this `X-Request-ID`.
 pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<bool, StorageError> {
     let row = new.id.uuid();
     let creditor = new.creditor_account.canonical_secret();
@@ -47,7 +48,7 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
             callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $7,
             clock_timestamp() + make_interval(secs => $20), $21)
-         ON CONFLICT (user_id, client_key) DO NOTHING",
+         ON CONFLICT DO NOTHING",
         row,
         new.user.uuid(),
         new.account.uuid(),
@@ -89,16 +90,6 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
     Ok(true)
 }
 
-/// True where some payment already goes by this `X-Request-ID`.
-pub async fn idempotency_key_is_taken(tx: &mut Tx, key: Uuid) -> Result<bool, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM transactions WHERE idempotency_key = $1) AS "taken!""#,
-        key
-    )
-    .fetch_one(&mut **tx)
-    .await?)
-}
-
 /// True where this user already made a payment under this key. The caller holds the user's lock.
 pub async fn client_key_is_used(tx: &mut Tx, user: UserId, key: &str) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(
@@ -123,7 +114,7 @@ pub async fn total_today(tx: &mut Tx, user: UserId, currency: &str) -> Result<i6
     .await?)
 }
 
-/// An open payment of the same user, payee and amount. The caller holds the user's lock.
+/// An open payment of the same user, payee and amount, of the last seven days. The caller holds the user's lock.
 pub async fn lookalike(
     tx: &mut Tx,
     keys: &Keyring,
@@ -131,12 +122,14 @@ pub async fn lookalike(
     creditor: &AccountNumber,
     amount: i64,
 ) -> Result<Option<PaymentId>, StorageError> {
-    let index = keys.blind_index("account", creditor.canonical_secret());
+    // Stored under the key of its day: a payment from before a rotation is under way all the same.
+    let indexes = keys.blind_indexes("account", creditor.canonical_secret());
+    let indexes: Vec<&[u8]> = indexes.iter().map(<[u8; 32]>::as_slice).collect();
     let id = sqlx::query_scalar!(
-        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = $2 AND amount = $3 AND NOT bank_final
-          ORDER BY id LIMIT 1",
+        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = ANY ($2) AND amount = $3 AND NOT bank_final
+            AND created_at > clock_timestamp() - interval '7 days' ORDER BY id LIMIT 1",
         user.uuid(),
-        index.as_slice(),
+        &indexes as &[&[u8]],
         amount
     )
     .fetch_optional(&mut **tx)

@@ -1,0 +1,86 @@
+//! What a new payment must pass.
+
+use drop_common::{
+    domain::{
+        account_number::AccountNumber,
+        ids::{PaymentId, UserId},
+        money::Currency,
+        payment::PaymentOrder,
+        payment_limits::{LimitError, PaymentLimits},
+    },
+    queue::{self, Lane},
+    resilience::breaker::{self, Admission, BreakerKey},
+    storage::{Tx, accounts, payments},
+};
+use secrecy::ExposeSecret;
+
+use crate::{
+    error::{ApiError, Code},
+    state::State,
+};
+
+/// The limits are amounts of this currency. No rule says how others count against them, so others are not paid.
+const CURRENCY: Currency = Currency::Nok;
+
+/// When to ask again after `possible_duplicate`, in seconds: a payment of the last quarter hour is looked at each minute.
+const DUPLICATE_RETRY: u32 = 60;
+
+/// Everything that depends on rows, under the user's lock: two payments of one user are checked one after the other.
+pub(super) async fn check(
+    state: &State,
+    tx: &mut Tx,
+    user: UserId,
+    order: &PaymentOrder,
+    confirmed: Option<PaymentId>,
+) -> Result<(), ApiError> {
+    account(state, tx, user, order).await?;
+    limits(state, tx, user, order).await?;
+    let alike = payments::lookalike(tx, &state.keys, user, order.creditor_account(), order.amount().minor).await?;
+    match alike {
+        Some(first) if alike != confirmed => Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY)),
+        Some(_) | None => capacity(tx).await,
+    }
+}
+
+async fn account(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder) -> Result<(), ApiError> {
+    let debtor = accounts::debtor(tx, &state.keys, user, order.debtor())
+        .await?
+        .ok_or(ApiError::of(Code::NotFound))?;
+    let own = AccountNumber::iban(debtor.account.expose_secret()).map_err(|_| ApiError::of(Code::Internal))?;
+    if order.pays_itself(&own) {
+        return Err(ApiError::field("creditorAccount", "is the account that pays"));
+    }
+    if debtor.currency != order.amount().currency.code() {
+        return Err(ApiError::field(
+            "instructedAmount.currency",
+            "is not the account's currency",
+        ));
+    }
+    Ok(())
+}
+
+async fn limits(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder) -> Result<(), ApiError> {
+    let configured = &state.settings.payments;
+    let limits = PaymentLimits {
+        currency: CURRENCY,
+        min: configured.min_minor,
+        max: configured.max_minor,
+        daily: configured.daily_minor,
+    };
+    let paid = payments::total_today(tx, user, CURRENCY.code()).await?;
+    limits.check(order.amount(), paid).map_err(|broken| match broken {
+        LimitError::Currency { .. } => ApiError::field("instructedAmount.currency", broken.to_string()),
+        LimitError::BelowMinimum | LimitError::AboveMaximum | LimitError::Daily => ApiError::of(Code::LimitExceeded),
+    })
+}
+
+/// Whether the payment could be sent about now. Refused here, nothing was started and the key stays unused.
+async fn capacity(tx: &mut Tx) -> Result<(), ApiError> {
+    if let Admission::Refused { retry_after } = breaker::admit(&mut **tx, BreakerKey::NeonomicsPisp).await? {
+        return Err(ApiError::retry_after(Code::CircuitOpen, retry_after));
+    }
+    match queue::overloaded(&mut **tx, Lane::PaymentSend).await? {
+        Some(seconds) => Err(ApiError::retry_after(Code::Overloaded, seconds)),
+        None => Ok(()),
+    }
+}

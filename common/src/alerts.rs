@@ -1,0 +1,68 @@
+//! The table of every alert that the code raises: what a person must look at although no metric shows it.
+//!
+//! An alert is a log line at error level with the target `alert`, so that a collector finds it whatever else is logged.
+//! What a metric shows is alerted on by the metric's own rule.
+
+use std::fmt;
+
+/// How soon somebody must look, in the contract's words (section 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// On call, at once.
+    High,
+    /// In working hours.
+    Medium,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Alert {
+    /// What rules and runbooks call it.
+    pub name: &'static str,
+    /// How soon somebody must look.
+    pub severity: Severity,
+    /// What has happened.
+    pub meaning: &'static str,
+}
+
+/// BankID, its keys or a token's contents are not what they must be; the reason says which.
+pub const LOGIN_REFUSED: Alert = Alert {
+    name: "bankid_login_refused",
+    severity: Severity::High,
+    meaning: "a login was refused for a reason that does not lie with the person",
+};
+
+/// The client id, redirect address or scope that we ask with is wrong.
+pub const BANKID_REQUEST_REFUSED: Alert = Alert {
+    name: "bankid_request_refused",
+    severity: Severity::High,
+    meaning: "BankID refused our request before the person could identify themselves",
+};
+
+/// One of the sources is wrong about this person.
+pub const IDENTITY_CLAIMS_DISAGREE: Alert = Alert {
+    name: "identity_claims_disagree",
+    severity: Severity::Medium,
+    meaning: "a birth date and a national id disagree; the younger date decides",
+};
+
+/// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.
+pub fn raise(alert: &Alert, about: impl fmt::Display) {
+    tracing::error!(
+        target: "alert",
+        alert = alert.name,
+        severity = alert.severity.as_str(),
+        "{}: {about}",
+        alert.meaning
+    );
+}
+
+impl Severity {
+    /// The word in the log line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The circuit of account reads closes by itself (contract 3.2: one request probes).
+
+use chrono::TimeDelta;
+use drop_sandbox::{Fault, Operation};
+use drop_tests::app::{TestApp, eventually};
+use serde_json::Value;
+
+use crate::balances::{IBAN, calls, count, plan_reads};
+
+/// Three reads without the owner fail, one after the other.
+async fn three_reads_fail(app: &TestApp) {
+    app.sandbox.fault(Operation::Balances, Fault::status(500), 3);
+    for plan in 1..=3 {
+        plan_reads(app, plan).await;
+        read_now(app).await;
+    }
+    assert!(is_open(app, "neonomics/aisp").await);
+}
+
+/// Plans are spread over some time: this one is due.
+async fn read_now(app: &TestApp) {
+    app.run_jobs().await;
+    sqlx::query("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'ready'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.run_jobs().await;
+}
+
+async fn is_open(app: &TestApp, key: &str) -> bool {
+    sqlx::query_scalar("SELECT open FROM breaker WHERE key = $1")
+        .bind(key)
+        .fetch_one(&app.db)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_outage_of_account_reads_ends_with_a_planned_read_and_no_user() {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.unattended_reads = 100);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    three_reads_fail(&app).await;
+
+    app.sandbox.neonomics().set_balance(IBAN, 5_000_000).unwrap();
+    plan_reads(&app, 4).await;
+    let before = calls(&app);
+    read_now(&app).await;
+    assert_eq!(calls(&app), before, "the circuit is open");
+    app.advance(TimeDelta::seconds(61)).await;
+    app.run_jobs().await;
+    assert!(!is_open(&app, "neonomics/aisp").await);
+    assert_eq!(calls(&app), before + 1);
+    let shown = anna.get(&format!("/v1/bank-accounts/{account}/balance")).await;
+    assert_eq!(
+        (&shown.body["amount"], &shown.body["stale"]),
+        (&"50000.00".into(), &false.into())
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_circuit_that_no_job_can_probe_closes_by_a_token_call() {
+    let app = TestApp::start().await;
+    for key in ["neonomics/aisp", "neonomics/pisp"] {
+        sqlx::query("SELECT breaker_fail($1, 0, NULL, '0 s') FROM generate_series(1, 3)")
+            .bind(key)
+            .execute(&app.db)
+            .await
+            .unwrap();
+        assert!(is_open(&app, key).await);
+    }
+    app.sandbox.fault(Operation::NeonomicsToken, Fault::status(503), 1);
+    app.advance(TimeDelta::seconds(66)).await;
+    let one_closed = async || count(&app, "SELECT count(*) FROM breaker WHERE open").await == 1;
+    assert!(eventually(one_closed).await, "nobody asks");
+    let tokens = || app.sandbox.journal().entries_of(Operation::NeonomicsToken).len();
+    assert_eq!(
+        tokens(),
+        2,
+        "one call each, and the one that failed keeps its circuit open"
+    );
+    app.advance(TimeDelta::seconds(66)).await;
+    let all_closed = async || count(&app, "SELECT count(*) FROM breaker WHERE open").await == 0;
+    assert!(eventually(all_closed).await, "nobody asks again");
+    assert_eq!(tokens(), 3);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_claimed_keeps_no_user_from_probing() {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.unattended_reads = 100);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    three_reads_fail(&app).await;
+    app.lane("balance.batch", "paused = true").await;
+    plan_reads(&app, 4).await;
+    read_now(&app).await;
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE state = 'ready' AND kind = 'sync-balance'"
+        )
+        .await,
+        1
+    );
+    app.advance(TimeDelta::seconds(61)).await;
+
+    let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
+    let (refreshed, ()) = tokio::join!(anna.post(&refresh, &Value::Null), async {
+        let asked = async || {
+            count(
+                &app,
+                "SELECT count(*) FROM jobs WHERE kind = 'refresh-balance' AND state = 'ready'",
+            )
+            .await
+                == 1
+        };
+        assert!(eventually(asked).await, "the wish is answered from the cache");
+        app.run_jobs().await;
+    });
+    assert_eq!(
+        (refreshed.status.as_u16(), &refreshed.body["stale"]),
+        (200, &false.into())
+    );
+    assert!(!is_open(&app, "neonomics/aisp").await);
+    app.abandon().await;
+}
