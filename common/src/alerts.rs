@@ -53,6 +53,27 @@ pub const PAYMENT: Alert = Alert {
     meaning: "somebody must look at a payment",
 };
 
+/// The bank or Neonomics does not accept us: certificate, signature, role, or an unexplained 401 or 403.
+pub const BANK_REFUSES_US: Alert = Alert {
+    name: "bank_refuses_us",
+    severity: Severity::High,
+    meaning: "a bank refuses our own standing, not the person's",
+};
+
+/// The bank took a consent and gave no link that a person may be sent to.
+pub const CONSENT_LINK: Alert = Alert {
+    name: "consent_link",
+    severity: Severity::Medium,
+    meaning: "a bank gave no usable link for the approval of a consent",
+};
+
+/// A signed event that cannot be applied as it is, or that should not have come here.
+pub const KYC_EVENT: Alert = Alert {
+    name: "kyc_event",
+    severity: Severity::High,
+    meaning: "somebody must look at an event from Sumsub",
+};
+
 /// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.
 pub fn raise(alert: &Alert, about: impl fmt::Display) {
     tracing::error!(

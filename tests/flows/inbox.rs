@@ -1,8 +1,9 @@
 //! Signed events are never lost: those that come too early wait for their applicant, those that nobody can read for a
 //! person (contract 3.4).
 
+use drop_common::domain::ids::WebhookEventId;
 use drop_sandbox::{Delivery, Fault, Operation, Review};
-use drop_tests::{app::TestApp, person::SignedIn};
+use drop_tests::{alerts, app::TestApp, person::SignedIn};
 use serde_json::{Map, Value, json};
 
 use crate::balances::count;
@@ -138,6 +139,7 @@ async fn a_signed_event_that_nobody_can_read_waits_for_a_person_and_is_counted()
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
     starts(&app, &anna).await;
+    alerts::listen();
     sends(
         &app,
         Review::of(&anna.user, "GREEN"),
@@ -151,6 +153,12 @@ async fn a_signed_event_that_nobody_can_read_waits_for_a_person_and_is_counted()
     )
     .await;
     assert_eq!(waiting, 1);
+    let event: WebhookEventId = sqlx::query_scalar("SELECT id FROM webhook_events")
+        .fetch_one(&app.db)
+        .await
+        .map(uuid::Uuid::into)
+        .unwrap();
+    assert_eq!(alerts::about(&event.to_string()), ["kyc_event"]);
     assert_eq!(standing(&anna).await, "pending");
     let counted = app.scrape_worker().await;
     assert!(

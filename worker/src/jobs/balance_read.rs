@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use drop_common::{
+    alerts,
     domain::{
         account::{self, ReportedBalance},
         ids::AccountId,
@@ -22,7 +23,7 @@ use drop_common::{
     },
 };
 use secrecy::ExposeSecret;
-use tracing::{error, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::consent_moves;
@@ -129,7 +130,7 @@ async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<(
 async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError) -> Result<(), JobError> {
     warn!(account.id = %read.account, "the balance of {} was not read: {error}", read.account);
     if error.needs_ops() {
-        error!(target: "alert", account_id = %read.account, "the bank refuses our own standing: {error}");
+        alerts::raise(&alerts::BANK_REFUSES_US, format_args!("{}, {error}", read.account));
     }
     match error.class() {
         Class::Expired => return consent_moves::bury(tx, lease, Actor::Provider, read.consent, error.code()).await,

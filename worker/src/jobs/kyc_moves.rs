@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use drop_common::{
+    alerts,
     domain::{
         ids::{KycApplicantId, UserId, WebhookEventId},
         kyc::{self, Applied, Decision, KycStatus, Standing},
@@ -19,7 +20,7 @@ use drop_common::{
     },
 };
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::info;
 use uuid::Uuid;
 
 use super::kyc_about::{About, Recognised, recognise};
@@ -63,7 +64,7 @@ impl Settled {
     pub(super) fn tell(&self, ctx: &Context) {
         let (id, state) = (self.event, self.fate.state.as_str());
         if let Some(alert) = self.fate.alert {
-            warn!(target: "alert", webhook_event = %id, "event {id}: {alert}");
+            alerts::raise(&alerts::KYC_EVENT, format_args!("{id}, {alert}"));
         }
         if self.fate.state == EventState::Quarantined {
             // Sumsub signed it, so it is ours to read.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
+    alerts,
     domain::{age::today_in_oslo, consent::valid_until},
     providers::{
         Class,
@@ -75,7 +76,7 @@ impl Handler<Context> for StartConsent {
                     enqueue_with(&mut tx, &FetchAccounts { consent: self.consent }, options).await?;
                     info!(consent.id = %self.consent, "consent {} waits for the person's approval", self.consent);
                 } else {
-                    warn!(target: "alert", consent_id = %self.consent, "the bank gave no usable link for {}", self.consent);
+                    alerts::raise(&alerts::CONSENT_LINK, self.consent);
                     consent_moves::failed(&mut tx, lease.request_id(), self.consent, "no_link").await?;
                 }
                 Outcome::Done
