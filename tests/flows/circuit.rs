@@ -37,5 +37,5 @@ async fn circuit(app: &TestApp) -> (bool, bool) {
     sqlx::query_as("SELECT open, probe_id IS NOT NULL FROM breaker WHERE key = 'neonomics/pisp'")
         .fetch_one(&app.db)
         .await
-        .unwrap()
+        .expect("the circuit's row")
 }
