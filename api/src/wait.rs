@@ -8,15 +8,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use drop_common::storage::row_changes;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// The channel on which a changed row's id is notified.
-pub const CHANNEL: &str = "row";
 
 /// How long a lost notification can delay an answer.
 const SLOW: Duration = Duration::from_secs(1);
@@ -65,7 +63,7 @@ impl RowWaiters {
         }
     }
 
-    /// Listens on [`CHANNEL`] until `stop`; a lost connection is made again, and waiters live on their timer meanwhile.
+    /// Listens for [changed rows](row_changes) until `stop`; a lost connection is made again, and waiters live on their timer meanwhile.
     pub async fn listen(&self, pool: &PgPool, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let Some(ended) = stop.run_until_cancelled(self.listen_once(pool)).await else {
@@ -88,7 +86,7 @@ impl RowWaiters {
 
     async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen(row_changes::CHANNEL).await?;
         // Something may have been notified while nobody listened.
         self.wake_all();
         while let Some(notification) = listener.try_recv().await? {
