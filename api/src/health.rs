@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drop_common::storage::health;
+use drop_common::{resilience::breaker::BreakerKey, storage::health};
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi, Tags};
 use sqlx::PgPool;
@@ -106,14 +106,15 @@ impl HealthApi {
 
 impl From<health::Reading> for Health {
     fn from(reading: health::Reading) -> Self {
-        let condition = |bad| if bad { Condition::Degraded } else { Condition::Ok };
+        let cut_off = |provider: &str| reading.open_circuits.iter().any(|key| key.starts_with(provider));
         let parts = [
             reading.queue_is_late,
-            reading.bankid_is_cut_off,
-            reading.payments_are_cut_off,
-            reading.balances_are_cut_off,
-            reading.kyc_is_cut_off,
+            cut_off("bankid/"),
+            cut_off(BreakerKey::NeonomicsPisp.as_str()),
+            cut_off(BreakerKey::NeonomicsAisp.as_str()),
+            cut_off("sumsub/"),
         ];
+        let condition = |bad| if bad { Condition::Degraded } else { Condition::Ok };
         let [queue, bankid, payments, balances, kyc] = parts.map(condition);
         Self {
             status: condition(parts.contains(&true)),

@@ -24,7 +24,7 @@ pub(super) fn named(source: &str, module: &str) -> Vec<Named> {
     let mut paths = Vec::new();
     while let Some(token) = tokens.next() {
         if is_name(&token.text) {
-            tree(token, &mut tokens, "", &mut paths);
+            tree(&token, &mut tokens, "", &mut paths);
         }
     }
     for named in &mut paths {
@@ -34,7 +34,7 @@ pub(super) fn named(source: &str, module: &str) -> Vec<Named> {
 }
 
 /// One path or group of paths below `prefix`; `first` is its first name.
-fn tree(first: Token, rest: &mut Peekable<impl Iterator<Item = Token>>, prefix: &str, paths: &mut Vec<Named>) {
+fn tree(first: &Token, rest: &mut Peekable<impl Iterator<Item = Token>>, prefix: &str, paths: &mut Vec<Named>) {
     let line = first.line;
     let mut path = match first.text.as_str() {
         "self" if !prefix.is_empty() => prefix.trim_end_matches("::").to_owned(),
@@ -58,7 +58,7 @@ fn group(rest: &mut Peekable<impl Iterator<Item = Token>>, prefix: &str, paths: 
     while let Some(token) = rest.next() {
         match token.text.as_str() {
             "}" => return,
-            name if is_name(name) => tree(token, rest, prefix, paths),
+            name if is_name(name) => tree(&token, rest, prefix, paths),
             _ => {}
         }
     }
