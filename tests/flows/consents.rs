@@ -347,6 +347,7 @@ async fn an_account_is_found_again_while_keys_rotate_and_filed_under_the_new_key
     let mut tx = app.db.begin().await.unwrap();
     let debtor = accounts::debtor(&mut tx, &after, user, ids[0]).await.unwrap();
     assert!(debtor.is_some(), "it is sealed with the new key too");
+    drop(tx); // the pool closes when every connection is back
     assert_ne!(OTHER_IBAN, IBAN);
     app.finish().await;
 }

@@ -8,6 +8,8 @@ pub mod database;
 pub mod effects;
 pub mod fleet;
 mod lossy;
+mod npm;
+pub mod oidc;
 pub mod person;
 pub mod processes;
 mod settings;

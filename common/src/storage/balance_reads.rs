@@ -59,7 +59,9 @@ pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) ->
         r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency, a.next_sync_at,
                   clock_timestamp() AS "now!"
              FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
-            WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid' FOR NO KEY UPDATE OF a"#,
+            WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid'
+              AND (c.valid_until IS NULL OR c.valid_until >= (clock_timestamp() AT TIME ZONE 'Europe/Oslo')::date)
+              FOR NO KEY UPDATE OF a"#,
         account.uuid()
     )
     .fetch_optional(&mut **tx)

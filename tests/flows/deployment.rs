@@ -1,0 +1,140 @@
+//! The deployment files (`ops/`) against the code: what they set is read, and what they start fits the database.
+
+use drop_common::{
+    config::{ApiSettings, DatabaseConfig, Environment, WorkerSettings, variables},
+    queue::Lane,
+};
+use serde_yaml::Value;
+
+use crate::ops::{ENVIRONMENTS, documents, files, list, manifests, named, ops, read, text};
+
+/// What a process opens beside its pool: the API sends wake-ups; a worker sends and receives them, renews its leases and
+/// reads the gauges. The API's listener lives in its pool.
+const API_BESIDE_POOL: u64 = 1;
+const WORKER_BESIDE_POOL: u64 = 4;
+/// For the migrations, and for people with psql or the operator's commands.
+const LEFT_FREE: u64 = 10;
+/// An Ed25519 key in PKCS#8 made for tests; it signs nothing.
+const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
+
+/// What stands for a secret that a file holds.
+fn stand_in(name: &str) -> &'static str {
+    match name {
+        "DATABASE_URL" => "postgres://drop@database.internal/drop?sslmode=verify-full",
+        "DROP_SESSION_KEY" => SESSION_KEY,
+        "DROP_ENCRYPTION_KEY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        _ => "thirty-two bytes and more for a test",
+    }
+}
+
+/// What the only container of a workload is started with; its secrets are files, of which there are none here.
+fn environment_of(objects: &[Value], workload: &Value) -> Environment {
+    let container = &workload["spec"]["template"]["spec"]["containers"][0];
+    let known = variables();
+    let mut environment = Environment::default();
+    for source in list(&container["envFrom"]) {
+        let config = named(objects, "ConfigMap", text(&source["configMapRef"], "name"));
+        for (name, value) in config["data"].as_mapping().expect("the data") {
+            let (name, value) = (name.as_str().expect("a name"), value.as_str().expect("a text"));
+            environment = environment.with(name, value);
+            assert!(known.contains(name), "nothing reads {name}");
+        }
+    }
+    for variable in list(&container["env"]) {
+        let (name, value) = (text(variable, "name"), text(variable, "value"));
+        let (name, value) = name
+            .strip_suffix("_FILE")
+            .map_or((name, value), |name| (name, stand_in(name)));
+        assert!(known.contains(name), "nothing reads {name}");
+        environment = environment.with(name, value);
+    }
+    match lanes_of(workload) {
+        Some(lanes) => environment.with("DROP_LANES", lanes),
+        None => environment,
+    }
+}
+
+/// What follows `--lanes` in the command.
+fn lanes_of(workload: &Value) -> Option<String> {
+    let command = list(&workload["spec"]["template"]["spec"]["containers"][0]["command"]);
+    let option = command.iter().position(|word| word == "--lanes")?;
+    command.get(option + 1)?.as_str().map(str::to_owned)
+}
+
+const WORKERS: [&str; 2] = ["drop-worker-interactive", "drop-worker-batch"];
+
+#[test]
+fn the_manifests_leave_connections_free_when_everything_is_scaled_out_and_rolled_at_once() {
+    for environment in ENVIRONMENTS {
+        let objects = manifests(environment);
+        let config = &named(&objects, "ConfigMap", "drop-config")["metadata"]["annotations"];
+        let most: u64 = text(config, "getdrop.no/max-connections").parse().expect("a number");
+
+        let surge = |workload: &Value| workload["spec"]["strategy"]["rollingUpdate"]["maxSurge"].as_u64();
+        let api = named(&objects, "Deployment", "drop-api");
+        let replicas = api["spec"]["replicas"].as_u64().expect("replicas");
+        assert!(replicas >= 2, "one API cannot be replaced unseen");
+        let settings = ApiSettings::read(&environment_of(&objects, api)).expect("settings of the API");
+        let mut opened =
+            (replicas + surge(api).expect("a number")) * (u64::from(settings.database.pool_size) + API_BESIDE_POOL);
+        for name in WORKERS {
+            let worker = named(&objects, "Deployment", name);
+            let replicas = named(&objects, "ScaledObject", name)["spec"]["maxReplicaCount"].as_u64();
+            let settings = WorkerSettings::read(&environment_of(&objects, worker)).expect("settings of a worker");
+            opened += (replicas.expect("a number") + surge(worker).expect("a number"))
+                * (u64::from(settings.database.pool_size) + WORKER_BESIDE_POOL);
+            let grace = worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64();
+            assert!(
+                grace.expect("a number") > settings.worker.drain.as_secs() + 5,
+                "{name} is killed while it drains"
+            );
+        }
+        let migrate = named(&objects, "Job", "drop-migrate");
+        DatabaseConfig::alone(&environment_of(&objects, migrate)).expect("settings of the migration");
+        assert!(
+            opened + LEFT_FREE <= most,
+            "{environment}: {opened} of {most} connections"
+        );
+    }
+}
+
+#[test]
+fn the_workers_of_the_manifests_serve_every_lane_and_none_twice() {
+    let objects = manifests("production");
+    let deployed = WORKERS.map(|name| lanes_of(named(&objects, "Deployment", name)).expect("--lanes"));
+    let mut served: Vec<&str> = deployed.iter().flat_map(|lanes| lanes.split(',')).collect();
+    served.sort_unstable();
+    let mut all = Lane::ALL.map(Lane::name);
+    all.sort_unstable();
+    assert_eq!(served, all);
+}
+
+#[test]
+fn the_compose_file_and_the_units_set_what_is_read() {
+    let known = variables();
+    let mut compose = documents(&ops("docker/compose.yaml")).remove(0);
+    compose.apply_merge().expect("merge keys that name mappings");
+    for service in ["api", "worker", "migrate"] {
+        let given = compose["services"][service]["environment"]
+            .as_mapping()
+            .expect("variables");
+        let secrets = read(&ops("docker/keys"));
+        let mut environment = Environment::default();
+        for name in known.iter().filter(|name| secrets.contains(name.as_str())) {
+            environment = environment.with(name.as_str(), stand_in(name));
+        }
+        for (name, value) in given {
+            let (name, value) = (name.as_str().expect("a name"), value.as_str().expect("a text"));
+            assert!(known.contains(name), "compose.yaml: nothing reads {name}");
+            environment = environment.with(name, value);
+        }
+        ApiSettings::read(&environment).expect("settings of the API");
+        WorkerSettings::read(&environment).expect("settings of the worker");
+    }
+    for path in files("systemd", "service") {
+        for line in read(&path).lines().filter_map(|line| line.strip_prefix("Environment=")) {
+            let name = line.split("_FILE=").next().unwrap_or_default();
+            assert!(known.contains(name), "{}: nothing reads {name}", path.display());
+        }
+    }
+}

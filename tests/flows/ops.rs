@@ -1,0 +1,189 @@
+//! What the people who run the service are shown and paged by (`ops/`) names what exists. That these files are well formed
+//! is what `ops/check` looks at.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use drop_common::{
+    metrics::{MetricKind, TABLE},
+    queue::payloads::ALL_KINDS,
+};
+use serde::Deserialize as _;
+use serde_yaml::Value;
+
+pub(crate) const ENVIRONMENTS: [&str; 2] = ["staging", "production"];
+
+pub(crate) fn ops(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops").join(path)
+}
+
+pub(crate) fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files of a folder with this extension.
+pub(crate) fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(ops(folder)).unwrap_or_else(|error| panic!("ops/{folder}: {error}"));
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("a readable entry").path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "no .{extension} in ops/{folder}");
+    found
+}
+
+pub(crate) fn documents(path: &Path) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(&read(path))
+        .map(|document| Value::deserialize(document).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+        .collect()
+}
+
+#[track_caller]
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("no {key} in {value:?}"))
+}
+
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_sequence().map_or(&[], Vec::as_slice)
+}
+
+/// The rules of a file, whatever their groups.
+fn rules(file: &str) -> Vec<Value> {
+    let groups = documents(&ops(file)).remove(0)["groups"].clone();
+    list(&groups)
+        .iter()
+        .flat_map(|group| list(&group["rules"]).to_vec())
+        .collect()
+}
+
+/// Every query of rules, dashboards, runbooks and scalers, with the place it is from.
+fn queries() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for file in ["prometheus/alerts.yaml", "prometheus/recording.yaml"] {
+        found.extend(
+            rules(file)
+                .iter()
+                .map(|rule| (file.to_owned(), text(rule, "expr").to_owned())),
+        );
+    }
+    for path in files("grafana", "json") {
+        for panel in list(&documents(&path)[0]["panels"]) {
+            for target in list(&panel["targets"]) {
+                found.push((path.display().to_string(), text(target, "expr").to_owned()));
+            }
+        }
+    }
+    for path in files("runbooks", "md") {
+        let runbook = read(&path);
+        let blocks = runbook.split("```promql\n").skip(1);
+        let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
+        found.extend(blocks.map(|block| (path.display().to_string(), block)));
+    }
+    for environment in ENVIRONMENTS {
+        for object in manifests(environment)
+            .iter()
+            .filter(|object| object["kind"] == "ScaledObject")
+        {
+            for trigger in list(&object["spec"]["triggers"]) {
+                found.push((environment.to_owned(), text(&trigger["metadata"], "query").to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// The words of a query outside of its quotes: names of metrics, among others.
+fn words(query: &str) -> impl Iterator<Item = &str> {
+    query
+        .split('"')
+        .step_by(2)
+        .flat_map(|part| part.split(|c: char| !(c.is_ascii_alphanumeric() || "_:".contains(c))))
+        .filter(|word| !word.is_empty())
+}
+
+fn is_declared(name: &str) -> bool {
+    let of_histogram = |name| {
+        TABLE
+            .iter()
+            .any(|spec| spec.name == name && matches!(spec.kind, MetricKind::Histogram(_)))
+    };
+    let declared = TABLE.iter().find(|spec| spec.name == name);
+    declared.is_some_and(|spec| !matches!(spec.kind, MetricKind::Histogram(_)))
+        || ["_bucket", "_sum", "_count"]
+            .iter()
+            .any(|suffix| name.strip_suffix(suffix).is_some_and(of_histogram))
+}
+
+#[test]
+fn every_metric_that_is_asked_for_exists() {
+    let ours = ["drop_", "bankid_", "pisp_", "sumsub_", "aisp_", "kyc_"];
+    let recorded: BTreeSet<String> = rules("prometheus/recording.yaml")
+        .iter()
+        .map(|rule| text(rule, "record").to_owned())
+        .collect();
+    let mut asked = BTreeSet::new();
+    for (place, query) in queries() {
+        for word in words(&query) {
+            if word.starts_with("slo:") {
+                assert!(recorded.contains(word), "{place}: nothing records {word}");
+            } else if ours.iter().any(|prefix| word.starts_with(prefix)) {
+                assert!(is_declared(word), "{place}: no metric {word}");
+                asked.insert(word.to_owned());
+            }
+        }
+        for kind in query.split("kind=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(ALL_KINDS.contains(&kind), "{place}: no kind {kind}");
+        }
+    }
+    let contract = TABLE
+        .iter()
+        .map(|spec| spec.name)
+        .filter(|name| !name.starts_with("drop_"));
+    for name in contract {
+        assert!(asked.contains(name), "nothing asks for {name}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_severity_and_a_runbook_and_every_runbook_an_alert() {
+    let mut alerts = BTreeSet::new();
+    for rule in rules("prometheus/alerts.yaml") {
+        let name = text(&rule, "alert");
+        let (labels, annotations) = (&rule["labels"], &rule["annotations"]);
+        assert!(
+            ["critical", "high", "medium"].contains(&text(labels, "severity")),
+            "{name}"
+        );
+        assert_eq!(text(labels, "service"), "drop", "{name}");
+        assert!(!text(annotations, "summary").is_empty() && !text(annotations, "description").is_empty());
+        let address = format!("https://docs.getdrop.no/runbooks/{name}");
+        assert_eq!(text(annotations, "runbook_url"), address);
+        alerts.insert(name.to_owned());
+    }
+    let runbooks = files("runbooks", "md");
+    let named = runbooks
+        .iter()
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
+    assert_eq!(alerts, named.collect());
+}
+
+/// What is applied to an environment: the base and its own files.
+pub(crate) fn manifests(environment: &str) -> Vec<Value> {
+    ["kubernetes/base".to_owned(), format!("kubernetes/{environment}")]
+        .iter()
+        .flat_map(|folder| files(folder, "yaml"))
+        .flat_map(|path| documents(&path))
+        .collect()
+}
+
+#[track_caller]
+pub(crate) fn named<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+}
