@@ -135,7 +135,7 @@ impl Context {
     }
 }
 
-/// Synthetic ranges by configuration; help numbers outside production only (bankid.md section 11).
+/// Synthetic ranges by configuration; help numbers outside production only: they prove no identity.
 fn accepted_ids(settings: &WorkerSettings) -> Accepted {
     let named = |range: &str| settings.bankid.synthetic_ids.iter().any(|name| name == range);
     Accepted {
