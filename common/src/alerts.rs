@@ -46,6 +46,13 @@ pub const IDENTITY_CLAIMS_DISAGREE: Alert = Alert {
     meaning: "a birth date and a national id disagree; the younger date decides",
 };
 
+/// A payment whose end is not what the person was told, or that nobody but the bank can say more about.
+pub const PAYMENT: Alert = Alert {
+    name: "payment",
+    severity: Severity::High,
+    meaning: "somebody must look at a payment",
+};
+
 /// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.
 pub fn raise(alert: &Alert, about: impl fmt::Display) {
     tracing::error!(

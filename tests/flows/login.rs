@@ -8,6 +8,8 @@ use drop_tests::{alerts, app::TestApp, person::Answer};
 use rstest::rstest;
 use serde_json::json;
 
+use crate::paying::busy;
+
 #[tokio::test]
 async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
     let app = TestApp::start().await;
@@ -240,5 +242,16 @@ async fn a_session_ends_by_the_databases_clock_whatever_a_process_takes_the_time
     app.misset_clock(TimeDelta::minutes(-9));
     ends_in(-1).await;
     assert_eq!(anna.get("/v1/transactions").await.problem(), (401, "unauthenticated"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_that_bankid_granted_is_written_although_the_database_is_busy_at_first() {
+    let app = TestApp::start().await;
+    // A code is taken once: an exchange that is not written would be a login that the person starts again.
+    busy(&app, "TRIGGER busy BEFORE INSERT ON users FOR EACH ROW", 3).await;
+    let login = app.log_in("anna").await;
+    assert_eq!(login.status, 200, "{:?}", login.problem());
+    assert_eq!(app.sandbox.journal().entries_of(Operation::BankidToken).len(), 1);
     app.finish().await;
 }

@@ -37,6 +37,10 @@ pub struct Answer {
     pub status: StatusCode,
     /// Where to look next.
     pub location: Option<String>,
+    /// `Idempotent-Replayed`: the key was used before.
+    pub replayed: bool,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u64>,
     /// The JSON body; null without one.
     pub body: Value,
 }
@@ -45,12 +49,15 @@ impl Answer {
     /// Reads the answer.
     pub async fn of(response: Response) -> Self {
         let status = response.status();
-        let location = response.headers().get(LOCATION);
-        let location = location.and_then(|location| location.to_str().ok().map(str::to_owned));
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let (location, replayed) = (header("location"), header("idempotent-replayed"));
+        let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
         let text = response.text().await.expect("a body");
         Self {
             status,
             location,
+            replayed: replayed.as_deref() == Some("true"),
+            retry_after,
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
         }
     }
@@ -216,6 +223,13 @@ impl SignedIn<'_> {
             .await;
         assert_eq!(sent.expect("a webhook").statuses, [Some(200)]);
         self.app.until_idle().await;
+    }
+
+    /// A `POST` as this person, for the test to complete.
+    pub fn request(&self, path: &str) -> RequestBuilder {
+        browser()
+            .post(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token)
     }
 
     /// `POST` as this person.

@@ -16,18 +16,6 @@ pub struct PaymentLimits {
     pub daily: i64,
 }
 
-impl Default for PaymentLimits {
-    /// 1.00 to 100,000 NOK a payment, 250,000 NOK a day.
-    fn default() -> Self {
-        Self {
-            currency: Currency::Nok,
-            min: 100,
-            max: 10_000_000,
-            daily: 25_000_000,
-        }
-    }
-}
-
 impl PaymentLimits {
     /// Checks one more payment of `amount` after `paid_today` minor units.
     pub fn check(&self, amount: Amount, paid_today: i64) -> Result<(), LimitError> {
@@ -75,6 +63,14 @@ mod tests {
 
     use super::*;
 
+    /// 1.00 to 100,000 NOK a payment, 250,000 NOK a day.
+    const LIMITS: PaymentLimits = PaymentLimits {
+        currency: Currency::Nok,
+        min: 100,
+        max: 10_000_000,
+        daily: 25_000_000,
+    };
+
     #[rstest]
     #[case(99, 0, Err(LimitError::BelowMinimum))]
     #[case(100, 0, Ok(()))]
@@ -88,14 +84,14 @@ mod tests {
         #[case] paid_today: i64,
         #[case] verdict: Result<(), LimitError>,
     ) {
-        assert_eq!(PaymentLimits::default().check(Amount::nok(minor), paid_today), verdict);
+        assert_eq!(LIMITS.check(Amount::nok(minor), paid_today), verdict);
     }
 
     #[test]
     fn another_currency_is_refused_and_not_converted() {
         let euro = Amount::new(1_000, Currency::Eur);
         assert_eq!(
-            PaymentLimits::default().check(euro, 0),
+            LIMITS.check(euro, 0),
             Err(LimitError::Currency {
                 expected: Currency::Nok
             })

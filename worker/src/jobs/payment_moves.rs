@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use drop_common::{
+    alerts,
     domain::{
         bank_status::BankStatus,
         ids::{PaymentId, UserId},
@@ -20,7 +21,7 @@ use drop_common::{
     },
 };
 use serde_json::{Value, json};
-use tracing::{error, info};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::context::Context;
@@ -172,7 +173,7 @@ pub(super) async fn review(
 }
 
 fn tell_operations(id: PaymentId, what: &str) {
-    error!(target: "alert", payment_id = %id, "payment {id}: {what}");
+    alerts::raise(&alerts::PAYMENT, format_args!("{id}, {what}"));
 }
 
 async fn audit(

@@ -53,11 +53,6 @@ impl PreparedPayment {
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
-
-    /// The product in whose path it is sent.
-    pub fn product(&self) -> &str {
-        &self.product
-    }
 }
 
 /// The body holds account numbers and names.

@@ -104,11 +104,10 @@ pub async fn was_withdrawn(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageEr
 }
 
 /// Notes that the person came back from the bank, as a new version of the row: whoever looks at the bank just now must
-/// see that something happened meanwhile.
+/// see that something happened meanwhile. No change of the payment: `updated_at` stays.
 pub async fn came_back(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()), version = version + 1, updated_at = clock_timestamp()
-          WHERE id = $1",
+        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()), version = version + 1 WHERE id = $1",
         id.uuid()
     )
     .execute(&mut **tx)

@@ -1,0 +1,246 @@
+//! Telling the bank about a payment: what is sent, what is sent again, and what never is (contract 3.3 and 5).
+
+use chrono::TimeDelta;
+use drop_sandbox::{Fault, Operation};
+use drop_tests::{
+    alerts,
+    app::{TestApp, eventually},
+};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::paying::{audited, busy, execute, order, ordered, pays, shown, value};
+
+/// The attempt of a process that died before its answer.
+async fn attempt_without_an_outcome(app: &TestApp) {
+    execute(
+        app,
+        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) SELECT id, 1, fingerprint FROM transactions",
+    )
+    .await;
+}
+
+async fn needs_review(app: &TestApp) -> bool {
+    value(app, "SELECT needs_review FROM transactions WHERE status = 'processing'").await
+}
+
+#[tokio::test]
+async fn a_payment_that_could_not_be_sent_within_five_minutes_has_failed_and_is_never_sent() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.lane("payment.send", "paused = true").await; // nobody claims it, so only the sweep can end it
+    app.advance(TimeDelta::seconds(299)).await;
+    app.run_jobs().await;
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    app.advance(TimeDelta::seconds(2)).await;
+    app.run_jobs().await;
+    let ended = shown(&anna, &id).await;
+    assert_eq!(
+        (&ended["status"], &ended["reason"]),
+        (&json!("failed"), &json!("not_sent"))
+    );
+    app.lane("payment.send", "paused = false").await;
+    app.run_jobs().await;
+    assert!(app.sandbox.neonomics().payments().is_empty());
+    let balance = anna.get(&format!("/v1/bank-accounts/{account}/balance")).await;
+    assert_eq!(balance.body["amount"], "45230.00", "nothing is on hold any more");
+    app.abandon().await; // the job that came too late is dead, and stays to be seen
+}
+
+#[tokio::test]
+async fn a_failure_is_counted_once_although_its_first_commit_is_refused() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.lane("payment.send", "paused = true").await;
+    app.advance(TimeDelta::seconds(301)).await;
+    let at_the_commit = "CONSTRAINT TRIGGER busy AFTER INSERT ON audit_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW";
+    busy(&app, at_the_commit, 1).await;
+    app.start_worker().await;
+    let failed = async || shown(&anna, &id).await["status"] == "failed";
+    assert!(eventually(failed).await);
+    let counted = async || {
+        let scrape = app.scrape_worker().await;
+        let line = scrape
+            .lines()
+            .find(|line| line.starts_with("pisp_payment_failures_total{reason=\"not_sent\"}"));
+        line.unwrap().rsplit(' ').next() == Some("1")
+    };
+    assert!(eventually(counted).await);
+    assert_eq!(
+        value::<i64>(&app, "SELECT last_value FROM refused").await,
+        2,
+        "refused once"
+    );
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_banks_answer_is_kept_and_written_once_the_database_takes_it() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    busy(&app, "TRIGGER busy BEFORE UPDATE ON payment_attempts FOR EACH ROW", 3).await;
+    app.run_jobs().await;
+    let payment = shown(&anna, &id).await;
+    assert!(payment["scaRedirect"].is_string(), "{payment}");
+    assert!(!needs_review(&app).await);
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
+    assert_eq!(value::<i64>(&app, "SELECT last_value FROM refused").await, 4);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_attempt_whose_process_died_is_never_repeated_but_reviewed() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    attempt_without_an_outcome(&app).await;
+    app.run_jobs().await;
+    assert!(needs_review(&app).await);
+    assert!(app.sandbox.neonomics().payments().is_empty());
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    let again = pays(&anna, &account, "first").await;
+    assert_eq!(
+        (again.status.as_u16(), again.replayed),
+        (201, true),
+        "nothing to wait for"
+    );
+    app.abandon().await; // its job is dead, for a person to see
+}
+
+#[rstest]
+#[case::died(true)]
+#[case::answer_lost(false)]
+#[tokio::test]
+async fn where_the_bank_makes_one_payment_of_one_key_an_unknown_outcome_is_followed_by_another_attempt(
+    #[case] died: bool,
+) {
+    let app = TestApp::start_with(&[("PISP_DEDUPE_PROVEN", "true")]).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    if died {
+        attempt_without_an_outcome(&app).await;
+    } else {
+        app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+        app.run_jobs().await;
+        app.advance(TimeDelta::seconds(2)).await;
+    }
+    app.run_jobs().await;
+    assert!(shown(&anna, &id).await["scaRedirect"].is_string());
+    assert!(!needs_review(&app).await);
+    let sent = app.sandbox.journal().entries_of(Operation::Payment);
+    assert!(
+        sent.iter()
+            .all(|entry| entry.header("x-request-id") == sent[0].header("x-request-id"))
+    );
+    assert_eq!(sent.len(), if died { 1 } else { 2 });
+    assert_eq!(app.sandbox.neonomics().payments().len(), 1);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_reviewed_and_nothing_is_sent_again() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    app.run_jobs().await;
+    app.advance(TimeDelta::seconds(20)).await;
+    app.run_jobs().await;
+    assert!(needs_review(&app).await);
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
+    assert_eq!(alerts::about(&id), ["payment"]);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_that_may_have_arrived_is_not_sent_again_for_a_user_who_may_not_pay_any_more() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    ordered(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::Payment, Fault::status(500), 1);
+    app.run_jobs().await;
+    execute(&app, "UPDATE users SET kyc_status = 'rejected'").await;
+    app.advance(TimeDelta::seconds(2)).await;
+    app.run_jobs().await;
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
+    assert!(needs_review(&app).await);
+    assert_eq!(audited(&app, "payment.needs_review").await, 1);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn what_did_not_leave_is_tried_again_after_1_2_and_4_seconds_and_then_every_ten() {
+    let mut app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    ordered(&app, &anna, &account).await;
+    app.reconfigure_worker(&[("NEONOMICS_CLIENT_SECRET", "a-secret-that-is-not-known-there")]);
+    for seconds in [1.0, 2.0, 4.0, 10.0, 10.0] {
+        app.run_jobs().await;
+        let sql = "SELECT extract(epoch FROM run_at - clock_timestamp())::float8 FROM jobs
+                    WHERE kind = 'initiate-payment' AND state = 'ready' AND attempt = unused";
+        let wait: f64 = value(&app, sql).await;
+        // Half of it less the time since, to one and a half times.
+        assert!(
+            (seconds * 0.5 - 0.4..=seconds * 1.5).contains(&wait),
+            "{wait} for {seconds}"
+        );
+        app.advance(TimeDelta::seconds(15)).await;
+    }
+    assert!(app.sandbox.neonomics().payments().is_empty());
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_bank_is_told_the_persons_browser_with_their_address() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let asked = anna.request("/v1/transactions").header("User-Agent", "Drop/7 (test)");
+    let asked = asked
+        .header("Idempotency-Key", "first")
+        .json(&order(&account, "2010.00"));
+    assert_eq!(asked.send().await.unwrap().status(), 201);
+    let sent = app.sandbox.journal().entries_of(Operation::Payment);
+    assert_eq!(sent[0].header("psu-user-agent"), Some("Drop/7 (test)"));
+    assert!(sent[0].header("psu-ip-address").is_some());
+    for look in app.sandbox.journal().entries_of(Operation::PaymentStatus) {
+        assert_eq!(
+            (look.header("psu-user-agent"), look.header("psu-ip-address")),
+            (None, None)
+        );
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_refuses_our_own_standing_calls_for_a_person() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let expired = Fault::Status {
+        code: 401,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "CERTIFICATE_EXPIRED" }] })),
+    };
+    app.sandbox.fault(Operation::Payment, expired, 1);
+    let refused = pays(&anna, &account, "first").await;
+    assert_eq!(
+        (&refused.body["status"], &refused.body["reason"]),
+        (&json!("failed"), &json!("refused"))
+    );
+    let id = refused.body["id"].as_str().unwrap();
+    assert_eq!(alerts::about(id), ["payment"]);
+    app.finish().await;
+}
