@@ -1,5 +1,8 @@
 //! `GET /v1/health`: what the synthetic check outside reads.
 
+use std::time::Duration;
+
+use drop_common::{resilience::breaker::BreakerKey, storage::health};
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi, Tags};
 use sqlx::PgPool;
@@ -94,34 +97,33 @@ impl HealthApi {
         tag = "Chapter::Health"
     )]
     async fn health(&self) -> Result<Json<Health>, ApiError> {
-        match tokio::time::timeout(std::time::Duration::from_secs(1), read(&self.pool)).await {
-            Ok(Ok(health)) => Ok(Json(health)),
+        match tokio::time::timeout(Duration::from_secs(1), health::read(&self.pool)).await {
+            Ok(Ok(reading)) => Ok(Json(reading.into())),
             Ok(Err(_)) | Err(_) => Err(ApiError::retry_after(Code::Unavailable, 5)),
         }
     }
 }
 
-async fn read(pool: &PgPool) -> Result<Health, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (
-                            SELECT min(run_at) AS oldest FROM jobs WHERE lane = l.lane AND state = 'ready') j
-                           WHERE j.oldest < now() - l.max_ready_age) AS "late!",
-                  coalesce(bool_or(open) FILTER (WHERE key LIKE 'bankid/%'), false) AS "bankid!",
-                  coalesce(bool_or(open) FILTER (WHERE key = 'neonomics/pisp'), false) AS "payments!",
-                  coalesce(bool_or(open) FILTER (WHERE key = 'neonomics/aisp'), false) AS "balances!",
-                  coalesce(bool_or(open) FILTER (WHERE key LIKE 'sumsub/%'), false) AS "kyc!"
-             FROM breaker"#
-    )
-    .fetch_one(pool)
-    .await?;
-    let condition = |bad: bool| if bad { Condition::Degraded } else { Condition::Ok };
-    Ok(Health {
-        status: condition(row.late || row.bankid || row.payments || row.balances || row.kyc),
-        database: Condition::Ok,
-        queue: condition(row.late),
-        bankid: condition(row.bankid),
-        payments: condition(row.payments),
-        balances: condition(row.balances),
-        kyc: condition(row.kyc),
-    })
+impl From<health::Reading> for Health {
+    fn from(reading: health::Reading) -> Self {
+        let cut_off = |provider: &str| reading.open_circuits.iter().any(|key| key.starts_with(provider));
+        let parts = [
+            reading.queue_is_late,
+            cut_off("bankid/"),
+            cut_off(BreakerKey::NeonomicsPisp.as_str()),
+            cut_off(BreakerKey::NeonomicsAisp.as_str()),
+            cut_off("sumsub/"),
+        ];
+        let condition = |bad| if bad { Condition::Degraded } else { Condition::Ok };
+        let [queue, bankid, payments, balances, kyc] = parts.map(condition);
+        Self {
+            status: condition(parts.contains(&true)),
+            database: Condition::Ok,
+            queue,
+            bankid,
+            payments,
+            balances,
+            kyc,
+        }
+    }
 }

@@ -61,7 +61,7 @@ pub async fn serve(
     let drain = Drain::after(settings.api.drain);
     let stop = CancellationToken::new();
     let wake = Wake::default();
-    let waiters = RowWaiters::default();
+    let waiters = RowWaiters::until(stop.clone());
 
     wake.start(&db, false, &stop);
     let listening = {

@@ -8,15 +8,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use drop_common::storage::row_changes;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// The channel on which a changed row's id is notified.
-pub const CHANNEL: &str = "row";
 
 /// How long a lost notification can delay an answer.
 const SLOW: Duration = Duration::from_secs(1);
@@ -28,11 +26,21 @@ const RECONNECT: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Default)]
 pub struct RowWaiters {
     waiting: Arc<Mutex<HashMap<Uuid, Vec<Arc<Notify>>>>>,
+    ending: CancellationToken,
 }
 
 impl RowWaiters {
-    /// Reads with `read` until it gives something or `deadline` has passed. It is called at least once, and once more
-    /// after the deadline; `None` means that the outcome is not there yet. An error ends the wait.
+    /// Waiters that wait no longer once the process ends: what they wait for goes on without it, and whoever asked is
+    /// told where to look, rather than holding the end up.
+    pub fn until(ending: CancellationToken) -> Self {
+        Self {
+            ending,
+            ..Self::default()
+        }
+    }
+
+    /// Reads with `read` until it gives something, `deadline` has passed or the process ends. It is called at least once,
+    /// and once more after the wait; `None` means that the outcome is not there yet. An error ends the wait.
     pub async fn wait_until<T, E, Reading>(
         &self,
         id: Uuid,
@@ -45,7 +53,7 @@ impl RowWaiters {
         let waiter = self.register(id);
         loop {
             // Read after the moment is taken, or an outcome in between would go unseen.
-            let last = Instant::now() >= deadline;
+            let last = Instant::now() >= deadline || self.ending.is_cancelled();
             if let Some(outcome) = read().await? {
                 return Ok(Some(outcome));
             }
@@ -54,7 +62,8 @@ impl RowWaiters {
             }
             let until = deadline.min(Instant::now() + SLOW);
             // A wake-up that came while the row was being read is kept by the Notify, so it is not lost.
-            let _ = tokio::time::timeout_at(until, waiter.notify.notified()).await;
+            let woken = tokio::time::timeout_at(until, waiter.notify.notified());
+            let _ = self.ending.run_until_cancelled(woken).await;
         }
     }
 
@@ -65,7 +74,8 @@ impl RowWaiters {
         }
     }
 
-    /// Listens on [`CHANNEL`] until `stop`; a lost connection is made again, and waiters live on their timer meanwhile.
+    /// Listens for [changed rows](row_changes) until `stop`; a lost connection is made again, and waiters live on their
+    /// timer meanwhile.
     pub async fn listen(&self, pool: &PgPool, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let Some(ended) = stop.run_until_cancelled(self.listen_once(pool)).await else {
@@ -88,7 +98,7 @@ impl RowWaiters {
 
     async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen(row_changes::CHANNEL).await?;
         // Something may have been notified while nobody listened.
         self.wake_all();
         while let Some(notification) = listener.try_recv().await? {
@@ -198,5 +208,26 @@ mod tests {
         );
         assert_eq!(count.load(Ordering::SeqCst), 3);
         assert!(waiters.waiting().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_process_ends_every_wait_after_one_more_look() {
+        let ending = CancellationToken::new();
+        let waiters = RowWaiters::until(ending.clone());
+        let begun = Instant::now();
+        let (seen, unseen) = (AtomicU32::new(0), AtomicU32::new(0));
+        let end = async {
+            tokio::task::yield_now().await;
+            ending.cancel();
+        };
+        let long = Duration::from_secs(15);
+        let (outcome, none, ()) = tokio::join!(
+            reads(&waiters, long, 2, &seen),
+            reads(&waiters, long, u32::MAX, &unseen),
+            end
+        );
+        assert_eq!((outcome, none), (Some(2), None));
+        assert_eq!(unseen.load(Ordering::SeqCst), 2);
+        assert!(begun.elapsed() < Duration::from_millis(100));
     }
 }

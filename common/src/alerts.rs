@@ -1,4 +1,4 @@
-//! The table of every alert that the code raises: what a person must look at although no metric shows it.
+//! The table of alerts that the code itself raises: what a person must look at although no metric shows it.
 //!
 //! An alert is a log line at error level with the target `alert`, so that a collector finds it whatever else is logged.
 //! What a metric shows is alerted on by the metric's own rule.

@@ -1,9 +1,14 @@
-//! The circuit of account reads closes by itself (contract 3.2: one request probes).
+//! The circuits in front of the providers: one request probes, and a circuit closes by itself (contract 3.2).
+
+use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use drop_sandbox::{Fault, Operation};
-use drop_tests::app::{TestApp, eventually};
-use serde_json::Value;
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::{Answer, browser},
+};
+use serde_json::{Value, json};
 
 use crate::balances::{IBAN, calls, count, plan_reads};
 
@@ -129,4 +134,63 @@ async fn a_job_that_cannot_be_claimed_keeps_no_user_from_probing() {
     );
     assert!(!is_open(&app, "neonomics/aisp").await);
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_probe_that_made_no_call_leaves_the_circuit_open_for_the_next_probe() {
+    let mut app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    let order = json!({
+        "accountId": account,
+        "instructedAmount": { "amount": "2010.00", "currency": "NOK" },
+        "creditorName": "Marko Petrovic",
+        "creditorAccount": { "bban": "265-1234567-89" },
+        "remittanceInformation": "Drop remittance"
+    });
+    assert_eq!(anna.post_later("/v1/transactions", "first", &order).await.status, 202);
+    sqlx::query(
+        "UPDATE breaker SET open = true, opened_at = clock_timestamp() - interval '61 s',
+                retry_at = clock_timestamp() - interval '1 s' WHERE key = 'neonomics/pisp'",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+
+    app.reconfigure_worker(&[("NEONOMICS_CLIENT_SECRET", "a-secret-that-is-not-known-there")]);
+    assert_eq!(app.run_jobs().await, 1, "the payment is the probe");
+    assert_eq!(circuit(&app).await, (true, false), "open, and nobody probes");
+    assert_eq!(app.sandbox.neonomics().payments().len(), 0);
+    app.abandon().await;
+}
+
+/// Whether the circuit of payments is open, and whether somebody holds its probe.
+async fn circuit(app: &TestApp) -> (bool, bool) {
+    sqlx::query_as("SELECT open, probe_id IS NOT NULL FROM breaker WHERE key = 'neonomics/pisp'")
+        .fetch_one(&app.db)
+        .await
+        .expect("the circuit's row")
+}
+
+#[tokio::test]
+async fn health_names_what_is_degraded_and_stays_200() {
+    let app = TestApp::start().await;
+    let parts = async || {
+        let answer = Answer::of(browser().get(format!("{}/v1/health", app.url)).send().await.unwrap()).await;
+        assert_eq!(answer.status, 200);
+        let body = answer.body.as_object().unwrap().clone();
+        let degraded = body.into_iter().filter(|(_, condition)| condition == "degraded");
+        degraded.map(|(part, _)| part).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(parts().await, BTreeSet::new());
+    sqlx::query(
+        "UPDATE breaker SET open = true, opened_at = clock_timestamp(), retry_at = clock_timestamp() + interval '1 min'
+          WHERE key = 'neonomics/pisp'",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(parts().await, ["payments", "status"].map(str::to_owned).into());
+    app.finish().await;
 }

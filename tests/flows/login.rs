@@ -161,7 +161,7 @@ impl Obstacle {
             }]),
             Self::OurScopeIsWrong => {
                 let login = app.start_login().await;
-                let state = login.cookie.split_once('=').unwrap().1;
+                let state = login.cookie.split_once('=').expect("name=value").1;
                 let back = format!("{}/api/auth/bankid/callback?error=invalid_scope&state={state}", app.url);
                 return app.come_back(&back, &login.cookie).await;
             }

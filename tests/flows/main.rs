@@ -5,7 +5,6 @@ mod accounts;
 mod architecture;
 mod atomic;
 mod balances;
-mod circuit;
 mod circuits;
 mod consents;
 mod database;

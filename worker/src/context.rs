@@ -19,6 +19,7 @@ use drop_common::{
     },
     queue::{Lease, Wake},
     resilience::breaker::{Breaker, BreakerKey},
+    storage::row_changes,
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -128,16 +129,13 @@ impl Context {
 
     /// Wakes requests that wait for the row. After the commit, and only a hint: the API reads the row on a timer too.
     pub(crate) async fn tell_waiters(&self, row: Uuid) {
-        let told = sqlx::query!("SELECT pg_notify('row', $1) AS sent", row.to_string())
-            .fetch_one(&self.db)
-            .await;
-        if let Err(error) = told {
-            tracing::debug!(error = %drop_common::storage::StorageError::from(error), "waiters were not woken; they poll");
+        if let Err(error) = row_changes::tell(&self.db, row).await {
+            tracing::debug!(%error, "waiters were not woken; they poll");
         }
     }
 }
 
-/// Synthetic ranges by configuration; help numbers outside production only (bankid.md section 11).
+/// Synthetic ranges by configuration; help numbers outside production only: they prove no identity.
 fn accepted_ids(settings: &WorkerSettings) -> Accepted {
     let named = |range: &str| settings.bankid.synthetic_ids.iter().any(|name| name == range);
     Accepted {

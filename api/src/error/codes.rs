@@ -1,4 +1,4 @@
-//! The closed list of codes. The contract's names are kept; `architecture`'s own were added beside them.
+//! The closed list of codes. The contract's names are kept; ours were added beside them, for what it does not name.
 
 use poem::http::StatusCode;
 

@@ -37,7 +37,7 @@ use crate::{
     state::State,
 };
 
-/// A web session lives this long (bankid.md section 14: absolute life 24 h).
+/// A web session ends after a day, however much it is used: a stolen cookie is worth no more than that.
 const WEB_SESSION_HOURS: i64 = 24;
 
 /// Asks again for a login, with the cookie as proof.
@@ -150,7 +150,7 @@ async fn open_session(
     })
 }
 
-/// The contract's answer to a login that ended without a session (3.1; bankid.md section 10).
+/// The contract's answer to a login that ended without a session (3.1), and ours where it names none.
 pub(super) fn refused(failure: LoginFailure) -> ApiError {
     ApiError::of(match failure {
         LoginFailure::Cancelled => Code::BankidCancelled,

@@ -149,7 +149,7 @@ async fn accept(state: &State, raw: &[u8]) -> Result<Accepted, ApiError> {
     Ok(Accepted::Stored)
 }
 
-/// What makes an event the same event (sumsub.md section 5): its own ids and time, or else its very bytes.
+/// What makes an event the same event: its own ids and time, or else its very bytes.
 fn event_key<'a>(text: impl Fn(&str) -> Option<&'a str>, raw: &[u8]) -> String {
     let at = text("createdAtMs").or_else(|| text("createdAt"));
     match (text("applicantId"), text("type"), text("correlationId"), at) {

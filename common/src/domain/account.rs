@@ -1,5 +1,5 @@
 //! A linked account's balance: which of the bank's numbers is shown, when it is stale, and how often it may be read
-//! without the person (open-banking.md, section 5).
+//! without the person: four times in 24 hours (contract 3.2; Regulation (EU) 2018/389, article 36(5)(b)).
 
 use chrono::{DateTime, TimeDelta, Utc};
 

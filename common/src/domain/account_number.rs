@@ -1,4 +1,4 @@
-//! Account numbers as they are paid to and from: IBAN, Norwegian and foreign BBAN (open-banking.md, section 6).
+//! Account numbers as they are paid to and from: IBAN (ISO 13616), Norwegian and foreign BBAN.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Whether a person is 18 (bankid.md, section 12).
+//! Whether a person is 18: the law asks for it (contract 3.1).
 
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use chrono_tz::Europe::Oslo;

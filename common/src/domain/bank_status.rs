@@ -1,5 +1,5 @@
-//! The bank's transaction status codes (open-banking.md, section 8). The list is open: a code that is not here is
-//! unknown, changes nothing and is counted.
+//! The bank's transaction status codes (ISO 20022, external code set of payment statuses). The list is open: a code
+//! that is not here is unknown, changes nothing and is counted.
 
 use super::words::closed_words;
 

@@ -1,4 +1,4 @@
-//! A consent to read a bank's accounts (open-banking.md, section 4).
+//! A consent to read a bank's accounts (contract 3.2).
 
 use chrono::{Days, NaiveDate, TimeDelta};
 

@@ -1,4 +1,4 @@
-//! What stands in the user row instead of a national id: `users.national_id_hash` (bankid.md, section 13).
+//! What stands in the user row instead of a national id: `users.national_id_hash` (contract 3.1).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a Sumsub event does to a person's verification (sumsub.md, section 5).
+//! What a Sumsub event does to a person's verification (contract 3.4).
 //!
 //! Events repeat, come late and out of order. The provider's time orders them, and an event is compared with the current
 //! decision, not with any past one: a result that comes again after another is news.

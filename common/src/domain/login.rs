@@ -16,7 +16,7 @@ closed_words! {
 }
 
 closed_words! {
-    /// Why a login ended without a session: the `code` of the answer (bankid.md, section 10).
+    /// Why a login ended without a session: the `code` of the answer.
     LoginFailure, "login failure";
     /// The person cancelled in `BankID`.
     Cancelled = "bankid_cancelled",

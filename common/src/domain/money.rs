@@ -1,5 +1,5 @@
 //! Money as whole minor units. Decimal text is read and written exactly; nothing passes through a float and nothing is
-//! rounded (open-banking.md, section 6).
+//! rounded: a payment is of the very amount that the person confirmed.
 
 use std::fmt;
 use std::str::FromStr;

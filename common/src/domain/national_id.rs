@@ -1,5 +1,5 @@
 //! The Norwegian national identity number: `DDMMYY III KK`, with the markings for D-numbers, help numbers and the
-//! synthetic series, and the control digits (bankid.md, section 11).
+//! synthetic series, and the control digits (modulus 11).
 
 use std::fmt;
 

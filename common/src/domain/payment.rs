@@ -1,4 +1,4 @@
-//! A payment order as the person confirmed it: parsed once, canonical from then on (open-banking.md, section 6).
+//! A payment order as the person confirmed it: parsed once, canonical from then on.
 
 use std::fmt;
 
@@ -109,7 +109,7 @@ impl PaymentOrder {
     }
 
     /// SHA-256 over the route and the canonical fields: what tells the same request from another one under the same
-    /// idempotency key (payments-cases.md, section 1). `10.0` and `10.00`, or a BBAN and its IBAN, are the same.
+    /// idempotency key. `10.0` and `10.00`, or a BBAN and its IBAN, are the same.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Sha256::new();
         let mut field = |bytes: &[u8]| {

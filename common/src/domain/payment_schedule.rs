@@ -1,4 +1,4 @@
-//! When a payment is looked at (open-banking.md, sections 7 and 9).
+//! When a payment is looked at: often while the person waits, then ever less, for as long as a bank may take.
 
 use chrono::TimeDelta;
 

@@ -1,4 +1,4 @@
-//! A payment's states and what moves it (open-banking.md, sections 8 and 9).
+//! A payment's states and what moves it (contract 3.3).
 //!
 //! Only what the bank says, a definite refusal, proof that nothing was sent, or the SCA deadline changes a payment; a
 //! callback never does. `failed(sca_timeout)` is the one soft failure: the bank may still complete it.
@@ -111,7 +111,7 @@ impl PaymentState {
         }
     }
 
-    /// The SCA deadline has passed, and the bank was asked (section 9). Only a payment that the bank has not accepted
+    /// The SCA deadline has passed, and the bank was asked. Only a payment that the bank has not accepted
     /// fails; the bank may still complete it.
     #[must_use]
     pub fn on_sca_timeout(self) -> Transition {

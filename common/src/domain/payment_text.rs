@@ -1,4 +1,4 @@
-//! Texts that travel through banks: one character set that all of them carry (open-banking.md, section 6).
+//! Texts that travel through banks: the one character set that all of them carry, SEPA's Latin letters.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The person's name as `BankID` gives it (bankid.md, section 6). A missing or hostile name never fails a login.
+//! The person's name as `BankID` gives it. A missing or hostile name never fails a login.
 
 use std::fmt;
 

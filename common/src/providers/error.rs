@@ -120,7 +120,7 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
-    /// What the failure means (`open-banking.md` sections 7 and 10).
+    /// What the failure means. Only what provably did not go out, or was refused, may ever be called failed.
     pub fn class(&self) -> Class {
         match self {
             Self::Blocked | Self::TooLate | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
@@ -257,7 +257,7 @@ impl ProviderError {
     }
 }
 
-/// Codes with which a bank refuses a person or a request, not us (`open-banking.md` section 10).
+/// Codes with which a bank refuses a person or a request, not us (message codes of the Berlin Group).
 const KNOWN_REFUSALS: [&str; 8] = [
     "PSU_CREDENTIALS_INVALID",
     "SERVICE_BLOCKED",

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::keyring::Keyring;
 
-/// BankID's own page lives 10 minutes; ours a little longer (bankid.md section 3).
+/// BankID's own page lives 10 minutes; ours a little longer, for the way there and back.
 pub const LIFE_MINUTES: i32 = 15;
 
 /// What the start of a login stores.

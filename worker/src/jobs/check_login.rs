@@ -131,7 +131,7 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
     ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await
 }
 
-/// The national id, the age and the name that the verified token holds (bankid.md sections 6, 12, 13).
+/// The national id, the age and the name that the verified token holds.
 fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
     let number = claims
         .national_id()

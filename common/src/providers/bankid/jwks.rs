@@ -26,7 +26,8 @@ const LONGEST_TRUST: TimeDelta = TimeDelta::hours(24);
 
 type Fetched = Result<Arc<Keys>, Arc<ProviderError>>;
 
-/// BankID's signing keys, kept as `bankid.md` section 8 says.
+/// BankID's signing keys. Fresh for five minutes (contract 3.1); while they cannot be fetched again they serve for
+/// as long as BankID promised them, because logins matter more than a revocation in that time.
 pub(super) struct KeyCache {
     http: GuardedClient,
     url: String,

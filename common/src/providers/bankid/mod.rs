@@ -1,5 +1,5 @@
-//! BankID login (`bankid.md` sections 3 and 5 to 9): where to send the person, the one token
-//! request, and the checks that turn a token into [`VerifiedClaims`].
+//! BankID login (contract 3.1): where to send the person, the one token request, and the checks that turn a token into
+//! [`VerifiedClaims`].
 
 mod authorize;
 mod claims;

@@ -28,7 +28,7 @@ pub enum LoginRefused {
     IdentityClaim,
 }
 
-/// Which check of an ID token failed (`bankid.md` section 7). For logs and metric labels only.
+/// Which check of an ID token failed. For logs and metric labels only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// `crit`, `cty`, header `typ`, encryption.

@@ -28,7 +28,7 @@ const ALGORITHMS: [Alg; 2] = [Alg::EcdsaP256Sha256, Alg::RsaSsaPkcs1V15Sha256];
 type UnverifiedIdToken = IdToken<Extra, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, Alg>;
 
 impl BankId {
-    /// Checks an ID token by every rule of `bankid.md` section 7 and gives its claims. An unknown
+    /// Checks an ID token by every rule of OIDC Core 3.1.3.7 and RFC 8725 and gives its claims. An unknown
     /// `kid` causes at most one fetch of the keys.
     pub async fn verify(
         &self,

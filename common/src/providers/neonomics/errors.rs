@@ -36,7 +36,7 @@ pub(super) fn is_token_refused(error: &ProviderError) -> bool {
     matches!(error, ProviderError::Refused { status: 401, code: Some(code) } if code.starts_with("TOKEN_"))
 }
 
-/// Whether the code is one that `open-banking.md` section 10 lists: any other one may need a rule of its own.
+/// Whether the code is one of Berlin Group's message codes that we have a rule for: any other may need one.
 pub(super) fn is_known(code: &str) -> bool {
     const WORDS: [&str; 17] = [
         "FORMAT_ERROR",

@@ -1,4 +1,4 @@
-//! Open banking (`open-banking.md`). Defaults speak the contract; every deviation is a setting.
+//! Open banking in the Berlin Group's dialect. Defaults speak the contract; every deviation is a setting.
 
 mod accounts;
 mod client;

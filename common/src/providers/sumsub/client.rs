@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// How far a review may be (`sumsub.md` section 2).
+/// How far a review may be, in Sumsub's words.
 const REVIEW_STATUSES: [&str; 8] = [
     "init",
     "pending",

@@ -1,4 +1,4 @@
-//! Identity verification (`sumsub.md`): outbound calls here, the webhook's digest in [`webhook`].
+//! Identity verification (contract 3.4): outbound calls here, the webhook's digest in [`webhook`].
 
 mod client;
 mod signature;

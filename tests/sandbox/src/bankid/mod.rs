@@ -27,7 +27,7 @@ use crate::{
 
 pub use self::{keys::Algorithm, people::Person, token::Mutation};
 
-/// What the real provider promises for its keys, in seconds (bankid.md section 8).
+/// What the real provider promises for its keys, in seconds, as seen in its answers.
 const KEYS_MAX_AGE: u64 = 23_269;
 
 struct State {

@@ -14,7 +14,7 @@ use crate::{
     shared::Shared,
 };
 
-/// Life of ID and access token, seconds (bankid.md section 5).
+/// Life of ID and access token, seconds (contract 3.1).
 pub(super) const TOKEN_SECONDS: i64 = 300;
 
 /// One way to spoil an ID token. In JSON: `{"kind":"wrongNonce"}`.

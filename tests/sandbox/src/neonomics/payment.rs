@@ -20,7 +20,7 @@ use crate::{
     locked,
 };
 
-/// The products this bank offers (open-banking.md section 6).
+/// The products this bank offers, by Berlin Group's names.
 const PRODUCTS: [&str; 7] = [
     "sepa-credit-transfers",
     "instant-sepa-credit-transfers",

@@ -1,0 +1,27 @@
+//! Whether work waits too long, and which providers are not being called.
+
+use sqlx::PgExecutor;
+
+use super::StorageError;
+
+/// What is wrong at the moment.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// A lane's oldest job waits longer than the lane allows.
+    pub queue_is_late: bool,
+    /// The keys of the circuits that are open.
+    pub open_circuits: Vec<String>,
+}
+
+/// Reads it.
+pub async fn read(db: impl PgExecutor<'_>) -> Result<Reading, StorageError> {
+    Ok(sqlx::query_as!(
+        Reading,
+        r#"SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (
+                            SELECT min(run_at) AS oldest FROM jobs WHERE lane = l.lane AND state = 'ready') j
+                           WHERE j.oldest < now() - l.max_ready_age) AS "queue_is_late!",
+                  ARRAY(SELECT key FROM breaker WHERE open) AS "open_circuits!""#
+    )
+    .fetch_one(db)
+    .await?)
+}

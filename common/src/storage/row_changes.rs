@@ -1,0 +1,17 @@
+//! Telling that a row has changed that a request may be waiting for. Only a hint: who waits reads the row on a timer too.
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::StorageError;
+
+/// The channel on which the id of a changed row is notified.
+pub const CHANNEL: &str = "row";
+
+/// Tells it. After the commit, and not in its transaction: a notification takes a lock on the whole database there.
+pub async fn tell(db: impl PgExecutor<'_>, row: Uuid) -> Result<(), StorageError> {
+    sqlx::query!("SELECT pg_notify($1, $2) AS sent", CHANNEL, row.to_string())
+        .fetch_one(db)
+        .await?;
+    Ok(())
+}
