@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use super::Job;
+use super::{
+    Job,
+    sql::{self, NewJob},
+};
 use crate::storage::{StorageError, Tx};
 
 /// The number of a row in `jobs`.
@@ -48,32 +51,23 @@ pub async fn enqueue_alone<J: Job>(
     job: &J,
     options: EnqueueOptions,
 ) -> Result<Enqueued, StorageError> {
-    let id = sqlx::query_scalar!(
-        "INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, expires_at, request_id, run_at)
-         VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, clock_timestamp() + $8::bigint * interval '1 ms')
-         ON CONFLICT (kind, unique_key) DO NOTHING RETURNING id",
-        J::LANE.id(),
-        J::KIND,
-        job.unique_key(),
-        serde_json::to_value(job)?,
-        J::MAX_ATTEMPTS,
-        options.expires_in.map(millis),
-        options.request_id,
-        millis(options.delay),
-    )
-    .fetch_optional(db)
-    .await?;
+    let new = NewJob {
+        lane: J::LANE,
+        kind: J::KIND,
+        unique_key: job.unique_key(),
+        payload: serde_json::to_value(job)?,
+        max_attempts: J::MAX_ATTEMPTS,
+        expires_in_ms: options.expires_in.map(millis),
+        request_id: options.request_id,
+        delay_ms: millis(options.delay),
+    };
+    let id = sql::enqueue(db, new).await?;
     Ok(id.map_or(Enqueued::Existing, Enqueued::New))
 }
 
-/// Starts a waiting job now, because a callback came in. Returns whether one was waiting. A function in the database
-/// does it, since the API's role may not update jobs.
+/// Starts a waiting job now, because a callback came in. Returns whether one was waiting.
 pub async fn hasten(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<bool, StorageError> {
-    Ok(
-        sqlx::query_scalar!(r#"SELECT jobs_hasten($1, $2) AS "hastened!""#, kind, key)
-            .fetch_one(db)
-            .await?,
-    )
+    sql::hasten(db, kind, key).await
 }
 
 /// Durations cross the wire as milliseconds from now, never as a timestamp: two clocks would disagree.

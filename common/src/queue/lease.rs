@@ -13,6 +13,7 @@ use super::{
     JobError, JobId, Lane, Outcome,
     outcome::Recorded,
     record::{Ack, DeadHooks, record},
+    sql,
 };
 use crate::{failpoint, storage::Tx};
 
@@ -68,18 +69,10 @@ impl Lease {
             return Err(JobError::LeaseLost);
         }
         let mut tx = db.begin().await?;
-        let held = sqlx::query_scalar!(
-            r#"SELECT 1 AS "held!" FROM jobs
-                WHERE id = $1 AND attempt = $2 AND state = 'running' AND lease_until > clock_timestamp() FOR NO KEY UPDATE"#,
-            self.0.facts.job,
-            self.0.facts.attempt,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        match held {
-            Some(_) => Ok(tx),
-            None => Err(JobError::LeaseLost),
+        if !sql::fence(&mut tx, self.0.facts.job, self.0.facts.attempt).await? {
+            return Err(JobError::LeaseLost);
         }
+        Ok(tx)
     }
 
     /// Records the outcome in the domain transaction, with the kind's `on_dead` if the job dies of it, and commits.

@@ -38,6 +38,8 @@
 //!   and the attempt, which only grows.
 //! - **Wake-ups** only save time: workers look every second as well.
 //! - Nothing but a signal ends a worker.
+//!
+//! The statements are in `sql`, in the order of the picture.
 
 #![expect(
     clippy::disallowed_methods,
@@ -64,6 +66,7 @@ mod registry;
 mod renewer;
 mod rescuer;
 mod runner;
+mod sql;
 mod supervise;
 mod wake;
 mod watch;

@@ -1,12 +1,13 @@
-//! Writing outcomes: the one statement that ends a claim, for a batch or for one row inside a domain transaction.
+//! Writing outcomes, for a batch or for one row inside a domain transaction, and what follows from a death.
 
-use std::{future::Future, pin::Pin};
+use std::{collections::HashMap, future::Future, pin::Pin};
 
 use serde_json::Value;
 
 use super::{
     AfterCommit, Outcome,
     enqueue::{JobId, millis},
+    sql::{self, Outcomes},
 };
 use crate::storage::{StorageError, Tx};
 
@@ -38,37 +39,15 @@ pub(super) async fn record(
     acks: &[Ack],
     hooks: &dyn DeadHooks,
 ) -> Result<(Vec<(JobId, &'static str)>, AfterCommit), StorageError> {
-    let jobs: Vec<JobId> = acks.iter().map(|ack| ack.job).collect();
-    let attempts: Vec<i32> = acks.iter().map(|ack| ack.attempt).collect();
-    let outcomes: Vec<String> = acks.iter().map(|ack| word(&ack.outcome).to_owned()).collect();
-    let delays: Vec<i64> = acks.iter().map(|ack| delay(&ack.outcome)).collect();
-    let errors: Vec<Option<String>> = acks.iter().map(error).collect();
-    // Locked in id order, so that two batches cannot deadlock.
-    let rows = sqlx::query!(
-        r#"WITH mine AS MATERIALIZED (
-             SELECT j.id, j.attempt, j.owner, j.claimed_at, a.delay_ms, a.error,
-                    CASE WHEN a.outcome = 'again' AND j.attempt - j.unused >= j.max_attempts THEN 'dead' ELSE a.outcome END AS result
-               FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[], $5::text[]) AS a (id, attempt, outcome, delay_ms, error)
-               JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
-              ORDER BY j.id FOR NO KEY UPDATE OF j
-           ), history AS (
-             INSERT INTO job_attempts (job_id, attempt, owner, result, started_at, error)
-             SELECT id, attempt, owner, result, claimed_at, error FROM mine WHERE result IN ('again','dead')
-           )
-           UPDATE jobs j SET owner = NULL, lease_until = NULL, last_error = coalesce(m.error, j.last_error),
-               state       = CASE WHEN m.result IN ('done','dead') THEN m.result ELSE 'ready' END,
-               finished_at = CASE WHEN m.result IN ('done','dead') THEN clock_timestamp() END,
-               run_at      = CASE WHEN m.result IN ('again','wait') THEN clock_timestamp() + m.delay_ms * interval '1 ms' ELSE j.run_at END,
-               unused      = j.unused + (m.result = 'wait')::int
-             FROM mine m WHERE j.id = m.id RETURNING j.id, j.kind, j.state, j.payload, j.last_error"#,
-        &jobs,
-        &attempts,
-        &outcomes,
-        &delays,
-        &errors as &[Option<String>],
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+    let batch = Outcomes {
+        jobs: acks.iter().map(|ack| ack.job).collect(),
+        attempts: acks.iter().map(|ack| ack.attempt).collect(),
+        words: acks.iter().map(|ack| word(&ack.outcome).to_owned()).collect(),
+        delays_ms: acks.iter().map(|ack| delay(&ack.outcome)).collect(),
+        errors: acks.iter().map(error).collect(),
+    };
+    let rows = sql::record(tx, &batch).await?;
+    let asked: HashMap<JobId, &'static str> = acks.iter().map(|ack| (ack.job, word(&ack.outcome))).collect();
     let (mut written, mut after) = (Vec::with_capacity(rows.len()), AfterCommit::default());
     for row in rows {
         if row.state == "dead" {
@@ -83,10 +62,7 @@ pub(super) async fn record(
             );
             after.extend(hooks.on_dead(tx, &row.kind, row.payload, error).await?);
         }
-        let asked = acks
-            .iter()
-            .find(|ack| ack.job == row.id)
-            .map_or("again", |ack| word(&ack.outcome));
+        let asked = asked.get(&row.id).copied().unwrap_or("again");
         written.push((row.id, if row.state == "dead" { "dead" } else { asked }));
     }
     Ok((written, after))

@@ -12,7 +12,7 @@ use std::{
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::{JobId, Lease};
+use super::{JobId, Lease, sql};
 use crate::{failpoint, storage::StorageError};
 
 /// How often the thread looks for leases that are due. A look costs no statement.
@@ -72,20 +72,7 @@ async fn renew(
     }
     let ids: Vec<JobId> = due.iter().map(Lease::job).collect();
     let attempts: Vec<i32> = due.iter().map(Lease::attempt).collect();
-    // A row locked by its own domain transaction is skipped, not waited for; one past its longest run is left to end.
-    let renewed = sqlx::query_scalar!(
-        "WITH mine AS MATERIALIZED (
-           SELECT j.id, l.lease FROM unnest($1::bigint[], $2::int[]) AS a (id, attempt)
-             JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
-             JOIN lanes l ON l.lane = j.lane AND j.claimed_at + l.max_run > clock_timestamp()
-            ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED
-         )
-         UPDATE jobs j SET lease_until = clock_timestamp() + m.lease FROM mine m WHERE j.id = m.id RETURNING j.id",
-        &ids,
-        &attempts,
-    )
-    .fetch_all(connection)
-    .await?;
+    let renewed = sql::renew(connection, &ids, &attempts).await?;
     for lease in due.iter().filter(|lease| renewed.contains(&lease.job())) {
         lease.renewed(asked_at);
     }

@@ -7,6 +7,7 @@ use super::{
     AfterCommit, JobId, Lane, Outcome,
     claim::Claimer,
     record::{Ack, record},
+    sql,
     supervise::Pauses,
 };
 use crate::{resilience::backoff::between, storage::StorageError};
@@ -37,12 +38,7 @@ pub(super) async fn rescue_forever(claimer: Claimer) {
 pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
     match rescue_batch(claimer, None).await {
         Err(error) if !error.is_transient() => {
-            let expired = sqlx::query_scalar!(
-                "SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"
-            )
-            .fetch_all(&claimer.db)
-            .await?;
-            for job in expired {
+            for job in sql::abandoned(&claimer.db).await? {
                 report(job, rescue_batch(claimer, Some(job)).await);
             }
             Ok(())
@@ -55,12 +51,7 @@ pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
 pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
     match expire_batch(claimer, None).await {
         Err(error) if !error.is_transient() => {
-            let late = sqlx::query_scalar!(
-                "SELECT id FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000"
-            )
-            .fetch_all(&claimer.db)
-            .await?;
-            for job in late {
+            for job in sql::late(&claimer.db).await? {
                 report(job, expire_batch(claimer, Some(job)).await);
             }
             Ok(())
@@ -78,14 +69,7 @@ fn report(job: JobId, swept: Result<(), StorageError>) {
 
 async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
-    let expired = sqlx::query!(
-        "SELECT id, attempt, lane FROM jobs
-          WHERE state = 'running' AND lease_until < clock_timestamp() AND ($1::bigint IS NULL OR id = $1)
-          ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED",
-        only,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let expired = sql::lock_abandoned(&mut tx, only).await?;
     if expired.is_empty() {
         return Ok(());
     }
@@ -110,20 +94,7 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
 
 async fn expire_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
-    let expired = sqlx::query!(
-        "WITH late AS MATERIALIZED (
-           SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now() AND ($1::bigint IS NULL OR id = $1)
-            ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
-         ), history AS (
-           INSERT INTO job_attempts (job_id, attempt, result, error)
-           SELECT id, attempt, 'dead', 'expired' FROM late ON CONFLICT DO NOTHING
-         )
-         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired'
-           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload",
-        only,
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let expired = sql::expire(&mut tx, only).await?;
     let mut after = AfterCommit::default();
     for job in expired {
         tracing::error!(job.id, job.kind, "job {} ({}) came too late", job.id, job.kind);

@@ -1,0 +1,278 @@
+//! Every statement that moves a job from state to state, in the order of the states' picture in the module above. What
+//! people and gauges read is in `operate` and `gauges`; whether a lane takes more is in `pressure`.
+
+use serde_json::Value;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use super::{JobId, Lane};
+use crate::{resilience::breaker::BreakerKey, storage::StorageError};
+
+/// What an enqueue writes.
+pub(super) struct NewJob {
+    pub(super) lane: Lane,
+    pub(super) kind: &'static str,
+    pub(super) unique_key: Option<String>,
+    pub(super) payload: Value,
+    pub(super) max_attempts: i32,
+    pub(super) expires_in_ms: Option<i64>,
+    pub(super) request_id: Option<Uuid>,
+    pub(super) delay_ms: i64,
+}
+
+/// `None`: the kind and key are there already.
+pub(super) async fn enqueue(db: impl PgExecutor<'_>, new: NewJob) -> Result<Option<JobId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, expires_at, request_id, run_at)
+         VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, clock_timestamp() + $8::bigint * interval '1 ms')
+         ON CONFLICT (kind, unique_key) DO NOTHING RETURNING id",
+        new.lane.id(),
+        new.kind,
+        new.unique_key,
+        new.payload,
+        new.max_attempts,
+        new.expires_in_ms,
+        new.request_id,
+        new.delay_ms,
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// A function in the database does it, since the API's role may not update jobs.
+pub(super) async fn hasten(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<bool, StorageError> {
+    Ok(
+        sqlx::query_scalar!(r#"SELECT jobs_hasten($1, $2) AS "hastened!""#, kind, key)
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// A claimed row.
+pub(super) struct Claimed {
+    pub(super) id: JobId,
+    pub(super) attempt: i32,
+    pub(super) used: i32,
+    pub(super) max_attempts: i32,
+    pub(super) lane: i16,
+    pub(super) kind: String,
+    pub(super) payload: Value,
+    pub(super) request_id: Option<Uuid>,
+    pub(super) epoch: Option<i64>,
+    pub(super) lease_ms: i64,
+    pub(super) waited_ms: i64,
+}
+
+/// Up to `free` ready jobs, unordered. `now()` can use the index and is fresh, for this is a transaction of one statement.
+pub(super) async fn claim(
+    db: impl PgExecutor<'_>,
+    lane: Lane,
+    free: usize,
+    owner: Uuid,
+) -> Result<Vec<Claimed>, StorageError> {
+    Ok(sqlx::query_as!(
+        Claimed,
+        r#"UPDATE jobs j SET state = 'running', attempt = j.attempt + 1, owner = $3,
+                      claimed_at = clock_timestamp(), lease_until = clock_timestamp() + l.lease
+                 FROM lanes l LEFT JOIN breaker b ON b.key = l.breaker_key
+                WHERE l.lane = j.lane AND j.id = ANY (ARRAY(
+                  SELECT p.id FROM unnest($1::smallint[], $2::int[]) AS w (lane, n)
+                    JOIN lanes lw USING (lane) LEFT JOIN breaker bw ON bw.key = lw.breaker_key
+                    CROSS JOIN LATERAL (SELECT id FROM jobs WHERE lane = w.lane AND state = 'ready' AND run_at <= now()
+                                         ORDER BY run_at, id LIMIT w.n FOR UPDATE SKIP LOCKED) p
+                   WHERE w.n > 0 AND NOT lw.paused AND coalesce(lw.throttled_until <= now(), true) AND NOT coalesce(bw.open, false)))
+               RETURNING j.id, j.attempt, j.attempt - j.unused AS "used!", j.max_attempts, j.lane, j.kind, j.payload,
+                         j.request_id, b.epoch AS "epoch?", (extract(epoch FROM l.lease) * 1000)::bigint AS "lease_ms!",
+                         (extract(epoch FROM clock_timestamp() - j.run_at) * 1000)::bigint AS "waited_ms!""#,
+        &[lane.id()],
+        &[i32::try_from(free).unwrap_or(i32::MAX)],
+        owner,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The one job that goes with a probe, from the lanes that may probe: reads before payments.
+pub(super) async fn claim_with_probe(
+    db: &mut PgConnection,
+    key: BreakerKey,
+    owner: Uuid,
+) -> Result<Option<Claimed>, StorageError> {
+    Ok(sqlx::query_as!(
+        Claimed,
+        r#"UPDATE jobs j SET state = 'running', attempt = j.attempt + 1, owner = $2,
+                      claimed_at = clock_timestamp(), lease_until = clock_timestamp() + l.lease
+                 FROM lanes l
+                WHERE l.lane = j.lane AND j.id = (
+                  SELECT p.id FROM lanes lw CROSS JOIN LATERAL (
+                      SELECT id FROM jobs WHERE lane = lw.lane AND state = 'ready' AND run_at <= now()
+                       ORDER BY run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) p
+                   WHERE lw.breaker_key = $1 AND lw.lane = ANY ($3::smallint[]) AND lw.probe_rank IS NOT NULL AND NOT lw.paused AND coalesce(lw.throttled_until <= now(), true)
+                   ORDER BY lw.probe_rank LIMIT 1)
+               RETURNING j.id, j.attempt, j.attempt - j.unused AS "used!", j.max_attempts, j.lane, j.kind, j.payload,
+                         j.request_id, (SELECT epoch FROM breaker WHERE key = $1) AS "epoch?",
+                         (extract(epoch FROM l.lease) * 1000)::bigint AS "lease_ms!",
+                         (extract(epoch FROM clock_timestamp() - j.run_at) * 1000)::bigint AS "waited_ms!""#,
+        key.as_str(),
+        owner,
+        &Lane::ALL.map(Lane::id), // a newer release may have added a lane
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit.
+pub(super) async fn fence(db: &mut PgConnection, job: JobId, attempt: i32) -> Result<bool, StorageError> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT 1 AS "held!" FROM jobs
+                WHERE id = $1 AND attempt = $2 AND state = 'running' AND lease_until > clock_timestamp() FOR NO KEY UPDATE"#,
+        job,
+        attempt,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(held.is_some())
+}
+
+/// The columns of a batch of outcomes, one place each per job.
+pub(super) struct Outcomes {
+    pub(super) jobs: Vec<JobId>,
+    pub(super) attempts: Vec<i32>,
+    /// `done`, `again`, `wait` or `dead`.
+    pub(super) words: Vec<String>,
+    pub(super) delays_ms: Vec<i64>,
+    pub(super) errors: Vec<Option<String>>,
+}
+
+/// A row whose outcome was written.
+pub(super) struct Ended {
+    pub(super) id: JobId,
+    pub(super) kind: String,
+    pub(super) state: String,
+    pub(super) payload: Value,
+    pub(super) last_error: Option<String>,
+}
+
+/// Writes outcomes, those of lost leases excepted. Locked in id order, so that two batches cannot deadlock.
+pub(super) async fn record(db: &mut PgConnection, batch: &Outcomes) -> Result<Vec<Ended>, StorageError> {
+    Ok(sqlx::query_as!(
+        Ended,
+        r#"WITH mine AS MATERIALIZED (
+             SELECT j.id, j.attempt, j.owner, j.claimed_at, a.delay_ms, a.error,
+                    CASE WHEN a.outcome = 'again' AND j.attempt - j.unused >= j.max_attempts THEN 'dead' ELSE a.outcome END AS result
+               FROM unnest($1::bigint[], $2::int[], $3::text[], $4::bigint[], $5::text[]) AS a (id, attempt, outcome, delay_ms, error)
+               JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
+              ORDER BY j.id FOR NO KEY UPDATE OF j
+           ), history AS (
+             INSERT INTO job_attempts (job_id, attempt, owner, result, started_at, error)
+             SELECT id, attempt, owner, result, claimed_at, error FROM mine WHERE result IN ('again','dead')
+           )
+           UPDATE jobs j SET owner = NULL, lease_until = NULL, last_error = coalesce(m.error, j.last_error),
+               state       = CASE WHEN m.result IN ('done','dead') THEN m.result ELSE 'ready' END,
+               finished_at = CASE WHEN m.result IN ('done','dead') THEN clock_timestamp() END,
+               run_at      = CASE WHEN m.result IN ('again','wait') THEN clock_timestamp() + m.delay_ms * interval '1 ms' ELSE j.run_at END,
+               unused      = j.unused + (m.result = 'wait')::int
+             FROM mine m WHERE j.id = m.id RETURNING j.id, j.kind, j.state, j.payload, j.last_error"#,
+        &batch.jobs,
+        &batch.attempts,
+        &batch.words,
+        &batch.delays_ms,
+        &batch.errors as &[Option<String>],
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Renews leases and returns whose. A row locked by its own domain transaction is skipped, not waited for; one past its
+/// longest run is left to end.
+pub(super) async fn renew(db: &mut PgConnection, jobs: &[JobId], attempts: &[i32]) -> Result<Vec<JobId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "WITH mine AS MATERIALIZED (
+           SELECT j.id, l.lease FROM unnest($1::bigint[], $2::int[]) AS a (id, attempt)
+             JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
+             JOIN lanes l ON l.lane = j.lane AND j.claimed_at + l.max_run > clock_timestamp()
+            ORDER BY j.id FOR NO KEY UPDATE OF j SKIP LOCKED
+         )
+         UPDATE jobs j SET lease_until = clock_timestamp() + m.lease FROM mine m WHERE j.id = m.id RETURNING j.id",
+        jobs,
+        attempts,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// A running job whose lease has run out.
+pub(super) struct Abandoned {
+    pub(super) id: JobId,
+    pub(super) attempt: i32,
+    pub(super) lane: i16,
+}
+
+/// Locks up to 100 of them, or one.
+pub(super) async fn lock_abandoned(db: &mut PgConnection, only: Option<JobId>) -> Result<Vec<Abandoned>, StorageError> {
+    Ok(sqlx::query_as!(
+        Abandoned,
+        "SELECT id, attempt, lane FROM jobs
+          WHERE state = 'running' AND lease_until < clock_timestamp() AND ($1::bigint IS NULL OR id = $1)
+          ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED",
+        only,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Which they are.
+pub(super) async fn abandoned(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// A waiting job whose time has passed.
+pub(super) struct Late {
+    pub(super) id: JobId,
+    pub(super) kind: String,
+    pub(super) payload: Value,
+}
+
+/// Makes up to 100 of them dead, or one.
+pub(super) async fn expire(db: &mut PgConnection, only: Option<JobId>) -> Result<Vec<Late>, StorageError> {
+    Ok(sqlx::query_as!(
+        Late,
+        "WITH late AS MATERIALIZED (
+           SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now() AND ($1::bigint IS NULL OR id = $1)
+            ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+         ), history AS (
+           INSERT INTO job_attempts (job_id, attempt, result, error)
+           SELECT id, attempt, 'dead', 'expired' FROM late ON CONFLICT DO NOTHING
+         )
+         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired'
+           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload",
+        only,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Which they are.
+pub(super) async fn late(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
+    Ok(
+        sqlx::query_scalar!("SELECT id FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000")
+            .fetch_all(db)
+            .await?,
+    )
+}
+
+/// Deletes up to 5,000 jobs that were done more than 7 days ago. Returns how many.
+pub(super) async fn prune(db: impl PgExecutor<'_>) -> Result<u64, StorageError> {
+    let deleted = sqlx::query!(
+        "DELETE FROM jobs WHERE id = ANY (ARRAY(
+               SELECT id FROM jobs WHERE state = 'done' AND finished_at < clock_timestamp() - interval '7 days'
+                ORDER BY finished_at LIMIT 5000 FOR UPDATE SKIP LOCKED))"
+    )
+    .execute(db)
+    .await?;
+    Ok(deleted.rows_affected())
+}
