@@ -9,7 +9,7 @@ const NEONOMICS_SECRET: &str = "neonomics-test-secret";
 const SUMSUB_TOKEN: &str = "sumsub-test-token";
 const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.
-const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
+pub const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
 /// 32 bytes for these tests.
 const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
