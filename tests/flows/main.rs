@@ -24,6 +24,7 @@ mod paying;
 mod payment_approval;
 mod payment_attempts;
 mod payments;
+mod reconciling;
 mod refreshes;
 mod retention;
 mod schedule;

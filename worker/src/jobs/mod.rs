@@ -17,6 +17,7 @@ mod payment_moves;
 mod plan_balance_syncs;
 mod poll_payment;
 mod prune_jobs;
+mod reconcile_payments;
 mod refresh_balance;
 mod start_consent;
 mod sync_balance;

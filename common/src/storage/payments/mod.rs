@@ -4,6 +4,7 @@ mod attempts;
 mod moves;
 mod named;
 mod new;
+mod sweep;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -17,6 +18,7 @@ pub use self::{
     moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, lookalike, total_today},
+    sweep::{overdue_approvals, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{
