@@ -29,4 +29,5 @@ mod refreshes;
 mod retention;
 mod schedule;
 mod sessions;
+mod settling;
 mod tokens;

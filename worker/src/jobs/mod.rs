@@ -13,7 +13,7 @@ mod initiate_payment;
 mod kyc_about;
 mod kyc_event;
 mod kyc_moves;
-mod payment_moves;
+pub(crate) mod payment_moves;
 mod plan_balance_syncs;
 mod poll_payment;
 mod prune_jobs;
