@@ -10,6 +10,7 @@ mod circuits;
 mod consents;
 mod database;
 mod deployment;
+mod events;
 mod fleet;
 mod holds;
 mod inbox;

@@ -9,7 +9,12 @@ use drop_common::{
     },
     storage::payments::Payment,
 };
-use poem_openapi::{ApiResponse, Object, Union, payload::Json, types::Example};
+use futures_util::stream::BoxStream;
+use poem_openapi::{
+    ApiResponse, Object, Union,
+    payload::{EventStream, Json},
+    types::Example,
+};
 
 use crate::{
     error::{ApiError, Code},
@@ -84,6 +89,8 @@ pub struct Transaction {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// Grows with each change.
+    pub version: i32,
 }
 
 /// A page of payments.
@@ -113,6 +120,25 @@ pub enum Initiation {
         #[oai(header = "Location")]
         String,
     ),
+}
+
+/// A payment's states as they come.
+#[derive(ApiResponse)]
+pub enum Events {
+    /// Each event holds the whole payment.
+    #[oai(status = 200)]
+    Stream(
+        EventStream<BoxStream<'static, Transaction>>,
+        /// Asks proxies to pass events on at once.
+        #[oai(header = "X-Accel-Buffering")]
+        String,
+        /// Nothing of it is kept.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+    /// The bank has spoken its last word, and it was seen.
+    #[oai(status = 204)]
+    Over,
 }
 
 /// The answer to the wish to take a payment back.
@@ -208,6 +234,7 @@ impl Transaction {
             creditor_account: payment.creditor_account_masked,
             created_at: payment.created_at,
             updated_at: payment.updated_at,
+            version: payment.version,
         })
     }
 }
@@ -264,6 +291,7 @@ impl Example for Transaction {
             creditor_account: "265********89".into(),
             created_at: at,
             updated_at: at,
+            version: 2,
         }
     }
 }
