@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod app;
 pub mod client_address;
 pub mod consents;
+pub mod cookies;
 pub mod error;
 pub mod health;
 pub mod idempotency;
