@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod app;
+pub mod browser;
 pub mod client_address;
 pub mod consents;
 pub mod cookies;
