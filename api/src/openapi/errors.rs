@@ -11,6 +11,8 @@ const OWN: &[(&str, &[Code])] = &[
     ("startBankIdLogin", &[Code::ValidationFailed]),
     ("finishBankIdLogin", LOGIN),
     ("getBankIdLogin", LOGIN),
+    ("startAppLogin", &[Code::NotFound]),
+    ("redeemAppLogin", LOGIN),
     ("refreshSession", &[Code::Unauthenticated, Code::Forbidden]),
     ("logout", &[Code::Forbidden]),
     ("listSessions", &[]),
