@@ -1,4 +1,6 @@
 -- Logins of the app, and the second cookie of a browser's login.
+--
+-- DROP_APP_LINK is set only when every API is of this release: the one before takes an app's login for a browser's.
 
 ALTER TABLE logins
   -- SHA-256 of the cookie __Host-drop_bind. NULL: the app's, or started by the release before this one.
