@@ -7,6 +7,7 @@ mod architecture;
 mod atomic;
 mod balances;
 mod browser_login;
+mod cancellation;
 mod circuits;
 mod consents;
 mod database;

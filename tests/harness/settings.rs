@@ -16,7 +16,7 @@ pub const APP_LINK: &str = "https://drop.example/app/login";
 const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// The providers of a service that is reached at `url`.
-pub(crate) fn sandbox(url: &str) -> SandboxConfig {
+pub fn sandbox(url: &str) -> SandboxConfig {
     SandboxConfig {
         client_id: CLIENT_ID.into(),
         client_secret: BANKID_SECRET.into(),
@@ -31,7 +31,7 @@ pub(crate) fn sandbox(url: &str) -> SandboxConfig {
 }
 
 /// The variables of a service that is reached at `url`.
-pub(crate) fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
+pub fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
     vec![
         ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".into()),

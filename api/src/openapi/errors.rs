@@ -44,6 +44,7 @@ const OWN: &[(&str, &[Code])] = &[
     ),
     ("listTransactions", &[Code::ValidationFailed]),
     ("getTransaction", &[]),
+    ("cancelTransaction", &[Code::Conflict, Code::CircuitOpen]),
     ("finishPayment", &[Code::Unauthenticated, Code::NotFound]),
     ("receiveSumsubEvent", &[Code::InvalidSignature]),
     ("getHealth", &[]),
