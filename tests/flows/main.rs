@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod accounts;
+mod app_login;
 mod architecture;
 mod atomic;
 mod balances;
+mod browser_login;
 mod cancellation;
 mod circuits;
 mod consents;

@@ -114,6 +114,39 @@ fn production_refuses_to_start_without_trusted_proxies() {
     assert_eq!(names(&error), ["DROP_TRUSTED_PROXIES"]);
 }
 
+#[rstest]
+#[case("DROP_REQUIRE_LOGIN_BINDING", "false")]
+#[case("DROP_APP_LINK", "http://127.0.0.1:1/app")]
+#[case("DROP_APP_LINK", "drop://login")]
+#[case("DROP_APP_LINK", "https://getdrop.no/app?from=bankid")]
+#[case("DROP_APP_LINK", "https://getdrop.no/app#login")]
+fn the_api_refuses_in_production(#[case] name: &str, #[case] value: &str) {
+    let error = ApiSettings::read(&production().with(name, value)).expect_err("must be refused");
+    assert_eq!(names(&error), [name]);
+}
+
+#[test]
+fn a_binding_cookie_is_required_in_production_and_never_where_browsers_would_not_take_it() {
+    let api = |environment: &Environment| ApiSettings::read(environment).map(|settings| settings.api);
+    assert!(api(&production()).expect("complete").require_login_binding);
+    let local = production()
+        .with("DROP_PROFILE", "local")
+        .with("BANKID_ISSUER", "https://issuer.example")
+        .with("DROP_PUBLIC_URL", "http://127.0.0.1:8080");
+    assert!(!api(&local).expect("complete").require_login_binding);
+    let error = api(&local.with("DROP_REQUIRE_LOGIN_BINDING", "true")).expect_err("no such cookie");
+    assert_eq!(names(&error), ["DROP_REQUIRE_LOGIN_BINDING"]);
+}
+
+#[test]
+fn apps_log_in_only_where_their_link_is_known() {
+    let link = |environment: &Environment| ApiSettings::read(environment).expect("complete").api.app_link;
+    assert_eq!(link(&production()), None);
+    assert_eq!(link(&production().with("DROP_APP_LINK", "")), None);
+    let known = production().with("DROP_APP_LINK", "https://getdrop.no/app/login");
+    assert_eq!(link(&known).as_deref(), Some("https://getdrop.no/app/login"));
+}
+
 #[test]
 fn a_proxy_is_named_by_its_network_or_its_address() {
     let named = |proxies| ApiSettings::read(&production().with("DROP_TRUSTED_PROXIES", proxies));

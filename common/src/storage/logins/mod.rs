@@ -1,12 +1,16 @@
 //! Login attempts at BankID. A state is used once, its code is taken once, its outcome is handed out once.
 
+mod outcome;
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
+pub use self::outcome::{Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser};
 use super::{StorageError, Tx};
 use crate::domain::{
     ids::{LoginId, UserId},
-    login::{LoginFailure, LoginStatus},
+    login::LoginFailure,
+    session::Channel,
 };
 use crate::keyring::Keyring;
 
@@ -19,20 +23,42 @@ pub struct NewLogin<'a> {
     pub state_hash: &'a [u8; 32],
     pub nonce: &'a SecretString,
     pub verifier: &'a SecretString,
-    pub return_to: Option<&'a str>,
+    pub holder: Holder<'a>,
 }
 
-/// Stores a browser login.
+/// Who starts a login, and what they will prove it with.
+pub enum Holder<'a> {
+    /// A browser: it holds two cookies, the state's and the binding one.
+    Browser {
+        binding_hash: &'a [u8; 32],
+        return_to: Option<&'a str>,
+    },
+    /// The app: it holds the verifier of this S256 challenge.
+    App { challenge: &'a str },
+}
+
+/// Stores a login.
 pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(), StorageError> {
     let row = login.id.uuid();
+    let (channel, binding, return_to, challenge) = match login.holder {
+        Holder::Browser {
+            binding_hash,
+            return_to,
+        } => (Channel::Web, Some(binding_hash.as_slice()), return_to, None),
+        Holder::App { challenge } => (Channel::Mobile, None, None, Some(challenge)),
+    };
     sqlx::query!(
-        "INSERT INTO logins (id, state_hash, nonce_sealed, verifier_sealed, channel, return_to, expires_at)
-         VALUES ($1, $2, $3, $4, 'web', $5, clock_timestamp() + make_interval(mins => $6))",
+        "INSERT INTO logins (id, state_hash, nonce_sealed, verifier_sealed, channel, binding_hash, return_to,
+                             app_challenge, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp() + make_interval(mins => $9))",
         row,
         login.state_hash.as_slice(),
         keys.seal("logins.nonce_sealed", row, login.nonce.expose_secret().as_bytes()),
         keys.seal("logins.verifier_sealed", row, login.verifier.expose_secret().as_bytes()),
-        login.return_to,
+        channel.as_str(),
+        binding,
+        return_to,
+        challenge,
         LIFE_MINUTES,
     )
     .execute(&mut **tx)
@@ -40,25 +66,58 @@ pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(
     Ok(())
 }
 
-/// A login whose state was just used up.
-pub struct Consumed {
-    pub id: LoginId,
-    pub return_to: Option<String>,
+/// The binding cookie of whoever comes back.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// SHA-256 of the cookie that is shown.
+    pub shown: Option<[u8; 32]>,
+    /// Whether a browser must show one. A wrong one is refused either way.
+    pub required: bool,
 }
 
-/// Uses the state up, in one statement: of any number of callbacks one gets the row.
-pub async fn consume(tx: &mut Tx, state_hash: &[u8; 32]) -> Result<Option<Consumed>, StorageError> {
+/// A login whose state was just used up.
+pub enum Consumed {
+    /// By the browser that started it.
+    Browser(ProvenLogin),
+    /// The app's, by whatever browser the person signed in with: it proves nothing.
+    App(LoginId),
+}
+
+impl Consumed {
+    pub fn id(&self) -> LoginId {
+        match self {
+            Self::Browser(login) => login.id(),
+            Self::App(id) => *id,
+        }
+    }
+}
+
+/// Uses the state up, in one statement: of any number of callbacks one gets the row. A browser's login also asks for both
+/// of its cookies there, so that somebody else's callback leaves it to be finished.
+pub async fn consume(
+    tx: &mut Tx,
+    state_hash: &[u8; 32],
+    cookie_holds_state: bool,
+    binding: Binding,
+) -> Result<Option<Consumed>, StorageError> {
     let row = sqlx::query!(
         "UPDATE logins SET status = 'checking', consumed_at = clock_timestamp()
           WHERE state_hash = $1 AND status = 'started' AND expires_at > clock_timestamp()
-         RETURNING id, return_to",
+            AND (channel = 'mobile' OR $2::boolean
+                 AND (binding_hash IS NULL OR binding_hash = $3 OR $3::bytea IS NULL AND NOT $4::boolean))
+         RETURNING id, channel",
         state_hash.as_slice(),
+        cookie_holds_state,
+        binding.shown.as_ref().map(<[u8; 32]>::as_slice),
+        binding.required,
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|row| Consumed {
-        id: row.id.into(),
-        return_to: row.return_to,
+    let Some(row) = row else { return Ok(None) };
+    let id = row.id.into();
+    Ok(Some(match row.channel.parse().map_err(StorageError::corrupt)? {
+        Channel::Web => Consumed::Browser(ProvenLogin::new(id)),
+        Channel::Mobile => Consumed::App(id),
     }))
 }
 
@@ -131,50 +190,6 @@ pub async fn fail(tx: &mut Tx, id: LoginId, failure: LoginFailure) -> Result<(),
     .execute(&mut **tx)
     .await?;
     Ok(())
-}
-
-/// Where a login stands, for the holder of its state.
-pub struct Standing {
-    pub status: LoginStatus,
-    pub failure: Option<LoginFailure>,
-    pub return_to: Option<String>,
-}
-
-/// Reads where a login stands; `None` unless the state is the login's own.
-pub async fn standing(db: &PgPool, id: LoginId, state_hash: &[u8; 32]) -> Result<Option<Standing>, StorageError> {
-    let row = sqlx::query!(
-        "SELECT status, failure, return_to FROM logins WHERE id = $1 AND state_hash = $2",
-        id.uuid(),
-        state_hash.as_slice()
-    )
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| {
-        Ok(Standing {
-            status: row.status.parse().map_err(StorageError::corrupt)?,
-            failure: row
-                .failure
-                .map(|word| word.parse().map_err(StorageError::corrupt))
-                .transpose()?,
-            return_to: row.return_to,
-        })
-    })
-    .transpose()
-}
-
-/// Hands the outcome out, once, to the holder of the state.
-pub async fn hand_out(tx: &mut Tx, id: LoginId, state_hash: &[u8; 32]) -> Result<Option<UserId>, StorageError> {
-    let user = sqlx::query_scalar!(
-        r#"UPDATE logins SET handed_out_at = clock_timestamp()
-            WHERE id = $1 AND state_hash = $2 AND status = 'succeeded' AND handed_out_at IS NULL
-              AND expires_at > clock_timestamp()
-           RETURNING user_id AS "user_id!""#,
-        id.uuid(),
-        state_hash.as_slice(),
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(user.map(UserId::from))
 }
 
 /// Deletes the logins whose time is over, in short transactions: one that nobody finished still holds its sealed secrets.
