@@ -5,7 +5,6 @@
 
 mod api;
 mod bankid;
-mod base64;
 mod database;
 mod environment;
 mod keys;
