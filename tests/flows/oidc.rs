@@ -39,7 +39,7 @@ fn with(url: &str, name: &str, value: Option<&str>) -> String {
 
 #[tokio::test]
 async fn an_adult_logs_in_at_a_certified_provider_and_is_the_same_user_whichever_key_signs() {
-    let Some((app, provider)) = service(&[]).await else {
+    let Some((app, provider)) = service(&[("BANKID_REQUIRE_ACR", "true")]).await else {
         return;
     };
     let mut users = Vec::new();
@@ -50,6 +50,7 @@ async fn an_adult_logs_in_at_a_certified_provider_and_is_the_same_user_whichever
         assert_eq!(login.body["user"]["firstName"], "Anna");
         let answered = provider.record_of("token").await.pop().unwrap();
         assert_eq!(answered["signed"]["alg"], algorithm);
+        assert_eq!(answered["amr"], "BID", "a plain string, as BankID writes it");
         // The token is good for the person's own routes.
         let person = app.person(&login);
         assert_eq!(person.get("/v1/kyc").await.status, 200);

@@ -84,7 +84,7 @@ function newProvider() {
     pkce: { methods: ['S256'], required: () => true },
     acrValues: ['urn:bankid:bid'],
     scopes: ['openid'],
-    claims: { openid: ['sub', 'pid'], profile: ['name', 'given_name', 'family_name', 'birthdate'] },
+    claims: { openid: ['sub', 'pid', 'acr', 'amr'], profile: ['name', 'given_name', 'family_name', 'birthdate'] },
     // BankID puts the person into the ID token; nobody asks its userinfo endpoint.
     conformIdTokenClaims: false,
     findAccount: (_, name) => ({ accountId: name, claims: () => ({ sub: name, ...people[name] }) }),
@@ -122,8 +122,13 @@ async function record(context, next) {
     error,
     detail: context.state.detail,
     codeChallengeMethod: params?.code_challenge_method,
-    signed: token && JSON.parse(Buffer.from(token.split('.')[0], 'base64url')),
+    signed: token && part(token, 0),
+    amr: token && part(token, 1).amr,
   });
+}
+
+function part(token, index) {
+  return JSON.parse(Buffer.from(token.split('.')[index], 'base64url'));
 }
 
 // GET shows who can log in; POST of `person=anna` logs in, of `cancel=yes` goes back without.
@@ -140,7 +145,7 @@ async function loginPage(request, response) {
   const form = new URLSearchParams(body);
   const result = form.has('cancel')
     ? { error: 'access_denied', error_description: 'the person pressed cancel' }
-    : { login: { accountId: form.get('person'), acr: 'urn:bankid:bid', amr: ['BID'] } };
+    : { login: { accountId: form.get('person'), acr: 'urn:bankid:bid;LOA=4', amr: 'BID' } }; // as BankID writes them
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }
 

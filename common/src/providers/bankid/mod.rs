@@ -4,6 +4,7 @@
 mod authorize;
 mod claims;
 mod exchange;
+mod id_token;
 mod jwks;
 mod refusal;
 mod verify;
