@@ -103,6 +103,11 @@ impl OpenIdProvider {
         self.command(&json!({ "do": "register", "redirect_uri": back })).await;
     }
 
+    /// Knows its client by this public key from here on, and no longer by its secret.
+    pub async fn know_client_by(&self, key: &Value) {
+        self.command(&json!({ "do": "know_by_key", "key": key })).await;
+    }
+
     /// Signs with `ES256` or `RS256` from the next token on.
     pub async fn sign_with(&self, algorithm: &str) {
         self.command(&json!({ "do": "sign_with", "algorithm": algorithm }))

@@ -6,6 +6,7 @@
 // {"issuer": …}. It ends with its input, so that it never outlives the test that started it.
 //
 //   {"do": "register", "redirect_uri": …}     the one client and where it may be sent back to
+//   {"do": "know_by_key", "key": …}           the client has this public key in place of its secret
 //   {"do": "sign_with", "algorithm": …}       ES256 or RS256, from the next token on
 //   {"do": "rotate"}                          new keys are published, the old ones are gone; {"kids": […]}
 //   {"do": "record"}                          what was asked of it and what it answered; {"requests": […]}
@@ -48,6 +49,9 @@ function obey(command) {
     case 'register':
       setup.redirectUris = [command.redirect_uri];
       break;
+    case 'know_by_key':
+      setup.clientKey = command.key;
+      break;
     case 'sign_with':
       setup.algorithm = command.algorithm;
       break;
@@ -69,17 +73,16 @@ function newProvider() {
     clients: [
       {
         client_id: clientId,
-        client_secret: clientSecret,
+        ...proof(),
         redirect_uris: setup.redirectUris,
         response_types: ['code'],
         grant_types: ['authorization_code'],
-        token_endpoint_auth_method: 'client_secret_post',
         id_token_signed_response_alg: setup.algorithm,
       },
     ],
     jwks: { keys: setup.keys },
     responseTypes: ['code'],
-    clientAuthMethods: ['client_secret_post'],
+    clientAuthMethods: ['client_secret_post', 'private_key_jwt'],
     enabledJWA: { idTokenSigningAlgValues: ['ES256', 'RS256'] },
     pkce: { methods: ['S256'], required: () => true },
     acrValues: ['urn:bankid:bid'],
@@ -103,6 +106,12 @@ function newProvider() {
   return made;
 }
 
+function proof() {
+  if (!setup.clientKey) return { client_secret: clientSecret, token_endpoint_auth_method: 'client_secret_post' };
+  const method = { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256' };
+  return { jwks: { keys: [setup.clientKey] }, ...method };
+}
+
 // BankID has no page that asks for consent after the login.
 async function consent({ oidc }) {
   const grant = new oidc.provider.Grant({ accountId: oidc.session.accountId, clientId: oidc.client.clientId });
@@ -113,7 +122,7 @@ async function consent({ oidc }) {
 
 async function record(context, next) {
   await next();
-  const { route, params } = context.oidc ?? {};
+  const { route, params, client } = context.oidc ?? {};
   if (!['authorization', 'token', 'jwks'].includes(route)) return;
   const { error, id_token: token } = context.body ?? {};
   requests.push({
@@ -122,6 +131,7 @@ async function record(context, next) {
     error,
     detail: context.state.detail,
     codeChallengeMethod: params?.code_challenge_method,
+    clientAuthMethod: client?.clientAuthMethod,
     signed: token && part(token, 0),
     amr: token && part(token, 1).amr,
   });

@@ -1,12 +1,10 @@
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::reader::Reader;
 
 const PRODUCTION_ISSUER: &str = "https://auth.bankid.no/auth/realms/prod";
 
-/// How we talk to BankID. The secret is apart, because only the worker exchanges codes.
+/// How we talk to BankID.
 #[derive(Debug, Clone)]
 pub struct BankIdConfig {
     /// `BANKID_MOCK`, default false: the issuer is the local sandbox. Never in production.
@@ -40,13 +38,6 @@ pub struct BankIdConfig {
     pub jwks_ttl: Duration,
     /// `BANKID_SYNTHETIC_IDS`, comma-separated of `tenor`, `dolly`, `syntpop`, default none.
     pub synthetic_ids: Vec<String>,
-}
-
-/// What proves to BankID that we are its client.
-#[derive(Debug, Clone)]
-pub struct BankIdCredentials {
-    /// `BANKID_CLIENT_SECRET`. Required by the worker.
-    pub client_secret: SecretString,
 }
 
 impl BankIdConfig {
@@ -107,14 +98,6 @@ impl BankIdConfig {
         }
         if self.subject_claim.is_empty() {
             reader.problem("BANKID_CLAIM_SUBJECT", "is set but empty");
-        }
-    }
-}
-
-impl BankIdCredentials {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            client_secret: reader.secret("BANKID_CLIENT_SECRET"),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod bankid;
+mod bankid_credentials;
 mod database;
 mod environment;
 mod keys;
@@ -22,7 +23,8 @@ mod tests;
 use std::collections::BTreeSet;
 
 pub use api::ApiConfig;
-pub use bankid::{BankIdConfig, BankIdCredentials};
+pub use bankid::BankIdConfig;
+pub use bankid_credentials::{BankIdClientKey, BankIdCredentials};
 pub use database::DatabaseConfig;
 use database::PoolDefaults;
 pub use environment::Environment;

@@ -67,6 +67,49 @@ fn the_api_needs_no_secret_of_a_provider_it_never_calls() {
     );
 }
 
+/// A P-256 key made for this test only.
+const CLIENT_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9Bwbs/W5GWWizDLdG8LB3LUQpTm80fFY3eSKbCEuOQ6hRANCAARr\
+    Mr3DhFIxL/B4mcztAsYQ0B4s33e56VKLAKMlC8g+8RwElGmd901TfrAOgF14gJgr4jvt7QfToae4WXMP2qvF";
+
+#[test]
+fn a_worker_with_a_key_for_bankid_needs_no_secret_for_it_and_shows_neither() {
+    let by_key = production()
+        .without("BANKID_CLIENT_SECRET")
+        .with("BANKID_CLIENT_AUTH", "private_key_jwt")
+        .with("BANKID_CLIENT_KEY", CLIENT_KEY)
+        .with("BANKID_CLIENT_KEY_ID", "client-1");
+    let credentials = WorkerSettings::read(&by_key).expect("complete").bankid_credentials;
+    // The private half, which follows its own length in the document.
+    let shown = format!("{credentials:?}").to_lowercase();
+    assert!(
+        shown.contains("client-1") && !shown.contains("f41c1bb3f5b91965"),
+        "{shown}"
+    );
+    assert!(ApiSettings::read(&by_key.without("BANKID_CLIENT_KEY")).is_ok());
+}
+
+#[rstest]
+#[case(&[("BANKID_CLIENT_KEY", ""), ("BANKID_CLIENT_KEY_ID", "")], &["BANKID_CLIENT_KEY", "BANKID_CLIENT_KEY_ID", "BANKID_CLIENT_KEY"])]
+#[case::a_key_of_another_kind(&[("BANKID_CLIENT_KEY", SESSION_KEY)], &["BANKID_CLIENT_KEY"])]
+#[case::no_base64(&[("BANKID_CLIENT_KEY", "-----BEGIN PRIVATE KEY-----")], &["BANKID_CLIENT_KEY"])]
+#[case::another_method(&[("BANKID_CLIENT_AUTH", "client_secret_basic")], &["BANKID_CLIENT_AUTH"])]
+fn a_worker_whose_key_for_bankid_is_not_usable_does_not_start(
+    #[case] changes: &[(&str, &str)],
+    #[case] problems: &[&str],
+) {
+    let by_key = production()
+        .with("BANKID_CLIENT_AUTH", "private_key_jwt")
+        .with("BANKID_CLIENT_KEY", CLIENT_KEY)
+        .with("BANKID_CLIENT_KEY_ID", "client-1");
+    let environment = changes
+        .iter()
+        .fold(by_key, |all, (name, value)| all.with(*name, *value));
+    assert_eq!(
+        names(&WorkerSettings::read(&environment).expect_err("not usable")),
+        problems
+    );
+}
+
 #[test]
 fn an_empty_environment_lists_every_missing_variable_at_once() {
     let error = WorkerSettings::read(&Environment::default()).expect_err("nothing is set");

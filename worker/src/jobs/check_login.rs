@@ -127,7 +127,10 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
         correlation_id: None,
         not_after: Some(lease.deadline()),
     };
-    let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
+    let tokens = ctx
+        .bankid
+        .exchange(&secrets.code, &secrets.verifier, trace, ctx.clock.now())
+        .await?;
     ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await
 }
 

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod claims;
+mod client_assertion;
 mod exchange;
 mod id_token;
 mod jwks;

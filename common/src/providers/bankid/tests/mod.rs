@@ -86,14 +86,7 @@ fn config(url: &str) -> BankIdConfig {
 }
 
 fn client(config: BankIdConfig) -> BankId {
-    BankId::new(
-        config,
-        BankIdCredentials {
-            client_secret: "bankid secret".into(),
-        },
-        unobserved(),
-    )
-    .expect("loopback")
+    BankId::new(config, BankIdCredentials::Secret("bankid secret".into()), unobserved()).expect("loopback")
 }
 
 fn now() -> DateTime<Utc> {
