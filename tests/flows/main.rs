@@ -9,6 +9,7 @@ mod circuits;
 mod consents;
 mod database;
 mod deployment;
+mod discovery;
 mod fleet;
 mod holds;
 mod inbox;

@@ -87,11 +87,18 @@ impl OpenIdProvider {
 
     /// The variables of a service that logs people in here. The endpoints are not where the contract has them.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("BANKID_ISSUER", self.issuer.clone()),
+        let endpoints = [
             ("BANKID_AUTHORIZATION_URL", format!("{}/auth", self.issuer)),
             ("BANKID_TOKEN_URL", format!("{}/token", self.issuer)),
             ("BANKID_JWKS_URL", format!("{}/jwks", self.issuer)),
+        ];
+        self.variables_of_a_client().into_iter().chain(endpoints).collect()
+    }
+
+    /// The same without the endpoints, which are then to be found.
+    pub fn variables_of_a_client(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("BANKID_ISSUER", self.issuer.clone()),
             ("BANKID_CLIENT_ID", CLIENT_ID.into()),
             ("BANKID_CLIENT_SECRET", CLIENT_SECRET.into()),
         ]
@@ -119,7 +126,7 @@ impl OpenIdProvider {
         self.command(&json!({ "do": "rotate" })).await;
     }
 
-    /// What was asked at one of `authorization`, `token` and `jwks`, and what it answered.
+    /// What was asked at one of `discovery`, `authorization`, `token` and `jwks`, and what it answered.
     pub async fn record_of(&self, route: &str) -> Vec<Value> {
         let mut record = self.command(&json!({ "do": "record" })).await;
         let requests = record["requests"].take();

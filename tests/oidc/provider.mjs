@@ -39,6 +39,7 @@ const server = createServer((request, response) => {
   });
 });
 server.listen(0, '127.0.0.1', async () => {
+  provider = newProvider(); // its document is asked for before the client is known
   say({ issuer: issuer() });
   for await (const line of createInterface({ input: process.stdin })) say(obey(JSON.parse(line)));
   process.exit();
@@ -123,7 +124,7 @@ async function consent({ oidc }) {
 async function record(context, next) {
   await next();
   const { route, params, client } = context.oidc ?? {};
-  if (!['authorization', 'token', 'jwks'].includes(route)) return;
+  if (!['authorization', 'token', 'jwks', 'discovery'].includes(route)) return;
   const { error, id_token: token } = context.body ?? {};
   requests.push({
     route,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::reader::Reader;
+use super::{bankid_discovery::BankIdDiscovery, reader::Reader};
 
 const PRODUCTION_ISSUER: &str = "https://auth.bankid.no/auth/realms/prod";
 
@@ -20,6 +20,9 @@ pub struct BankIdConfig {
     pub token_url: String,
     /// `BANKID_JWKS_URL`, default `<issuer>/protocol/openid-connect/certs`.
     pub jwks_url: String,
+    /// `BANKID_DISCOVERY`, default false: the endpoints that have no variable set are read, once at start, from
+    /// `<issuer>/.well-known/openid-configuration` instead.
+    pub discovery: Option<BankIdDiscovery>,
     /// `BANKID_REDIRECT_URI`, default `<DROP_PUBLIC_URL>/api/auth/bankid/callback`.
     pub redirect_uri: String,
     /// `BANKID_SCOPE`, default `openid profile`.
@@ -28,7 +31,8 @@ pub struct BankIdConfig {
     pub acr_values: String,
     /// `BANKID_REQUIRE_ACR`, default true in production, else false: a token without `acr` is refused.
     pub require_acr: bool,
-    /// `BANKID_REQUIRE_ISS_PARAM`, default false: a callback without `iss` is refused.
+    /// `BANKID_REQUIRE_ISS_PARAM`, default false: a callback without `iss` is refused. So it is where the issuer's
+    /// document promises one.
     pub require_iss_param: bool,
     /// `BANKID_CLAIM_NATIONAL_ID`, comma-separated, default `pid,nnin_altsub`.
     pub national_id_claims: Vec<String>,
@@ -53,6 +57,7 @@ impl BankIdConfig {
             authorization_url: reader.url("BANKID_AUTHORIZATION_URL", Some(&endpoint("auth")), plain),
             token_url: reader.url("BANKID_TOKEN_URL", Some(&endpoint("token")), plain),
             jwks_url: reader.url("BANKID_JWKS_URL", Some(&endpoint("certs")), plain),
+            discovery: BankIdDiscovery::read(reader, &issuer, plain),
             redirect_uri: reader.url(
                 "BANKID_REDIRECT_URI",
                 Some(&format!("{public_url}/api/auth/bankid/callback")),

@@ -1,6 +1,6 @@
 use rstest::rstest;
 
-use super::{ApiSettings, ConfigError, Environment, WorkerSettings, variables};
+use super::{ApiSettings, BankIdEndpoint, ConfigError, Environment, WorkerSettings, variables};
 
 // An Ed25519 key made for this test only.
 const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
@@ -107,6 +107,49 @@ fn a_worker_whose_key_for_bankid_is_not_usable_does_not_start(
     assert_eq!(
         names(&WorkerSettings::read(&environment).expect_err("not usable")),
         problems
+    );
+}
+
+#[test]
+fn discovery_asks_for_the_endpoints_that_are_not_set_on_the_issuers_host_or_those_that_are_named() {
+    let read = |environment: &Environment| ApiSettings::read(environment).expect("complete").bankid.discovery;
+    assert!(read(&production()).is_none());
+    let asking = production().with("BANKID_DISCOVERY", "true");
+    let all = read(&asking).expect("asked for");
+    assert_eq!(all.allowed_hosts, ["auth.bankid.no:443"]);
+    assert_eq!((all.wanted.len(), all.loopback_http), (3, false));
+    let some = asking
+        .with(
+            "BANKID_ALLOWED_HOSTS",
+            "auth.bankid.no, keys.bankid.no:8443, AUTH.bankid.no:443",
+        )
+        .with("BANKID_TOKEN_URL", "https://auth.bankid.no/token")
+        .with("BANKID_JWKS_URL_FILE", "/dev/null");
+    let error = ApiSettings::read(&some).expect_err("an empty file");
+    assert_eq!(names(&error), ["BANKID_JWKS_URL"]);
+    let some = read(&some.without("BANKID_JWKS_URL_FILE")).expect("asked for");
+    assert_eq!(
+        some.allowed_hosts,
+        ["auth.bankid.no:443", "keys.bankid.no:8443", "auth.bankid.no:443"]
+    );
+    assert_eq!(some.wanted, [BankIdEndpoint::Authorization, BankIdEndpoint::Keys]);
+}
+
+#[rstest]
+fn a_host_that_bankids_document_may_name_is_one_host(
+    #[values(
+        "*.bankid.no",
+        "https://auth.bankid.no",
+        "auth.bankid.no/x",
+        "me@auth.bankid.no",
+        "auth.bankid.no:x"
+    )]
+    hosts: &str,
+) {
+    let environment = production().with("BANKID_ALLOWED_HOSTS", hosts);
+    assert_eq!(
+        names(&ApiSettings::read(&environment).expect_err(hosts)),
+        ["BANKID_ALLOWED_HOSTS"]
     );
 }
 

@@ -52,6 +52,7 @@ const OPERATIONS: Axis = Group(
     &[
         &["bankid", "token"],
         &["bankid", "jwks"],
+        &["bankid", "discovery"],
         &["neonomics", "token"],
         &["neonomics", "consent_create"],
         &["neonomics", "consent_read"],

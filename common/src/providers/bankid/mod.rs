@@ -4,6 +4,7 @@
 mod authorize;
 mod claims;
 mod client_assertion;
+mod discovery;
 mod exchange;
 mod id_token;
 mod jwks;
@@ -17,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use authorize::{AuthorizationRequest, authorization_url, code_challenge};
 pub use claims::VerifiedClaims;
+pub use discovery::{DiscoveryError, discovered};
 pub use exchange::UnverifiedTokens;
 use jwks::KeyCache;
 pub use refusal::{Check, LoginRefused};

@@ -1,6 +1,7 @@
 //! A BankID that a test signs for.
 
 mod authorize;
+mod discovery;
 mod exchange;
 mod keys;
 mod token;
@@ -73,6 +74,7 @@ fn config(url: &str) -> BankIdConfig {
         authorization_url: format!("{ISSUER}/protocol/openid-connect/auth"),
         token_url: format!("{url}/token"),
         jwks_url: format!("{url}/certs"),
+        discovery: None,
         redirect_uri: "https://getdrop.no/api/auth/bankid/callback".to_owned(),
         scope: "openid profile".to_owned(),
         acr_values: "urn:bankid:bid".to_owned(),
