@@ -27,3 +27,5 @@ mod payments;
 mod refreshes;
 mod retention;
 mod schedule;
+mod sessions;
+mod tokens;

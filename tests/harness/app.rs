@@ -10,6 +10,7 @@ use drop_common::{
     queue,
 };
 use drop_sandbox::Sandbox;
+use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ pub struct TestApp {
     clock: Clock,
     environment: Environment,
     service: Service,
+    replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
     way: Option<LossyWay>,
 }
 
@@ -92,6 +94,7 @@ impl TestApp {
                 api: tokio::spawn(drop_api::serve(settings, clock.clone(), public, internal)),
                 worker: Mutex::default(),
             },
+            replicas: Mutex::default(),
             clock,
             environment,
             way,
@@ -112,6 +115,7 @@ impl TestApp {
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
             environment: settings::environment(ground.variables),
+            replicas: Mutex::default(),
             way: None,
         };
         app.until_it_answers().await;
@@ -136,6 +140,27 @@ impl TestApp {
             end,
             process,
         });
+    }
+
+    /// Starts one more API over the same database, with some variables set otherwise. Returns where it is.
+    pub async fn start_replica(&self, changes: &[(&'static str, &str)]) -> String {
+        let environment = changes
+            .iter()
+            .fold(self.environment.clone(), |environment, &(name, value)| {
+                environment.with(name, value)
+            });
+        let settings = ApiSettings::read(&environment).expect("the replica's settings");
+        let (public, internal) = (listener().await, listener().await);
+        let url = url_of(&public);
+        let api = tokio::spawn(drop_api::serve(settings, self.clock.clone(), public, internal));
+        self.replicas.lock().await.push(api);
+        url
+    }
+
+    /// The key that the service signs access tokens with.
+    pub fn session_key(&self) -> Vec<u8> {
+        let settings = ApiSettings::read(&self.environment).expect("the API's settings");
+        settings.keys.session_key.expose_secret().to_vec()
     }
 
     /// Sets variables otherwise, for the worker that starts next.
@@ -180,6 +205,11 @@ impl TestApp {
         self.clock.advance(by);
         self.sandbox.clock().advance(by);
         time::pass(&self.db, by).await;
+    }
+
+    /// The present, as the processes have it.
+    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.clock.now()
     }
 
     /// Sets the clock of the processes, and it alone, ahead of the database's.
@@ -328,6 +358,9 @@ impl TestApp {
                 }
             }
             Service::Processes(running) => drop(running),
+        }
+        for replica in self.replicas.into_inner() {
+            replica.abort();
         }
         self.sandbox.stop().await.expect("the sandbox stops");
         self.database.remove().await;

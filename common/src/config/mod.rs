@@ -15,6 +15,7 @@ mod network;
 mod payments;
 mod profile;
 mod reader;
+mod sessions;
 mod sumsub;
 mod worker;
 
@@ -38,6 +39,7 @@ pub use profile::Profile;
 use reader::Reader;
 pub use reader::{ConfigError, Problem};
 pub(crate) use reader::{authority, is_loopback_http};
+pub use sessions::SessionConfig;
 pub use sumsub::{SumsubAuth, SumsubConfig, WebhookConfig};
 pub use worker::WorkerConfig;
 
@@ -52,6 +54,8 @@ pub struct ApiSettings {
     pub api: ApiConfig,
     /// Our own keys.
     pub keys: KeysConfig,
+    /// How long sessions live.
+    pub sessions: SessionConfig,
     /// Where a login is sent.
     pub bankid: BankIdConfig,
     /// Who may post webhooks.
@@ -97,6 +101,7 @@ impl ApiSettings {
             profile: reader.profile,
             database: DatabaseConfig::read(reader, PoolDefaults::API),
             keys: KeysConfig::read(reader),
+            sessions: SessionConfig::read(reader),
             bankid: BankIdConfig::read(reader, &api.public_url),
             webhook: WebhookConfig::read(reader),
             payments: PaymentsConfig::read(reader),
