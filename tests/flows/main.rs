@@ -28,4 +28,5 @@ mod refreshes;
 mod retention;
 mod schedule;
 mod sessions;
+mod signing_keys;
 mod tokens;

@@ -10,7 +10,7 @@ use reqwest::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::BODY_CAP;
+use super::{BODY_CAP, json};
 use crate::{
     config::{BankIdConfig, BankIdDiscovery, BankIdEndpoint, ConfigError, Problem, authority, is_loopback_http},
     providers::{
@@ -116,7 +116,7 @@ async fn read(http: &GuardedClient, issuer: &str) -> Result<Document, ProviderEr
         },
     };
     http.call(call, |reply| match reply.status {
-        200 => reply.json(),
+        200 => json(&reply),
         status => Err(ProviderError::from_status(status, None, reply.retry_after())),
     })
     .await

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{
     BankId, LoginRefused,
     client_assertion::{ASSERTION_TYPE, client_assertion},
+    json,
 };
 use crate::{
     config::BankIdCredentials,
@@ -104,7 +105,7 @@ struct Denied {
 
 fn read(reply: &Reply) -> Result<Granted, ProviderError> {
     if reply.status == 200 {
-        return reply.json();
+        return json(reply);
     }
     // Only words we know: the rest of the answer is never kept.
     let denied = reply.json::<Denied>().ok().map(|denied| denied.error);

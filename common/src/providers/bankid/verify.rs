@@ -1,11 +1,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::{
-    AccessToken, AccessTokenHash, AuthenticationContextClass, ClaimsVerificationError, ClientId, IssuerUrl, Nonce,
-    SignatureVerificationError,
+    AccessToken, AccessTokenHash, AuthenticationContextClass, ClaimsVerificationError, ClientId, IssuerUrl,
+    JsonWebTokenType, Nonce, SignatureVerificationError,
     core::{CoreIdTokenClaims, CoreJsonWebKeySet, CoreJwsSigningAlgorithm as Alg},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tracing::warn;
 
 use super::{
     BankId, Check, LoginRefused, UnverifiedTokens, VerifiedClaims,
@@ -18,7 +19,7 @@ const LEEWAY: TimeDelta = TimeDelta::seconds(10);
 /// BankID's tokens live this long; an older one is a replay.
 const LONGEST_AGE: TimeDelta = TimeDelta::seconds(300);
 /// Pinned: never taken from the token nor from discovery.
-const ALGORITHMS: [Alg; 2] = [Alg::EcdsaP256Sha256, Alg::RsaSsaPkcs1V15Sha256];
+pub(super) const ALGORITHMS: [Alg; 2] = [Alg::EcdsaP256Sha256, Alg::RsaSsaPkcs1V15Sha256];
 
 impl BankId {
     /// Checks an ID token by every rule of OIDC Core 3.1.3.7 and RFC 8725 and gives its claims. An unknown
@@ -37,18 +38,25 @@ impl BankId {
             access_token: tokens.access_token.as_ref(),
             now,
         };
-        let keys = self.keys.get(trace, now).await.map_err(LoginRefused::Keys)?;
-        match rules.check(&id_token, &keys.set) {
-            Err(Refusal::UnknownKey) => match self.keys.after_unknown_kid(&keys, trace, now).await {
-                Some(newer) => {
-                    let newer = newer.map_err(LoginRefused::Keys)?;
-                    rules.check(&id_token, &newer.set).map_err(Refusal::check)?;
-                }
-                None => return Err(LoginRefused::Token(Check::Key)),
-            },
-            other => other.map_err(Refusal::check)?,
+        if let Err(refused) = self.check(&rules, &id_token, trace).await {
+            let (key, algorithm) = id_token.names();
+            warn!(request.id = %trace.request_id, kid = key, alg = algorithm, "an ID token is refused: {refused}");
+            return Err(refused);
         }
         VerifiedClaims::read(&id_token.payload, &self.config)
+    }
+
+    async fn check(&self, rules: &Rules<'_>, id_token: &UnverifiedIdToken, trace: Trace) -> Result<(), LoginRefused> {
+        let keys = self.keys.get(trace, rules.now).await.map_err(LoginRefused::Keys)?;
+        match rules.check(id_token, &keys.set) {
+            Err(Refusal::UnknownKey) => {}
+            other => return other.map_err(Refusal::check),
+        }
+        let newer = self.keys.after_unknown_kid(&keys, trace, rules.now).await;
+        let newer = newer
+            .ok_or(LoginRefused::Token(Check::Key))?
+            .map_err(LoginRefused::Keys)?;
+        rules.check(id_token, &newer.set).map_err(Refusal::check)
     }
 }
 
@@ -81,6 +89,8 @@ impl Rules<'_> {
         let client = ClientId::new(config.client_id.clone());
         let verifier = Verifier::new_public_client(client, issuer, id_token.keys(keys))
             .set_allowed_algs(ALGORITHMS)
+            // An access token says that it is of another kind (RFC 9068). The crate would take a `JOSE` of any kind too.
+            .set_allowed_jose_types(JsonWebTokenType::new("JWT".to_owned()).normalize())
             .set_time_fn(move || now - LEEWAY)
             .set_issue_time_verifier_fn(move |issued| {
                 let fits = issued <= now + LEEWAY && issued >= now - LONGEST_AGE - LEEWAY;
@@ -164,17 +174,15 @@ fn acr_suffices(acr: Option<&AuthenticationContextClass>, config: &BankIdConfig)
         return true;
     }
     let Some(acr) = acr else { return !config.require_acr };
-    // `urn:bankid:bid;LOA=4` is `urn:bankid:bid`.
-    let got = acr.split(';').next().unwrap_or_default();
     let mut asked = config.acr_values.split_whitespace();
-    asked.any(|asked| got == asked || (level(got) > 0 && level(asked) > 0 && level(got) >= level(asked)))
+    asked.any(|asked| **acr == *asked || (level(acr) > 0 && level(asked) > 0 && level(acr) >= level(asked)))
 }
 
-/// High above Substantial; anything else only by its own name.
+/// High above Substantial; anything else, a contradiction such as `urn:bankid:bid;LOA=3` among it, only by its own name.
 fn level(acr: &str) -> u8 {
     match acr {
-        "urn:bankid:bid" => 2,
-        "urn:bankid:bis" => 1,
+        "urn:bankid:bid" | "urn:bankid:bid;LOA=4" => 2,
+        "urn:bankid:bis" | "urn:bankid:bis;LOA=3" => 1,
         _ => 0,
     }
 }

@@ -119,6 +119,13 @@ async fn a_client_that_has_a_key_sends_a_signed_proof_of_its_own_for_each_code_a
     false
 )]
 #[case(reply(200, r#"{"id_token":"a.b.c","token_type":"mac"}"#), "unusable_answer", false)]
+#[case(reply(200, r#"{"id_token":"a.b.c"}"#), "unusable_answer", false)]
+#[case(reply(200, r#"{"id_token":"","token_type":"Bearer"}"#), "unusable_answer", false)]
+#[case(
+    answer(200, "content-type: text/html\r\n", r#"{"id_token":"a.b.c","token_type":"Bearer"}"#),
+    "exchange",
+    false
+)]
 #[tokio::test]
 async fn a_failed_exchange_is_never_repeated(#[case] answered: String, #[case] reason: &str, #[case] ops: bool) {
     let (result, provider) = exchange(vec![answered.clone(), answered]).await;

@@ -3,7 +3,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{ISSUER, PID, Signer, check_at, claims, client, config, keys, now, with_claims};
-use crate::providers::testing::FakeProvider;
+use crate::providers::{bankid::id_token::UnverifiedIdToken, testing::FakeProvider};
 
 #[tokio::test]
 async fn a_good_token_gives_its_claims_and_shows_none_of_them() {
@@ -41,6 +41,8 @@ async fn a_good_token_gives_its_claims_and_shows_none_of_them() {
 #[case(json!({"sub": "x".repeat(256)}), "subject")]
 #[case(json!({"at_hash": "d3Jvbmc"}), "access_token_hash")]
 #[case(json!({"acr": "urn:bankid:bis"}), "acr")]
+#[case(json!({"acr": "urn:bankid:bid;LOA=3"}), "acr")]
+#[case(json!({"acr": "urn:bankid:bid;LOA=4;LOA=3"}), "acr")]
 #[case(json!({"typ": "Bearer"}), "token_type")]
 #[tokio::test]
 async fn a_token_that_fails_a_check_is_refused(#[case] change: Value, #[case] reason: &str) {
@@ -82,11 +84,17 @@ async fn a_missing_acr_is_refused_where_it_is_required_and_a_higher_one_suffices
         .await
         .expect_err("required");
     assert_eq!(refused.reason(), "acr");
-    assert!(
-        with_claims(json!({}), |config| config.acr_values = "urn:bankid:bis".to_owned())
-            .await
-            .is_ok()
-    );
+    for asked in [
+        "urn:bankid:bis",
+        "urn:bankid:bis;LOA=3",
+        "urn:bankid:bid;LOA=4",
+        "urn:other urn:bankid:bid",
+    ] {
+        for got in ["urn:bankid:bid", "urn:bankid:bid;LOA=4"] {
+            let verified = with_claims(json!({ "acr": got }), |config| config.acr_values = asked.to_owned()).await;
+            assert!(verified.is_ok(), "{got} for {asked}: {verified:?}");
+        }
+    }
 }
 
 #[rstest]
@@ -126,6 +134,8 @@ async fn names_are_plain_capped_text_and_the_subject_claim_is_configured() {
 #[case(json!({"alg":"ES384","kid":"k1"}))]
 #[case(json!({"alg":"ES256","kid":"k1","crit":["x"]}))]
 #[case(json!({"alg":"ES256","kid":"k1","typ":"at+jwt"}))]
+#[case(json!({"alg":"ES256","kid":"k1","typ":"JOSE"}))]
+#[case(json!({"alg":"ES256","kid":"k1","typ":""}))]
 #[case(json!({"alg":"ES256","kid":"../../k1"}))]
 #[tokio::test]
 async fn a_header_that_asks_for_something_else_is_refused(#[case] header: Value) {
@@ -133,6 +143,34 @@ async fn a_header_that_asks_for_something_else_is_refused(#[case] header: Value)
     let provider = FakeProvider::start([keys(&[&signer]), keys(&[&signer])]).await;
     let token = signer.sign_with(&header, &claims());
     assert!(check_at(&client(config(&provider.url)), token, now()).await.is_err());
+}
+
+#[rstest]
+#[case(json!({"alg":"ES256","kid":"k1"}))]
+#[case(json!({"alg":"ES256","kid":"k1","typ":"jwt"}))]
+#[case(json!({"alg":"ES256","typ":"application/jwt","x5t":"any"}))]
+#[tokio::test]
+async fn a_header_that_names_a_key_or_leaves_it_to_be_found_is_accepted(#[case] header: Value) {
+    let signer = Signer::new("k1");
+    let provider = FakeProvider::start([keys(&[&signer])]).await;
+    let token = signer.sign_with(&header, &claims());
+    let login = check_at(&client(config(&provider.url)), token, now()).await;
+    assert!(login.is_ok(), "{header}: {login:?}");
+}
+
+#[rstest]
+#[case(json!({"alg":"HS256","kid":"never-published"}), "never-published", "HS256")]
+#[case(json!({"alg":"ES256"}), "(none)", "ES256")]
+#[case(json!({"alg":"ES256","kid":"a\nb"}), "(withheld)", "ES256")]
+#[case(json!({"alg":"ES256","kid":"x".repeat(65)}), "(withheld)", "ES256")]
+fn a_log_is_told_the_key_and_algorithm_of_a_token_unless_they_are_no_plain_words(
+    #[case] header: Value,
+    #[case] kid: &str,
+    #[case] alg: &str,
+) {
+    let token = Signer::new("k1").sign_with(&header, &claims());
+    let token = UnverifiedIdToken::read(&token.into()).expect("readable");
+    assert_eq!(token.names(), (kid.to_owned(), alg.to_owned()));
 }
 
 #[tokio::test]
