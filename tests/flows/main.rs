@@ -5,6 +5,7 @@ mod accounts;
 mod architecture;
 mod atomic;
 mod balances;
+mod cancellation;
 mod circuits;
 mod consents;
 mod database;

@@ -42,6 +42,7 @@ const OWN: &[(&str, &[Code])] = &[
     ),
     ("listTransactions", &[Code::ValidationFailed]),
     ("getTransaction", &[]),
+    ("cancelTransaction", &[Code::Conflict, Code::CircuitOpen]),
     ("finishPayment", &[Code::Unauthenticated, Code::NotFound]),
     ("receiveSumsubEvent", &[Code::InvalidSignature]),
     ("getHealth", &[]),

@@ -1,6 +1,7 @@
 //! Payments from a linked account (contract 3.3).
 
 mod callback;
+mod cancel;
 mod checks;
 mod create;
 mod wire;
@@ -14,8 +15,8 @@ use poem_openapi::{
 };
 
 pub use wire::{
-    CameBack, CreditorAccount, Initiation, InstructedAmount, NewTransaction, Returned, Standing, Transaction,
-    Transactions,
+    CameBack, Cancelling, CreditorAccount, Initiation, InstructedAmount, NewTransaction, Returned, Standing,
+    Transaction, Transactions,
 };
 
 use crate::{
@@ -108,6 +109,30 @@ impl PaymentsApi {
         let id: PaymentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
         let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
         Ok(Json(Transaction::of(own.ok_or(ApiError::of(Code::NotFound))?)?))
+    }
+
+    /// Take a payment back.
+    ///
+    /// What has not left for the bank is cancelled at once. Otherwise the bank is asked, and has the word: `cancellation`
+    /// says whether it cancelled the payment (`done`), does not do so any more (`refused`), or did not say
+    /// (`unconfirmed`): then it may still be paid, and asking again is possible. A payment that is over is `conflict`; one
+    /// that is cancelled already is shown.
+    #[oai(
+        path = "/v1/transactions/:id/cancel",
+        method = "post",
+        operation_id = "cancelTransaction"
+    )]
+    async fn cancel(
+        &self,
+        session: Session,
+        /// The transaction's id, `tx_…`.
+        id: Path<String>,
+        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+    ) -> Result<Cancelling, ApiError> {
+        let prefer = Prefer::parse(prefer.0.as_deref());
+        cancel::cancel(&self.state, session.user.into(), &id.0, prefer).await
     }
 
     /// Take the person back from the bank.

@@ -5,7 +5,7 @@ use drop_common::{
     domain::{
         bank_status::BankStatus,
         money::{Amount, Currency},
-        payment_status::FailureReason,
+        payment_status::{Cancellation, FailureReason},
     },
     storage::payments::Payment,
 };
@@ -70,6 +70,8 @@ pub struct Transaction {
     pub bank_final: bool,
     /// Where the person approves the payment, while it waits for that.
     pub sca_redirect: Option<String>,
+    /// What became of the wish to take it back: `requested`, `done`, `refused` or `unconfirmed`.
+    pub cancellation: Option<String>,
     /// The account that pays, `acc_…`.
     pub account_id: String,
     /// How much.
@@ -103,6 +105,22 @@ pub enum Initiation {
         #[oai(header = "Idempotent-Replayed")]
         Option<String>,
     ),
+    /// The bank is still being asked: look at `Location`.
+    #[oai(status = 202)]
+    StillAsking(
+        Json<Transaction>,
+        /// Where to look.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// The answer to the wish to take a payment back.
+#[derive(ApiResponse)]
+pub enum Cancelling {
+    /// What became of it: see `cancellation` and `status`.
+    #[oai(status = 200)]
+    Answered(Json<Transaction>),
     /// The bank is still being asked: look at `Location`.
     #[oai(status = 202)]
     StillAsking(
@@ -174,6 +192,7 @@ impl Transaction {
             bank_status: payment.state.bank_status.map(BankStatus::as_str).map(str::to_owned),
             bank_final: payment.state.bank_final,
             sca_redirect: payment.sca_redirect.filter(|_| open),
+            cancellation: payment.cancellation.map(Cancellation::as_str).map(str::to_owned),
             account_id: payment.account.to_string(),
             instructed_amount: InstructedAmount {
                 amount: Text::from(
@@ -238,6 +257,7 @@ impl Example for Transaction {
             bank_status: Some("RCVD".into()),
             bank_final: false,
             sca_redirect: Some("https://dnb.no/sca/pay/abc123".into()),
+            cancellation: None,
             account_id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
             instructed_amount: InstructedAmount::example(),
             creditor_name: "Marko Petrovic".into(),

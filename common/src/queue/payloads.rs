@@ -67,6 +67,10 @@ jobs! {
     /// in the middle uses an attempt each time, so there are many.
     PollPayment { /// The payment.
         payment: PaymentId } "poll-payment" in PaymentPoll, attempts 30, key |job| Some(job.payment.to_string());
+    /// Takes a payment back at the bank because its owner asked.
+    CancelPayment { /// The payment.
+        payment: PaymentId, /// The wish: after a refusal they may ask again.
+        request: Uuid } "cancel-payment" in PaymentPoll, key |job| Some(job.request.to_string());
     /// Deletes what the retention table says has had its time.
     PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
 }

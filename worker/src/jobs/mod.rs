@@ -1,7 +1,9 @@
 //! One file per kind of job.
 
 mod apply_kyc_event;
+mod at_bank;
 mod balance_read;
+mod cancel_payment;
 mod check_login;
 mod consent_days;
 mod consent_moves;
