@@ -53,7 +53,7 @@ impl Handler<Context> for CheckLogin {
 
         let asked = Instant::now();
         let proved = prove(&ctx, &lease, &secrets).await;
-        // The check of the signature is in it, which takes less than a millisecond.
+        // With the check of the signature, which is too short for a watch of its own.
         let waited = asked.elapsed();
         let person = match proved {
             Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
