@@ -4,7 +4,7 @@ use drop_common::queue::{
     Registry,
     payloads::{
         ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PlanBalanceSyncs,
-        PollPayment, PruneJobs, RefreshBalance, StartConsent, SyncBalance,
+        PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartConsent, SyncBalance,
     },
 };
 
@@ -24,6 +24,7 @@ pub fn registry() -> Registry<Context> {
         .with::<InitiatePayment>()
         .with::<PollPayment>()
         .with::<CancelPayment>()
+        .with::<ReconcilePayments>()
         .with::<PruneJobs>()
 }
 

@@ -223,6 +223,11 @@ impl PaymentState {
         }
     }
 
+    /// Not approved in time; the bank may still settle it.
+    pub fn is_timed_out(&self) -> bool {
+        self.reason == Some(FailureReason::ScaTimeout) && !self.bank_final
+    }
+
     /// Neither completed nor ended, as the person sees it.
     pub const fn is_processing(&self) -> bool {
         matches!(self.status, PaymentStatus::Processing)

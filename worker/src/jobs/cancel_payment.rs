@@ -1,4 +1,4 @@
-//! Takes a payment back because its owner asked. Only what the bank took, or its own word, cancels a payment.
+//! Takes a payment back because its owner asked, or because they did not approve it in time. Only what the bank took, or its own word, cancels a payment.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,7 +33,10 @@ impl Handler<Context> for CancelPayment {
 
     /// Nobody knows whether the bank was asked.
     async fn on_dead_then(&self, _ctx: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
-        payments::set_cancellation(tx, self.payment, Cancellation::Unconfirmed).await?;
+        let locked = payments::lock(tx, self.payment).await?;
+        if locked.is_some_and(|locked| locked.payment.cancellation == Some(Cancellation::Requested)) {
+            payments::set_cancellation(tx, self.payment, Cancellation::Unconfirmed).await?;
+        }
         Ok(AfterCommit::default())
     }
 }
@@ -43,7 +46,7 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
     let withdrawal = match &payment.payment_id {
-        Some(id) if payment.state.is_processing() => {
+        Some(id) if payment.state.is_processing() || payment.state.is_timed_out() => {
             Some(AtBank::new(ctx, lease, &payment.product, id).withdraw().await)
         }
         // It is being sent just now, or again soon.
@@ -82,8 +85,10 @@ async fn write(
         | (PaymentStatus::Processing, Some(Withdrawal::Refused { .. })) => Cancellation::Refused,
         (PaymentStatus::Processing, Some(Withdrawal::Done | Withdrawal::Unknown) | None) => Cancellation::Unconfirmed,
     };
-    payments::set_cancellation(&mut moving.tx, payment.id, cancellation).await?;
-    moving.reload().await?;
+    if moving.payment.cancellation == Some(Cancellation::Requested) {
+        payments::set_cancellation(&mut moving.tx, payment.id, cancellation).await?;
+        moving.reload().await?;
+    }
     let detail = json!({ "cancellation": cancellation.as_str() });
     moving.audit("payment.cancellation_answered", detail).await?;
     moving.finish(Outcome::Done).await

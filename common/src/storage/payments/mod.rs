@@ -4,6 +4,8 @@ mod attempts;
 mod moves;
 mod named;
 mod new;
+mod review;
+mod sweep;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -17,6 +19,8 @@ pub use self::{
     moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, lookalike, total_today},
+    review::{Event, InReview, found_at_bank, history, in_review, reviewed},
+    sweep::{overdue_approvals, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{
