@@ -2,6 +2,8 @@
 
 mod outcome;
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
@@ -165,31 +167,39 @@ pub async fn take_secrets(tx: &mut Tx, keys: &Keyring, id: LoginId) -> Result<Op
     }))
 }
 
-/// The person is known.
-pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp()
-          WHERE id = $1 AND status = 'checking'",
+/// The person is known. How long after its callback that was; `None` where the login had ended before.
+pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<Option<Duration>, StorageError> {
+    let seconds = sqlx::query_scalar!(
+        r#"UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp()
+            WHERE id = $1 AND status = 'checking'
+           RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
         id.uuid(),
         user.uuid(),
     )
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(())
+    Ok(seconds.map(duration))
 }
 
-/// The login ends without a session; what is left of its secrets goes with it.
-pub async fn fail(tx: &mut Tx, id: LoginId, failure: LoginFailure) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(),
-                code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL
-          WHERE id = $1 AND status = 'checking'",
+/// The login ends without a session; what is left of its secrets goes with it. How long after its callback that was;
+/// `None` where it had ended before.
+pub async fn fail(tx: &mut Tx, id: LoginId, failure: LoginFailure) -> Result<Option<Duration>, StorageError> {
+    let seconds = sqlx::query_scalar!(
+        r#"UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(),
+                  code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL
+            WHERE id = $1 AND status = 'checking'
+           RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
         id.uuid(),
         failure.code(),
     )
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(())
+    Ok(seconds.map(duration))
+}
+
+/// A clock that was set back in between gives a time of none.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// Deletes the logins whose time is over, in short transactions: one that nobody finished still holds its sealed secrets.
