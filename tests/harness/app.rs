@@ -1,11 +1,11 @@
 //! The whole service for one test: its own database, the simulated providers, API and worker, all on free ports.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use drop_common::{
     clock::Clock,
-    config::{ApiSettings, Environment, WorkerSettings},
+    config::{ApiSettings, WorkerSettings},
     metrics::{Metrics, Process},
     queue,
 };
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::TestDatabase,
-    fleet::{Fleet, Running},
+    fleet::{self, Fleet, Running},
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -33,7 +33,7 @@ pub struct TestApp {
     pub db: PgPool,
     database: TestDatabase,
     clock: Clock,
-    environment: Environment,
+    variables: Vec<(&'static str, String)>,
     service: Service,
     way: Option<LossyWay>,
 }
@@ -78,8 +78,8 @@ impl TestApp {
     }
 
     async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {
-        let environment = settings::environment(ground.variables.clone());
-        let settings = ApiSettings::read(&environment).expect("the API's settings");
+        let settings = ApiSettings::read(&settings::environment(ground.variables.clone()));
+        let settings = settings.expect("the API's settings");
         let (public, internal, clock) = (ground.public, listener().await, Clock::adjustable());
         let api_internal = url_of(&internal);
         let mut app = Self {
@@ -93,7 +93,7 @@ impl TestApp {
                 worker: Mutex::default(),
             },
             clock,
-            environment,
+            variables: ground.variables,
             way,
         };
         app.start_worker().await;
@@ -103,7 +103,12 @@ impl TestApp {
 
     /// Starts several processes of each kind, and waits until they answer. Their time cannot be moved.
     pub async fn start_fleet(fleet: Fleet) -> Self {
-        let ground = Ground::prepare(&[]).await;
+        Self::start_fleet_with(fleet, &[]).await
+    }
+
+    /// The same with some variables set otherwise.
+    pub async fn start_fleet_with(fleet: Fleet, changes: &[(&'static str, &str)]) -> Self {
+        let ground = Ground::prepare(changes).await;
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
@@ -111,7 +116,7 @@ impl TestApp {
             database: ground.database,
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
-            environment: settings::environment(ground.variables),
+            variables: ground.variables,
             way: None,
         };
         app.until_it_answers().await;
@@ -140,9 +145,8 @@ impl TestApp {
 
     /// Sets variables otherwise, for the worker that starts next.
     pub fn reconfigure_worker(&mut self, changes: &[(&'static str, &str)]) {
-        for &(name, value) in changes {
-            self.environment = self.environment.clone().with(name, value);
-        }
+        let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
+        self.variables.extend(changes);
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -249,7 +253,14 @@ impl TestApp {
     }
 
     fn worker_settings(&self) -> WorkerSettings {
-        WorkerSettings::read(&self.environment).expect("the worker's settings")
+        WorkerSettings::read(&settings::environment(self.variables.clone())).expect("the worker's settings")
+    }
+
+    /// One more worker, as a process of its own with some variables set otherwise.
+    pub fn worker_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
+        let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
+        fleet::node(program, "worker", &variables, Stdio::null())
     }
 
     /// The worker processes of a fleet.

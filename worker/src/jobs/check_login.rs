@@ -12,6 +12,7 @@ use drop_common::{
         national_id::NationalId,
         user::PersonName,
     },
+    failpoint,
     metrics::{BANKID_LOGIN_ERRORS, BANKID_UNDERAGE_REJECTIONS},
     providers::{
         bankid::{LoginRefused, VerifiedClaims},
@@ -47,6 +48,7 @@ impl Handler<Context> for CheckLogin {
             return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed).await;
         };
         tx.commit().await?;
+        failpoint!("login.secrets_taken");
 
         let person = match prove(&ctx, &lease, &secrets).await {
             Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
@@ -114,6 +116,7 @@ async fn write(
         },
     )
     .await?;
+    failpoint!("login.written");
     let recorded = lease.finish(tx, Outcome::Done).await?;
     info!(login.id = %login, user.id = %user.id, "login {login} proved to be user {}", user.id);
     ctx.tell_waiters(login.uuid()).await;
@@ -128,7 +131,13 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
         not_after: Some(lease.deadline()),
     };
     let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
-    ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await
+    failpoint!("login.exchanged");
+    let claims = ctx
+        .bankid
+        .verify(&tokens, &secrets.nonce, trace, ctx.clock.now())
+        .await?;
+    failpoint!("login.verified");
+    Ok(claims)
 }
 
 /// The national id, the age and the name that the verified token holds.
