@@ -18,9 +18,11 @@ pub mod rate_limit;
 mod run;
 pub mod server;
 pub mod session;
+pub mod sessions;
 pub mod signed_json;
 pub mod state;
 pub mod text;
+pub mod users;
 pub mod wait;
 pub mod webhooks;
 

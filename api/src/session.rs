@@ -10,6 +10,7 @@ use poem::web::cookie::CookieJar;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use secrecy::SecretString;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -46,21 +47,30 @@ const BEARER: &str = "Session";
 const COOKIE: &str = "SessionCookie";
 const HTTPS_COOKIE: &str = "__Host-drop_session";
 
-/// The session cookie's name with and without HTTPS.
+/// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
 pub(crate) fn cookie_name(https: bool) -> &'static str {
     if https { HTTPS_COOKIE } else { "drop_session" }
 }
 
+/// The refresh cookie's name, likewise.
+pub(crate) fn refresh_cookie_name(https: bool) -> &'static str {
+    if https { "__Host-drop_refresh" } else { "drop_refresh" }
+}
+
 impl Sessions {
-    fn of(request: &Request) -> &Self {
+    pub(crate) fn of(request: &Request) -> &Self {
         request
             .data()
             .expect("the routes are given the sessions when they are built")
     }
 
-    /// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
-    pub fn cookie_name(&self) -> &'static str {
-        cookie_name(self.https)
+    /// The refresh token in the browser's cookie, which only our own pages may use.
+    pub(crate) fn refresh_cookie(&self, request: &Request) -> Result<Option<SecretString>, ApiError> {
+        let held = request.cookie().get(refresh_cookie_name(self.https));
+        match held {
+            Some(_) if !self.is_own_page(request) => Err(ApiError::of(Code::Forbidden)),
+            held => Ok(held.map(|cookie| SecretString::from(cookie.value_str()))),
+        }
     }
 
     async fn authenticate(&self, request: &Request) -> Result<Session, ApiError> {
@@ -89,7 +99,8 @@ impl Sessions {
     }
 
     fn cookie(&self, jar: &CookieJar) -> Option<String> {
-        jar.get(self.cookie_name()).map(|cookie| cookie.value_str().to_owned())
+        jar.get(cookie_name(self.https))
+            .map(|cookie| cookie.value_str().to_owned())
     }
 
     fn is_own_page(&self, request: &Request) -> bool {

@@ -71,6 +71,11 @@ impl State {
         self.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &[reason]);
     }
 
+    /// Whether browsers reach this service by HTTPS; only the local profile is reached otherwise.
+    pub fn is_https(&self) -> bool {
+        self.settings.api.public_url.starts_with("https:")
+    }
+
     /// The longest a request waits for its job.
     pub fn longest_wait(&self) -> Duration {
         self.settings.api.wait

@@ -230,11 +230,14 @@ fn security_is_written_out_and_public_is_only_what_a_caller_without_session_need
     assert_eq!(
         public,
         [
+            "GET /.well-known/jwks.json",
             "GET /api/auth/bankid/callback",
             "GET /api/auth/bankid/login",
             "GET /api/consents/callback",
             "GET /api/payments/callback",
             "GET /v1/auth/bankid/logins/{id}",
+            "POST /v1/auth/logout",
+            "POST /v1/auth/refresh",
             "GET /v1/health",
         ]
     );

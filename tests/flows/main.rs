@@ -26,3 +26,5 @@ mod payments;
 mod refreshes;
 mod retention;
 mod schedule;
+mod sessions;
+mod tokens;

@@ -10,6 +10,7 @@ use drop_common::{
     queue,
 };
 use drop_sandbox::Sandbox;
+use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ pub struct TestApp {
     clock: Clock,
     variables: Vec<(&'static str, String)>,
     service: Service,
+    replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
     way: Option<LossyWay>,
 }
 
@@ -92,6 +94,7 @@ impl TestApp {
                 api: tokio::spawn(drop_api::serve(settings, clock.clone(), public, internal)),
                 worker: Mutex::default(),
             },
+            replicas: Mutex::default(),
             clock,
             variables: ground.variables,
             way,
@@ -117,6 +120,7 @@ impl TestApp {
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
             variables: ground.variables,
+            replicas: Mutex::default(),
             way: None,
         };
         app.until_it_answers().await;
@@ -143,10 +147,27 @@ impl TestApp {
         });
     }
 
+    /// Starts one more API over the same database, with some variables set otherwise. Returns where it is.
+    pub async fn start_replica(&self, changes: &[(&'static str, &str)]) -> String {
+        let environment = settings::environment(self.variables_with(changes));
+        let settings = ApiSettings::read(&environment).expect("the replica's settings");
+        let (public, internal) = (listener().await, listener().await);
+        let url = url_of(&public);
+        let api = tokio::spawn(drop_api::serve(settings, self.clock.clone(), public, internal));
+        self.replicas.lock().await.push(api);
+        url
+    }
+
+    /// The key that the service signs access tokens with.
+    pub fn session_key(&self) -> Vec<u8> {
+        let settings = ApiSettings::read(&settings::environment(self.variables.clone()));
+        let settings = settings.expect("the API's settings");
+        settings.keys.session_key.expose_secret().to_vec()
+    }
+
     /// Sets variables otherwise, for the worker that starts next.
     pub fn reconfigure_worker(&mut self, changes: &[(&'static str, &str)]) {
-        let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
-        self.variables.extend(changes);
+        self.variables = self.variables_with(changes);
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -184,6 +205,11 @@ impl TestApp {
         self.clock.advance(by);
         self.sandbox.clock().advance(by);
         time::pass(&self.db, by).await;
+    }
+
+    /// The present, as the processes have it.
+    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.clock.now()
     }
 
     /// Sets the clock of the processes, and it alone, ahead of the database's.
@@ -258,9 +284,13 @@ impl TestApp {
 
     /// One more worker, as a process of its own with some variables set otherwise.
     pub fn worker_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        fleet::node(program, "worker", &self.variables_with(changes), Stdio::null())
+    }
+
+    /// Of two of one name the later counts.
+    fn variables_with(&self, changes: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
-        let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
-        fleet::node(program, "worker", &variables, Stdio::null())
+        self.variables.iter().cloned().chain(changes).collect()
     }
 
     /// The worker processes of a fleet.
@@ -330,6 +360,9 @@ impl TestApp {
                 }
             }
             Service::Processes(running) => drop(running),
+        }
+        for replica in self.replicas.into_inner() {
+            replica.abort();
         }
         self.sandbox.stop().await.expect("the sandbox stops");
         self.database.remove().await;

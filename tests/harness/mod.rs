@@ -12,5 +12,6 @@ mod npm;
 pub mod oidc;
 pub mod person;
 pub mod processes;
-mod settings;
+pub mod settings;
 pub mod time;
+pub mod web;

@@ -9,12 +9,12 @@ const NEONOMICS_SECRET: &str = "neonomics-test-secret";
 const SUMSUB_TOKEN: &str = "sumsub-test-token";
 const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.
-const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
+pub const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
 /// 32 bytes for these tests.
 const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// The providers of a service that is reached at `url`.
-pub(crate) fn sandbox(url: &str) -> SandboxConfig {
+pub fn sandbox(url: &str) -> SandboxConfig {
     SandboxConfig {
         client_id: CLIENT_ID.into(),
         client_secret: BANKID_SECRET.into(),
@@ -29,7 +29,7 @@ pub(crate) fn sandbox(url: &str) -> SandboxConfig {
 }
 
 /// The variables of a service that is reached at `url`.
-pub(crate) fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
+pub fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
     vec![
         ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".into()),

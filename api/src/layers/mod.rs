@@ -1,4 +1,4 @@
-//! What surrounds every operation, inside to outside: body limit, cookies, panics, errors, `Allow`, metrics, headers,
+//! What surrounds every operation, inside to outside: body limit, panics, errors, cookies, `Allow`, metrics, headers,
 //! request id.
 
 mod allow;
@@ -30,9 +30,10 @@ pub fn around(
     http_metrics::touch(&metrics, &published);
     let limited = body::Limited::new(routes.into_endpoint(), limits);
     let answered = limited
-        .with(CookieJarManager::new())
         .with(CatchPanic::new().with_handler(panic_answer))
-        .catch_all_error(framework_error);
+        .catch_all_error(framework_error)
+        // Outside the errors: a refusal takes cookies away.
+        .with(CookieJarManager::new());
     let allowed = allow::WithAllow::new(answered, Arc::clone(&published));
     let measured = http_metrics::Measured::new(allowed, published, metrics);
     request_id::WithRequestId::new(headers::WithHeaders::new(measured)).boxed()

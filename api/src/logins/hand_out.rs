@@ -4,41 +4,29 @@ use drop_common::{
     domain::{
         ids::LoginId,
         login::{LoginFailure, LoginStatus},
+        session::Channel,
     },
     keyring::sha256,
-    session_token::ACCESS_TTL,
     storage::{
-        audit::{self, Actor, Entry},
         logins::{self, Standing},
-        sessions, users,
+        users,
     },
 };
-use poem::{
-    Request,
-    http::header,
-    web::cookie::{Cookie, CookieJar, SameSite},
-};
+use poem::{Request, http::header, web::cookie::CookieJar};
 use poem_openapi::payload::Json;
-use secrecy::ExposeSecret;
-use serde_json::json;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{
     STATE_COOKIE,
     initiate::state_cookie,
-    wire::{LoggedIn, LoginAnswer, LoginUser},
+    wire::{LoggedIn, LoginAnswer},
 };
 use crate::{
     error::{ApiError, Code},
-    layers::request_id,
     prefer::Prefer,
-    session,
+    sessions,
     state::State,
 };
-
-/// A web session ends after a day, however much it is used: a stolen cookie is worth no more than that.
-const WEB_SESSION_HOURS: i64 = 24;
 
 /// Asks again for a login, with the cookie as proof.
 pub(super) async fn again(
@@ -88,7 +76,7 @@ pub(super) async fn when_ready(
     if let Some(failure) = failure {
         return Err(refused(failure));
     }
-    let session = open_session(state, cookies, id, state_hash).await?;
+    let session = open_session(state, request, cookies, id, state_hash).await?;
     let wants_page = request
         .header(header::ACCEPT)
         .is_some_and(|accept| accept.contains("text/html"));
@@ -101,6 +89,7 @@ pub(super) async fn when_ready(
 /// The outcome and the session row are one transaction: a login is handed out with its session or not at all.
 async fn open_session(
     state: &State,
+    request: &Request,
     cookies: &CookieJar,
     id: LoginId,
     state_hash: &[u8; 32],
@@ -109,44 +98,18 @@ async fn open_session(
     let user = logins::hand_out(&mut tx, id, state_hash)
         .await?
         .ok_or(ApiError::of(Code::InvalidState))?;
-    let session = sessions::open_web(&mut tx, user, chrono::Duration::hours(WEB_SESSION_HOURS)).await?;
-    audit::record(
-        &mut tx,
-        Entry {
-            actor: Actor::User,
-            user: Some(user),
-            action: "session.opened",
-            object: session.to_string(),
-            detail: json!({ "login": id.to_string() }),
-            request_id: Some(request_id::current()),
-        },
-    )
-    .await?;
+    let grant = sessions::open(state, &mut tx, request, user, Channel::Web, id).await?;
     tx.commit().await?;
     let user = users::find(&state.db, user)
         .await?
         .ok_or(ApiError::of(Code::Unauthenticated))?;
-
-    let token = state
-        .tokens
-        .issue(user.id.uuid(), session.uuid(), Uuid::now_v7(), state.clock.now());
-    let https = state.settings.api.public_url.starts_with("https:");
-    let mut cookie = Cookie::new_with_str(session::cookie_name(https), token.expose_secret());
-    cookie.set_http_only(true);
-    cookie.set_secure(https);
-    cookie.set_same_site(SameSite::Lax);
-    cookie.set_path("/");
-    cookies.add(cookie);
+    let tokens = grant.hand_out(state, cookies);
     Ok(LoggedIn {
-        user: LoginUser {
-            id: user.id.to_string(),
-            first_name: user.first_name,
-            last_name: user.last_name,
-            kyc_status: user.kyc_status.as_str().to_owned(),
-        },
-        access_token: token.expose_secret().to_owned(),
-        token_type: "Bearer".to_owned(),
-        expires_in: ACCESS_TTL.num_seconds(),
+        user: user.into(),
+        access_token: tokens.access_token,
+        refresh_token: tokens.refresh_token,
+        token_type: tokens.token_type,
+        expires_in: tokens.expires_in,
     })
 }
 

@@ -11,7 +11,7 @@ use poem_openapi::{
     param::{Header, Path, Query},
 };
 
-pub use wire::{LoggedIn, LoginAnswer, LoginUser, ToBankId};
+pub use wire::{LoggedIn, LoginAnswer, ToBankId};
 
 use crate::{error::ApiError, health::Chapter, prefer::Prefer, state::State};
 

@@ -2,6 +2,8 @@
 
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
 
+use crate::users::Person;
+
 /// A redirect to BankID.
 #[derive(ApiResponse)]
 pub enum ToBankId {
@@ -38,47 +40,25 @@ pub enum LoginAnswer {
 
 /// A new session.
 #[derive(Object)]
-#[oai(rename_all = "camelCase", example)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
 pub struct LoggedIn {
     /// Who signed in.
-    pub user: LoginUser,
+    pub user: Person,
     /// The access token, for `Authorization: Bearer`.
     pub access_token: String,
+    /// The app's refresh token; a browser has it as a cookie that no script can read.
+    pub refresh_token: Option<String>,
     /// Always `Bearer`.
     pub token_type: String,
     /// Seconds until the token ends.
     pub expires_in: i64,
 }
 
-/// The person who signed in.
-#[derive(Object)]
-#[oai(rename_all = "camelCase", example)]
-pub struct LoginUser {
-    /// The user's id, `usr_…`.
-    pub id: String,
-    /// First name, as BankID gives it.
-    pub first_name: String,
-    /// Last name, as BankID gives it.
-    pub last_name: String,
-    /// `pending`, `approved` or `rejected`.
-    pub kyc_status: String,
-}
-
-impl Example for LoginUser {
-    fn example() -> Self {
-        Self {
-            id: "usr_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
-            first_name: "Anna".into(),
-            last_name: "Nordmann".into(),
-            kyc_status: "pending".into(),
-        }
-    }
-}
-
 impl Example for LoggedIn {
     fn example() -> Self {
         Self {
-            user: LoginUser::example(),
+            user: Person::example(),
+            refresh_token: Some("mJ3v0F5h2cYx8nQ1sT4uW7zA9bD6eG0iK2lO5pR8tVY".into()),
             access_token: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".into(),
             token_type: "Bearer".into(),
             expires_in: 600,

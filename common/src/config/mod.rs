@@ -14,6 +14,7 @@ mod network;
 mod payments;
 mod profile;
 mod reader;
+mod sessions;
 mod sumsub;
 mod worker;
 
@@ -35,6 +36,7 @@ pub use profile::Profile;
 use reader::Reader;
 pub(crate) use reader::is_loopback_http;
 pub use reader::{ConfigError, Problem};
+pub use sessions::SessionConfig;
 pub use sumsub::{SumsubAuth, SumsubConfig, WebhookConfig};
 pub use worker::WorkerConfig;
 
@@ -49,6 +51,8 @@ pub struct ApiSettings {
     pub api: ApiConfig,
     /// Our own keys.
     pub keys: KeysConfig,
+    /// How long sessions live.
+    pub sessions: SessionConfig,
     /// Where a login is sent.
     pub bankid: BankIdConfig,
     /// Who may post webhooks.
@@ -94,6 +98,7 @@ impl ApiSettings {
             profile: reader.profile,
             database: DatabaseConfig::read(reader, PoolDefaults::API),
             keys: KeysConfig::read(reader),
+            sessions: SessionConfig::read(reader),
             bankid: BankIdConfig::read(reader, &api.public_url),
             webhook: WebhookConfig::read(reader),
             payments: PaymentsConfig::read(reader),

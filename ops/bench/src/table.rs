@@ -27,6 +27,14 @@ pub(crate) enum Figure {
     ClaimManyBlocked,
     MemoryIdle,
     MemoryMany,
+    Commit,
+    LoginAllowed,
+    LoginWhole,
+    LoginAdded,
+    LoginAddedP99,
+    LoginAddedCommits,
+    LoginSyncs,
+    Logins,
 }
 
 impl Figure {
@@ -54,6 +62,14 @@ impl Figure {
             Self::ClaimManyBlocked => ("claim, many behind a circuit, p50", "ms"),
             Self::MemoryIdle => ("memory of an idle worker", "MiB"),
             Self::MemoryMany => ("memory of a worker, many waiting", "MiB"),
+            Self::Commit => ("durable commit of one row, p50", "ms"),
+            Self::LoginAllowed => ("7 commits and 5 ms", "ms"),
+            Self::LoginWhole => ("login, callback to answer, p50", "ms"),
+            Self::LoginAdded => ("login, what we add to BankID's time, p50", "ms"),
+            Self::LoginAddedP99 => ("login, what we add to BankID's time, p99", "ms"),
+            Self::LoginAddedCommits => ("login, what we add, p50", "commits"),
+            Self::LoginSyncs => ("log writes to disk a login", "writes"),
+            Self::Logins => ("complete logins, 32 at a time", "logins/s"),
         }
     }
 
@@ -63,6 +79,7 @@ impl Figure {
             Self::Enqueue1 => Some(Self::InsertLikeJobs1),
             Self::InsertWithPrimaryKey8 | Self::Enqueue8 => Some(Self::InsertLikeJobs8),
             Self::HandClaim1 | Self::Drain1 | Self::Drain2 | Self::Drain4 => Some(Self::HandClaim50),
+            Self::LoginAdded => Some(Self::LoginAllowed),
             Self::ClaimManyReady | Self::ClaimManyLater | Self::ClaimManyBlocked => Some(Self::ClaimFew),
             _ => None,
         }
