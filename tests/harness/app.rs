@@ -5,7 +5,7 @@ use std::{process::Stdio, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use drop_common::{
     clock::Clock,
-    config::{ApiSettings, WorkerSettings},
+    config::{ApiSettings, Environment, WorkerSettings},
     metrics::{Metrics, Process},
     queue,
 };
@@ -34,6 +34,7 @@ pub struct TestApp {
     pub db: PgPool,
     database: TestDatabase,
     clock: Clock,
+    environment: Environment,
     variables: Vec<(&'static str, String)>,
     service: Service,
     replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
@@ -80,8 +81,8 @@ impl TestApp {
     }
 
     async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {
-        let settings = ApiSettings::read(&settings::environment(ground.variables.clone()));
-        let settings = settings.expect("the API's settings");
+        let environment = settings::environment(ground.variables.clone());
+        let settings = ApiSettings::read(&environment).expect("the API's settings");
         let (public, internal, clock) = (ground.public, listener().await, Clock::adjustable());
         let api_internal = url_of(&internal);
         let mut app = Self {
@@ -96,6 +97,7 @@ impl TestApp {
             },
             replicas: Mutex::default(),
             clock,
+            environment,
             variables: ground.variables,
             way,
         };
@@ -119,6 +121,7 @@ impl TestApp {
             database: ground.database,
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
+            environment: settings::environment(ground.variables.clone()),
             variables: ground.variables,
             replicas: Mutex::default(),
             way: None,
@@ -149,7 +152,11 @@ impl TestApp {
 
     /// Starts one more API over the same database, with some variables set otherwise. Returns where it is.
     pub async fn start_replica(&self, changes: &[(&'static str, &str)]) -> String {
-        let environment = settings::environment(self.variables_with(changes));
+        let environment = changes
+            .iter()
+            .fold(self.environment.clone(), |environment, &(name, value)| {
+                environment.with(name, value)
+            });
         let settings = ApiSettings::read(&environment).expect("the replica's settings");
         let (public, internal) = (listener().await, listener().await);
         let url = url_of(&public);
@@ -160,14 +167,15 @@ impl TestApp {
 
     /// The key that the service signs access tokens with.
     pub fn session_key(&self) -> Vec<u8> {
-        let settings = ApiSettings::read(&settings::environment(self.variables.clone()));
-        let settings = settings.expect("the API's settings");
+        let settings = ApiSettings::read(&self.environment).expect("the API's settings");
         settings.keys.session_key.expose_secret().to_vec()
     }
 
     /// Sets variables otherwise, for the worker that starts next.
     pub fn reconfigure_worker(&mut self, changes: &[(&'static str, &str)]) {
-        self.variables = self.variables_with(changes);
+        for &(name, value) in changes {
+            self.environment = self.environment.clone().with(name, value);
+        }
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -279,18 +287,14 @@ impl TestApp {
     }
 
     fn worker_settings(&self) -> WorkerSettings {
-        WorkerSettings::read(&settings::environment(self.variables.clone())).expect("the worker's settings")
+        WorkerSettings::read(&self.environment).expect("the worker's settings")
     }
 
     /// One more worker, as a process of its own with some variables set otherwise.
     pub fn worker_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
-        fleet::node(program, "worker", &self.variables_with(changes), Stdio::null())
-    }
-
-    /// Of two of one name the later counts.
-    fn variables_with(&self, changes: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
         let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
-        self.variables.iter().cloned().chain(changes).collect()
+        let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
+        fleet::node(program, "worker", &variables, Stdio::null())
     }
 
     /// The worker processes of a fleet.
