@@ -92,7 +92,7 @@ pub async fn serve(
     };
     let state = State::new(Shared {
         keys: Keyring::from_config(&settings.keys)?,
-        proxies: TrustedProxies::new(settings.api.trusted_proxies.clone()),
+        proxies: TrustedProxies::new(settings.api.trusted_proxies.clone(), settings.api.edge_proxies.clone()),
         db: db.clone(),
         clock,
         wake,

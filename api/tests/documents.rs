@@ -65,7 +65,7 @@ fn state() -> State {
         waiters: RowWaiters::default(),
         tokens: Arc::new(SessionTokens::new(HERE, HERE, key, &[]).unwrap()),
         metrics: Arc::new(Metrics::new(Process::Api, "0.1.0", "unknown").unwrap()),
-        proxies: TrustedProxies::new(Vec::new()),
+        proxies: TrustedProxies::default(),
         settings,
     })
 }

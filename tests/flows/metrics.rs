@@ -225,7 +225,9 @@ async fn every_login_that_came_back_is_counted_once_by_what_it_ended_in_and_time
     for (person, code) in [("anna", ""), ("minor", "underage"), ("cancel", "bankid_cancelled")] {
         assert_eq!(app.log_in(person).await.problem().1, code);
     }
-    app.sandbox.bankid().spoil_next(vec![Mutation::WrongNonce]);
+    app.sandbox
+        .bankid()
+        .spoil_next(vec![Mutation::claim("nonce", "of another login")]);
     assert_eq!(app.log_in("anna").await.problem(), (502, "jwks_verification_failed"));
 
     let worker = until(&app, "all are counted", |scrape| {

@@ -1,6 +1,6 @@
 //! The whole service for one test: its own database, the simulated providers, API and worker, all on free ports.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use drop_common::{
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::TestDatabase,
-    fleet::{Fleet, Running},
+    fleet::{self, Fleet, Running},
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -35,6 +35,7 @@ pub struct TestApp {
     database: TestDatabase,
     clock: Clock,
     environment: Environment,
+    variables: Vec<(&'static str, String)>,
     service: Service,
     replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
     way: Option<LossyWay>,
@@ -97,6 +98,7 @@ impl TestApp {
             replicas: Mutex::default(),
             clock,
             environment,
+            variables: ground.variables,
             way,
         };
         app.start_worker().await;
@@ -106,7 +108,12 @@ impl TestApp {
 
     /// Starts several processes of each kind, and waits until they answer. Their time cannot be moved.
     pub async fn start_fleet(fleet: Fleet) -> Self {
-        let ground = Ground::prepare(&[]).await;
+        Self::start_fleet_with(fleet, &[]).await
+    }
+
+    /// The same with some variables set otherwise.
+    pub async fn start_fleet_with(fleet: Fleet, changes: &[(&'static str, &str)]) -> Self {
+        let ground = Ground::prepare(changes).await;
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
@@ -114,7 +121,8 @@ impl TestApp {
             database: ground.database,
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
-            environment: settings::environment(ground.variables),
+            environment: settings::environment(ground.variables.clone()),
+            variables: ground.variables,
             replicas: Mutex::default(),
             way: None,
         };
@@ -289,6 +297,13 @@ impl TestApp {
 
     fn worker_settings(&self) -> WorkerSettings {
         WorkerSettings::read(&self.environment).expect("the worker's settings")
+    }
+
+    /// One more worker, as a process of its own with some variables set otherwise.
+    pub fn worker_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
+        let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
+        fleet::node(program, "worker", &variables, Stdio::null())
     }
 
     /// The worker processes of a fleet.

@@ -15,8 +15,10 @@ pub struct ApiConfig {
     /// `DROP_API_INTERNAL_LISTEN`, default `127.0.0.1:9090`: metrics, probes, operators' page.
     pub internal_listen: SocketAddr,
     /// `DROP_TRUSTED_PROXIES`, comma-separated networks (`10.0.0.0/8`) and addresses, default none. Forwarded
-    /// client addresses are believed from these only. Required in production.
+    /// client addresses are believed from these and the edge's only. Required in production.
     pub trusted_proxies: Vec<Network>,
+    /// `DROP_EDGE_PROXIES`, as above, default none: the edge (CDN), whose `CF-Connecting-IP` is believed too.
+    pub edge_proxies: Vec<Network>,
     /// `DROP_PUBLIC_DOCS`, default true: serve the API's documents on the public listener.
     pub public_docs: bool,
     /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
@@ -47,6 +49,7 @@ impl ApiConfig {
             listen: listen(reader, "DROP_API_LISTEN", 8080),
             internal_listen: listen(reader, "DROP_API_INTERNAL_LISTEN", 9090),
             trusted_proxies: trusted_proxies(reader),
+            edge_proxies: networks(reader, "DROP_EDGE_PROXIES"),
             public_docs: reader.flag("DROP_PUBLIC_DOCS", true),
             wait: reader.millis("DROP_WAIT_MS", 15_000, 0..=60_000),
             drain: reader.millis("DROP_API_DRAIN_MS", 5_000, 0..=60_000),
@@ -96,16 +99,20 @@ pub(super) fn listen(reader: &mut Reader<'_>, name: &str, port: u16) -> SocketAd
 
 fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Network> {
     const NAME: &str = "DROP_TRUSTED_PROXIES";
-    let listed = reader.list(NAME, "");
-    if reader.profile.is_production() && listed.is_empty() {
+    if reader.profile.is_production() && reader.list(NAME, "").is_empty() {
         reader.problem(NAME, "is required in production");
     }
+    networks(reader, NAME)
+}
+
+fn networks(reader: &mut Reader<'_>, name: &str) -> Vec<Network> {
+    let listed = reader.list(name, "");
     listed
         .iter()
         .map(|text| text.parse())
         .collect::<Result<_, _>>()
         .unwrap_or_else(|NotANetwork| {
-            reader.problem(NAME, "holds something that is not an address or network");
+            reader.problem(name, "holds something that is not an address or network");
             Vec::new()
         })
 }

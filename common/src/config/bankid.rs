@@ -6,6 +6,7 @@ const PRODUCTION_ISSUER: &str = "https://auth.bankid.no/auth/realms/prod";
 
 /// How we talk to BankID.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct BankIdConfig {
     /// `BANKID_MOCK`, default false: the issuer is the local sandbox. Never in production.
     pub mock: bool,
@@ -42,6 +43,9 @@ pub struct BankIdConfig {
     pub jwks_ttl: Duration,
     /// `BANKID_SYNTHETIC_IDS`, comma-separated of `tenor`, `dolly`, `syntpop`, default none.
     pub synthetic_ids: Vec<String>,
+    /// `BANKID_RELAXED_2032`, default false: also take numbers by the control rule for those issued from 1 January 2032.
+    /// They do not tell a birth date, so the claim must.
+    pub relaxed_2032: bool,
 }
 
 impl BankIdConfig {
@@ -71,6 +75,7 @@ impl BankIdConfig {
             subject_claim: reader.text_or("BANKID_CLAIM_SUBJECT", "sub"),
             jwks_ttl: reader.seconds("BANKID_JWKS_TTL", 300, 1..=86_400),
             synthetic_ids: reader.list("BANKID_SYNTHETIC_IDS", ""),
+            relaxed_2032: reader.flag("BANKID_RELAXED_2032", false),
             issuer,
         };
         config.check(reader);

@@ -248,6 +248,8 @@ fn a_proxy_is_named_by_its_network_or_its_address() {
     assert!(trusted("10.0.0.1") && trusted("2001:db8::9") && !trusted("10.0.0.2"));
     let error = named("10.0.0.1, 10.0.0.0/33").expect_err("no network");
     assert_eq!(names(&error), ["DROP_TRUSTED_PROXIES"]);
+    let error = ApiSettings::read(&production().with("DROP_EDGE_PROXIES", "cloudflare")).expect_err("no network");
+    assert_eq!(names(&error), ["DROP_EDGE_PROXIES"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use drop_common::{
         national_id::NationalId,
         user::PersonName,
     },
+    failpoint,
     metrics::{BANKID_LOGIN_ERRORS, BANKID_UNDERAGE_REJECTIONS, LOGIN_DURATION, LOGINS, Metrics},
     providers::{
         bankid::{LoginRefused, VerifiedClaims},
@@ -50,6 +51,7 @@ impl Handler<Context> for CheckLogin {
             return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed, None).await;
         };
         tx.commit().await?;
+        failpoint!("login.secrets_taken");
 
         let asked = Instant::now();
         let proved = prove(&ctx, &lease, &secrets).await;
@@ -123,6 +125,7 @@ async fn write(
         },
     )
     .await?;
+    failpoint!("login.written");
     let recorded = lease.finish(tx, Outcome::Done).await?;
     if let Some(took) = took {
         ctx.metrics.count(&LOGINS, &[LoginStatus::Succeeded.as_str()]);
@@ -144,7 +147,13 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
         .bankid
         .exchange(&secrets.code, &secrets.verifier, trace, ctx.clock.now())
         .await?;
-    ctx.bankid.verify(&tokens, &secrets.nonce, trace, ctx.clock.now()).await
+    failpoint!("login.exchanged");
+    let claims = ctx
+        .bankid
+        .verify(&tokens, &secrets.nonce, trace, ctx.clock.now())
+        .await?;
+    failpoint!("login.verified");
+    Ok(claims)
 }
 
 /// The national id, the age and the name that the verified token holds.

@@ -84,6 +84,7 @@ fn config(url: &str) -> BankIdConfig {
         subject_claim: "sub".to_owned(),
         jwks_ttl: Duration::from_mins(5),
         synthetic_ids: vec!["tenor".to_owned()],
+        relaxed_2032: false,
     }
 }
 
