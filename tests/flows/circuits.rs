@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use drop_sandbox::{Fault, Operation};
+use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     app::{TestApp, eventually},
     person::{Answer, browser},
 };
 use serde_json::{Value, json};
 
-use crate::balances::{IBAN, calls, count, plan_reads};
+use crate::{
+    balances::{IBAN, calls, count, plan_reads},
+    paying::{becomes, order, pays},
+};
 
 /// Three reads without the owner fail, one after the other.
 async fn three_reads_fail(app: &TestApp) {
@@ -192,5 +195,31 @@ async fn health_names_what_is_degraded_and_stays_200() {
     .await
     .unwrap();
     assert_eq!(parts().await, ["payments", "status"].map(str::to_owned).into());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn calls_that_succeed_and_refusals_that_count_for_nothing_write_no_circuit() {
+    let app = TestApp::start().await;
+    // Where a row lies, and who wrote it there: any write moves it.
+    let rows = async || -> Vec<String> {
+        let sql = "SELECT key || ctid::text || xmin::text FROM breaker ORDER BY key";
+        sqlx::query_scalar(sql).fetch_all(&app.db).await.unwrap()
+    };
+    let before = rows().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    for (key, status) in [("refused", 400), ("limited", 429)] {
+        app.sandbox.fault(Operation::Payment, Fault::status(status), 1);
+        let mut order = order(&account, "2010.00");
+        order["remittanceInformation"] = json!(key);
+        assert_eq!(anna.post_keyed("/v1/transactions", key, &order).await.body["status"], "failed");
+    }
+    app.advance(TimeDelta::seconds(11)).await; // the pause after the 429
+    let paid = pays(&anna, &account, "first").await;
+    anna.decides(paid.body["scaRedirect"].as_str().unwrap(), Decision::Approve)
+        .await;
+    becomes(&anna, paid.body["id"].as_str().unwrap(), "completed").await;
+    assert_eq!(rows().await, before);
     app.finish().await;
 }

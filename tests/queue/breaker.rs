@@ -37,7 +37,9 @@ async fn three_failures_open_it_exactly_once_however_many_report() {
         let breaker = Breaker::new(db.clone());
         join_all((0..2).map(|_| breaker.fail(KEY, 0, None, Duration::ZERO))).await;
         assert!(!breaker.state(KEY).await.unwrap().open, "two are not enough");
-        join_all((0..16).map(|_| breaker.fail(KEY, 0, None, Duration::ZERO))).await;
+        let reports = join_all((0..16).map(|_| breaker.fail(KEY, 0, None, Duration::ZERO))).await;
+        let reports = reports.into_iter().map(Result::unwrap);
+        assert_eq!(reports.filter(|report| report.opened).count(), 1, "one of them did it");
         let state = breaker.state(KEY).await.unwrap();
         assert!(state.open);
         assert_eq!(state.epoch, 1, "one transition");
@@ -70,6 +72,7 @@ async fn exactly_one_of_sixteen_may_probe_and_a_failed_probe_keeps_it_open() {
                 .fail(KEY, probe.epoch, Some(probe.id), Duration::ZERO)
                 .await
                 .unwrap()
+                .opened
         );
         assert!(breaker.state(KEY).await.unwrap().retry_in > Duration::from_secs(50));
         assert!(

@@ -4,7 +4,7 @@ use drop_common::queue::{
     Registry,
     payloads::{
         ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PlanBalanceSyncs,
-        PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartConsent, SyncBalance,
+        PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent, SyncBalance,
     },
 };
 
@@ -22,6 +22,7 @@ pub fn registry() -> Registry<Context> {
         .with::<PlanBalanceSyncs>()
         .with::<SyncBalance>()
         .with::<InitiatePayment>()
+        .with::<StartAuthorisation>()
         .with::<PollPayment>()
         .with::<CancelPayment>()
         .with::<ReconcilePayments>()

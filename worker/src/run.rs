@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
+use crate::{certificate, context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
 
 /// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains. A second signal ends it at once.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
@@ -103,6 +103,7 @@ pub async fn work(
         async move { gauges::keep_current(&database, metrics, stop).await }
     });
     let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
+    let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
@@ -125,6 +126,9 @@ pub async fn work(
     }
     if idle_probes.await.is_err() {
         tracing::error!("the task that probes idle circuits panicked");
+    }
+    if certificates.await.is_err() {
+        tracing::error!("the task that keeps the client certificate current panicked");
     }
     probing
         .await

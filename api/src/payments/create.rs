@@ -87,6 +87,8 @@ async fn store(
     let secret = state.keys.random_token();
     let address = state.proxies.client_of(request).map(|address| address.to_string());
     let own_key = Uuid::new_v5(&id.uuid(), b"X-Request-ID");
+    let products = &state.settings.payments.products;
+    let product = products.product(order.amount().currency, order.creditor_account().country());
     let new = NewPayment {
         id,
         user,
@@ -99,7 +101,7 @@ async fn store(
         creditor_name: order.creditor_name().as_str(),
         creditor_account: order.creditor_account(),
         remittance_information: order.remittance().map(PaymentText::as_str).unwrap_or_default(),
-        product: &state.settings.payments.product,
+        product,
         state: &secret,
         psu_ip: address.as_deref(),
         psu_user_agent: request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512),
@@ -131,7 +133,7 @@ async fn store(
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.
 async fn first_answer(state: &State, id: PaymentId, prefer: Prefer) -> Result<Initiation, ApiError> {
-    let is_there = |payment: &Payment| payment.payment_id.is_some() || !payment.state.is_processing();
+    let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing();
     if let Some(payment) = wait(state, id, prefer, is_there).await? {
         return Ok(Initiation::Created(Json(Transaction::of(payment)?), None));
     }
@@ -152,7 +154,7 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
     }
     // Of one that a person looks at, nothing new comes within a request.
     let is_there =
-        |payment: &Payment| payment.payment_id.is_some() || !payment.state.is_processing() || payment.needs_review;
+        |payment: &Payment| payment.is_answered() || !payment.state.is_processing() || payment.needs_review;
     let payment = match wait(state, first.id, prefer, is_there).await? {
         Some(payment) => payment,
         None => present(state, first.id).await?,

@@ -1,4 +1,5 @@
 use std::{
+    error::Error as _,
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use tracing::{Instrument, info_span, warn};
 use uuid::Uuid;
 
 use super::{
+    certificate::ClientCertificate,
     error::ProviderError,
     observe::{Field, Operation, SharedObserver},
 };
@@ -98,13 +100,30 @@ impl GuardedClient {
         limits: &Limits,
         observer: SharedObserver,
     ) -> Result<Self, ProviderError> {
+        Self::with_certificate(urls, limits, observer, None)
+    }
+
+    /// The same that shows a certificate to a provider that asks for one while TLS connects.
+    pub(crate) fn with_certificate<'u>(
+        urls: impl IntoIterator<Item = &'u str>,
+        limits: &Limits,
+        observer: SharedObserver,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Self, ProviderError> {
         super::install_tls();
         let http = Client::builder()
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()
             .connect_timeout(limits.connect)
-            .timeout(limits.total)
+            .timeout(limits.total);
+        let http = match certificate {
+            Some(certificate) => http.identity(certificate.identity()),
+            None => http,
+        };
+        #[cfg(test)]
+        let http = http.tls_certs_merge([super::tls_testing::authority()]);
+        let http = http
             .build()
             .map_err(|error| ProviderError::Connect(Box::new(error.without_url())))?;
         let hosts = urls
@@ -272,17 +291,39 @@ pub(crate) fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
     url.query().unwrap_or_default().as_bytes().to_vec()
 }
 
-/// Sorts a failure of the transport: only what happened before a connection stood is provably not sent.
+/// Sorts a failure of the transport: only what happened before a connection stood is provably not sent. With TLS 1.3 the
+/// server judges our certificate after we have begun to send; it has read none of that when it turns us down.
 fn transport(error: reqwest::Error) -> ProviderError {
     // The URL may hold a payment's or an applicant's id.
     let error = error.without_url();
     if error.is_builder() {
         ProviderError::Blocked
-    } else if error.is_connect() {
+    } else if error.is_connect() || is_turned_down(&error) {
         ProviderError::Connect(Box::new(error))
     } else if error.is_timeout() {
         ProviderError::Timeout
     } else {
         ProviderError::Broken(Box::new(error))
     }
+}
+
+/// Whether the server ended the handshake because of who we are. The kind of an alert is kept in the error's text alone
+/// where HTTP/2 was spoken.
+fn is_turned_down(error: &reqwest::Error) -> bool {
+    const ALERTS: [&str; 9] = [
+        "AccessDenied",
+        "BadCertificate",
+        "CertificateExpired",
+        "CertificateRequired",
+        "CertificateRevoked",
+        "CertificateUnknown",
+        "HandshakeFailure",
+        "UnknownCA",
+        "UnsupportedCertificate",
+    ];
+    std::iter::successors(error.source(), |error| error.source()).any(|error| {
+        let text = error.to_string();
+        let alert = text.split_once("received fatal alert: ").map(|(_, alert)| alert);
+        alert.is_some_and(|alert| ALERTS.contains(&alert))
+    })
 }

@@ -13,14 +13,11 @@ use drop_common::{
         neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
     },
     queue::{
-        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
-        payloads::{InitiatePayment, PollPayment},
+        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue, enqueue_with,
+        payloads::{InitiatePayment, PollPayment, StartAuthorisation},
         throttle,
     },
-    resilience::{
-        backoff,
-        breaker::{self, BreakerKey},
-    },
+    resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
         payments::{self, AttemptOutcome, Payment, Sending, Wire},
@@ -29,6 +26,7 @@ use drop_common::{
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::payment_moves::{self, Mover, Moving};
 use crate::{context::Context, recording};
@@ -73,10 +71,7 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
     let prepared = prepare(ctx, &payment, &wire)?;
 
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    // The circuit may have opened since the claim: what waited in a slot is not sent any more.
-    let circuit = breaker::state_in(&mut *moving.tx, BreakerKey::NeonomicsPisp).await?;
-    if !circuit.lets_through(lease.probe()) {
-        let wait = backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)));
+    if let Some(wait) = moving.circuit_is_open().await? {
         return moving.finish(Outcome::Wait(wait)).await;
     }
     let deduplicated = ctx.settings.neonomics.dedupe_proven;
@@ -123,18 +118,23 @@ async fn send(
         success: &back,
         failure: Some(&back),
     };
+    let call = call(ctx, lease, payment, payment.idempotency_key);
+    ctx.neonomics.send(prepared, None, redirects, &call).await
+}
+
+/// A call that the person's own request causes.
+pub(super) fn call(ctx: &Context, lease: &Lease, payment: &Payment, request_id: Uuid) -> CallContext {
     let psu = ctx.psu(payment.psu_ip.as_deref()).map(|psu| Psu {
         user_agent: payment.psu_user_agent.clone(),
         ..psu
     });
-    let call = CallContext {
-        request_id: payment.idempotency_key,
+    CallContext {
+        request_id,
         correlation_id: lease.request_id(),
         psu,
         now: ctx.clock.now(),
         not_after: Some(lease.deadline()),
-    };
-    ctx.neonomics.send(prepared, None, redirects, &call).await
+    }
 }
 
 fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPayment, JobError> {
@@ -162,7 +162,7 @@ fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPaym
 }
 
 /// Where the bank sends the person: the payment and a secret that only the bank and they hold.
-fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
+pub(super) fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
     let state = wire.state.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
     format!(
         "{}/api/payments/callback?transaction={}&state={state}",
@@ -236,13 +236,18 @@ async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPa
     let id = moving.payment.id;
     let link = match &initiated.sca {
         ScaLink::Redirect(link) => Some(link.as_str()),
-        ScaLink::Untrusted | ScaLink::StartAuthorisation | ScaLink::None => {
+        ScaLink::StartAuthorisation => None,
+        ScaLink::Untrusted | ScaLink::None => {
             moving.alert("the bank gave no usable link");
             None
         }
     };
     let patience = ctx.settings.payments.sca_timeout;
-    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience).await?;
+    let authorise = initiated.sca == ScaLink::StartAuthorisation;
+    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
+    if authorise {
+        enqueue(&mut moving.tx, &StartAuthorisation { payment: id }).await?;
+    }
     moving
         .audit("payment.initiated", json!({ "link": link.is_some() }))
         .await?;
@@ -257,7 +262,9 @@ async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPa
         moving.apply(transition).await?;
     }
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
-    moving.finish(Outcome::Done).await
+    let recorded = moving.finish(Outcome::Done).await?;
+    ctx.wake.signal(Lane::PaymentSend);
+    Ok(recorded)
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.

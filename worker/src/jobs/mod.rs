@@ -3,6 +3,7 @@
 mod apply_kyc_event;
 mod at_bank;
 mod balance_read;
+mod bank_change;
 mod cancel_payment;
 mod check_login;
 mod consent_days;
@@ -19,5 +20,6 @@ mod poll_payment;
 mod prune_jobs;
 mod reconcile_payments;
 mod refresh_balance;
+mod start_authorisation;
 mod start_consent;
 mod sync_balance;

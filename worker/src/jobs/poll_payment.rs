@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::{
+        bank_order::BankOrder,
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
@@ -21,6 +22,7 @@ use tracing::warn;
 
 use super::{
     at_bank::{AtBank, Withdrawal},
+    bank_change,
     initiate_payment::LONGEST_PAUSE,
     payment_moves::{self, Mover, Moving},
 };
@@ -62,7 +64,9 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
     } else {
         None
     };
+    let code = answer.as_ref().ok().and_then(Option::as_deref);
     let seen = Seen {
+        order: bank_change::read(&bank, &payment, code).await,
         payment,
         answer,
         withdrawal,
@@ -75,6 +79,8 @@ struct Seen {
     /// As it was before the bank was asked.
     payment: Payment,
     answer: Result<Option<String>, ProviderError>,
+    /// What it will pay, where it said that it changed something.
+    order: Option<BankOrder>,
     /// The person did not approve in time.
     withdrawal: Option<Withdrawal>,
 }
@@ -108,6 +114,7 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     if let Some(withdrawal) = &seen.withdrawal {
         time_out(ctx, &mut moving, withdrawal).await?;
     }
+    bank_change::write(&mut moving, seen.order.as_ref()).await?;
     let outcome = match moving.payment.state.bank_final {
         true => Outcome::Done,
         // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
