@@ -7,7 +7,7 @@ pub mod app;
 pub mod database;
 pub mod effects;
 pub mod fleet;
-mod lossy;
+pub mod lossy;
 mod npm;
 pub mod oidc;
 pub mod person;

@@ -15,7 +15,11 @@ use super::{
     record::{Ack, DeadHooks, record},
     supervise::supervise,
 };
-use crate::{failpoint, resilience::backoff::full_jitter, storage::StorageError};
+use crate::{
+    failpoint,
+    resilience::backoff::full_jitter,
+    storage::{StorageError, patiently},
+};
 
 const BATCH: usize = 500;
 
@@ -79,7 +83,7 @@ impl Writer {
                 if batch.is_empty() {
                     return;
                 }
-                match self.try_write(&batch).await {
+                match patiently(self.try_write(&batch)).await {
                     Ok(written) => {
                         for pending in batch {
                             if let Some(word) = written.get(&pending.ack.job) {

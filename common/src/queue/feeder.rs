@@ -1,7 +1,6 @@
 //! Feeds one lane: claims as many jobs as there are free slots, and hands them over one by one.
 
 use std::{
-    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,13 +19,10 @@ use crate::{
         backoff::between,
         breaker::{Breaker, State},
     },
-    storage::StorageError,
+    storage::{StorageError, patiently},
 };
 
 const BATCH: usize = 50;
-/// More than the statements of a claim may take: after this the connection is gone and nobody said so, and waiting on
-/// would stop the lane until the network gives up.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What feeds a lane. The slots outlive a restart of the lane's worker.
 #[derive(Clone)]
@@ -45,9 +41,7 @@ impl Feeder {
         let mut pauses = Pauses::default();
         while let Some(mut slots) = self.free_slots(&stop).await {
             let asked_at = Instant::now();
-            let claimed = tokio::time::timeout(CLAIM_PATIENCE, self.claim(slots.len()))
-                .await
-                .unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()));
+            let claimed = patiently(self.claim(slots.len())).await;
             match &claimed {
                 Ok(claimed) => self.claimer.watch.claimed(self.lane, claimed.len(), asked_at.elapsed()),
                 Err(_) => self.claimer.watch.claim_failed(self.lane),
@@ -148,7 +142,7 @@ impl Feeder {
 pub(super) async fn give_back(claimer: &Claimer, claims: &[Claim]) {
     let mut pauses = Pauses::default();
     while claims.iter().any(|claim| !claim.lease.has_ended()) {
-        match claimer.give_back(claims).await {
+        match patiently(claimer.give_back(claims)).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(%error, jobs = claims.len(), "claimed jobs could not be given back yet");

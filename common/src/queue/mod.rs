@@ -37,7 +37,7 @@
 //! - **Leases** are renewed by a thread of their own. Past its lease a job writes nothing: every write is fenced by the row
 //!   and the attempt, which only grows.
 //! - **Wake-ups** only save time: workers look every second as well.
-//! - Nothing but a signal ends a worker.
+//! - Nothing but a signal ends a worker, and nothing waits for ever for a connection that has died without a word.
 //!
 //! The statements are in `sql`, in the order of the picture.
 

@@ -10,7 +10,10 @@ use super::{
     sql,
     supervise::Pauses,
 };
-use crate::{resilience::backoff::between, storage::StorageError};
+use crate::{
+    resilience::backoff::between,
+    storage::{StorageError, patiently},
+};
 
 /// Rescues and expires for ever.
 pub(super) async fn rescue_forever(claimer: Claimer) {
@@ -36,10 +39,10 @@ pub(super) async fn rescue_forever(claimer: Claimer) {
 
 /// Takes back jobs whose lease has run out, up to 100.
 pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
-    match rescue_batch(claimer, None).await {
+    match patiently(rescue_batch(claimer, None)).await {
         Err(error) if !error.is_transient() => {
-            for job in sql::abandoned(&claimer.db).await? {
-                report(job, rescue_batch(claimer, Some(job)).await);
+            for job in patiently(sql::abandoned(&claimer.db)).await? {
+                report(job, patiently(rescue_batch(claimer, Some(job))).await);
             }
             Ok(())
         }
@@ -49,10 +52,10 @@ pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
 
 /// Ends waiting jobs that came too late: those in a lane that nobody claims from, too. Up to 100 at a time.
 pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
-    match expire_batch(claimer, None).await {
+    match patiently(expire_batch(claimer, None)).await {
         Err(error) if !error.is_transient() => {
-            for job in sql::late(&claimer.db).await? {
-                report(job, expire_batch(claimer, Some(job)).await);
+            for job in patiently(sql::late(&claimer.db)).await? {
+                report(job, patiently(expire_batch(claimer, Some(job))).await);
             }
             Ok(())
         }

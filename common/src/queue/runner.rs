@@ -15,7 +15,7 @@ use super::{
     record::Ack,
     renewer::Leases,
 };
-use crate::resilience::breaker::Breaker;
+use crate::{resilience::breaker::Breaker, storage::patiently};
 
 /// Everything the jobs of one process share.
 pub(super) struct Engine<C> {
@@ -82,7 +82,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     /// A probe whose call was answered or failed is decided by now; this gives back one that made no call.
     async fn settle_probe(&self, lease: &Lease) {
         if let (Some(probe), Some(key)) = (lease.probe(), lease.lane().breaker())
-            && let Err(error) = self.breaker.release(key, probe).await
+            && let Err(error) = patiently(self.breaker.release(key, probe)).await
         {
             tracing::warn!(%error, breaker = key.as_str(), "a probe could not be given back; it ends by itself");
         }

@@ -24,8 +24,11 @@ pub mod payments;
 pub mod row_changes;
 pub mod schedule;
 pub mod sessions;
+mod silence;
 pub mod users;
 pub mod webhooks;
+
+pub use silence::patiently;
 
 /// A unit of work. Functions that write take `&mut Tx`; only handlers and jobs begin and commit one.
 pub type Tx = sqlx::Transaction<'static, Postgres>;
@@ -82,6 +85,7 @@ fn pool_options(options: PoolOptions) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(options.max)
         .acquire_timeout(options.acquire_timeout)
+        .after_release(|connection, _| Box::pin(silence::answers(connection)))
 }
 
 fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError> {

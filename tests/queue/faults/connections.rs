@@ -119,7 +119,7 @@ async fn q5_a_lost_wake_up_delays_by_one_poll_and_the_listener_comes_back() {
 }
 
 /// Waits until a connection other than this listens for wake-ups.
-async fn listener_other_than(scene: &Scene, former: i32) -> i32 {
+pub(super) async fn listener_other_than(scene: &Scene, former: i32) -> i32 {
     let mut ticks = interval(Duration::from_millis(20));
     for _ in 0..1_000 {
         ticks.tick().await;

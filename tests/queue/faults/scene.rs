@@ -2,7 +2,7 @@
 
 use std::{process::ExitStatus, time::Duration};
 
-use drop_common::queue::{self, EnqueueOptions, Enqueued, JobId};
+use drop_common::queue::{self, EnqueueOptions, Enqueued, Job, JobId};
 use drop_tests::{
     database::TestDatabase,
     effects::{self, Effect, Way},
@@ -14,14 +14,14 @@ use crate::database::guarded;
 
 /// What the connections of the worker processes are called in `pg_stat_activity`.
 pub(super) const WORKERS: &str = "drop-node";
-/// Longer than a lease, a sweep and a few retries, also on a busy machine.
-const SETTLED: Duration = Duration::from_secs(30);
+/// Longer than a lease, a sweep and a few retries, and than a silent connection is waited for, also on a busy machine.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// A database of its own, whose leases last 2 s, and the way to it for processes.
 #[derive(Clone)]
 pub(super) struct Scene {
     pub(super) db: PgPool,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Scene {
@@ -44,6 +44,25 @@ impl Scene {
     pub(super) fn worker_with(&self, variables: &[(&str, &str)]) -> Node {
         let own = [("DATABASE_URL", self.url.as_str())];
         Node::start(env!("CARGO_BIN_EXE_drop-node"), "queue", &[&own, variables].concat())
+    }
+
+    /// A worker that reaches the database by another way.
+    pub(super) fn worker_over(&self, url: &str) -> Node {
+        self.worker_with(&[("DATABASE_URL", url)])
+    }
+
+    /// Adds a job that a dead worker has left behind.
+    pub(super) async fn abandoned(&self) -> JobId {
+        sqlx::query_scalar(
+            "INSERT INTO jobs (kind, lane, payload, max_attempts, state, attempt, owner, claimed_at, lease_until)
+             VALUES ($1, $2, '{\"way\": \"Together\"}', 50, 'running', 1, gen_random_uuid(), now(), now() - interval '1 s')
+             RETURNING id",
+        )
+        .bind(Effect::KIND)
+        .bind(Effect::LANE.id())
+        .fetch_one(&self.db)
+        .await
+        .unwrap()
     }
 
     pub(super) async fn add(&self, way: Way) -> JobId {
