@@ -103,7 +103,12 @@ impl TestApp {
 
     /// Starts several processes of each kind, and waits until they answer. Their time cannot be moved.
     pub async fn start_fleet(fleet: Fleet) -> Self {
-        let ground = Ground::prepare(&[]).await;
+        Self::start_fleet_with(fleet, &[]).await
+    }
+
+    /// The same with some variables set otherwise.
+    pub async fn start_fleet_with(fleet: Fleet, changes: &[(&'static str, &str)]) -> Self {
+        let ground = Ground::prepare(changes).await;
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
