@@ -50,6 +50,7 @@ pub(crate) enum Script {
     WaitTwice,
     GiveUp,
     GiveUpInTransaction,
+    GiveUpAndPanic,
     Panic,
     PanicWithData,
     FailInDatabase,
@@ -85,7 +86,7 @@ impl Handler<Bench> for Scripted {
             Script::Again => Ok(Outcome::Again(Duration::ZERO).into()),
             Script::WaitTwice if lease.attempt() < 3 => Ok(Outcome::Wait(Duration::ZERO).into()),
             Script::WaitTwice | Script::Done => Ok(Outcome::Done.into()),
-            Script::GiveUp => Ok(Outcome::GiveUp("not possible".into()).into()),
+            Script::GiveUp | Script::GiveUpAndPanic => Ok(Outcome::GiveUp("not possible".into()).into()),
             Script::GiveUpInTransaction => finish(&bench, &lease, Outcome::GiveUp("not possible".into())).await,
             Script::Panic => panic!("a literal"),
             Script::PanicWithData => panic!("a person called {}", lease.job()),
@@ -121,6 +122,7 @@ impl Handler<Bench> for Scripted {
     }
 
     async fn on_dead(&self, _: &Bench, tx: &mut Tx, error: &str) -> Result<(), StorageError> {
+        assert!(!matches!(self.script, Script::GiveUpAndPanic), "the hook panics");
         change(tx, &format!("dead: {error}")).await
     }
 }
@@ -203,6 +205,15 @@ pub(crate) async fn row(db: &PgPool, job: JobId) -> (String, i32, i32, Option<St
 
 pub(crate) async fn count(db: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
+}
+
+/// Why its death could not be told to its row.
+pub(crate) async fn untold(db: &PgPool, job: JobId) -> Option<String> {
+    sqlx::query_scalar("SELECT untold FROM jobs WHERE id = $1")
+        .bind(job)
+        .fetch_one(db)
+        .await
+        .unwrap()
 }
 
 /// The domain changes that are committed.

@@ -5,12 +5,14 @@ use std::{
     time::Duration,
 };
 
-use drop_common::queue::{self, Lane, Watch, drain};
+use chrono::TimeDelta;
+use drop_common::queue::{self, Lane, Watch, drain, gauges, operate};
+use drop_tests::{alerts, time};
 use sqlx::PgPool;
 
 use crate::{
     database::with_database,
-    jobs::{Bench, Call, Script, Scripted, add, add_job, changes, count, registry, row},
+    jobs::{Bench, Call, Script, Scripted, add, add_job, changes, count, registry, row, untold},
 };
 
 async fn run(db: &PgPool, script: Script) -> (i64, std::sync::Arc<Bench>) {
@@ -115,9 +117,116 @@ async fn giving_up_makes_the_job_dead_and_runs_its_hook_in_the_same_transaction(
             changes(&db).await,
             ["dead: not possible".to_owned(), format!("domain {job}")]
         );
-        let (other, _) = run(&db, Script::GiveUp).await;
-        // The hook's row is there already: its transaction fails, so the job is not dead without its hook.
-        assert_eq!(row(&db, other).await.0, "running");
+    })
+    .await;
+}
+
+/// What a person must do before the hook works.
+async fn mend(db: &PgPool) {
+    sqlx::query("DELETE FROM rate_bucket").execute(db).await.unwrap();
+}
+
+async fn a_minute_passes(db: &PgPool) {
+    time::pass(db, TimeDelta::seconds(61)).await;
+}
+
+#[tokio::test]
+async fn q3_q4_a_job_whose_hook_fails_is_dead_all_the_same_and_the_hook_is_tried_until_it_works() {
+    with_database(|db| async move {
+        alerts::listen();
+        let (told, _) = run(&db, Script::GiveUp).await;
+        // The hook's row is there already: its transaction fails.
+        let (job, _) = run(&db, Script::GiveUp).await;
+        assert_eq!(row(&db, job).await, ("dead".into(), 1, 0, Some("not possible".into())));
+        let refused = Some("database error 23505 (rate_bucket_pkey)".to_owned());
+        assert_eq!(
+            (untold(&db, told).await, untold(&db, job).await),
+            (None, refused.clone())
+        );
+        assert_eq!(alerts::about(&format!("job {job} (scripted)")), ["job_untold"]);
+
+        let again = async || drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        a_minute_passes(&db).await;
+        again().await;
+        assert_eq!(untold(&db, job).await, refused);
+        mend(&db).await;
+        again().await;
+        assert_eq!(
+            untold(&db, job).await,
+            refused,
+            "a minute after each failure, not before"
+        );
+        a_minute_passes(&db).await;
+        again().await;
+        assert_eq!(untold(&db, job).await, None);
+        assert_eq!(changes(&db).await, ["dead: not possible"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn q3_a_hook_that_panics_keeps_no_other_outcome_and_no_rescue_from_being_recorded() {
+    with_database(|db| async move {
+        let mut jobs = Vec::new();
+        for script in [
+            Script::GiveUpAndPanic,
+            Script::Again,
+            Script::GiveUpAndPanic,
+            Script::Done,
+        ] {
+            jobs.push(add(&db, script).await);
+        }
+        // The last attempts of two of them, held by workers that died.
+        sqlx::query(
+            "UPDATE jobs SET state = 'running', attempt = 3, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
+                    lease_until = clock_timestamp() - interval '1 s' WHERE id = ANY ($1)",
+        )
+        .bind(&jobs[..2])
+        .execute(&db)
+        .await
+        .unwrap();
+        drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        let mut became = Vec::new();
+        for job in jobs {
+            became.push((row(&db, job).await.0, untold(&db, job).await));
+        }
+        let (told, panicked) = (
+            |state: &str| (state.to_owned(), None),
+            ("dead".to_owned(), Some("a panic".to_owned())),
+        );
+        assert_eq!(became, [panicked.clone(), told("dead"), panicked, told("done")]);
+        assert_eq!(
+            changes(&db).await,
+            ["dead: lease expired"],
+            "nothing of a hook that panicked"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_runs_an_untold_job_again_but_cannot_discard_it() {
+    with_database(|db| async move {
+        run(&db, Script::GiveUp).await;
+        let (job, _) = run(&db, Script::GiveUp).await;
+        let lanes = gauges::lanes(&db).await.unwrap();
+        let upkeep = lanes.iter().find(|reading| reading.lane == Lane::Upkeep).unwrap();
+        assert_eq!((upkeep.dead, upkeep.untold), (1, 1));
+        let mut tx = db.begin().await.unwrap();
+        assert!(!operate::discard(&mut tx, job).await.unwrap());
+        assert!(operate::retry(&mut tx, job).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(
+            (row(&db, job).await.0.as_str(), untold(&db, job).await),
+            ("ready", None)
+        );
+        mend(&db).await;
+        let bench = Bench::new(&db);
+        drain(&db, registry(), bench.clone()).await.unwrap();
+        assert_eq!((bench.runs(job), untold(&db, job).await), (vec![1], None));
+        assert_eq!(changes(&db).await, ["dead: not possible"]);
+        let mut tx = db.begin().await.unwrap();
+        assert!(operate::discard(&mut tx, job).await.unwrap());
     })
     .await;
 }
@@ -217,7 +326,7 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
 }
 
 #[tokio::test]
-async fn a_late_job_whose_hook_is_refused_does_not_keep_the_others_alive() {
+async fn a_late_job_whose_hook_is_refused_dies_untold_and_does_not_keep_the_others_alive() {
     with_database(|db| async move {
         let mut jobs = Vec::new();
         for script in [Script::Done, Script::Done, Script::Done] {
@@ -231,12 +340,12 @@ async fn a_late_job_whose_hook_is_refused_does_not_keep_the_others_alive() {
             sqlx::query(change).execute(&db).await.unwrap();
         }
         drain(&db, registry(), Bench::new(&db)).await.unwrap();
-        // Every hook writes the same row, so only the first one's transaction is committed.
-        let mut states = Vec::new();
+        // Every hook writes the same row, so only the first one's is committed.
+        let mut told = Vec::new();
         for job in jobs {
-            states.push(row(&db, job).await.0);
+            told.push((row(&db, job).await.0, untold(&db, job).await.is_none()));
         }
-        assert_eq!(states, ["dead", "ready", "ready"]);
+        assert_eq!(told, [true, false, false].map(|told| ("dead".to_owned(), told)));
         assert_eq!(row(&db, other).await, ("dead".into(), 0, 0, Some("expired".into())));
         assert_eq!(changes(&db).await, ["dead: expired"]);
     })

@@ -153,6 +153,7 @@ impl Board {
             ("scheduled", lane.scheduled),
             ("running", lane.running),
             ("dead", lane.dead),
+            ("untold", lane.untold),
         ] {
             self.metrics.set(&JOBS, &[name, state], number(jobs));
         }
@@ -216,6 +217,7 @@ mod tests {
             scheduled: 0,
             running: 0,
             dead: 1,
+            untold: 0,
             oldest_ready_age: 7.5,
         };
         let circuit = breaker::Reading {

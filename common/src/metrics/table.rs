@@ -162,7 +162,7 @@ metrics! {
         [LANE, AtStart("kind"), Label("outcome", &["done", "again", "wait", "dead", "lost"])],
         "Attempts of jobs, by lane, kind and outcome.";
     /// Read from the table, so the same on every worker: aggregate with `max`, never `sum`.
-    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead"])],
+    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead", "untold"])],
         "Jobs in the queue, by lane and state.";
     /// The best signal for paging and scaling.
     JOBS_OLDEST_READY_AGE = "drop_jobs_oldest_ready_age_seconds", Gauge(0.0), WORKER, [LANE],

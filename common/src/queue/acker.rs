@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     JobId, Lease,
-    record::{Ack, DeadHooks, record},
+    record::{Ack, DeadHooks, Deaths, record},
     supervise::supervise,
 };
 use crate::{
@@ -83,15 +83,8 @@ impl Writer {
                 if batch.is_empty() {
                     return;
                 }
-                match patiently(self.try_write(&batch)).await {
-                    Ok(written) => {
-                        for pending in batch {
-                            if let Some(word) = written.get(&pending.ack.job) {
-                                let _gone = pending.settled.send(word); // the waiter may have been cancelled
-                            }
-                        }
-                        return;
-                    }
+                match patiently(self.try_write(&batch, Deaths::Told(&*self.hooks))).await {
+                    Ok(written) => return settle(batch, &written),
                     Err(error) if error.is_transient() => {
                         tracing::warn!(%error, outcomes = batch.len(), "outcomes could not be recorded yet");
                         failures += 1;
@@ -107,6 +100,10 @@ impl Writer {
                     Err(error) => {
                         let job = batch[0].ack.job;
                         tracing::error!(%error, job.id = job, "the outcome of job {job} cannot be recorded");
+                        // If it dies, its hook is at fault; if that is not it, the rescuer has it when its lease ends.
+                        if let Ok(written) = patiently(self.try_write(&batch, Deaths::Untold(&error))).await {
+                            settle(batch, &written);
+                        }
                         return;
                     }
                 }
@@ -114,10 +111,14 @@ impl Writer {
         })
     }
 
-    async fn try_write(&self, batch: &[Pending]) -> Result<HashMap<JobId, &'static str>, StorageError> {
+    async fn try_write(
+        &self,
+        batch: &[Pending],
+        deaths: Deaths<'_>,
+    ) -> Result<HashMap<JobId, &'static str>, StorageError> {
         let acks: Vec<Ack> = batch.iter().map(|pending| pending.ack.clone()).collect();
         let mut tx = self.db.begin().await?;
-        let (written, after) = record(&mut tx, &acks, &*self.hooks).await?;
+        let (written, after) = record(&mut tx, &acks, deaths).await?;
         tx.commit().await?;
         after.say();
         if written.len() < acks.len() {
@@ -127,5 +128,13 @@ impl Writer {
             );
         }
         Ok(written.into_iter().collect())
+    }
+}
+
+fn settle(batch: Vec<Pending>, written: &HashMap<JobId, &'static str>) {
+    for pending in batch {
+        if let Some(word) = written.get(&pending.ack.job) {
+            let _gone = pending.settled.send(word); // the waiter may have been cancelled
+        }
     }
 }

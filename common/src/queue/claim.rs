@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     Lane, Lease, Outcome,
     lease::Facts,
-    record::{Ack, DeadHooks, record},
+    record::{Ack, DeadHooks, Deaths, record},
     sql::{self, Claimed},
     watch::Watch,
 };
@@ -77,7 +77,7 @@ impl Claimer {
             .map(|claim| claim.lease.ack(Outcome::Wait(Duration::ZERO), None))
             .collect();
         let mut tx = self.db.begin().await?;
-        let (_, nothing_died) = record(&mut tx, &acks, &*self.hooks).await?;
+        let (_, nothing_died) = record(&mut tx, &acks, Deaths::Told(&*self.hooks)).await?;
         for claim in claims {
             if let (Some(probe), Some(key)) = (claim.lease.probe(), claim.lease.lane().breaker()) {
                 release_in(&mut *tx, key, probe).await?;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     JobError, JobId, Lane, Outcome,
     outcome::Recorded,
-    record::{Ack, DeadHooks, record},
+    record::{Ack, DeadHooks, Deaths, record},
     sql,
 };
 use crate::{failpoint, storage::Tx};
@@ -78,7 +78,7 @@ impl Lease {
     /// Records the outcome in the domain transaction, with the kind's `on_dead` if the job dies of it, and commits.
     pub async fn finish(&self, mut tx: Tx, outcome: Outcome) -> Result<Recorded, JobError> {
         let ack = self.ack(outcome, None);
-        let (written, after) = record(&mut tx, &[ack], &*self.0.hooks).await?;
+        let (written, after) = record(&mut tx, &[ack], Deaths::Told(&*self.0.hooks)).await?;
         let [(_, word)] = written[..] else {
             return Err(JobError::LeaseLost); // dropping the transaction rolls it back
         };

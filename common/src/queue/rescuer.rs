@@ -1,12 +1,12 @@
-//! Takes back the jobs of workers that died, and ends the ones whose time has passed: any worker does it, every second.
-//! The attempt budget holds here too.
+//! Takes back the jobs of workers that died, ends the ones whose time has passed, and draws the consequences of deaths that
+//! could not be drawn: any worker does it, every second. The attempt budget holds here too.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use super::{
     AfterCommit, JobId, Lane, Outcome,
     claim::Claimer,
-    record::{Ack, record},
+    record::{Ack, Deaths, record},
     sql,
     supervise::Pauses,
 };
@@ -15,15 +15,11 @@ use crate::{
     storage::{StorageError, patiently},
 };
 
-/// Rescues and expires for ever.
+/// Sweeps for ever.
 pub(super) async fn rescue_forever(claimer: Claimer) {
     let mut pauses = Pauses::default();
     loop {
-        let swept = match rescue(&claimer).await {
-            Ok(()) => expire(&claimer).await,
-            failed @ Err(_) => failed,
-        };
-        let pause = match swept {
+        let pause = match sweep(&claimer).await {
             Ok(()) => {
                 pauses.reset();
                 between(Duration::from_millis(900), Duration::from_millis(1100))
@@ -37,40 +33,40 @@ pub(super) async fn rescue_forever(claimer: Claimer) {
     }
 }
 
-/// Takes back jobs whose lease has run out, up to 100.
-pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
-    match patiently(rescue_batch(claimer, None)).await {
-        Err(error) if !error.is_transient() => {
-            for job in patiently(sql::abandoned(&claimer.db)).await? {
-                report(job, patiently(rescue_batch(claimer, Some(job))).await);
+/// Takes back jobs whose lease has run out, ends waiting jobs that came too late, those in a lane that nobody claims from
+/// too, and tries the hooks again that have failed. Up to 100 of each.
+pub(super) async fn sweep(claimer: &Claimer) -> Result<(), StorageError> {
+    one_by_one_if_need_be(claimer, rescue, sql::abandoned(&claimer.db)).await?;
+    one_by_one_if_need_be(claimer, expire, sql::late(&claimer.db)).await?;
+    tell(claimer).await
+}
+
+/// After a batch was refused its jobs are taken one by one, so that the one at fault does not hold up the others; and that
+/// one without its hook.
+async fn one_by_one_if_need_be(
+    claimer: &Claimer,
+    end: impl AsyncFn(&Claimer, Option<JobId>, Deaths<'_>) -> Result<(), StorageError>,
+    all: impl Future<Output = Result<Vec<JobId>, StorageError>>,
+) -> Result<(), StorageError> {
+    let told = Deaths::Told(&*claimer.hooks);
+    match patiently(end(claimer, None, told)).await {
+        Err(error) if !error.is_transient() => {}
+        swept => return swept,
+    }
+    for job in patiently(all).await? {
+        if let Err(error) = patiently(end(claimer, Some(job), told)).await {
+            tracing::error!(%error, job.id = job, "the end of the expired job {job} cannot be recorded");
+            if let Err(error) = patiently(end(claimer, Some(job), Deaths::Untold(&error))).await
+                && error.is_transient()
+            {
+                return Err(error);
             }
-            Ok(())
         }
-        rescued => rescued,
     }
+    Ok(())
 }
 
-/// Ends waiting jobs that came too late: those in a lane that nobody claims from, too. Up to 100 at a time.
-pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
-    match patiently(expire_batch(claimer, None)).await {
-        Err(error) if !error.is_transient() => {
-            for job in patiently(sql::late(&claimer.db)).await? {
-                report(job, patiently(expire_batch(claimer, Some(job))).await);
-            }
-            Ok(())
-        }
-        expired => expired,
-    }
-}
-
-/// After a batch was refused its jobs are taken one by one, so that the one at fault does not hold up the others.
-fn report(job: JobId, swept: Result<(), StorageError>) {
-    if let Err(error) = swept {
-        tracing::error!(%error, job.id = job, "the end of the expired job {job} cannot be recorded");
-    }
-}
-
-async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
+async fn rescue(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
     let expired = sql::lock_abandoned(&mut tx, only).await?;
     if expired.is_empty() {
@@ -85,7 +81,7 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
             error: Some("lease expired".to_owned()),
         })
         .collect();
-    let (_, after) = record(&mut tx, &acks, &*claimer.hooks).await?;
+    let (_, after) = record(&mut tx, &acks, deaths).await?;
     tx.commit().await?;
     after.say();
     for lane in expired.iter().filter_map(|row| Lane::from_id(row.lane)) {
@@ -95,15 +91,34 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
     Ok(())
 }
 
-async fn expire_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
+async fn expire(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
-    let expired = sql::expire(&mut tx, only).await?;
     let mut after = AfterCommit::default();
-    for job in expired {
-        tracing::error!(job.id, job.kind, "job {} ({}) came too late", job.id, job.kind);
-        let dead = claimer.hooks.on_dead(&mut tx, &job.kind, job.payload, "expired");
-        after.extend(dead.await?);
+    for job in sql::expire(&mut tx, only, deaths.untold().as_deref()).await? {
+        after.extend(deaths.tell(&mut tx, job).await?);
     }
+    tx.commit().await?;
+    after.say();
+    Ok(())
+}
+
+/// A minute after each failure, until it works or somebody runs the job again.
+async fn tell(claimer: &Claimer) -> Result<(), StorageError> {
+    for job in patiently(sql::untold(&claimer.db)).await? {
+        if let Err(error) = patiently(tell_one(claimer, job)).await {
+            tracing::error!(%error, job.id = job, "what follows from the death of job {job} cannot be written yet");
+            patiently(sql::tell_later(&claimer.db, job, &error.to_string())).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn tell_one(claimer: &Claimer, job: JobId) -> Result<(), StorageError> {
+    let mut tx = claimer.db.begin().await?;
+    let Some(dead) = sql::tell(&mut tx, job).await? else {
+        return Ok(());
+    };
+    let after = Deaths::Told(&*claimer.hooks).tell(&mut tx, dead).await?;
     tx.commit().await?;
     after.say();
     Ok(())

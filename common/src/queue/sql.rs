@@ -153,8 +153,13 @@ pub(super) struct Ended {
     pub(super) last_error: Option<String>,
 }
 
-/// Writes outcomes, those of lost leases excepted. Locked in id order, so that two batches cannot deadlock.
-pub(super) async fn record(db: &mut PgConnection, batch: &Outcomes) -> Result<Vec<Ended>, StorageError> {
+/// Writes outcomes, those of lost leases excepted. Locked in id order, so that two batches cannot deadlock. `untold`: why
+/// the hooks of those that die with this have not been run.
+pub(super) async fn record(
+    db: &mut PgConnection,
+    batch: &Outcomes,
+    untold: Option<&str>,
+) -> Result<Vec<Ended>, StorageError> {
     Ok(sqlx::query_as!(
         Ended,
         r#"WITH mine AS MATERIALIZED (
@@ -170,14 +175,18 @@ pub(super) async fn record(db: &mut PgConnection, batch: &Outcomes) -> Result<Ve
            UPDATE jobs j SET owner = NULL, lease_until = NULL, last_error = coalesce(m.error, j.last_error),
                state       = CASE WHEN m.result IN ('done','dead') THEN m.result ELSE 'ready' END,
                finished_at = CASE WHEN m.result IN ('done','dead') THEN clock_timestamp() END,
-               run_at      = CASE WHEN m.result IN ('again','wait') THEN clock_timestamp() + m.delay_ms * interval '1 ms' ELSE j.run_at END,
-               unused      = j.unused + (m.result = 'wait')::int
+               run_at      = CASE WHEN m.result IN ('again','wait') THEN clock_timestamp() + m.delay_ms * interval '1 ms'
+                                  WHEN m.result = 'dead' AND $6::text IS NOT NULL THEN clock_timestamp() + interval '1 min'
+                                  ELSE j.run_at END,
+               unused      = j.unused + (m.result = 'wait')::int,
+               untold      = CASE WHEN m.result = 'dead' THEN $6::text END
              FROM mine m WHERE j.id = m.id RETURNING j.id, j.kind, j.state, j.payload, j.last_error"#,
         &batch.jobs,
         &batch.attempts,
         &batch.words,
         &batch.delays_ms,
         &batch.errors as &[Option<String>],
+        untold,
     )
     .fetch_all(db)
     .await?)
@@ -230,17 +239,14 @@ pub(super) async fn abandoned(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, Sto
     .await?)
 }
 
-/// A waiting job whose time has passed.
-pub(super) struct Late {
-    pub(super) id: JobId,
-    pub(super) kind: String,
-    pub(super) payload: Value,
-}
-
-/// Makes up to 100 of them dead, or one.
-pub(super) async fn expire(db: &mut PgConnection, only: Option<JobId>) -> Result<Vec<Late>, StorageError> {
+/// Makes up to 100 waiting jobs dead whose time has passed, or one. `untold`: as in `record`.
+pub(super) async fn expire(
+    db: &mut PgConnection,
+    only: Option<JobId>,
+    untold: Option<&str>,
+) -> Result<Vec<Ended>, StorageError> {
     Ok(sqlx::query_as!(
-        Late,
+        Ended,
         "WITH late AS MATERIALIZED (
            SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now() AND ($1::bigint IS NULL OR id = $1)
             ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
@@ -248,9 +254,11 @@ pub(super) async fn expire(db: &mut PgConnection, only: Option<JobId>) -> Result
            INSERT INTO job_attempts (job_id, attempt, result, error)
            SELECT id, attempt, 'dead', 'expired' FROM late ON CONFLICT DO NOTHING
          )
-         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired'
-           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload",
+         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired', untold = $2::text,
+                run_at = CASE WHEN $2::text IS NULL THEN j.run_at ELSE clock_timestamp() + interval '1 min' END
+           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.state, j.payload, j.last_error",
         only,
+        untold,
     )
     .fetch_all(db)
     .await?)
@@ -263,6 +271,40 @@ pub(super) async fn late(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageE
             .fetch_all(db)
             .await?,
     )
+}
+
+/// Dead jobs whose hook is to be tried again, up to 100.
+pub(super) async fn untold(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT id FROM jobs WHERE untold IS NOT NULL AND run_at <= clock_timestamp() ORDER BY run_at LIMIT 100"
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The hook of this one runs in the same transaction. `None`: somebody else's does.
+pub(super) async fn tell(db: &mut PgConnection, job: JobId) -> Result<Option<Ended>, StorageError> {
+    Ok(sqlx::query_as!(
+        Ended,
+        "UPDATE jobs SET untold = NULL
+          WHERE id = (SELECT id FROM jobs WHERE id = $1 AND untold IS NOT NULL FOR UPDATE SKIP LOCKED)
+         RETURNING id, kind, state, payload, last_error",
+        job,
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// It failed again, with this.
+pub(super) async fn tell_later(db: impl PgExecutor<'_>, job: JobId, why: &str) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE jobs SET untold = $2, run_at = clock_timestamp() + interval '1 min' WHERE id = $1 AND untold IS NOT NULL",
+        job,
+        why,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Deletes up to 5,000 jobs that were done more than 7 days ago. Returns how many.

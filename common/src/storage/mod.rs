@@ -111,6 +111,9 @@ pub enum StorageError {
     /// A stored value is not what this build writes: an unknown word, or a ciphertext that does not open.
     #[error("a stored value is not readable: {0}")]
     Corrupt(String),
+    /// What was to write rows panicked instead; nothing of it is written.
+    #[error("a panic")]
+    Panicked,
     /// A value could not be turned into the JSON that is stored.
     #[error("a value could not be stored as JSON")]
     Encode(#[from] serde_json::Error),
@@ -138,7 +141,7 @@ impl StorageError {
                         | sqlx::Error::Protocol(_)
                 ),
             },
-            Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
+            Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
         }
     }
 
@@ -146,7 +149,7 @@ impl StorageError {
     pub fn violates(&self, constraint: &str) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.constraint() == Some(constraint),
-            Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
+            Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
         }
     }
 }
