@@ -1,9 +1,16 @@
 //! The running workers: claims, leases, drain.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use drop_common::{
-    queue::{Lane, Wake, WorkersConfig, WorkersError, drain, run_workers},
+    queue::{Lane, Wake, Watch, WorkersConfig, WorkersError, drain, run_workers},
     storage,
 };
 use futures_util::{FutureExt, future::join_all};
@@ -16,6 +23,13 @@ use crate::{
     jobs::{Bench, Hurried, Script, add, add_job, count, registry, row},
 };
 
+fn slots(slots: usize, grace: Duration) -> WorkersConfig {
+    WorkersConfig {
+        slots: BTreeMap::from([(Lane::Upkeep, slots)]),
+        grace,
+    }
+}
+
 struct Worker {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<(), WorkersError>>,
@@ -24,10 +38,7 @@ struct Worker {
 impl Worker {
     fn start(db: &PgPool, bench: &Arc<Bench>, slots: usize, grace: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let config = WorkersConfig {
-            slots: BTreeMap::from([(Lane::Upkeep, slots)]),
-            grace,
-        };
+        let config = self::slots(slots, grace);
         let (db, bench) = (db.clone(), bench.clone());
         let ended = tokio::spawn(async move {
             run_workers(config, registry(), bench, db, Wake::local(), async {
@@ -127,6 +138,55 @@ async fn a_drained_worker_leaves_nothing_claimed_and_finishes_what_it_started() 
             0,
             "giving back is no failure"
         );
+    })
+    .await;
+}
+
+/// Tells the worker to stop at its second claim.
+struct StopsAtSecondClaim {
+    claims: AtomicUsize,
+    stop: CancellationToken,
+}
+
+impl Watch for StopsAtSecondClaim {
+    fn claimed(&self, _: Lane, jobs: usize, _: Duration) {
+        if jobs > 0 && self.claims.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.stop.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn q7_a_claim_that_was_handed_over_and_not_taken_goes_back_at_once_beside_a_long_job() {
+    with_database(|db| async move {
+        // Whether the runtime takes the claim or hears of the end first is its choice: some rounds get the one, some the other.
+        for _ in 0..8 {
+            let (bench, stop) = (Bench::new(&db), CancellationToken::new());
+            let watch = StopsAtSecondClaim {
+                claims: AtomicUsize::new(0),
+                stop: stop.clone(),
+            };
+            let worker = tokio::spawn(run_workers(
+                slots(4, Duration::from_secs(10)),
+                registry().watched_by(Arc::new(watch)),
+                bench.clone(),
+                db.clone(),
+                Wake::local(),
+                stop.cancelled_owned(),
+            ));
+            let long = add(&db, Script::Take(Duration::from_secs(5))).await;
+            bench.started.notified().await;
+            add(&db, Script::Done).await;
+            // Done too, if it was taken.
+            until(
+                &db,
+                "SELECT (count(*) = 1)::int::bigint FROM jobs WHERE payload ->> 'script' = 'Done' AND attempt = 1 AND state <> 'running'",
+            )
+            .await;
+            assert_eq!(row(&db, long).await.0, "running", "it did not wait for the long job");
+            worker.abort();
+            sqlx::query("DELETE FROM jobs").execute(&db).await.unwrap();
+        }
     })
     .await;
 }

@@ -14,6 +14,7 @@ use super::{
     Lane, Lease, Outcome,
     lease::Facts,
     record::{Ack, DeadHooks, Deaths, record},
+    renewer::{Held, Leases},
     sql::{self, Claimed},
     watch::Watch,
 };
@@ -26,6 +27,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) lease: Lease,
+    /// From the claim on: a batch may wait longer for its handlers than a lease lasts, where they block the threads.
+    pub(super) held: Held,
     pub(super) kind: String,
     pub(super) payload: Value,
     /// From the moment it could run to the claim.
@@ -41,6 +44,7 @@ pub(super) struct Claimer {
     pub(super) owner: Uuid,
     pub(super) hooks: Arc<dyn DeadHooks>,
     pub(super) watch: Arc<dyn Watch>,
+    pub(super) leases: Leases,
 }
 
 impl Claimer {
@@ -102,6 +106,7 @@ impl Claimer {
         };
         let lease = Lease::new(facts, asked_at, Arc::clone(&self.hooks));
         Claim {
+            held: self.leases.hold(&lease),
             lease,
             kind: row.kind,
             payload: row.payload,

@@ -1,7 +1,7 @@
 //! Feeds one lane: claims as many jobs as there are free slots, and hands them over one by one.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Lane, Wake,
+    backend::Claims,
     claim::{Claim, Claimer},
     supervise::Pauses,
 };
@@ -36,10 +37,22 @@ pub(super) struct Feeder {
 }
 
 impl Feeder {
-    /// Until `stop`: then whatever was claimed and not handed over goes back.
-    pub(super) async fn feed(self, claims: mpsc::Sender<Claim>, stop: CancellationToken) {
+    /// Until `stop`: then whatever was claimed and not taken goes back, at once.
+    pub(super) async fn feed(self, claims: mpsc::Sender<Claim>, handed_over: Claims, stop: CancellationToken) {
+        let mut undelivered = self.feed_until(claims, &stop).await;
+        {
+            let mut handed_over = handed_over.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Ok(claim) = handed_over.try_recv() {
+                undelivered.push(claim);
+            }
+        }
+        give_back(&self.claimer, &undelivered).await;
+    }
+
+    /// Returns what is left in its hands.
+    async fn feed_until(&self, claims: mpsc::Sender<Claim>, stop: &CancellationToken) -> Vec<Claim> {
         let mut pauses = Pauses::default();
-        while let Some(mut slots) = self.free_slots(&stop).await {
+        while let Some(mut slots) = self.free_slots(stop).await {
             let asked_at = Instant::now();
             let claimed = patiently(self.claim(slots.len())).await;
             match &claimed {
@@ -54,10 +67,11 @@ impl Feeder {
                 Ok(claimed) => {
                     failpoint!("queue.claimed");
                     pauses.reset();
-                    if !self.hand_over(claimed, &mut slots, &claims, &stop).await {
-                        return;
+                    let undelivered = hand_over(claimed, &mut slots, &claims, stop).await;
+                    if undelivered.is_empty() {
+                        continue;
                     }
-                    continue;
+                    return undelivered;
                 }
                 Err(error) => {
                     tracing::warn!(%error, lane = self.lane.name(), "no jobs could be claimed");
@@ -66,11 +80,12 @@ impl Feeder {
             };
             drop(slots);
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = self.wake.signalled(self.lane) => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        Vec::new()
     }
 
     /// Waits for one slot and takes all that are free; `None` when stopping.
@@ -109,37 +124,35 @@ impl Feeder {
             allowed => self.claimer.claim(self.lane, allowed).await,
         }
     }
+}
 
-    /// False when the worker stops.
-    async fn hand_over(
-        &self,
-        claimed: Vec<Claim>,
-        slots: &mut Vec<OwnedSemaphorePermit>,
-        claims: &mpsc::Sender<Claim>,
-        stop: &CancellationToken,
-    ) -> bool {
-        let mut waiting = claimed.into_iter();
-        while waiting.len() > 0 {
-            let place = tokio::select! {
-                biased;
-                () = stop.cancelled() => None,
-                place = claims.reserve() => place.ok(),
-            };
-            let Some(place) = place else {
-                give_back(&self.claimer, &waiting.collect::<Vec<_>>()).await;
-                return false;
-            };
-            if let Some(mut claim) = waiting.next() {
-                claim.slot = slots.pop();
-                place.send(claim);
-            }
+/// Returns those that are left when the worker stops.
+async fn hand_over(
+    claimed: Vec<Claim>,
+    slots: &mut Vec<OwnedSemaphorePermit>,
+    claims: &mpsc::Sender<Claim>,
+    stop: &CancellationToken,
+) -> Vec<Claim> {
+    let mut waiting = claimed.into_iter();
+    while waiting.len() > 0 {
+        let place = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            place = claims.reserve() => place.ok(),
+        };
+        let Some(place) = place else {
+            return waiting.collect();
+        };
+        if let Some(mut claim) = waiting.next() {
+            claim.slot = slots.pop();
+            place.send(claim);
         }
-        true
     }
+    Vec::new()
 }
 
 /// Gives claims back, for as long as their leases last.
-pub(super) async fn give_back(claimer: &Claimer, claims: &[Claim]) {
+async fn give_back(claimer: &Claimer, claims: &[Claim]) {
     let mut pauses = Pauses::default();
     while claims.iter().any(|claim| !claim.lease.has_ended()) {
         match patiently(claimer.give_back(claims)).await {

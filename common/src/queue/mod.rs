@@ -36,7 +36,7 @@
 //!
 //! - **Claims** take up to a lane's free slots in one statement; attempts count there, so a job that kills its process is
 //!   dead after its last one. Lanes have slots of their own and at most one breaker; there is no other priority.
-//! - **Leases** are renewed by a thread of their own. Past its lease a job writes nothing: every write is fenced by the row
+//! - **Leases** are renewed from the claim on, by a thread of their own. Past its lease a job writes nothing: every write is fenced by the row
 //!   and the attempt, which only grows.
 //! - **Deaths** never fail: a job that could not die would be claimed or rescued for ever, and seen by nobody. Until its
 //!   on_dead works it is untold, which is alerted; an operator may run it again, but not discard it.

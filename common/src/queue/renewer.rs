@@ -80,7 +80,7 @@ async fn renew(
 }
 
 /// The leases this process holds.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Leases(Arc<Mutex<HashMap<(JobId, i32), Lease>>>);
 
 impl Leases {
@@ -108,6 +108,7 @@ impl Leases {
 }
 
 /// While it lives, the lease is renewed.
+#[derive(Debug)]
 pub(super) struct Held {
     leases: Leases,
     key: (JobId, i32),
