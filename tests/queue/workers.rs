@@ -214,6 +214,37 @@ async fn a_job_longer_than_its_lease_keeps_it_and_runs_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claimer_whose_slots_are_all_taken_says_that_it_only_waits() {
+    #[derive(Default)]
+    struct Full(CancellationToken);
+    impl Watch for Full {
+        fn full(&self, lane: Lane) {
+            assert_eq!(lane, Lane::Upkeep);
+            self.0.cancel();
+        }
+    }
+    with_database(|db| async move {
+        add(&db, Script::Take(Duration::from_hours(1))).await;
+        let (full, said) = (Full::default(), CancellationToken::new());
+        let heard = full.0.clone();
+        let worker = tokio::spawn(run_workers(
+            slots(1, Duration::ZERO),
+            registry().watched_by(Arc::new(full)),
+            Bench::new(&db),
+            db.clone(),
+            Wake::local(),
+            said.clone().cancelled_owned(),
+        ));
+        tokio::time::timeout(Duration::from_secs(20), heard.cancelled())
+            .await
+            .expect("it says so");
+        said.cancel();
+        assert!(matches!(worker.await.unwrap(), Err(WorkersError::Grace(_))));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_hangs_is_cancelled_when_its_longest_run_is_over() {
     with_database(|db| async move {
         sqlx::query("UPDATE lanes SET lease = '400 ms', max_run = '100 ms'")

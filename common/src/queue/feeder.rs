@@ -24,6 +24,8 @@ use crate::{
 };
 
 const BATCH: usize = 50;
+/// How long a lane may be full before it says so, and says so again: handlers run longer than a claimer may stand still.
+const FULL_FOR: Duration = Duration::from_secs(10);
 
 /// What feeds a lane. The slots outlive a restart of the lane's worker.
 #[derive(Clone)]
@@ -90,10 +92,13 @@ impl Feeder {
 
     /// Waits for one slot and takes all that are free; `None` when stopping.
     async fn free_slots(&self, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = tokio::select! {
-            biased;
-            () = stop.cancelled() => return None,
-            slot = Arc::clone(&self.slots).acquire_owned() => slot.ok()?,
+        let first = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                slot = Arc::clone(&self.slots).acquire_owned() => break slot.ok()?,
+                () = tokio::time::sleep(FULL_FOR) => self.claimer.watch.full(self.lane),
+            }
         };
         let mut slots = vec![first];
         while slots.len() < BATCH
