@@ -58,6 +58,8 @@ pub(crate) enum Script {
     LoseLeaseThenFinish,
     LoseLeaseThenReturn,
     Take(Duration),
+    /// Nothing more is claimed from its lane.
+    PauseLane,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,6 +116,13 @@ impl Handler<Bench> for Scripted {
                 lose(&bench, &lease).await;
                 Ok(Outcome::Done.into())
             }
+            Script::PauseLane => {
+                sqlx::query("UPDATE lanes SET paused = true WHERE lane = $1")
+                    .bind(lease.lane().id())
+                    .execute(&bench.db)
+                    .await?;
+                Ok(Outcome::Done.into())
+            }
             Script::Take(time) => {
                 tokio::time::sleep(time).await;
                 finish(&bench, &lease, Outcome::Done).await
@@ -158,6 +167,21 @@ impl Handler<Bench> for Call {
     }
 }
 
+/// Somebody waits for it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Urgent {}
+
+impl Job for Urgent {
+    const KIND: &'static str = "urgent";
+    const LANE: Lane = Lane::Login;
+}
+
+impl Handler<Bench> for Urgent {
+    async fn run(self, _: Arc<Bench>, _: Lease) -> Result<Verdict, JobError> {
+        Ok(Outcome::Done.into())
+    }
+}
+
 /// Would take an hour, and is given a fifth of a second.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Hurried {}
@@ -177,7 +201,11 @@ impl Handler<Bench> for Hurried {
 }
 
 pub(crate) fn registry() -> Registry<Bench> {
-    Registry::new().with::<Scripted>().with::<Call>().with::<Hurried>()
+    Registry::new()
+        .with::<Scripted>()
+        .with::<Call>()
+        .with::<Urgent>()
+        .with::<Hurried>()
 }
 
 pub(crate) async fn add(db: &PgPool, script: Script) -> JobId {

@@ -56,7 +56,7 @@ impl Worker {
 }
 
 /// Fails the test, rather than hangs, when it never comes true.
-async fn until(db: &PgPool, sql: &'static str) {
+pub(crate) async fn until(db: &PgPool, sql: &'static str) {
     let mut ticks = tokio::time::interval(Duration::from_millis(25));
     for _ in 0..800 {
         ticks.tick().await;

@@ -6,6 +6,7 @@ use drop_tests::effects::Way;
 use rstest::rstest;
 
 use super::scene::{stop, with_scene};
+use crate::jobs::row;
 
 const SIGABRT: i32 = 6;
 
@@ -32,6 +33,31 @@ async fn q1_q2_q3_a_worker_is_killed_under_load(#[case] failpoint: &'static str)
         scene.every_job_has_its_effect().await;
         assert!(scene.lost_leases().await > 0, "it held jobs when it died");
         stop([other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q4_a_job_that_kills_its_process_is_dead_after_its_last_attempt_and_the_others_are_done() {
+    with_scene(async |scene| {
+        let deadly = scene.add(Way::Abort).await;
+        let limit = "UPDATE jobs SET max_attempts = 3 WHERE id = $1";
+        sqlx::query(limit).bind(deadly).execute(&scene.db).await.unwrap();
+        scene.load(30).await;
+        for _ in 0..3 {
+            let ended = scene.worker().ended().await;
+            assert_eq!(ended.signal(), Some(SIGABRT));
+        }
+        let last = scene.worker();
+        scene.until("SELECT count(*) = 1 FROM jobs WHERE state = 'dead'").await;
+        assert_eq!(
+            row(&scene.db, deadly).await,
+            ("dead".into(), 3, 0, Some("lease expired".into()))
+        );
+        let decided = "DELETE FROM jobs WHERE id = $1";
+        sqlx::query(decided).bind(deadly).execute(&scene.db).await.unwrap();
+        scene.every_job_has_its_effect().await;
+        stop([last]).await;
     })
     .await;
 }
