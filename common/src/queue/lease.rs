@@ -68,10 +68,12 @@ impl Lease {
         if self.has_ended() {
             return Err(JobError::LeaseLost);
         }
+        failpoint!("queue.fencing");
         let mut tx = db.begin().await?;
         if !sql::fence(&mut tx, self.0.facts.job, self.0.facts.attempt).await? {
             return Err(JobError::LeaseLost);
         }
+        failpoint!("queue.fenced");
         Ok(tx)
     }
 

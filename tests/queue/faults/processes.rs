@@ -2,7 +2,8 @@
 
 use std::{os::unix::process::ExitStatusExt, time::Duration};
 
-use drop_tests::effects::Way;
+use chrono::TimeDelta;
+use drop_tests::{effects::Way, time};
 use rstest::rstest;
 
 use super::scene::{stop, with_scene};
@@ -106,6 +107,68 @@ async fn q2_a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing()
         scene.every_job_has_its_effect().await;
         assert_eq!(scene.count("SELECT count(*) FROM effects WHERE attempt = 1").await, 0);
         assert!(scene.lost_leases().await >= 5);
+        stop([other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q2_a_lease_that_only_the_database_knows_to_be_over_writes_nothing() {
+    with_scene(async |scene| {
+        // By its own clock the process may write for half a minute, as one whose machine was suspended.
+        sqlx::query("UPDATE lanes SET lease = '30 s'")
+            .execute(&scene.db)
+            .await
+            .unwrap();
+        let job = scene.add(Way::OutcomeLater).await;
+        let suspended = scene.worker_with(&[("DROP_FAILPOINT", "queue.fencing=sleep:6000")]);
+        scene
+            .until("SELECT count(*) = 1 FROM jobs WHERE state = 'running'")
+            .await;
+        time::pass(&scene.db, TimeDelta::hours(1)).await;
+        let other = scene.worker();
+        scene.until("SELECT count(*) = 1 FROM effects").await;
+        stop([suspended]).await;
+        let attempts: Vec<i32> = sqlx::query_scalar("SELECT attempt FROM effects WHERE job = $1")
+            .bind(job)
+            .fetch_all(&scene.db)
+            .await
+            .unwrap();
+        assert_eq!(attempts, [2]);
+        scene.every_job_has_its_effect().await;
+        stop([other]).await;
+    })
+    .await;
+}
+
+/// The server ends a transaction in which nothing happens for 10 s.
+#[rstest]
+#[case::for_less_time_than_the_server_lets_it(5)]
+#[case::for_longer_than_the_server_lets_it(13)]
+#[tokio::test(flavor = "multi_thread")]
+async fn q2_a_worker_that_was_stopped_inside_its_transaction_has_the_job_for_as_long_as_that_lasts(
+    #[case] seconds: u64,
+) {
+    with_scene(async move |scene| {
+        let job = scene.add(Way::Together).await;
+        let stopped = scene.worker_with(&[("DROP_FAILPOINT", "queue.fenced=sleep:2000")]);
+        scene
+            .until(
+                "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'
+                   AND query LIKE '%FOR NO KEY UPDATE%'",
+            )
+            .await;
+        stopped.signal("STOP");
+        let other = scene.worker();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if seconds < 10 {
+            assert_eq!(row(&scene.db, job).await, ("running".into(), 1, 0, None), "nobody may take it");
+        } else {
+            scene.until("SELECT count(*) = 1 FROM effects WHERE attempt = 2").await;
+        }
+        stopped.signal("CONT");
+        stop([stopped]).await;
+        scene.every_job_has_its_effect().await;
         stop([other]).await;
     })
     .await;

@@ -135,6 +135,10 @@ impl Scene {
                   WHERE payload ->> 'way' <> 'OutcomeLater' AND e.attempt <> j.attempt",
             ),
             (
+                "effects that came after the job was somebody else's",
+                "SELECT count(*) FROM jobs j JOIN effects e ON e.job = j.id WHERE e.attempt < j.attempt AND e.at > j.claimed_at",
+            ),
+            (
                 "jobs without an effect",
                 "SELECT count(*) FROM jobs j WHERE NOT EXISTS (SELECT FROM effects WHERE job = j.id)",
             ),
