@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use drop_common::queue::{EnqueueOptions, enqueue_alone, payloads::PruneJobs};
 use drop_sandbox::{Fault, Operation};
 use drop_tests::{
     app::{TestApp, eventually},
@@ -138,6 +140,40 @@ async fn until(app: &TestApp, yes: &'static str) {
         answer
     };
     assert!(eventually(asked).await, "never true: {yes}");
+}
+
+#[tokio::test]
+async fn o5_a_worker_whose_own_clock_is_an_hour_off_keeps_to_the_databases() {
+    for ahead in [1, -1] {
+        let app = TestApp::start().await;
+        app.stop_worker().await;
+        app.misset_clock(TimeDelta::hours(ahead));
+        sqlx::query("DELETE FROM cron_slots")
+            .execute(&app.db)
+            .await
+            .expect("no slot is taken");
+        app.start_worker().await;
+        let soon = EnqueueOptions {
+            delay: Duration::from_secs(2),
+            ..EnqueueOptions::default()
+        };
+        for options in [EnqueueOptions::default(), soon] {
+            let enqueued = enqueue_alone(&app.db, &PruneJobs {}, options).await;
+            enqueued.expect("a job");
+        }
+        until(
+            &app,
+            "SELECT count(*) >= 2 AND bool_and(state = 'done') FROM jobs WHERE kind = 'prune-jobs'",
+        )
+        .await;
+        for held in [
+            "SELECT bool_and(claimed_at BETWEEN run_at AND run_at + interval '9 s') FROM jobs",
+            "SELECT bool_and(slot BETWEEN now() - interval '5 min 10 s' AND now()) FROM cron_slots",
+        ] {
+            until(&app, held).await;
+        }
+        app.finish().await;
+    }
 }
 
 #[tokio::test]
