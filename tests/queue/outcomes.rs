@@ -6,13 +6,14 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use drop_common::queue::{self, Lane, Watch, drain, gauges, operate};
+use drop_common::queue::{self, JobId, Lane, Watch, drain, gauges, operate};
 use drop_tests::{alerts, time};
-use sqlx::PgPool;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
 use crate::{
     database::with_database,
     jobs::{Bench, Call, Script, Scripted, add, add_job, changes, count, registry, row, untold},
+    workers::{Worker, until},
 };
 
 async fn run(db: &PgPool, script: Script) -> (i64, std::sync::Arc<Bench>) {
@@ -121,6 +122,19 @@ async fn giving_up_makes_the_job_dead_and_runs_its_hook_in_the_same_transaction(
     .await;
 }
 
+/// As a worker leaves it that dies at this attempt.
+async fn abandon(db: &PgPool, job: JobId, attempt: i32) {
+    sqlx::query(
+        "UPDATE jobs SET state = 'running', attempt = $2, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
+                lease_until = clock_timestamp() - interval '1 s' WHERE id = $1",
+    )
+    .bind(job)
+    .bind(attempt)
+    .execute(db)
+    .await
+    .unwrap();
+}
+
 /// What a person must do before the hook works.
 async fn mend(db: &PgPool) {
     sqlx::query("DELETE FROM rate_bucket").execute(db).await.unwrap();
@@ -177,14 +191,9 @@ async fn q3_a_hook_that_panics_keeps_no_other_outcome_and_no_rescue_from_being_r
             jobs.push(add(&db, script).await);
         }
         // The last attempts of two of them, held by workers that died.
-        sqlx::query(
-            "UPDATE jobs SET state = 'running', attempt = 3, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
-                    lease_until = clock_timestamp() - interval '1 s' WHERE id = ANY ($1)",
-        )
-        .bind(&jobs[..2])
-        .execute(&db)
-        .await
-        .unwrap();
+        for &job in &jobs[..2] {
+            abandon(&db, job, 3).await;
+        }
         drain(&db, registry(), Bench::new(&db)).await.unwrap();
         let mut became = Vec::new();
         for job in jobs {
@@ -200,6 +209,70 @@ async fn q3_a_hook_that_panics_keeps_no_other_outcome_and_no_rescue_from_being_r
             ["dead: lease expired"],
             "nothing of a hook that panicked"
         );
+    })
+    .await;
+}
+
+/// What every hook would write, held by somebody who does not end.
+async fn hold_hooks(db: &PgPool, what: &str) -> PgConnection {
+    let mut held = db.connect_options().connect().await.unwrap();
+    for statement in ["SET idle_in_transaction_session_timeout = 0", "BEGIN"] {
+        held.execute(statement).await.unwrap();
+    }
+    sqlx::query("INSERT INTO rate_bucket (key, hits) VALUES ($1, '{}')")
+        .bind(what)
+        .execute(&mut held)
+        .await
+        .unwrap();
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q3_an_outcome_whose_hook_waits_for_a_lock_holds_up_no_other() {
+    with_database(|db| async move {
+        let held = hold_hooks(&db, "dead: not possible").await;
+        let waits = add(&db, Script::GiveUp).await;
+        let worker = Worker::start(&db, &Bench::new(&db), 4, Duration::from_secs(10));
+        until(
+            &db,
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .await;
+        for _ in 0..20 {
+            add(&db, Script::Done).await;
+        }
+        until(
+            &db,
+            "SELECT (count(*) = 20)::int::bigint FROM jobs WHERE state = 'done'",
+        )
+        .await;
+        assert_eq!(row(&db, waits).await.0, "running", "its hook is waited for");
+        held.close().await.unwrap();
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead'").await;
+        assert_eq!(untold(&db, waits).await, None);
+        worker.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q3_a_rescue_whose_hook_waits_for_a_lock_holds_up_no_other() {
+    with_database(|db| async move {
+        let held = hold_hooks(&db, "dead: lease expired").await;
+        let (waits, other) = (add(&db, Script::Done).await, add(&db, Script::Done).await);
+        for (job, attempt) in [(waits, 3), (other, 1)] {
+            abandon(&db, job, attempt).await;
+        }
+        let worker = Worker::start(&db, &Bench::new(&db), 4, Duration::from_secs(10));
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'done'").await;
+        assert_eq!(row(&db, other).await.0, "done");
+        assert_eq!(row(&db, waits).await.0, "running", "its hook is waited for");
+        time::pass(&db, TimeDelta::minutes(2)).await;
+        until(&db, "SELECT count(*) FROM jobs WHERE untold IS NOT NULL").await; // but not for ever
+        held.close().await.unwrap();
+        time::pass(&db, TimeDelta::minutes(2)).await;
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead' AND untold IS NULL").await;
+        worker.stop().await.unwrap();
     })
     .await;
 }
@@ -301,22 +374,17 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
         let first = add(&db, Script::Done).await;
         let last = add(&db, Script::Done).await;
         for (job, attempt) in [(first, 1), (last, 3)] {
-            sqlx::query(
-                "UPDATE jobs SET state = 'running', attempt = $2, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
-                        lease_until = clock_timestamp() - interval '1 s' WHERE id = $1",
-            )
-            .bind(job)
-            .bind(attempt)
-            .execute(&db)
-            .await
-            .unwrap();
+            abandon(&db, job, attempt).await;
         }
         let heard = Arc::new(Heard::default());
         drain(&db, registry().watched_by(heard.clone()), Bench::new(&db))
             .await
             .unwrap();
         assert_eq!(*heard.rescued.lock().unwrap(), [Lane::Upkeep; 2]);
-        assert_eq!(row(&db, last).await, ("dead".into(), 3, 0, Some("lease expired".into())));
+        assert_eq!(
+            row(&db, last).await,
+            ("dead".into(), 3, 0, Some("lease expired".into()))
+        );
         assert_eq!(changes(&db).await, ["dead: lease expired"]);
         let (state, _, unused, error) = row(&db, first).await;
         assert_ne!(state, "running");

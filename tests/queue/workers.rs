@@ -30,13 +30,13 @@ fn slots(slots: usize, grace: Duration) -> WorkersConfig {
     }
 }
 
-struct Worker {
+pub(crate) struct Worker {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<(), WorkersError>>,
 }
 
 impl Worker {
-    fn start(db: &PgPool, bench: &Arc<Bench>, slots: usize, grace: Duration) -> Self {
+    pub(crate) fn start(db: &PgPool, bench: &Arc<Bench>, slots: usize, grace: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
         let config = self::slots(slots, grace);
         let (db, bench) = (db.clone(), bench.clone());
@@ -49,7 +49,7 @@ impl Worker {
         Self { stop, ended }
     }
 
-    async fn stop(self) -> Result<(), WorkersError> {
+    pub(crate) async fn stop(self) -> Result<(), WorkersError> {
         self.stop.send(()).unwrap();
         self.ended.await.unwrap()
     }

@@ -7,12 +7,12 @@ use super::{
     AfterCommit, JobId, Lane, Outcome,
     claim::Claimer,
     record::{Ack, Deaths, record},
-    sql,
+    sql::{self, Overdue},
     supervise::Pauses,
 };
 use crate::{
     resilience::backoff::between,
-    storage::{StorageError, patiently},
+    storage::{StorageError, Tx, patiently},
 };
 
 /// Sweeps for ever.
@@ -41,36 +41,58 @@ pub(super) async fn sweep(claimer: &Claimer) -> Result<(), StorageError> {
     tell(claimer).await
 }
 
-/// After a batch was refused its jobs are taken one by one, so that the one at fault does not hold up the others; and that
-/// one without its hook.
+/// After a batch has failed its jobs are taken one by one, so that the one at fault does not hold up the others; and that
+/// one without its hook, at once if it can never work, or when it has not for a minute.
 async fn one_by_one_if_need_be(
     claimer: &Claimer,
     end: impl AsyncFn(&Claimer, Option<JobId>, Deaths<'_>) -> Result<(), StorageError>,
-    all: impl Future<Output = Result<Vec<JobId>, StorageError>>,
+    overdue: impl Future<Output = Result<Vec<Overdue>, StorageError>>,
 ) -> Result<(), StorageError> {
     let told = Deaths::Told(&*claimer.hooks);
-    match patiently(end(claimer, None, told)).await {
-        Err(error) if !error.is_transient() => {}
-        swept => return swept,
+    if patiently(end(claimer, None, told)).await.is_ok() {
+        return Ok(());
     }
-    for job in patiently(all).await? {
-        if let Err(error) = patiently(end(claimer, Some(job), told)).await {
-            tracing::error!(%error, job.id = job, "the end of the expired job {job} cannot be recorded");
-            if let Err(error) = patiently(end(claimer, Some(job), Deaths::Untold(&error))).await
-                && error.is_transient()
-            {
-                return Err(error);
+    for Overdue { id, long } in patiently(overdue).await? {
+        let Err(mut error) = patiently(end(claimer, Some(id), told)).await else {
+            continue;
+        };
+        if !error.is_transient() || long && !error.is_away() {
+            tracing::error!(%error, job.id = id, "the end of the expired job {id} cannot be recorded as it should be");
+            match patiently(end(claimer, Some(id), Deaths::Untold(&error))).await {
+                Ok(()) => continue,
+                Err(again) => error = again,
             }
         }
+        if error.is_away() {
+            return Err(error);
+        }
+        tracing::warn!(%error, job.id = id, "the end of the expired job {id} cannot be recorded yet");
     }
     Ok(())
 }
 
 async fn rescue(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
-    let expired = sql::lock_abandoned(&mut tx, only).await?;
-    if expired.is_empty() {
+    let rescued = rescue_in(&mut tx, only, deaths).await;
+    let Some((lanes, after)) = end_of(tx, rescued).await? else {
         return Ok(());
+    };
+    after.say();
+    tracing::warn!(jobs = lanes.len(), "jobs whose lease had expired were taken back");
+    for lane in lanes.into_iter().filter_map(Lane::from_id) {
+        claimer.watch.rescued(lane);
+    }
+    Ok(())
+}
+
+async fn rescue_in(
+    tx: &mut Tx,
+    only: Option<JobId>,
+    deaths: Deaths<'_>,
+) -> Result<Option<(Vec<i16>, AfterCommit)>, StorageError> {
+    let expired = sql::lock_abandoned(tx, only).await?;
+    if expired.is_empty() {
+        return Ok(None);
     }
     let acks: Vec<Ack> = expired
         .iter()
@@ -81,25 +103,23 @@ async fn rescue(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> R
             error: Some("lease expired".to_owned()),
         })
         .collect();
-    let (_, after) = record(&mut tx, &acks, deaths).await?;
-    tx.commit().await?;
-    after.say();
-    for lane in expired.iter().filter_map(|row| Lane::from_id(row.lane)) {
-        claimer.watch.rescued(lane);
-    }
-    tracing::warn!(jobs = acks.len(), "jobs whose lease had expired were taken back");
-    Ok(())
+    let (_, after) = record(tx, &acks, deaths).await?;
+    Ok(Some((expired.into_iter().map(|row| row.lane).collect(), after)))
 }
 
 async fn expire(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
     let mut tx = claimer.db.begin().await?;
-    let mut after = AfterCommit::default();
-    for job in sql::expire(&mut tx, only, deaths.untold().as_deref()).await? {
-        after.extend(deaths.tell(&mut tx, job).await?);
-    }
-    tx.commit().await?;
-    after.say();
+    let expired = expire_in(&mut tx, only, deaths).await;
+    end_of(tx, expired).await?.say();
     Ok(())
+}
+
+async fn expire_in(tx: &mut Tx, only: Option<JobId>, deaths: Deaths<'_>) -> Result<AfterCommit, StorageError> {
+    let mut after = AfterCommit::default();
+    for job in sql::expire(tx, only, deaths.untold().as_deref()).await? {
+        after.extend(deaths.tell(tx, job).await?);
+    }
+    Ok(after)
 }
 
 /// A minute after each failure, until it works or somebody runs the job again.
@@ -118,8 +138,19 @@ async fn tell_one(claimer: &Claimer, job: JobId) -> Result<(), StorageError> {
     let Some(dead) = sql::tell(&mut tx, job).await? else {
         return Ok(());
     };
-    let after = Deaths::Told(&*claimer.hooks).tell(&mut tx, dead).await?;
-    tx.commit().await?;
-    after.say();
+    let told = Deaths::Told(&*claimer.hooks).tell(&mut tx, dead).await;
+    end_of(tx, told).await?.say();
     Ok(())
+}
+
+/// Commits, or rolls back before anything else is tried: a transaction that is merely dropped still holds its rows for a
+/// moment, and who skips locked rows would find none to try again.
+async fn end_of<T>(tx: Tx, done: Result<T, StorageError>) -> Result<T, StorageError> {
+    match done {
+        Ok(done) => tx.commit().await.map(|()| done).map_err(StorageError::from),
+        Err(error) => {
+            let _gone = tx.rollback().await; // with its connection, if that failed
+            Err(error)
+        }
+    }
 }

@@ -230,10 +230,19 @@ pub(super) async fn lock_abandoned(db: &mut PgConnection, only: Option<JobId>) -
     .await?)
 }
 
+/// A job that should have ended.
+pub(super) struct Overdue {
+    pub(super) id: JobId,
+    /// For so long that it is not tried any more as it should be.
+    pub(super) long: bool,
+}
+
 /// Which they are.
-pub(super) async fn abandoned(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        "SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"
+pub(super) async fn abandoned(db: impl PgExecutor<'_>) -> Result<Vec<Overdue>, StorageError> {
+    Ok(sqlx::query_as!(
+        Overdue,
+        r#"SELECT id, lease_until < clock_timestamp() - interval '1 min' AS "long!"
+             FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"#
     )
     .fetch_all(db)
     .await?)
@@ -265,12 +274,14 @@ pub(super) async fn expire(
 }
 
 /// Which they are.
-pub(super) async fn late(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
-    Ok(
-        sqlx::query_scalar!("SELECT id FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000")
-            .fetch_all(db)
-            .await?,
+pub(super) async fn late(db: impl PgExecutor<'_>) -> Result<Vec<Overdue>, StorageError> {
+    Ok(sqlx::query_as!(
+        Overdue,
+        r#"SELECT id, expires_at < now() - interval '1 min' AS "long!"
+             FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000"#
     )
+    .fetch_all(db)
+    .await?)
 }
 
 /// Dead jobs whose hook is to be tried again, up to 100.

@@ -145,6 +145,12 @@ impl StorageError {
         }
     }
 
+    /// Whether nothing else would succeed either: the database does not answer. What it answers with a refusal, it may be
+    /// asked again without whatever it refused.
+    pub fn is_away(&self) -> bool {
+        self.is_transient() && !matches!(self, Self::Database(sqlx::Error::Database(_)))
+    }
+
     /// Whether a unique index or constraint of this name refused the row.
     pub fn violates(&self, constraint: &str) -> bool {
         match self {
