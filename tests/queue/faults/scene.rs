@@ -135,6 +135,11 @@ impl Scene {
                   WHERE payload ->> 'way' <> 'OutcomeLater' AND e.attempt <> j.attempt",
             ),
             (
+                "jobs with more effects than claims that ended, each in its failure or in the one outcome",
+                "SELECT count(*) FROM jobs j WHERE (SELECT count(*) FROM effects WHERE job = j.id)
+                    > 1 + (SELECT count(*) FROM job_attempts WHERE job_id = j.id)",
+            ),
+            (
                 "effects that came after the job was somebody else's",
                 "SELECT count(*) FROM jobs j JOIN effects e ON e.job = j.id WHERE e.attempt < j.attempt AND e.at > j.claimed_at",
             ),
