@@ -5,11 +5,13 @@ use std::{os::unix::process::ExitStatusExt, time::Duration};
 use chrono::TimeDelta;
 use drop_tests::{effects::Way, time};
 use rstest::rstest;
+use sqlx::Connection;
 
 use super::scene::{stop, with_scene};
 use crate::jobs::row;
 
 const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
 
 #[rstest]
 #[case::with_a_claim_not_started("queue.claimed=abort@2")]
@@ -31,6 +33,61 @@ async fn q1_q2_q3_a_worker_is_killed_under_load(#[case] failpoint: &'static str)
         }
         let ended = scene.load_until_ended(&mut failing).await;
         assert_eq!(ended.signal(), Some(SIGABRT), "it died at the point: {ended:?}");
+        scene.every_job_has_its_effect().await;
+        assert!(scene.lost_leases().await > 0, "it held jobs when it died");
+        stop([other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q7_q1_a_worker_is_killed_in_the_middle_of_its_drain() {
+    with_scene(async |scene| {
+        scene.add(Way::After(Duration::from_millis(1_500))).await;
+        for _ in 0..15 {
+            scene.add(Way::After(Duration::from_secs(8))).await;
+        }
+        scene.load(20).await;
+        let mut draining = scene.worker();
+        scene
+            .until("SELECT count(*) = 16 FROM jobs WHERE state = 'running'")
+            .await;
+        draining.signal("TERM");
+        scene
+            .until("SELECT count(*) = 15 FROM jobs WHERE state = 'running' AND claimed_at < clock_timestamp() - interval '2 s'")
+            .await;
+        assert_eq!(scene.count("SELECT count(*) FROM jobs WHERE state = 'ready'").await, 20, "its free slot stays so");
+        draining.signal("KILL");
+        assert_eq!(draining.ended().await.signal(), Some(SIGKILL));
+        let other = scene.worker();
+        scene.every_job_has_its_effect().await;
+        assert!(scene.lost_leases().await > 0, "it held jobs when it died");
+        stop([other]).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q2_q3_a_worker_is_killed_while_the_database_renews_its_leases() {
+    with_scene(async |scene| {
+        for _ in 0..5 {
+            scene.add(Way::After(Duration::from_secs(5))).await;
+        }
+        let mut renewing = scene.worker();
+        scene
+            .until("SELECT count(*) = 5 FROM jobs WHERE state = 'running'")
+            .await;
+        let held = scene.hold("jobs").await;
+        scene
+            .until(
+                "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    AND query LIKE '%JOIN lanes l ON%FOR NO KEY UPDATE OF j SKIP LOCKED%'",
+            )
+            .await;
+        renewing.signal("KILL");
+        assert_eq!(renewing.ended().await.signal(), Some(SIGKILL));
+        held.close().await.unwrap();
+        let other = scene.worker();
         scene.every_job_has_its_effect().await;
         assert!(scene.lost_leases().await > 0, "it held jobs when it died");
         stop([other]).await;

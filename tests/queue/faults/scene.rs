@@ -8,7 +8,7 @@ use drop_tests::{
     effects::{self, Effect, Way},
     processes::Node,
 };
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::database::guarded;
 
@@ -85,6 +85,14 @@ impl Scene {
             queue::enqueue(&mut tx, &Effect { way }).await.unwrap();
         }
         tx.commit().await.unwrap();
+    }
+
+    /// Keeps everybody from writing into a table until it is closed.
+    pub(super) async fn hold(&self, table: &'static str) -> PgConnection {
+        let mut held = PgConnection::connect(&self.url).await.unwrap();
+        let lock = AssertSqlSafe(format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE"));
+        sqlx::raw_sql(lock).execute(&mut held).await.unwrap();
+        held
     }
 
     /// Keeps adding jobs until the worker, which is to fail, has ended.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use drop_tests::{effects::Way, lossy::LossyWay};
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 
 use super::{
     connections::listener_other_than,
-    scene::{Scene, stop, with_scene},
+    scene::{stop, with_scene},
 };
 
 /// Long enough that every connection of the worker notices nothing.
@@ -20,7 +20,7 @@ async fn q3_q9_a_worker_whose_statements_are_never_answered_records_rescues_and_
         let worker = scene.worker_over(&way.url);
         let listener = listener_other_than(&scene, 0).await;
         // Failures and rescues write into the history of attempts: both statements wait, and are never answered.
-        let held = hold(&scene, "job_attempts").await;
+        let held = scene.hold("job_attempts").await;
         scene.abandoned().await;
         scene.add(Way::PanicFirst).await;
         scene.until("SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").await;
@@ -38,7 +38,7 @@ async fn q3_q9_a_worker_whose_statements_are_never_answered_records_rescues_and_
 async fn q9_a_worker_whose_whole_pool_falls_silent_gets_connections_again() {
     with_scene(async |scene| {
         let way = LossyWay::to(&scene.url).await;
-        let held = hold(&scene, "effects").await;
+        let held = scene.hold("effects").await;
         let worker = scene.worker_over(&way.url);
         for _ in 0..16 {
             scene.add(Way::Together).await;
@@ -52,17 +52,6 @@ async fn q9_a_worker_whose_whole_pool_falls_silent_gets_connections_again() {
         stop([worker]).await;
     })
     .await;
-}
-
-/// Keeps everybody from writing into a table until it is closed.
-async fn hold(scene: &Scene, table: &'static str) -> PgConnection {
-    let mut held = PgConnection::connect(&scene.url).await.unwrap();
-    let lock = format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(lock))
-        .execute(&mut held)
-        .await
-        .unwrap();
-    held
 }
 
 async fn fall_silent(way: &LossyWay) {
