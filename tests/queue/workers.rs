@@ -114,6 +114,10 @@ async fn a_drained_worker_leaves_nothing_claimed_and_finishes_what_it_started() 
         for _ in 0..200 {
             add(&db, Script::Take(Duration::from_millis(30))).await;
         }
+        sqlx::query("UPDATE jobs SET run_at = run_at - interval '1 h'")
+            .execute(&db)
+            .await
+            .unwrap();
         let bench = Bench::new(&db);
         for _ in 0..5 {
             // Stopped at the first start: most of the batch is claimed and not handed over yet.
@@ -132,6 +136,15 @@ async fn a_drained_worker_leaves_nothing_claimed_and_finishes_what_it_started() 
         assert!(
             count(&db, "SELECT count(*) FROM jobs WHERE unused > 0").await > 0,
             "some claims were given back"
+        );
+        assert_eq!(
+            count(
+                &db,
+                "SELECT count(*) FROM jobs WHERE run_at > clock_timestamp() - interval '50 min'"
+            )
+            .await,
+            0,
+            "they keep their place in the lane"
         );
         assert_eq!(
             count(&db, "SELECT count(*) FROM job_attempts").await,

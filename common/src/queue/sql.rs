@@ -121,6 +121,24 @@ pub(super) async fn claim_with_probe(
     .await?)
 }
 
+/// Returns claims that never started: as if they had not been made, except for the attempt number.
+pub(super) async fn give_back(db: &mut PgConnection, jobs: &[JobId], attempts: &[i32]) -> Result<(), StorageError> {
+    sqlx::query!(
+        "WITH mine AS MATERIALIZED (
+           SELECT j.id FROM unnest($1::bigint[], $2::int[]) AS a (id, attempt)
+             JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
+            ORDER BY j.id FOR NO KEY UPDATE OF j
+         )
+         UPDATE jobs j SET state = 'ready', owner = NULL, lease_until = NULL, unused = j.unused + 1
+           FROM mine m WHERE j.id = m.id",
+        jobs,
+        attempts,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit.
 pub(super) async fn fence(db: &mut PgConnection, job: JobId, attempt: i32) -> Result<bool, StorageError> {
     let held = sqlx::query_scalar!(
