@@ -11,6 +11,7 @@ use drop_tests::{
     person::browser,
 };
 use serde_json::json;
+use sqlx::{ConnectOptions, Connection, Executor};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 async fn status(internal: &str, probe: &str) -> u16 {
@@ -174,6 +175,55 @@ async fn o5_a_worker_whose_own_clock_is_an_hour_off_keeps_to_the_databases() {
         }
         app.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_transaction_that_nobody_ends_shows_in_the_gauges() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    let mut forgotten = app.db.connect_options().connect().await.expect("a connection");
+    for statement in [
+        "SET idle_in_transaction_session_timeout = 0",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        "SELECT count(*) FROM jobs",
+    ] {
+        forgotten.execute(statement).await.expect("a snapshot");
+    }
+    until(
+        &app,
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND now() - xact_start > interval '1 s')",
+    )
+    .await;
+    app.start_worker().await; // reads at once
+    let shown = async || {
+        let page = app.scrape_worker().await;
+        let age = page
+            .lines()
+            .find_map(|line| line.strip_prefix("drop_db_oldest_snapshot_age_seconds "));
+        age.is_some_and(|age| age.parse::<f64>().is_ok_and(|seconds| (1.0..60.0).contains(&seconds)))
+    };
+    assert!(eventually(shown).await, "{}", app.scrape_worker().await);
+    forgotten.close().await.expect("it ends");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_gauges_are_read_in_one_snapshot() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    let mut held = app.db.begin().await.expect("a transaction");
+    held.execute("LOCK TABLE webhook_events IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("nobody reads it");
+    app.start_worker().await; // it reads the lanes before
+    until(
+        &app,
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+            AND query LIKE '%webhook_inbox%' AND xact_start < query_start)",
+    )
+    .await;
+    held.rollback().await.expect("the lock goes");
+    app.finish().await;
 }
 
 #[tokio::test]

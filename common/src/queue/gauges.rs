@@ -6,6 +6,19 @@ use sqlx::PgExecutor;
 use super::Lane;
 use crate::storage::StorageError;
 
+/// Seconds since the oldest transaction began that still needs old row versions; 0 without one. As long as it lasts, what
+/// each job leaves behind cannot be cleaned up, and claims read ever more of it.
+pub async fn oldest_snapshot_age(db: impl PgExecutor<'_>) -> Result<f64, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - least(
+                    (SELECT min(xact_start) FROM pg_stat_activity
+                      WHERE backend_xmin IS NOT NULL AND backend_type <> 'autovacuum worker'),
+                    (SELECT min(prepared) FROM pg_prepared_xacts)))), 0)::float8 AS "age!""#
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// One lane as it is now.
 #[derive(Debug, Clone, Serialize)]
 pub struct LaneReading {
