@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{JobId, Lane};
+use super::{JobId, Lane, sql};
 use crate::storage::{StorageError, Tx};
 
 /// A job as a list shows it. It holds ids only, as its payload does.
@@ -163,29 +163,13 @@ pub async fn kind(tx: &mut Tx, id: JobId) -> Result<Option<String>, StorageError
 /// Lets a dead job run again, with all its attempts, or a waiting one at once. False: it is neither. What is safe to
 /// repeat is the handler's matter: a payment that may have left is not sent again however often its job runs.
 pub async fn retry(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
-    // `attempt` is the fence and never falls; what was used up is written off as unused.
-    let retried = sqlx::query!(
-        "UPDATE jobs SET state = 'ready', run_at = clock_timestamp(), finished_at = NULL, untold = NULL,
-                unused = CASE state WHEN 'dead' THEN attempt ELSE unused END,
-                expires_at = CASE state WHEN 'dead' THEN NULL ELSE expires_at END
-          WHERE id = $1 AND (state = 'dead' OR state = 'ready' AND run_at > clock_timestamp())",
-        id
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(retried.rows_affected() == 1)
+    sql::retry(tx, id).await
 }
 
 /// Deletes a dead job and its history. False: it is not dead, or what follows from its death is not written yet, and only
 /// the job knows.
 pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
-    let discarded = sqlx::query!(
-        "DELETE FROM jobs WHERE id = $1 AND state = 'dead' AND untold IS NULL",
-        id
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(discarded.rows_affected() == 1)
+    sql::discard(tx, id).await
 }
 
 /// Stops claims from a lane, or lets them go on. False: it was so already. Running jobs are not touched.

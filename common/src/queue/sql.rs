@@ -336,6 +336,32 @@ pub(super) async fn tell_later(db: impl PgExecutor<'_>, job: JobId, why: &str) -
     Ok(())
 }
 
+/// Makes a dead job ready with all its attempts, and one that waits for its time ready now; false: it is neither.
+pub(super) async fn retry(db: &mut PgConnection, job: JobId) -> Result<bool, StorageError> {
+    // `attempt` is the fence and never falls; what was used up is written off as unused.
+    let retried = sqlx::query!(
+        "UPDATE jobs SET state = 'ready', run_at = clock_timestamp(), finished_at = NULL, untold = NULL,
+                unused = CASE state WHEN 'dead' THEN attempt ELSE unused END,
+                expires_at = CASE state WHEN 'dead' THEN NULL ELSE expires_at END
+          WHERE id = $1 AND (state = 'dead' OR state = 'ready' AND run_at > clock_timestamp())",
+        job,
+    )
+    .execute(db)
+    .await?;
+    Ok(retried.rows_affected() == 1)
+}
+
+/// Deletes a dead job; false: it is not dead, or untold.
+pub(super) async fn discard(db: &mut PgConnection, job: JobId) -> Result<bool, StorageError> {
+    let discarded = sqlx::query!(
+        "DELETE FROM jobs WHERE id = $1 AND state = 'dead' AND untold IS NULL",
+        job
+    )
+    .execute(db)
+    .await?;
+    Ok(discarded.rows_affected() == 1)
+}
+
 /// Deletes up to 5,000 jobs that were done more than 7 days ago. Returns how many.
 pub(super) async fn prune(db: impl PgExecutor<'_>) -> Result<u64, StorageError> {
     let deleted = sqlx::query!(
