@@ -2,8 +2,10 @@
 
 pub mod accounts;
 pub mod app;
+pub mod browser;
 pub mod client_address;
 pub mod consents;
+pub mod cookies;
 pub mod error;
 pub mod health;
 pub mod idempotency;
@@ -18,9 +20,11 @@ pub mod rate_limit;
 mod run;
 pub mod server;
 pub mod session;
+pub mod sessions;
 pub mod signed_json;
 pub mod state;
 pub mod text;
+pub mod users;
 pub mod wait;
 pub mod webhooks;
 

@@ -2,13 +2,15 @@
 
 use crate::{
     accounts::AccountsApi, consents::ConsentsApi, health::HealthApi, kyc::KycApi, logins::LoginsApi,
-    payments::PaymentsApi, state::State, webhooks::WebhooksApi,
+    payments::PaymentsApi, sessions::SessionsApi, state::State, users::UsersApi, webhooks::WebhooksApi,
 };
 
 /// Every operation there is.
 pub type Operations = (
     HealthApi,
     LoginsApi,
+    SessionsApi,
+    UsersApi,
     KycApi,
     ConsentsApi,
     AccountsApi,
@@ -21,6 +23,8 @@ pub fn operations(state: State) -> Operations {
     (
         HealthApi::new(state.db.clone()),
         LoginsApi::new(state.clone()),
+        SessionsApi::new(state.clone()),
+        UsersApi::new(state.clone()),
         KycApi::new(state.clone()),
         ConsentsApi::new(state.clone()),
         AccountsApi::new(state.clone()),

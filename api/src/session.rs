@@ -6,13 +6,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use drop_common::{session_token::SessionTokens, storage::sessions};
 use poem::http::header;
-use poem::web::cookie::CookieJar;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use secrecy::SecretString;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::cookies::held;
 use crate::error::{ApiError, Code};
 
 /// The present, given as an argument so that tests can move it.
@@ -46,35 +47,41 @@ const BEARER: &str = "Session";
 const COOKIE: &str = "SessionCookie";
 const HTTPS_COOKIE: &str = "__Host-drop_session";
 
-/// The session cookie's name with and without HTTPS.
+/// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
 pub(crate) fn cookie_name(https: bool) -> &'static str {
     if https { HTTPS_COOKIE } else { "drop_session" }
 }
 
+/// The refresh cookie's name, likewise.
+pub(crate) fn refresh_cookie_name(https: bool) -> &'static str {
+    if https { "__Host-drop_refresh" } else { "drop_refresh" }
+}
+
 impl Sessions {
-    fn of(request: &Request) -> &Self {
+    pub(crate) fn of(request: &Request) -> &Self {
         request
             .data()
             .expect("the routes are given the sessions when they are built")
     }
 
-    /// The session cookie's name. The prefix makes browsers refuse it without HTTPS, so the local profile has none.
-    pub fn cookie_name(&self) -> &'static str {
-        cookie_name(self.https)
+    /// The refresh token in the browser's cookie, which only our own pages may use.
+    pub(crate) fn refresh_cookie(&self, request: &Request) -> Result<Option<SecretString>, ApiError> {
+        match held(request, refresh_cookie_name(self.https)) {
+            Some(_) if !self.is_own_page(request) => Err(ApiError::of(Code::Forbidden)),
+            token => Ok(token.map(SecretString::from)),
+        }
     }
 
     async fn authenticate(&self, request: &Request) -> Result<Session, ApiError> {
         let token = if let Some(token) = bearer(request)? {
             token
         } else {
-            let token = self
-                .cookie(request.cookie())
-                .ok_or(ApiError::of(Code::Unauthenticated))?;
+            let token = held(request, cookie_name(self.https)).ok_or(ApiError::of(Code::Unauthenticated))?;
             // A browser sends the cookie along with requests that foreign pages make.
             if !request.method().is_safe() && !self.is_own_page(request) {
                 return Err(ApiError::of(Code::Forbidden));
             }
-            token
+            token.to_owned()
         };
         let verified = self
             .tokens
@@ -86,10 +93,6 @@ impl Sessions {
         } else {
             Err(ApiError::of(Code::Unauthenticated))
         }
-    }
-
-    fn cookie(&self, jar: &CookieJar) -> Option<String> {
-        jar.get(self.cookie_name()).map(|cookie| cookie.value_str().to_owned())
     }
 
     fn is_own_page(&self, request: &Request) -> bool {

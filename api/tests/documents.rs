@@ -65,7 +65,7 @@ fn state() -> State {
         waiters: RowWaiters::default(),
         tokens: Arc::new(SessionTokens::new(HERE, HERE, key, &[]).unwrap()),
         metrics: Arc::new(Metrics::new(Process::Api, "0.1.0", "unknown").unwrap()),
-        proxies: TrustedProxies::new(Vec::new()),
+        proxies: TrustedProxies::default(),
         settings,
     })
 }
@@ -230,11 +230,16 @@ fn security_is_written_out_and_public_is_only_what_a_caller_without_session_need
     assert_eq!(
         public,
         [
+            "GET /.well-known/jwks.json",
             "GET /api/auth/bankid/callback",
             "GET /api/auth/bankid/login",
             "GET /api/consents/callback",
             "GET /api/payments/callback",
+            "POST /v1/auth/bankid/logins",
             "GET /v1/auth/bankid/logins/{id}",
+            "POST /v1/auth/bankid/logins/{id}/redeem",
+            "POST /v1/auth/logout",
+            "POST /v1/auth/refresh",
             "GET /v1/health",
         ]
     );
@@ -260,10 +265,12 @@ fn every_operation_can_succeed_and_every_error_is_a_problem() {
                     .flat_map(Map::keys)
                     .collect();
                 if succeeds(status) {
-                    assert!(
-                        media.iter().all(|media| *media == "application/json"),
-                        "{route} {status}"
-                    );
+                    let known = if route.ends_with("/events") {
+                        "text/event-stream"
+                    } else {
+                        "application/json"
+                    };
+                    assert!(media.iter().all(|media| *media == known), "{route} {status}");
                 } else {
                     assert_eq!(media, [PROBLEM], "{route} {status}");
                     let schema = &response["content"][PROBLEM]["schema"]["$ref"];

@@ -31,7 +31,8 @@ pub struct SessionTokens {
     previous: Vec<PublicKey>,
 }
 
-struct PublicKey {
+/// A key whose signatures are accepted, as it is published.
+pub struct PublicKey {
     id: String,
     bytes: Vec<u8>,
 }
@@ -113,7 +114,7 @@ impl SessionTokens {
             return Err(TokenRefused::Invalid);
         }
         let key = self
-            .keys()
+            .public_keys()
             .find(|key| header.kid.as_ref() == Some(&key.id))
             .ok_or(TokenRefused::Invalid)?;
         let claims = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&key.bytes), &self.validation())
@@ -128,13 +129,8 @@ impl SessionTokens {
         })
     }
 
-    /// The public keys as a JSON Web Key Set (RFC 7517, RFC 8037), the current one first.
-    pub fn jwks(&self) -> serde_json::Value {
-        let keys: Vec<_> = self.keys().map(PublicKey::jwk).collect();
-        serde_json::json!({ "keys": keys })
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+    /// The keys whose tokens are accepted, the one that signs first.
+    pub fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
         std::iter::once(&self.current).chain(&self.previous)
     }
 
@@ -176,11 +172,14 @@ impl PublicKey {
         })
     }
 
-    fn jwk(&self) -> serde_json::Value {
-        serde_json::json!({
-            "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
-            "kid": self.id, "x": keyring::base64url(&self.bytes),
-        })
+    /// Its id: the thumbprint of RFC 7638.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The Ed25519 key, base64url: the member `x` of a JSON Web Key (RFC 8037).
+    pub fn x(&self) -> String {
+        keyring::base64url(&self.bytes)
     }
 }
 
@@ -352,7 +351,7 @@ mod tests {
         let token = issued(&tokens(&old));
         let rotated = SessionTokens::new("https://api.drop.example", "drop", &new, &[&old]).unwrap();
         assert!(rotated.verify(&token, now()).is_ok());
-        assert_eq!(rotated.jwks()["keys"].as_array().unwrap().len(), 2);
+        assert_eq!(rotated.public_keys().count(), 2);
         assert_eq!(tokens(&new).verify(&token, now()), Err(TokenRefused::Invalid));
     }
 

@@ -54,3 +54,17 @@ async fn the_ledger_of_reads_and_the_wishes_are_kept_a_week() {
     assert_eq!(left().await, (0, 0));
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_session_is_deleted_with_its_tokens_when_its_longest_life_is_over() {
+    let app = TestApp::start().await;
+    app.signed_in("anna").await;
+    app.advance(TimeDelta::hours(25)).await;
+    let anna = app.signed_in("anna").await;
+    app.stop_worker().await;
+    prune(&app).await;
+    assert_eq!(count(&app, "SELECT count(*) FROM sessions").await, 1);
+    assert_eq!(count(&app, "SELECT count(*) FROM refresh_tokens").await, 1);
+    assert_eq!(anna.get("/v1/me").await.status, 200);
+    app.finish().await;
+}

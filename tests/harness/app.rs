@@ -1,6 +1,6 @@
 //! The whole service for one test: its own database, the simulated providers, API and worker, all on free ports.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Stdio, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use drop_common::{
@@ -10,13 +10,14 @@ use drop_common::{
     queue,
 };
 use drop_sandbox::Sandbox;
+use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::TestDatabase,
-    fleet::{Fleet, Running},
+    fleet::{self, Fleet, Running},
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -34,7 +35,9 @@ pub struct TestApp {
     database: TestDatabase,
     clock: Clock,
     environment: Environment,
+    variables: Vec<(&'static str, String)>,
     service: Service,
+    replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
     way: Option<LossyWay>,
 }
 
@@ -92,8 +95,10 @@ impl TestApp {
                 api: tokio::spawn(drop_api::serve(settings, clock.clone(), public, internal)),
                 worker: Mutex::default(),
             },
+            replicas: Mutex::default(),
             clock,
             environment,
+            variables: ground.variables,
             way,
         };
         app.start_worker().await;
@@ -116,7 +121,9 @@ impl TestApp {
             database: ground.database,
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
-            environment: settings::environment(ground.variables),
+            environment: settings::environment(ground.variables.clone()),
+            variables: ground.variables,
+            replicas: Mutex::default(),
             way: None,
         };
         app.until_it_answers().await;
@@ -141,6 +148,27 @@ impl TestApp {
             end,
             process,
         });
+    }
+
+    /// Starts one more API over the same database, with some variables set otherwise. Returns where it is.
+    pub async fn start_replica(&self, changes: &[(&'static str, &str)]) -> String {
+        let environment = changes
+            .iter()
+            .fold(self.environment.clone(), |environment, &(name, value)| {
+                environment.with(name, value)
+            });
+        let settings = ApiSettings::read(&environment).expect("the replica's settings");
+        let (public, internal) = (listener().await, listener().await);
+        let url = url_of(&public);
+        let api = tokio::spawn(drop_api::serve(settings, self.clock.clone(), public, internal));
+        self.replicas.lock().await.push(api);
+        url
+    }
+
+    /// The key that the service signs access tokens with.
+    pub fn session_key(&self) -> Vec<u8> {
+        let settings = ApiSettings::read(&self.environment).expect("the API's settings");
+        settings.keys.session_key.expose_secret().to_vec()
     }
 
     /// Sets variables otherwise, for the worker that starts next.
@@ -184,7 +212,12 @@ impl TestApp {
     pub async fn advance(&self, by: TimeDelta) {
         self.clock.advance(by);
         self.sandbox.clock().advance(by);
-        time::pass(&self.db, by).await;
+        time::pass_beside_workers(&self.db, by).await;
+    }
+
+    /// The present, as the processes have it.
+    pub fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.clock.now()
     }
 
     /// Sets the clock of the processes, and it alone, ahead of the database's.
@@ -253,8 +286,24 @@ impl TestApp {
         self.way.as_ref().expect("started on a lossy way").lose_next_commit();
     }
 
+    /// The settings of further processes, with some variables set otherwise.
+    pub fn settings_with(&self, changes: &[(&'static str, &str)]) -> (ApiSettings, WorkerSettings) {
+        let changed = changes
+            .iter()
+            .fold(self.environment.clone(), |all, (name, value)| all.with(*name, *value));
+        let api = ApiSettings::read(&changed).expect("the API's settings");
+        (api, WorkerSettings::read(&changed).expect("the worker's settings"))
+    }
+
     fn worker_settings(&self) -> WorkerSettings {
         WorkerSettings::read(&self.environment).expect("the worker's settings")
+    }
+
+    /// One more worker, as a process of its own with some variables set otherwise.
+    pub fn worker_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
+        let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
+        fleet::node(program, "worker", &variables, Stdio::null())
     }
 
     /// The worker processes of a fleet.
@@ -324,6 +373,9 @@ impl TestApp {
                 }
             }
             Service::Processes(running) => drop(running),
+        }
+        for replica in self.replicas.into_inner() {
+            replica.abort();
         }
         self.sandbox.stop().await.expect("the sandbox stops");
         self.database.remove().await;

@@ -42,9 +42,9 @@ impl Fleet {
             let own = listener().await;
             upstreams.push(own.local_addr().expect("a bound address"));
             let own = own.into_std().expect("a listener");
-            apis.push(self.node("api", variables, OwnedFd::from(own).into()));
+            apis.push(node(self.program, "api", variables, OwnedFd::from(own).into()));
         }
-        let workers = (0..self.workers).map(|_| self.node("worker", variables, Stdio::null()));
+        let workers = (0..self.workers).map(|_| node(self.program, "worker", variables, Stdio::null()));
         let workers = workers.collect();
         let balancer = tokio::spawn(async move {
             let turn = AtomicUsize::new(0);
@@ -63,13 +63,14 @@ impl Fleet {
             balancer,
         }
     }
+}
 
-    fn node(self, part: &str, variables: &[(&'static str, String)], input: Stdio) -> Node {
-        let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        all.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"));
-        all.push(("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"));
-        Node::start_with(self.program, part, &all, input)
-    }
+/// One process of the service. Nobody asks its internal listener, which is on any free port.
+pub(crate) fn node(program: &str, part: &str, variables: &[(&'static str, String)], input: Stdio) -> Node {
+    let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    all.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"));
+    all.push(("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"));
+    Node::start_with(program, part, &all, input)
 }
 
 impl Running {

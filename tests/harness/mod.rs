@@ -4,6 +4,7 @@ pub mod cluster;
 
 pub mod alerts;
 pub mod app;
+pub mod app_person;
 pub mod database;
 pub mod effects;
 pub mod fleet;
@@ -12,5 +13,6 @@ mod npm;
 pub mod oidc;
 pub mod person;
 pub mod processes;
-mod settings;
+pub mod settings;
 pub mod time;
+pub mod web;

@@ -9,12 +9,14 @@ const NEONOMICS_SECRET: &str = "neonomics-test-secret";
 const SUMSUB_TOKEN: &str = "sumsub-test-token";
 const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.
-const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
+pub const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
+/// What opens the app. Nothing is ever sent there.
+pub const APP_LINK: &str = "https://drop.example/app/login";
 /// 32 bytes for these tests.
 const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// The providers of a service that is reached at `url`.
-pub(crate) fn sandbox(url: &str) -> SandboxConfig {
+pub fn sandbox(url: &str) -> SandboxConfig {
     SandboxConfig {
         client_id: CLIENT_ID.into(),
         client_secret: BANKID_SECRET.into(),
@@ -29,11 +31,12 @@ pub(crate) fn sandbox(url: &str) -> SandboxConfig {
 }
 
 /// The variables of a service that is reached at `url`.
-pub(crate) fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
+pub fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
     vec![
         ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".into()),
         ("DROP_PUBLIC_URL", url.to_owned()),
+        ("DROP_APP_LINK", APP_LINK.into()),
         ("DROP_SESSION_KEY", SESSION_KEY.into()),
         ("DROP_ENCRYPTION_KEY", ENCRYPTION_KEY.into()),
         ("BANKID_MOCK", "true".into()),

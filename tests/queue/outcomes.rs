@@ -420,6 +420,26 @@ async fn a_late_job_whose_hook_is_refused_dies_untold_and_does_not_keep_the_othe
     .await;
 }
 
+#[tokio::test]
+async fn the_death_of_a_job_that_is_enqueued_anew_is_not_told_afterwards() {
+    with_database(|db| async move {
+        let poll = queue::payloads::PollPayment {
+            payment: drop_common::domain::ids::PaymentId::new(),
+        };
+        let dead = add_job(&db, &poll).await;
+        sqlx::query("UPDATE jobs SET state = 'dead', finished_at = now(), untold = 'a panic'")
+            .execute(&db)
+            .await
+            .unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let anew = queue::enqueue_anew(&mut tx, &poll, queue::EnqueueOptions::default()).await;
+        assert!(matches!(anew.unwrap(), queue::Enqueued::New(_)));
+        tx.commit().await.unwrap();
+        assert_eq!(untold(&db, dead).await, None);
+    })
+    .await;
+}
+
 #[derive(Default)]
 struct Heard {
     outcomes: Mutex<Vec<&'static str>>,

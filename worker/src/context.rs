@@ -12,7 +12,7 @@ use drop_common::{
     keyring::Keyring,
     metrics::{Metrics, PISP_CIRCUIT_OPEN},
     providers::{
-        ProviderError, SharedObserver,
+        ProviderError, ProviderMetrics, SharedObserver,
         bankid::BankId,
         neonomics::{Neonomics, Psu},
         sumsub::Sumsub,
@@ -23,8 +23,6 @@ use drop_common::{
 };
 use sqlx::PgPool;
 use uuid::Uuid;
-
-use crate::provider_metrics::ProviderMetrics;
 
 /// What the jobs share.
 pub struct Context {
@@ -145,6 +143,64 @@ fn accepted_ids(settings: &WorkerSettings) -> Accepted {
             synt_pop: named("syntpop"),
         },
         help: !settings.profile.is_production(),
-        relaxed_2032: false,
+        relaxed_2032: settings.bankid.relaxed_2032,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drop_common::config::Environment;
+
+    use super::*;
+
+    /// A complete environment, with or without what only tests have.
+    fn settings(profile: &str, changes: &[(&str, &str)]) -> WorkerSettings {
+        let complete = [
+            ("DROP_PROFILE", profile),
+            ("DATABASE_URL", "postgres://drop@db.internal/drop?sslmode=verify-full"),
+            ("DROP_PUBLIC_URL", "https://getdrop.no"),
+            (
+                "DROP_SESSION_KEY",
+                "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g",
+            ),
+            ("DROP_ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+            ("NATIONAL_ID_PEPPER", "test-pepper-not-for-production-0"),
+            ("BANKID_ISSUER", "https://bankid.example"),
+            ("BANKID_CLIENT_ID", "drop"),
+            ("BANKID_CLIENT_SECRET", "bankid-secret"),
+            ("NEONOMICS_BASE_URL", "https://neonomics.example"),
+            ("NEONOMICS_CLIENT_ID", "drop"),
+            ("NEONOMICS_CLIENT_SECRET", "neonomics-secret"),
+            ("SCA_HOSTS", "dnb.no"),
+            ("SUMSUB_BASE_URL", "https://sumsub.example"),
+            ("SUMSUB_APP_TOKEN", "sumsub-token"),
+        ];
+        let environment: Environment = complete.into_iter().chain(changes.iter().copied()).collect();
+        WorkerSettings::read(&environment).expect("complete")
+    }
+
+    #[test]
+    fn production_takes_no_synthetic_number_and_no_help_number() {
+        assert_eq!(accepted_ids(&settings("production", &[])), Accepted::default());
+        let relaxed = accepted_ids(&settings("production", &[("BANKID_RELAXED_2032", "true")]));
+        let expected = Accepted {
+            relaxed_2032: true,
+            ..Accepted::default()
+        };
+        assert_eq!(relaxed, expected);
+    }
+
+    #[test]
+    fn elsewhere_help_numbers_are_taken_and_the_series_that_are_named() {
+        let named = accepted_ids(&settings("staging", &[("BANKID_SYNTHETIC_IDS", "dolly")]));
+        let expected = Accepted {
+            synthetic: Synthetic {
+                dolly: true,
+                ..Synthetic::default()
+            },
+            help: true,
+            relaxed_2032: false,
+        };
+        assert_eq!(named, expected);
     }
 }

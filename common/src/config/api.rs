@@ -15,13 +15,21 @@ pub struct ApiConfig {
     /// `DROP_API_INTERNAL_LISTEN`, default `127.0.0.1:9090`: metrics, probes, operators' page.
     pub internal_listen: SocketAddr,
     /// `DROP_TRUSTED_PROXIES`, comma-separated networks (`10.0.0.0/8`) and addresses, default none. Forwarded
-    /// client addresses are believed from these only. Required in production.
+    /// client addresses are believed from these and the edge's only. Required in production.
     pub trusted_proxies: Vec<Network>,
+    /// `DROP_EDGE_PROXIES`, as above, default none: the edge (CDN), whose `CF-Connecting-IP` is believed too.
+    pub edge_proxies: Vec<Network>,
     /// `DROP_PUBLIC_DOCS`, default true: serve the API's documents on the public listener.
     pub public_docs: bool,
     /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
     /// the bank; `transaction` is added.
     pub payment_result_url: String,
+    /// `DROP_APP_LINK`, default empty: the universal link that opens the app after BankID; `login` and `login_code`, or
+    /// `error`, are added. Without one there are no logins for apps.
+    pub app_link: Option<String>,
+    /// `DROP_REQUIRE_LOGIN_BINDING`, default true in production, where it must be, else false: a browser that comes back
+    /// from BankID must show the cookie `__Host-drop_bind`, beside the contract's `bankid_state`.
+    pub require_login_binding: bool,
     /// `DROP_WAIT_MS`, milliseconds, default 15000: how long a request waits for its job's outcome.
     pub wait: Duration,
     /// `DROP_API_DRAIN_MS`, milliseconds, default 5000: how long requests are still taken after the process was told to
@@ -35,10 +43,13 @@ impl ApiConfig {
         let result = format!("{public_url}/payments/result");
         Self {
             payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result), local),
+            app_link: app_link(reader),
+            require_login_binding: require_login_binding(reader, &public_url),
             public_url,
             listen: listen(reader, "DROP_API_LISTEN", 8080),
             internal_listen: listen(reader, "DROP_API_INTERNAL_LISTEN", 9090),
             trusted_proxies: trusted_proxies(reader),
+            edge_proxies: networks(reader, "DROP_EDGE_PROXIES"),
             public_docs: reader.flag("DROP_PUBLIC_DOCS", true),
             wait: reader.millis("DROP_WAIT_MS", 15_000, 0..=60_000),
             drain: reader.millis("DROP_API_DRAIN_MS", 5_000, 0..=60_000),
@@ -54,22 +65,54 @@ pub(super) fn public_url(reader: &mut Reader<'_>) -> String {
         .to_owned()
 }
 
+/// An address that the app's platform ties to the app (https): any program may claim a scheme of its own.
+fn app_link(reader: &mut Reader<'_>) -> Option<String> {
+    const NAME: &str = "DROP_APP_LINK";
+    let local = reader.profile.is_local();
+    reader.text(NAME).filter(|text| !text.is_empty())?;
+    let link = reader.url(NAME, None, local);
+    if link.contains(['?', '#']) {
+        reader.problem(NAME, "must have neither query nor fragment");
+    }
+    Some(link)
+}
+
+fn require_login_binding(reader: &mut Reader<'_>, public_url: &str) -> bool {
+    const NAME: &str = "DROP_REQUIRE_LOGIN_BINDING";
+    let production = reader.profile.is_production();
+    let required = reader.flag(NAME, production);
+    if production && !required {
+        reader.problem(NAME, "must be true in production");
+    }
+    if required && public_url.starts_with("http:") {
+        reader.problem(
+            NAME,
+            "needs an https DROP_PUBLIC_URL: browsers take that cookie from no other",
+        );
+    }
+    required
+}
+
 pub(super) fn listen(reader: &mut Reader<'_>, name: &str, port: u16) -> SocketAddr {
     reader.parsed(name, SocketAddr::from(([127, 0, 0, 1], port)), "is not address:port")
 }
 
 fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Network> {
     const NAME: &str = "DROP_TRUSTED_PROXIES";
-    let listed = reader.list(NAME, "");
-    if reader.profile.is_production() && listed.is_empty() {
+    if reader.profile.is_production() && reader.list(NAME, "").is_empty() {
         reader.problem(NAME, "is required in production");
     }
+    networks(reader, NAME)
+}
+
+fn networks(reader: &mut Reader<'_>, name: &str) -> Vec<Network> {
+    let listed = reader.list(name, "");
     listed
         .iter()
         .map(|text| text.parse())
         .collect::<Result<_, _>>()
         .unwrap_or_else(|NotANetwork| {
-            reader.problem(NAME, "holds something that is not an address or network");
+            reader.problem(name, "holds something that is not an address or network");
             Vec::new()
         })
 }

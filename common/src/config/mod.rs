@@ -5,7 +5,8 @@
 
 mod api;
 mod bankid;
-mod base64;
+mod bankid_credentials;
+mod bankid_discovery;
 mod database;
 mod environment;
 mod keys;
@@ -14,6 +15,7 @@ mod network;
 mod payments;
 mod profile;
 mod reader;
+mod sessions;
 mod sumsub;
 mod worker;
 
@@ -23,7 +25,9 @@ mod tests;
 use std::collections::BTreeSet;
 
 pub use api::ApiConfig;
-pub use bankid::{BankIdConfig, BankIdCredentials};
+pub use bankid::BankIdConfig;
+pub use bankid_credentials::{BankIdClientKey, BankIdCredentials};
+pub use bankid_discovery::{BankIdDiscovery, BankIdEndpoint};
 pub use database::DatabaseConfig;
 use database::PoolDefaults;
 pub use environment::Environment;
@@ -33,8 +37,9 @@ pub use network::{Network, NotANetwork};
 pub use payments::PaymentsConfig;
 pub use profile::Profile;
 use reader::Reader;
-pub(crate) use reader::is_loopback_http;
 pub use reader::{ConfigError, Problem};
+pub(crate) use reader::{authority, is_loopback_http};
+pub use sessions::SessionConfig;
 pub use sumsub::{SumsubAuth, SumsubConfig, WebhookConfig};
 pub use worker::WorkerConfig;
 
@@ -49,6 +54,8 @@ pub struct ApiSettings {
     pub api: ApiConfig,
     /// Our own keys.
     pub keys: KeysConfig,
+    /// How long sessions live.
+    pub sessions: SessionConfig,
     /// Where a login is sent.
     pub bankid: BankIdConfig,
     /// Who may post webhooks.
@@ -94,6 +101,7 @@ impl ApiSettings {
             profile: reader.profile,
             database: DatabaseConfig::read(reader, PoolDefaults::API),
             keys: KeysConfig::read(reader),
+            sessions: SessionConfig::read(reader),
             bankid: BankIdConfig::read(reader, &api.public_url),
             webhook: WebhookConfig::read(reader),
             payments: PaymentsConfig::read(reader),

@@ -17,5 +17,6 @@ pub mod payment_limits;
 pub mod payment_schedule;
 pub mod payment_status;
 pub mod payment_text;
+pub mod session;
 pub mod user;
 pub mod words;

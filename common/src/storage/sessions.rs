@@ -1,24 +1,55 @@
-//! Sessions: what an access token's `sid` must name.
+//! Sessions: what an access token's `sid` must name, and the refresh tokens that keep one going.
+//!
+//! A refresh token is used once; the session is the family of its tokens. Whoever presents a used one again, after the
+//! few seconds in which two tabs may do so, holds a copy, and the whole family ends (RFC 9700 section 4.14).
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use sqlx::PgPool;
 
 use super::{StorageError, Tx};
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::{
+    ids::{SessionId, UserId},
+    session::Channel,
+};
 
-/// Opens a browser session of the given length, by the database's clock.
-pub async fn open_web(tx: &mut Tx, user: UserId, life: Duration) -> Result<SessionId, StorageError> {
-    let id = SessionId::new();
+/// How long a used refresh token still gives its successor: tabs that refresh at once, or an answer that got lost.
+pub const REFRESH_GRACE_SECONDS: f64 = 10.0;
+
+/// What a new session is made of.
+pub struct NewSession<'a> {
+    pub id: SessionId,
+    pub user: UserId,
+    pub channel: Channel,
+    /// Its longest life, by the database's clock.
+    pub life: Duration,
+    /// How long it lives without a refresh.
+    pub idle: Duration,
+    /// SHA-256 of its first refresh token.
+    pub refresh_hash: &'a [u8; 32],
+    /// What the browser or app calls itself.
+    pub user_agent: Option<&'a str>,
+}
+
+/// Opens a session together with its first refresh token.
+pub async fn open(tx: &mut Tx, session: NewSession<'_>) -> Result<(), StorageError> {
     sqlx::query!(
-        "INSERT INTO sessions (id, user_id, channel, expires_at)
-         VALUES ($1, $2, 'web', clock_timestamp() + $3 * interval '1 ms')",
-        id.uuid(),
-        user.uuid(),
-        millis(life),
+        "WITH opened AS (
+           INSERT INTO sessions (id, user_id, channel, expires_at, idle_expires_at, user_agent)
+           VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4),
+                   clock_timestamp() + make_interval(secs => least($5, $4::double precision)), $6)
+           RETURNING id)
+         INSERT INTO refresh_tokens (token_hash, session_id) SELECT $7, id FROM opened",
+        session.id.uuid(),
+        session.user.uuid(),
+        session.channel.as_str(),
+        seconds(session.life),
+        seconds(session.idle),
+        session.user_agent,
+        session.refresh_hash.as_slice(),
     )
     .execute(&mut **tx)
     .await?;
-    Ok(id)
+    Ok(())
 }
 
 /// Whether the session exists, is this user's, and was neither revoked nor outlived; an erased user has none. The
@@ -27,8 +58,8 @@ pub async fn is_live(db: &PgPool, id: SessionId, user: UserId) -> Result<bool, S
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (
              SELECT FROM sessions s JOIN users u ON u.id = s.user_id
-              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
-                AND u.erased_at IS NULL
+              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND u.erased_at IS NULL
+                AND least(s.expires_at, s.idle_expires_at) > clock_timestamp()
            ) AS "live!""#,
         id.uuid(),
         user.uuid(),
@@ -37,19 +68,198 @@ pub async fn is_live(db: &PgPool, id: SessionId, user: UserId) -> Result<bool, S
     .await?)
 }
 
-/// Ends the session; a second time changes nothing.
-pub async fn revoke(tx: &mut Tx, id: SessionId) -> Result<(), StorageError> {
+/// The live session that a refresh token belongs to, and whether the token may still be used.
+pub struct Presented {
+    pub session: SessionId,
+    pub user: UserId,
+    pub channel: Channel,
+    pub token: TokenStanding,
+}
+
+/// How far a refresh token has come.
+pub enum TokenStanding {
+    /// Not used yet.
+    Unused,
+    /// Used a moment ago, and its successor not at all: the successor, sealed.
+    JustUsed(Vec<u8>),
+    /// Used before: somebody has a copy.
+    Reused,
+}
+
+/// Looks a refresh token up and locks its session, so that of two that come at once the second sees what the first did.
+/// `None`: unknown, or its session is over.
+pub async fn present(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<Presented>, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT s.id, s.user_id, s.channel, t.used_at IS NULL AS "unused!", t.successor_sealed,
+                  coalesce(t.used_at > clock_timestamp() - make_interval(secs => $2), false) AS "in_grace!"
+             FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
+            WHERE t.token_hash = $1 AND s.revoked_at IS NULL AND u.erased_at IS NULL
+              AND least(s.expires_at, s.idle_expires_at) > clock_timestamp()
+              FOR NO KEY UPDATE OF s, t"#,
+        token_hash.as_slice(),
+        REFRESH_GRACE_SECONDS,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let token = match (row.unused, row.successor_sealed) {
+        (true, _) => TokenStanding::Unused,
+        (false, Some(successor)) if row.in_grace => TokenStanding::JustUsed(successor),
+        (false, _) => TokenStanding::Reused,
+    };
+    Ok(Some(Presented {
+        session: row.id.into(),
+        user: row.user_id.into(),
+        channel: row.channel.parse().map_err(StorageError::corrupt)?,
+        token,
+    }))
+}
+
+/// A refresh token's replacement.
+pub struct Rotation<'a> {
+    pub session: SessionId,
+    /// The one that was presented.
+    pub token_hash: &'a [u8; 32],
+    /// The new one.
+    pub successor_hash: &'a [u8; 32],
+    /// The new one, sealed.
+    pub successor_sealed: &'a [u8],
+    /// How long the session now lives without another refresh.
+    pub idle: Duration,
+}
+
+/// Uses the token up, puts its successor in its place, and moves the session's idle limit on. The token is the caller's
+/// by [`present`]. That it was used tells that it arrived, so the sealed copy beside its predecessor goes.
+pub async fn rotate(tx: &mut Tx, rotation: Rotation<'_>) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE sessions SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL",
-        id.uuid()
+        "WITH arrived AS (
+           UPDATE refresh_tokens SET successor_sealed = NULL
+            WHERE session_id = $1 AND token_hash <> $2 AND successor_sealed IS NOT NULL),
+         used AS (
+           UPDATE refresh_tokens SET used_at = clock_timestamp(), successor_sealed = $4 WHERE token_hash = $2),
+         moved AS (
+           UPDATE sessions SET refreshed_at = clock_timestamp(),
+                  idle_expires_at = least(expires_at, clock_timestamp() + make_interval(secs => $5))
+            WHERE id = $1)
+         INSERT INTO refresh_tokens (token_hash, session_id) VALUES ($3, $1)",
+        rotation.session.uuid(),
+        rotation.token_hash.as_slice(),
+        rotation.successor_hash.as_slice(),
+        rotation.successor_sealed,
+        seconds(rotation.idle),
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-// Session lives are days: far inside what a double holds exactly.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of days are exact in a double")]
-fn millis(life: Duration) -> f64 {
-    life.num_milliseconds() as f64
+/// Why a session was ended before its time.
+#[derive(Debug, Clone, Copy)]
+pub enum Revocation {
+    /// Its own logout.
+    Logout,
+    /// Its user ended it from another session.
+    EndedByUser,
+    /// A refresh token of it came twice.
+    RefreshTokenReused,
+}
+
+impl Revocation {
+    /// The word that row and audit have.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::EndedByUser => "ended_by_user",
+            Self::RefreshTokenReused => "refresh_token_reused",
+        }
+    }
+}
+
+/// Ends one session of the user, with its whole family of refresh tokens. False where it is not theirs or over already.
+pub async fn revoke(tx: &mut Tx, id: SessionId, user: UserId, because: Revocation) -> Result<bool, StorageError> {
+    let revoked = sqlx::query!(
+        "UPDATE sessions SET revoked_at = clock_timestamp(), revoked_because = $3
+          WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL
+            AND least(expires_at, idle_expires_at) > clock_timestamp()",
+        id.uuid(),
+        user.uuid(),
+        because.as_str(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(revoked.rows_affected() == 1)
+}
+
+/// Ends every session of the user; those that this ended.
+pub async fn revoke_all(tx: &mut Tx, user: UserId, because: Revocation) -> Result<Vec<SessionId>, StorageError> {
+    let revoked = sqlx::query_scalar!(
+        "UPDATE sessions SET revoked_at = clock_timestamp(), revoked_because = $2
+          WHERE user_id = $1 AND revoked_at IS NULL AND least(expires_at, idle_expires_at) > clock_timestamp()
+         RETURNING id",
+        user.uuid(),
+        because.as_str(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(revoked.into_iter().map(SessionId::from).collect())
+}
+
+/// A live session as its user sees it.
+pub struct Listed {
+    pub id: SessionId,
+    pub channel: Channel,
+    pub user_agent: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub refreshed_at: Option<DateTime<Utc>>,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The user's live sessions, the newest first.
+pub async fn list(db: &PgPool, user: UserId) -> Result<Vec<Listed>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT id, channel, user_agent, created_at, refreshed_at, least(expires_at, idle_expires_at) AS "expires_at!"
+             FROM sessions
+            WHERE user_id = $1 AND revoked_at IS NULL AND least(expires_at, idle_expires_at) > clock_timestamp()
+            ORDER BY created_at DESC, id DESC"#,
+        user.uuid(),
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Listed {
+                id: row.id.into(),
+                channel: row.channel.parse().map_err(StorageError::corrupt)?,
+                user_agent: row.user_agent,
+                created_at: row.created_at,
+                refreshed_at: row.refreshed_at,
+                expires_at: row.expires_at,
+            })
+        })
+        .collect()
+}
+
+/// Deletes the sessions whose longest life is over, in short transactions, with their refresh tokens. Returns how many.
+pub async fn prune(db: &PgPool) -> Result<u64, StorageError> {
+    let mut pruned = 0;
+    loop {
+        let batch = sqlx::query!(
+            "DELETE FROM sessions WHERE id = ANY (ARRAY(
+               SELECT id FROM sessions WHERE expires_at < clock_timestamp()
+                ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED))"
+        )
+        .execute(db)
+        .await?
+        .rows_affected();
+        pruned += batch;
+        if batch == 0 {
+            return Ok(pruned);
+        }
+    }
+}
+
+// Session lives are whole seconds, and few: far inside what a double holds exactly.
+#[expect(clippy::cast_precision_loss, reason = "seconds of days are exact in a double")]
+fn seconds(life: Duration) -> f64 {
+    life.num_seconds() as f64
 }

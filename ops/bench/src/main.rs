@@ -1,4 +1,4 @@
-//! Measures the job queue beside the least that PostgreSQL can do, in one run on one server.
+//! Measures the job queue, and the service, beside the least that PostgreSQL can do, in one run on one server.
 //!
 //! Every figure is the median of several rounds, and the rounds of all measurements alternate: what the machine does
 //! meanwhile hits them alike, so that ratios can be trusted where rates cannot.
@@ -9,6 +9,7 @@ mod database;
 mod drain;
 mod enqueue;
 mod latency;
+mod service;
 mod table;
 mod worker;
 
@@ -36,11 +37,12 @@ struct Sizes {
         env = "DROP_DATABASE_URL",
         hide_env_values = true,
         required = false,
+        global = true,
         default_value = ""
     )]
     url: String,
     /// Rounds of each measurement.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, global = true, default_value_t = 5)]
     rounds: usize,
     /// Jobs of a drain, and rows of each baseline.
     #[arg(long, default_value_t = 20_000)]
@@ -55,9 +57,15 @@ struct Sizes {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measures complete logins instead of the queue.
+    Logins,
+    /// Measures payments instead of the queue.
+    Payments,
     // The bench starts itself for its workers: processes of their own, as in production.
     #[command(hide = true)]
     Worker(worker::Worker),
+    #[command(hide = true)]
+    Process(service::Process),
 }
 
 #[tokio::main]
@@ -65,15 +73,26 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { command, sizes } = Arguments::parse();
     match command {
         Some(Command::Worker(worker)) => worker.run().await,
-        None => measure(&sizes).await,
+        Some(Command::Process(process)) => process.run().await,
+        Some(Command::Logins) => measure(&sizes, Subject::Logins).await,
+        Some(Command::Payments) => measure(&sizes, Subject::Payments).await,
+        None => measure(&sizes, Subject::Queue).await,
     }
 }
 
-async fn measure(sizes: &Sizes) -> anyhow::Result<()> {
+/// What is measured in one run.
+#[derive(Debug, Clone, Copy)]
+enum Subject {
+    Queue,
+    Logins,
+    Payments,
+}
+
+async fn measure(sizes: &Sizes, subject: Subject) -> anyhow::Result<()> {
     anyhow::ensure!(!sizes.url.is_empty(), "say which server: --url or DROP_DATABASE_URL");
     let database = Database::create(&sizes.url).await?;
     let measured = tokio::select! {
-        measured = all(&database, sizes) => measured,
+        measured = all(&database, sizes, subject) => measured,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     database.remove().await?;
@@ -81,18 +100,27 @@ async fn measure(sizes: &Sizes) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn all(database: &Database, sizes: &Sizes) -> anyhow::Result<Table> {
+async fn all(database: &Database, sizes: &Sizes, subject: Subject) -> anyhow::Result<Table> {
     let mut table = Table::new(database.settings().await?);
-    for round in 1..=sizes.rounds {
-        table::progress(&format!("round {round} of {}", sizes.rounds));
-        baseline::inserts(database, sizes.jobs, &mut table).await?;
-        enqueue::measure(database, sizes.jobs, &mut table).await?;
-        baseline::claims(database, sizes.jobs, &mut table).await?;
-        for workers in [1, 2, 4] {
-            drain::measure(database, sizes, workers, &mut table).await?;
-        }
-        latency::measure(database, sizes.slots, &mut table).await?;
-        claims::measure(database, sizes, &mut table).await?;
+    match subject {
+        Subject::Queue => queue(database, sizes, &mut table).await?,
+        Subject::Payments => service::payments::measure(database, sizes.rounds, &mut table).await?,
+        Subject::Logins => service::logins::measure(database, sizes.rounds, &mut table).await?,
     }
     Ok(table)
+}
+
+async fn queue(database: &Database, sizes: &Sizes, table: &mut Table) -> anyhow::Result<()> {
+    for round in 1..=sizes.rounds {
+        table::progress(&format!("round {round} of {}", sizes.rounds));
+        baseline::inserts(database, sizes.jobs, table).await?;
+        enqueue::measure(database, sizes.jobs, table).await?;
+        baseline::claims(database, sizes.jobs, table).await?;
+        for workers in [1, 2, 4] {
+            drain::measure(database, sizes, workers, table).await?;
+        }
+        latency::measure(database, sizes.slots, table).await?;
+        claims::measure(database, sizes, table).await?;
+    }
+    Ok(())
 }

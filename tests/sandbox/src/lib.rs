@@ -42,7 +42,7 @@ use crate::{
 
 pub use crate::{
     bank::{Bank, Decision},
-    bankid::{Algorithm, BankId, Mutation, Person},
+    bankid::{Algorithm, BankId, Forgery, Mutation, Parameter, Person},
     cli::{Arguments, run},
     clock::Clock,
     config::SandboxConfig,

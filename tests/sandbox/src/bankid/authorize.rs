@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{BankId, people::Person};
 use crate::{
     call::{Reply, single},
     encoding::{html_escape, with_query},
     journal::Effect,
+    locked,
     page::page,
 };
 
@@ -21,6 +23,30 @@ pub(super) struct Grant {
     pub(super) person: Person,
     pub(super) at: DateTime<Utc>,
     pub(super) used: bool,
+}
+
+/// A parameter of the way back to the client that is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Parameter {
+    /// Its name. Listed twice, it is sent twice.
+    pub name: String,
+    /// Its value; absent, it is left out.
+    pub value: Option<String>,
+}
+
+impl Parameter {
+    /// The parameter with this value.
+    pub fn set(name: &str, value: &str) -> Self {
+        let (name, value) = (name.to_owned(), Some(value.to_owned()));
+        Self { name, value }
+    }
+
+    /// Not there.
+    pub fn absent(name: &str) -> Self {
+        let name = name.to_owned();
+        Self { name, value: None }
+    }
 }
 
 /// What is wrong with the request, in the words of RFC 6749 section 4.1.2.1.
@@ -84,20 +110,24 @@ fn granted(bankid: &BankId, query: &[(String, String)], redirect_uri: &str, stat
         at: bankid.shared.clock.now(),
         used: false,
     });
-    let issuer = bankid.shared.bankid_issuer();
-    let location = with_query(redirect_uri, &[("code", &code), ("state", state), ("iss", &issuer)]);
-    Reply::see_other(&location).effect(Effect::new("signed_in", &key, ""))
+    back(bankid, redirect_uri, state, &[("code", &code)]).effect(Effect::new("signed_in", &key, ""))
 }
 
 fn failed(bankid: &BankId, redirect_uri: &str, state: &str, error: &str, description: &str) -> Reply {
+    let answer = [("error", error), ("error_description", description)];
+    back(bankid, redirect_uri, state, &answer)
+}
+
+/// The way back to the client, with what is to be wrong about it.
+fn back(bankid: &BankId, redirect_uri: &str, state: &str, answer: &[(&str, &str)]) -> Reply {
     let issuer = bankid.shared.bankid_issuer();
-    let pairs = [
-        ("error", error),
-        ("error_description", description),
-        ("state", state),
-        ("iss", &issuer),
-    ];
-    Reply::see_other(&with_query(redirect_uri, &pairs))
+    let spoilt = locked(&bankid.state).next_return.pop_front().unwrap_or_default();
+    let right = answer.iter().copied().chain([("state", state), ("iss", &*issuer)]);
+    let kept = right.filter(|(name, _)| spoilt.iter().all(|parameter| parameter.name != *name));
+    let wrong = spoilt
+        .iter()
+        .filter_map(|Parameter { name, value }| Some((&**name, value.as_deref()?)));
+    Reply::see_other(&with_query(redirect_uri, &kept.chain(wrong).collect::<Vec<_>>()))
 }
 
 fn choice(bankid: &BankId, query: &[(String, String)]) -> String {

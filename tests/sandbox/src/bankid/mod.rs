@@ -25,7 +25,12 @@ use crate::{
     shared::Shared,
 };
 
-pub use self::{keys::Algorithm, people::Person, token::Mutation};
+pub use self::{
+    authorize::Parameter,
+    keys::Algorithm,
+    people::Person,
+    token::{Forgery, Mutation},
+};
 
 /// What the real provider promises for its keys, in seconds, as seen in its answers.
 const KEYS_MAX_AGE: u64 = 23_269;
@@ -39,6 +44,8 @@ struct State {
     grants: HashMap<String, Grant>,
     always: Vec<Mutation>,
     next: VecDeque<Vec<Mutation>>,
+    next_return: VecDeque<Vec<Parameter>>,
+    ignores_pkce: bool,
 }
 
 /// The simulated provider; its methods are what a test can do to it.
@@ -127,6 +134,26 @@ impl BankId {
         locked(&self.state).keys_max_age = seconds;
     }
 
+    /// The key set as it is published, for a test to serve another version of it.
+    pub fn published_keys(&self) -> Value {
+        locked(&self.state).keys.published()
+    }
+
+    /// The key of [`Forgery::ByAnotherKey`], under the name of the key in use: what a forger would like to be believed.
+    pub fn unpublished_key(&self) -> Value {
+        locked(&self.state).keys.unpublished()
+    }
+
+    /// Whether codes are given out for any verifier, or for none, as a provider does that does not know PKCE.
+    pub fn ignore_pkce(&self, ignores: bool) {
+        locked(&self.state).ignores_pkce = ignores;
+    }
+
+    /// Spoils the next way back to the client that is not yet spoken for.
+    pub fn spoil_next_return(&self, parameters: Vec<Parameter>) {
+        locked(&self.state).next_return.push_back(parameters);
+    }
+
     /// Spoils the next ID token that is not yet spoken for; call it again for the one after that.
     pub fn spoil_next(&self, mutations: Vec<Mutation>) {
         locked(&self.state).next.push_back(mutations);
@@ -201,6 +228,8 @@ impl State {
             grants: HashMap::new(),
             always: Vec::new(),
             next: VecDeque::new(),
+            next_return: VecDeque::new(),
+            ignores_pkce: false,
         })
     }
 }

@@ -1,6 +1,5 @@
 //! The ID token: its claims, its signature, and the ways a test can spoil it.
 
-use chrono::{DateTime, Utc};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -17,34 +16,10 @@ use crate::{
 /// Life of ID and access token, seconds (contract 3.1).
 pub(super) const TOKEN_SECONDS: i64 = 300;
 
-/// One way to spoil an ID token. In JSON: `{"kind":"wrongNonce"}`.
+/// One way to spoil an ID token, or the answer that it comes in. In JSON: `{"kind":"claim","name":"iss","value":"…"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 pub enum Mutation {
-    /// Another nonce than the one sent.
-    WrongNonce,
-    /// Another issuer.
-    WrongIssuer,
-    /// Another audience.
-    WrongAudience,
-    /// Ended an hour ago.
-    Expired,
-    /// Issued an hour in the future.
-    FromTheFuture,
-    /// `alg: none` and no signature.
-    AlgorithmNone,
-    /// HS256 under the client secret.
-    SymmetricSignature,
-    /// A `kid` that is not published.
-    UnknownKid,
-    /// No `kid`.
-    MissingKid,
-    /// One bit of the signature turned.
-    FlippedSignature,
-    /// No `pid`.
-    MissingPid,
-    /// An `at_hash` of another access token.
-    WrongAccessTokenHash,
     /// A claim set to a value; null removes it.
     Claim {
         /// Its name.
@@ -52,6 +27,13 @@ pub enum Mutation {
         /// Its value.
         #[serde(default)]
         value: Value,
+    },
+    /// A claim set to a moment.
+    Time {
+        /// Its name.
+        name: String,
+        /// Seconds from now; negative ones are past.
+        seconds: i64,
     },
     /// A header member set to a value; null removes it.
     Header {
@@ -61,6 +43,74 @@ pub enum Mutation {
         #[serde(default)]
         value: Value,
     },
+    /// A member of the token endpoint's answer set to a value; null removes it. The ID token is one of them.
+    Answer {
+        /// Its name.
+        name: String,
+        /// Its value.
+        #[serde(default)]
+        value: Value,
+    },
+    /// Another signature than the key in use makes.
+    Signature {
+        /// How it is made.
+        made: Forgery,
+    },
+    /// A claim set to a value when the token is signed already; null removes it.
+    ClaimAfterSigning {
+        /// Its name.
+        name: String,
+        /// Its value.
+        #[serde(default)]
+        value: Value,
+    },
+}
+
+/// How a wrong signature is made. The header stays as it is: what it says about the signature is another mutation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Forgery {
+    /// There is none.
+    Empty,
+    /// One bit of the right one is turned.
+    Flipped,
+    /// By a key that is not published.
+    ByAnotherKey,
+    /// HMAC-SHA-256 under the client secret.
+    WithTheClientSecret,
+    /// HMAC-SHA-256 under the published key, as it is written in the key set.
+    WithThePublicKey,
+}
+
+impl Mutation {
+    /// A claim set to a value; null removes it.
+    pub fn claim(name: &str, value: impl Into<Value>) -> Self {
+        let (name, value) = (name.to_owned(), value.into());
+        Self::Claim { name, value }
+    }
+
+    /// A claim set to a moment, so many seconds from now.
+    pub fn time(name: &str, seconds: i64) -> Self {
+        let name = name.to_owned();
+        Self::Time { name, seconds }
+    }
+
+    /// A header member set to a value; null removes it.
+    pub fn header(name: &str, value: impl Into<Value>) -> Self {
+        let (name, value) = (name.to_owned(), value.into());
+        Self::Header { name, value }
+    }
+
+    /// A member of the token endpoint's answer set to a value; null removes it.
+    pub fn answer(name: &str, value: impl Into<Value>) -> Self {
+        let (name, value) = (name.to_owned(), value.into());
+        Self::Answer { name, value }
+    }
+
+    /// Another signature.
+    pub fn signature(made: Forgery) -> Self {
+        Self::Signature { made }
+    }
 }
 
 /// A signed ID token for this login.
@@ -72,30 +122,54 @@ pub(super) fn id_token(
     access_token: &str,
     mutations: &[Mutation],
 ) -> String {
+    let now = shared.clock.now().timestamp();
     let mut claims = claims(shared, grant, access_token);
     let mut header = Map::from_iter([
         ("alg".to_owned(), json!(algorithm.name())),
         ("kid".to_owned(), json!(keys.kid(algorithm))),
         ("typ".to_owned(), json!("JWT")),
     ]);
-    for mutation in mutations {
-        spoil(mutation, &mut header, &mut claims, shared.clock.now());
-    }
-    let signing_input = format!("{}.{}", encode(&header), encode(&claims));
-    let message = signing_input.as_bytes();
-    let mut signature = keys.sign(algorithm, message);
+    let mut swapped = Vec::new();
+    let mut forgery = None;
     for mutation in mutations {
         match mutation {
-            Mutation::AlgorithmNone => signature.clear(),
-            Mutation::SymmetricSignature => {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, shared.config.client_secret.as_bytes());
-                signature = hmac::sign(&key, message).as_ref().to_vec();
-            }
-            Mutation::FlippedSignature => signature[10] ^= 1,
-            _ => {}
+            Mutation::Claim { name, value } => put(&mut claims, name, value.clone()),
+            Mutation::Time { name, seconds } => put(&mut claims, name, json!(now + seconds)),
+            Mutation::Header { name, value } => put(&mut header, name, value.clone()),
+            Mutation::Signature { made } => forgery = Some(*made),
+            Mutation::ClaimAfterSigning { name, value } => swapped.push((name, value.clone())),
+            // Done to the answer that the token goes into.
+            Mutation::Answer { .. } => {}
         }
     }
-    format!("{signing_input}.{}", base64url(&signature))
+    let header = encode(&header);
+    let message = format!("{header}.{}", encode(&claims));
+    let message = message.as_bytes();
+    let signature = match forgery {
+        None => keys.sign(algorithm, message),
+        Some(Forgery::Empty) => Vec::new(),
+        Some(Forgery::Flipped) => {
+            let mut signature = keys.sign(algorithm, message);
+            signature[10] ^= 1;
+            signature
+        }
+        Some(Forgery::ByAnotherKey) => keys.sign_unpublished(message),
+        Some(Forgery::WithTheClientSecret) => mac(&shared.config.client_secret, message),
+        Some(Forgery::WithThePublicKey) => mac(&keys.jwk(algorithm).to_string(), message),
+    };
+    for (name, value) in swapped {
+        put(&mut claims, name, value);
+    }
+    format!("{header}.{}.{}", encode(&claims), base64url(&signature))
+}
+
+/// The token endpoint's answer after what the mutations do to it.
+pub(super) fn spoil_answer(answer: &mut Map<String, Value>, mutations: &[Mutation]) {
+    for mutation in mutations {
+        if let Mutation::Answer { name, value } = mutation {
+            put(answer, name, value.clone());
+        }
+    }
 }
 
 fn claims(shared: &Shared, grant: &Grant, access_token: &str) -> Map<String, Value> {
@@ -116,7 +190,8 @@ fn claims(shared: &Shared, grant: &Grant, access_token: &str) -> Map<String, Val
     set("name", json!(person.name()));
     set("given_name", json!(person.given_name));
     set("family_name", json!(person.family_name));
-    set("at_hash", json!(access_token_hash(access_token)));
+    // The left half of the access token's SHA-256 (OIDC Core section 3.1.3.6).
+    set("at_hash", json!(base64url(&sha256(access_token.as_bytes())[..16])));
     if let Some(number) = &person.national_id {
         set("pid", json!(number));
     }
@@ -126,36 +201,9 @@ fn claims(shared: &Shared, grant: &Grant, access_token: &str) -> Map<String, Val
     claims
 }
 
-/// The left half of the access token's SHA-256 (OIDC Core section 3.1.3.6).
-fn access_token_hash(access_token: &str) -> String {
-    base64url(&sha256(access_token.as_bytes())[..16])
-}
-
-fn spoil(mutation: &Mutation, header: &mut Map<String, Value>, claims: &mut Map<String, Value>, now: DateTime<Utc>) {
-    let now = now.timestamp();
-    match mutation {
-        Mutation::WrongNonce => put(claims, "nonce", json!("a-nonce-of-another-login")),
-        Mutation::WrongIssuer => put(claims, "iss", json!("https://auth.bankid.invalid/auth/realms/prod")),
-        Mutation::WrongAudience => put(claims, "aud", json!("another-client")),
-        Mutation::Expired => {
-            put(claims, "iat", json!(now - 3600 - TOKEN_SECONDS));
-            put(claims, "exp", json!(now - 3600));
-        }
-        Mutation::FromTheFuture => {
-            put(claims, "iat", json!(now + 3600));
-            put(claims, "exp", json!(now + 3600 + TOKEN_SECONDS));
-        }
-        Mutation::AlgorithmNone => put(header, "alg", json!("none")),
-        Mutation::SymmetricSignature => put(header, "alg", json!("HS256")),
-        Mutation::UnknownKid => put(header, "kid", json!("never-published")),
-        Mutation::MissingKid => put(header, "kid", Value::Null),
-        Mutation::MissingPid => put(claims, "pid", Value::Null),
-        Mutation::WrongAccessTokenHash => put(claims, "at_hash", json!(access_token_hash("another-access-token"))),
-        Mutation::Claim { name, value } => put(claims, name, value.clone()),
-        Mutation::Header { name, value } => put(header, name, value.clone()),
-        // Done to the signature, once there is one.
-        Mutation::FlippedSignature => {}
-    }
+fn mac(key: &str, message: &[u8]) -> Vec<u8> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    hmac::sign(&key, message).as_ref().to_vec()
 }
 
 fn put(members: &mut Map<String, Value>, name: &str, value: Value) {

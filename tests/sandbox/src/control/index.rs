@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::operation::{Operation, Provider};
 
-const ROUTES: [(&str, &str); 29] = [
+const ROUTES: [(&str, &str); 30] = [
     ("GET /control", "this list"),
     ("POST /control/reset", "everything back to the state after the start"),
     ("GET /control/clock", "the time all providers go by"),
@@ -45,7 +45,11 @@ const ROUTES: [(&str, &str); 29] = [
     ),
     (
         "POST /control/bankid/tokens",
-        "{\"algorithm\":\"RS256\",\"next\":[{\"kind\":\"wrongNonce\"}],\"always\":[],\"keysMaxAge\":300}",
+        "{\"algorithm\":\"RS256\",\"next\":[{\"kind\":\"claim\",\"name\":\"nonce\",\"value\":\"x\"}],\"always\":[],\"keysMaxAge\":300,\"ignorePkce\":true}",
+    ),
+    (
+        "POST /control/bankid/returns",
+        "the next way back to the client: {\"next\":[{\"name\":\"iss\",\"value\":\"https://other.example\"},{\"name\":\"code\"}]}",
     ),
     ("GET /control/neonomics/settings", "how the bank behaves"),
     (

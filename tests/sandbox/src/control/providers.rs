@@ -7,7 +7,7 @@ use super::{Answer, Wrong, done, read, shown};
 use crate::{
     App,
     bank::Decision,
-    bankid::{Algorithm, Mutation, Person},
+    bankid::{Algorithm, Mutation, Parameter, Person},
     call::{Call, Reply},
     neonomics::{Account, BankSettings},
     sumsub::webhook::ReviewRequest,
@@ -61,6 +61,13 @@ struct Tokens {
     next: Option<Vec<Mutation>>,
     always: Option<Vec<Mutation>>,
     keys_max_age: Option<u64>,
+    ignore_pkce: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Returns {
+    next: Vec<Parameter>,
 }
 
 fn bankid(app: &App, method: &str, path: &[&str], call: &Call) -> Answer {
@@ -102,6 +109,14 @@ fn bankid(app: &App, method: &str, path: &[&str], call: &Call) -> Answer {
                 .keys_max_age
                 .into_iter()
                 .for_each(|seconds| bankid.set_keys_max_age(Some(seconds)));
+            request
+                .ignore_pkce
+                .into_iter()
+                .for_each(|ignores| bankid.ignore_pkce(ignores));
+            Ok(Reply::empty(204))
+        }
+        ("POST", ["returns"]) => {
+            bankid.spoil_next_return(read::<Returns>(call)?.next);
             Ok(Reply::empty(204))
         }
         _ => Err(no_such_route()),

@@ -4,6 +4,7 @@ mod bankid;
 mod client;
 mod control;
 mod faults;
+mod forgeries;
 mod neonomics;
 mod payments;
 mod sumsub;

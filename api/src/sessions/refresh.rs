@@ -1,0 +1,111 @@
+//! A refresh: the token that comes is used up, and its successor goes back with a new access token.
+
+use drop_common::{
+    domain::session::Channel,
+    keyring::sha256,
+    storage::{
+        audit::{self, Actor, Entry},
+        sessions::{self, Presented, Revocation, Rotation, TokenStanding},
+    },
+};
+use poem::{Request, web::cookie::CookieJar};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tracing::warn;
+
+use super::{
+    grant::{Grant, clear_cookies},
+    wire::{RefreshToken, Tokens},
+};
+use crate::{
+    error::{ApiError, Code},
+    layers::request_id,
+    session::Sessions,
+    state::State,
+};
+
+/// Binds the sealed copy of a successor to its place.
+const SUCCESSOR: &str = "refresh_tokens.successor_sealed";
+
+pub(super) async fn refresh(
+    state: &State,
+    request: &Request,
+    cookies: &CookieJar,
+    body: RefreshToken,
+) -> Result<Tokens, ApiError> {
+    let (channel, token) = presented(request, body)?.ok_or(ApiError::of(Code::Unauthenticated))?;
+    let refreshed = take(state, channel, &token).await?;
+    let Some(grant) = refreshed else {
+        if channel == Channel::Web {
+            clear_cookies(state, cookies);
+        }
+        return Err(ApiError::of(Code::Unauthenticated));
+    };
+    Ok(grant.hand_out(state, cookies))
+}
+
+/// The refresh token and the channel it came by: the app's in the body, else the browser's cookie, which is believed
+/// only from our own pages.
+pub(super) fn presented(request: &Request, body: RefreshToken) -> Result<Option<(Channel, SecretString)>, ApiError> {
+    if let Some(token) = body.refresh_token {
+        return Ok(Some((Channel::Mobile, token.into_string().into())));
+    }
+    let cookie = Sessions::of(request).refresh_cookie(request)?;
+    Ok(cookie.map(|token| (Channel::Web, token)))
+}
+
+/// Uses the token up. `None` where it opens nothing: unknown, of the other channel, of a session that is over, or used
+/// before, which ends its session.
+async fn take(state: &State, channel: Channel, token: &SecretString) -> Result<Option<Grant>, ApiError> {
+    let token_hash = sha256(token.expose_secret().as_bytes());
+    let mut tx = state.db.begin().await?;
+    let Some(found) = sessions::present(&mut tx, &token_hash).await? else {
+        return Ok(None);
+    };
+    if found.channel != channel {
+        return Ok(None);
+    }
+    let Presented { session, user, .. } = found;
+    let refresh = match found.token {
+        TokenStanding::Unused => {
+            let successor = state.keys.random_token();
+            let text = successor.expose_secret().as_bytes();
+            let rotation = Rotation {
+                session,
+                token_hash: &token_hash,
+                successor_hash: &sha256(text),
+                successor_sealed: &state.keys.seal(SUCCESSOR, session.uuid(), text),
+                idle: state.settings.sessions.idle(channel),
+            };
+            sessions::rotate(&mut tx, rotation).await?;
+            successor
+        }
+        TokenStanding::JustUsed(successor) => state
+            .keys
+            .open_text(SUCCESSOR, session.uuid(), &successor)
+            .map_err(drop_common::storage::StorageError::corrupt)?,
+        TokenStanding::Reused => {
+            let because = Revocation::RefreshTokenReused;
+            sessions::revoke(&mut tx, session, user, because).await?;
+            let entry = Entry {
+                actor: Actor::User,
+                user: Some(user),
+                action: "session.revoked",
+                object: session.to_string(),
+                detail: json!({ "because": because.as_str() }),
+                request_id: Some(request_id::current()),
+            };
+            audit::record(&mut tx, entry).await?;
+            tx.commit().await?;
+            warn!(session.id = %session, "a refresh token of session {session} came twice: the session is ended");
+            return Ok(None);
+        }
+    };
+    tx.commit().await?;
+    Ok(Some(Grant {
+        user,
+        session,
+        channel,
+        refresh,
+    }))
+}

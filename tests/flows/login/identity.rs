@@ -1,0 +1,81 @@
+//! Who a login is, and what of it is kept.
+
+use std::collections::BTreeSet;
+
+use drop_sandbox::Operation;
+use drop_tests::app::TestApp;
+
+use crate::paying::busy;
+
+#[tokio::test]
+async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
+    let app = TestApp::start().await;
+    let first = app.log_in("anna").await;
+    assert_eq!(first.status, 200, "{:?}", first.problem());
+    assert_eq!(first.body["user"]["kycStatus"], "pending");
+    assert_eq!(first.body["tokenType"], "Bearer");
+    let second = app.log_in("anna").await;
+    assert_eq!(second.status, 200);
+    assert_eq!(first.body["user"]["id"], second.body["user"]["id"]);
+    assert_ne!(first.body["accessToken"], second.body["accessToken"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_person_is_the_same_user_whichever_pepper_their_row_was_hashed_with() {
+    const FIRST: &str = "the-first-pepper-of-this-test-000";
+    const SECOND: &str = "the-second-pepper-of-this-test-00";
+    let rotation: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("NATIONAL_ID_PEPPER", FIRST), ("NATIONAL_ID_PEPPER_PREVIOUS", "none")],
+        &[("NATIONAL_ID_PEPPER", SECOND), ("NATIONAL_ID_PEPPER_PREVIOUS", FIRST)],
+        // Swapped, as a worker that was not restarted yet has them.
+        &[("NATIONAL_ID_PEPPER", FIRST), ("NATIONAL_ID_PEPPER_PREVIOUS", SECOND)],
+    ];
+    let mut app = TestApp::start().await;
+    let (mut users, mut hashes) = (BTreeSet::new(), Vec::new());
+    for peppers in rotation {
+        app.stop_worker().await;
+        app.reconfigure_worker(peppers);
+        app.start_worker().await;
+        users.insert(app.signed_in("anna").await.user);
+        let hash: String = sqlx::query_scalar("SELECT national_id_hash FROM users")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+        hashes.push(hash);
+    }
+    assert_eq!(users.len(), 1);
+    assert_eq!(hashes[1], hashes[3]);
+    assert_eq!(
+        hashes.iter().collect::<BTreeSet<_>>().len(),
+        3,
+        "the row has the current pepper's hash"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn no_code_nonce_or_verifier_is_left_after_the_login() {
+    let app = TestApp::start().await;
+    assert_eq!(app.log_in("anna").await.status, 200);
+    let left: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM logins WHERE code_sealed IS NOT NULL OR nonce_sealed IS NOT NULL OR verifier_sealed IS NOT NULL",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(left, 0);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_that_bankid_granted_is_written_although_the_database_is_busy_at_first() {
+    let app = TestApp::start().await;
+    // A code is taken once: an exchange that is not written would be a login that the person starts again.
+    busy(&app, "TRIGGER busy BEFORE INSERT ON users FOR EACH ROW", 3).await;
+    let login = app.log_in("anna").await;
+    assert_eq!(login.status, 200, "{:?}", login.problem());
+    assert_eq!(app.sandbox.journal().entries_of(Operation::BankidToken).len(), 1);
+    app.finish().await;
+}

@@ -1,0 +1,11 @@
+//! Login with `BankID` (contract 3.1).
+
+mod birthdays;
+mod concurrency;
+mod crashes;
+mod errors;
+mod identity;
+mod limits;
+mod negative;
+mod scene;
+mod sessions;
