@@ -31,7 +31,7 @@
 //! | 25 | the key set | `a_key_set_that_cannot_be_used_ends_the_login_and_the_next_one_recovers`, `logins_go_on_with_the_keys_at_hand_while_a_fetch_hangs`, `a_login_that_needs_a_fetch_which_hangs_holds_up_no_other` |
 //! | 27 | the national id | `a_national_id_that_is_none_is_refused_and_nothing_of_it_is_stored`, `two_national_ids_must_be_one`, `a_synthetic_national_id_is_refused_where_its_series_is_not_configured`, `a_synthetic_national_id_is_accepted_where_its_series_is_configured` |
 //! | 28 | no national id | `a_person_without_a_national_id_is_known_by_subject_where_the_birth_date_proves_the_age`, `a_subject_that_is_somebodys_national_id_is_somebody_else` |
-//! | 29, 30 | the age | `a_minor_is_refused_by_whichever_date_is_the_younger`, `an_adult_whose_two_dates_differ_gets_in_and_somebody_is_told`, `a_birth_date_that_is_no_date_does_not_count_as_none` |
+//! | 29, 30 | the age | `a_minor_is_refused_by_whichever_date_is_the_younger`, `an_adult_whose_two_dates_differ_gets_in_and_somebody_is_told`, `a_birth_date_that_is_no_date_does_not_count_as_none`, `a_birth_date_whose_year_is_kept_back_proves_no_age` |
 //! | 31 | more than was asked for | `claims_that_nobody_asked_for_change_nothing_and_userinfo_is_not_called` |
 
 mod callback;
