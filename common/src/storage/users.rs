@@ -25,7 +25,8 @@ pub struct Upserted {
 }
 
 /// The same national id is the same user (contract 3.1), also when two first logins run at once and after the pepper was
-/// changed: `hashes` are all that the person's row may hold, the current one first. The name follows BankID.
+/// changed: `hashes` are all that the person's row may hold, the current one first. The name follows BankID; a part that
+/// BankID does not tell stays as it was.
 ///
 /// # Panics
 /// Without any hash.
@@ -50,6 +51,8 @@ pub async fn upsert(
         // Another first login of the same person was quicker, and has committed: the insert waited for it.
         None => known(tx, hashes).await?.ok_or(sqlx::Error::RowNotFound)?,
     };
+    let first_name = told_or_known(first_name, &known.first_name);
+    let last_name = told_or_known(last_name, &known.last_name);
     let renamed = known.first_name != first_name || known.last_name != last_name;
     let rehashed = known.national_id_hash != current;
     if renamed || rehashed {
@@ -70,6 +73,10 @@ pub async fn upsert(
         renamed,
         rehashed,
     })
+}
+
+fn told_or_known<'a>(told: &'a str, known: &'a str) -> &'a str {
+    if told.is_empty() { known } else { told }
 }
 
 struct Known {

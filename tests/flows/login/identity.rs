@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use drop_sandbox::Operation;
+use drop_sandbox::{Mutation, Operation};
 use drop_tests::app::TestApp;
+use serde_json::Value;
 
 use crate::paying::busy;
 
@@ -19,6 +20,50 @@ async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
     assert_eq!(first.body["user"]["id"], second.body["user"]["id"]);
     assert_ne!(first.body["accessToken"], second.body["accessToken"]);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn the_name_follows_bankid_and_what_bankid_leaves_out_stays() {
+    let app = TestApp::start().await;
+    let person = |given: &str, family: &str| drop_sandbox::Person {
+        given_name: given.into(),
+        family_name: family.into(),
+        ..app.sandbox.bankid().person("anna").unwrap()
+    };
+    for (given, family, renamed) in [
+        ("Anna", "Berg", false),
+        ("Anna", "Berg", false),
+        ("Anna", "Dahl", true),
+        ("Anne", "Dahl", true),
+    ] {
+        app.sandbox.bankid().add_person(person(given, family));
+        let login = app.log_in("anna").await;
+        assert_eq!(named(&login.body), (given, family));
+        assert_eq!(last_renamed(&app).await, renamed, "{given} {family}");
+    }
+    for left_out in [&["name", "given_name", "family_name"][..], &["name", "family_name"]] {
+        let without = left_out.iter().map(|claim| Mutation::claim(*claim, Value::Null));
+        app.sandbox.bankid().spoil_next(without.collect());
+        let login = app.log_in("anna").await;
+        assert_eq!(named(&login.body), ("Anne", "Dahl"), "without {left_out:?}");
+        assert!(!last_renamed(&app).await, "without {left_out:?}");
+    }
+    app.finish().await;
+}
+
+fn named(login: &Value) -> (&str, &str) {
+    let part = |part| login["user"][part].as_str().unwrap();
+    (part("firstName"), part("lastName"))
+}
+
+/// Whether the login that succeeded last changed the user's name, as the audit log says.
+async fn last_renamed(app: &TestApp) -> bool {
+    sqlx::query_scalar(
+        "SELECT (detail ->> 'renamed')::boolean FROM audit_log WHERE action = 'login.succeeded' ORDER BY id DESC LIMIT 1",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
