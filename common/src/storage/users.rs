@@ -38,7 +38,12 @@ pub async fn upsert(
 ) -> Result<Upserted, StorageError> {
     let current = hashes.first().expect("a person has a hash").hex_secret();
     let fresh = UserId::new();
-    let known = match known(tx, hashes).await? {
+    let mut found = known(tx, hashes).await?;
+    if found.is_none() {
+        lock(tx, hashes).await?;
+        found = known(tx, hashes).await?;
+    }
+    let known = match found {
         Some(known) => known,
         None if insert(tx, fresh, current, first_name, last_name).await? => {
             return Ok(Upserted {
@@ -48,7 +53,7 @@ pub async fn upsert(
                 rehashed: false,
             });
         }
-        // Another first login of the same person was quicker, and has committed: the insert waited for it.
+        // A worker of a release without the lock was quicker, and has committed: the insert waited for it.
         None => known(tx, hashes).await?.ok_or(sqlx::Error::RowNotFound)?,
     };
     let first_name = told_or_known(first_name, &known.first_name);
@@ -96,6 +101,20 @@ async fn known(tx: &mut Tx, hashes: &[IdentityHash]) -> Result<Option<Known>, St
     )
     .fetch_optional(&mut **tx)
     .await?)
+}
+
+/// Orders the first logins of one person until the transaction ends: workers before and after a change of the pepper
+/// insert different hashes, which the unique index does not know for one person. Sorted, so that none waits in a circle.
+async fn lock(tx: &mut Tx, hashes: &[IdentityHash]) -> Result<(), StorageError> {
+    let mut hashes: Vec<String> = hashes.iter().map(|hash| hash.hex_secret().to_owned()).collect();
+    hashes.sort_unstable();
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('first login ' || hash, 0)) FROM unnest($1::text[]) AS hash",
+        &hashes,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// False where the hash is in a row already.
