@@ -60,6 +60,7 @@ const LOGIN_ENDS: Axis = Label(
         "underage",
         "age_unverified",
         "invalid_identity_claim",
+        "unauthenticated",
     ],
 );
 const OPERATIONS: Axis = Group(

@@ -105,13 +105,10 @@ async fn write(
         Ok(person) => person,
         Err(failure) => return refuse(ctx, lease, tx, login, *failure, Some(waited)).await,
     };
-    let user = users::upsert(
-        &mut tx,
-        &person.hashes,
-        person.name.first_secret(),
-        person.name.last_secret(),
-    )
-    .await?;
+    let (first_name, last_name) = (person.name.first_secret(), person.name.last_secret());
+    let Some(user) = users::upsert(&mut tx, &person.hashes, first_name, last_name).await? else {
+        return refuse(ctx, lease, tx, login, LoginFailure::Erased, Some(waited)).await;
+    };
     let took = logins::succeed(&mut tx, login, user.id).await?;
     audit::record(
         &mut tx,
