@@ -94,7 +94,7 @@ async fn each_process_shows_its_metrics_of_the_contract_from_the_start() {
         assert!(worker.has_family(name), "{name}");
         assert_eq!(api.has_family(name), in_api, "{name}");
     }
-    for (reason, scrape) in [("invalid_state", &api), ("token_exchange_failed", &worker)] {
+    for (reason, scrape) in [("invalid_state", &api), ("client_refused", &worker)] {
         assert_eq!(
             scrape.value(&format!("bankid_login_errors_total{{reason=\"{reason}\"}}")),
             0.0
@@ -302,7 +302,7 @@ async fn a_login_whose_check_died_is_counted_once_although_the_check_is_run_agai
     let again = until(&app, "it ran again", |scrape| scrape.value(attempts) == 1.0).await;
     assert_eq!(logins(&again), failed);
     assert_eq!(
-        again.value("bankid_login_errors_total{reason=\"token_exchange_failed\"}"),
+        again.value("bankid_login_errors_total{reason=\"not_checked\"}"),
         1.0
     );
     let audited: i64 = sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE action = 'login.refused'")

@@ -36,10 +36,28 @@ use uuid::Uuid;
 
 use crate::{context::Context, recording};
 
-/// What the login proved, or why it ends.
+/// Whom the login proved.
 struct Person {
     hashes: Vec<IdentityHash>,
     name: PersonName,
+}
+
+/// Why it proved nobody: what the caller is told, and the exact reason, which is for us alone.
+#[derive(Clone, Copy)]
+struct Refusal {
+    failure: LoginFailure,
+    reason: &'static str,
+}
+
+impl Refusal {
+    fn new(failure: LoginFailure, reason: &'static str) -> Self {
+        Self { failure, reason }
+    }
+
+    /// Where there is no more to say.
+    fn plain(failure: LoginFailure) -> Self {
+        Self::new(failure, failure.code())
+    }
 }
 
 impl Handler<Context> for CheckLogin {
@@ -48,7 +66,8 @@ impl Handler<Context> for CheckLogin {
         let Some(secrets) = logins::take_secrets(&mut tx, &ctx.keys, self.login).await? else {
             // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
             // code once, so the person starts again (contract 3.1: no retry).
-            return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed, None).await;
+            let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "interrupted");
+            return refuse(&ctx, &lease, tx, self.login, refusal, None).await;
         };
         tx.commit().await?;
         failpoint!("login.secrets_taken");
@@ -58,23 +77,14 @@ impl Handler<Context> for CheckLogin {
         // With the check of the signature, which is too short for a watch of its own.
         let waited = asked.elapsed();
         let person = match proved {
-            Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
-                if *failure == LoginFailure::InvalidIdentityClaim {
-                    alerts::raise(
-                        &alerts::LOGIN_REFUSED,
-                        format_args!("{}, {}", self.login, failure.code()),
-                    );
-                }
-            }),
+            Ok(claims) => identify(&ctx, self.login, &claims),
             Err(refused) => {
+                let (login, reason) = (self.login, refused.reason());
                 if refused.needs_ops() {
-                    alerts::raise(
-                        &alerts::LOGIN_REFUSED,
-                        format_args!("{}, {}", self.login, refused.reason()),
-                    );
+                    alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {reason}"));
                 }
-                warn!(login.id = %self.login, reason = refused.reason(), "login {} refused: {}", self.login, refused.reason());
-                Err(refused.code().parse().expect("a refusal's code is a login failure"))
+                warn!(login.id = %login, reason, "login {login} refused: {reason}");
+                Err(Refusal::new(refused.failure(), reason))
             }
         };
 
@@ -83,10 +93,10 @@ impl Handler<Context> for CheckLogin {
 
     /// A login that could not be checked is over: the person starts again.
     async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
-        let failure = LoginFailure::TokenExchangeFailed;
+        let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "not_checked");
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
-        if logins::fail(tx, self.login, failure).await?.is_some() {
-            after.add(move || count_failure(&metrics, failure));
+        if logins::fail(tx, self.login, refusal.failure).await?.is_some() {
+            after.add(move || count(&metrics, refusal));
         }
         Ok(after)
     }
@@ -97,17 +107,18 @@ async fn write(
     ctx: &Context,
     lease: &Lease,
     login: LoginId,
-    person: Result<&Person, &LoginFailure>,
+    person: Result<&Person, &Refusal>,
     waited: Duration,
 ) -> Result<Verdict, JobError> {
     let mut tx = lease.begin(&ctx.db).await?;
     let person = match person {
         Ok(person) => person,
-        Err(failure) => return refuse(ctx, lease, tx, login, *failure, Some(waited)).await,
+        Err(refusal) => return refuse(ctx, lease, tx, login, *refusal, Some(waited)).await,
     };
     let (first_name, last_name) = (person.name.first_secret(), person.name.last_secret());
     let Some(user) = users::upsert(&mut tx, &person.hashes, first_name, last_name).await? else {
-        return refuse(ctx, lease, tx, login, LoginFailure::Erased, Some(waited)).await;
+        let refusal = Refusal::plain(LoginFailure::Erased);
+        return refuse(ctx, lease, tx, login, refusal, Some(waited)).await;
     };
     let took = logins::succeed(&mut tx, login, user.id).await?;
     audit::record(
@@ -154,12 +165,16 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
 }
 
 /// The national id, the age and the name that the verified token holds.
-fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
+fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, Refusal> {
     let number = claims
         .national_id()
         .map(|text| NationalId::parse(text.expose_secret(), &ctx.accepted_ids))
         .transpose()
-        .map_err(|_| LoginFailure::InvalidIdentityClaim)?;
+        .map_err(|_| {
+            let refusal = Refusal::new(LoginFailure::InvalidIdentityClaim, "national_id");
+            alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {}", refusal.reason));
+            refusal
+        })?;
     let today = age::today_in_oslo(ctx.clock.now());
     let decision = age::decide(claims.birthdate(), number.as_ref().and_then(NationalId::born), today);
     if decision.disagree {
@@ -167,8 +182,8 @@ fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Pe
     }
     match decision.check {
         AgeCheck::Adult => {}
-        AgeCheck::Underage => return Err(LoginFailure::Underage),
-        AgeCheck::Unverified => return Err(LoginFailure::AgeUnverified),
+        AgeCheck::Underage => return Err(Refusal::plain(LoginFailure::Underage)),
+        AgeCheck::Unverified => return Err(Refusal::plain(LoginFailure::AgeUnverified)),
     }
     let hash = |pepper| match &number {
         Some(number) => IdentityHash::of_national_id(number, pepper),
@@ -185,10 +200,10 @@ async fn refuse(
     lease: &Lease,
     mut tx: Tx,
     login: LoginId,
-    failure: LoginFailure,
+    refusal: Refusal,
     waited: Option<Duration>,
 ) -> Result<Verdict, JobError> {
-    let Some(took) = logins::fail(&mut tx, login, failure).await? else {
+    let Some(took) = logins::fail(&mut tx, login, refusal.failure).await? else {
         // It had ended before, and was told then.
         return Ok(lease.finish(tx, Outcome::Done).await?.into());
     };
@@ -199,13 +214,13 @@ async fn refuse(
             user: None,
             action: "login.refused",
             object: login.to_string(),
-            detail: json!({ "failure": failure.code() }),
+            detail: json!({ "failure": refusal.failure.code(), "reason": refusal.reason }),
             request_id: lease.request_id(),
         },
     )
     .await?;
     let recorded = lease.finish(tx, Outcome::Done).await?;
-    count_failure(&ctx.metrics, failure);
+    count(&ctx.metrics, refusal);
     if let Some(waited) = waited {
         observe(&ctx.metrics, took, waited);
     }
@@ -213,10 +228,10 @@ async fn refuse(
     Ok(recorded.into())
 }
 
-fn count_failure(metrics: &Metrics, failure: LoginFailure) {
+fn count(metrics: &Metrics, Refusal { failure, reason }: Refusal) {
     metrics.count(&LOGINS, &[failure.code()]);
     if failure.counts_as_error() {
-        metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+        metrics.count(&BANKID_LOGIN_ERRORS, &[reason]);
     }
     if failure == LoginFailure::Underage {
         metrics.count(&BANKID_UNDERAGE_REJECTIONS, &[]);
