@@ -64,6 +64,7 @@ impl Obstacle {
 }
 
 const LOGIN_REFUSED: Option<&str> = Some("bankid_login_refused");
+const UNREACHABLE: Option<&str> = Some("bankid_unreachable");
 const REQUEST_REFUSED: Option<&str> = Some("bankid_request_refused");
 
 fn table() -> Vec<(Obstacle, u16, &'static str, &'static str, Option<&'static str>)> {
@@ -81,10 +82,10 @@ fn table() -> Vec<(Obstacle, u16, &'static str, &'static str, Option<&'static st
         (refuses(400, "unauthorized_client"), 502, NO_TOKEN, "client_refused", LOGIN_REFUSED),
         (refuses(401, "invalid_client"), 502, NO_TOKEN, "client_refused", LOGIN_REFUSED),
         (refuses(400, "invalid_client"), 502, NO_TOKEN, "client_refused", LOGIN_REFUSED),
-        (Tokens(Fault::status(500)), 502, NO_TOKEN, "exchange", None),
-        (Tokens(Fault::Drop), 502, NO_TOKEN, "exchange", None),
-        (Tokens(Fault::Garbage), 502, NO_TOKEN, "exchange", None),
-        (Tokens(Fault::Oversize { bytes: 1024 * 1024 }), 502, NO_TOKEN, "exchange", None),
+        (Tokens(Fault::status(500)), 502, NO_TOKEN, "exchange", UNREACHABLE),
+        (Tokens(Fault::Drop), 502, NO_TOKEN, "exchange", UNREACHABLE),
+        (Tokens(Fault::Garbage), 502, NO_TOKEN, "exchange", UNREACHABLE),
+        (Tokens(Fault::Oversize { bytes: 1024 * 1024 }), 502, NO_TOKEN, "exchange", UNREACHABLE),
         (Token(Mutation::answer("id_token", json!(null))), 502, NO_TOKEN, "unusable_answer", None),
         (Token(without("exp")), 502, NO_TOKEN, "unusable_answer", None),
         (Person("minor"), 403, "underage", "", None),

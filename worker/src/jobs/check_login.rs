@@ -47,11 +47,16 @@ struct Person {
 struct Refusal {
     failure: LoginFailure,
     reason: &'static str,
+    bankid_unreachable: bool,
 }
 
 impl Refusal {
     fn new(failure: LoginFailure, reason: &'static str) -> Self {
-        Self { failure, reason }
+        Self {
+            failure,
+            reason,
+            bankid_unreachable: false,
+        }
     }
 
     /// Where there is no more to say.
@@ -78,14 +83,7 @@ impl Handler<Context> for CheckLogin {
         let waited = asked.elapsed();
         let person = match proved {
             Ok(claims) => identify(&ctx, self.login, &claims),
-            Err(refused) => {
-                let (login, reason) = (self.login, refused.reason());
-                if refused.needs_ops() {
-                    alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {reason}"));
-                }
-                warn!(login.id = %login, reason, "login {login} refused: {reason}");
-                Err(Refusal::new(refused.failure(), reason))
-            }
+            Err(refused) => Err(told(self.login, &refused)),
         };
 
         recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref(), waited)).await
@@ -95,7 +93,7 @@ impl Handler<Context> for CheckLogin {
     async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "not_checked");
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
-        if logins::fail(tx, self.login, refusal.failure).await?.is_some() {
+        if logins::fail(tx, self.login, refusal.failure, None).await?.is_some() {
             after.add(move || count(&metrics, refusal));
         }
         Ok(after)
@@ -164,6 +162,25 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
     Ok(claims)
 }
 
+/// Tells operations why BankID's answer proves nobody, where they must know.
+fn told(login: LoginId, refused: &LoginRefused) -> Refusal {
+    let (reason, bankid_unreachable) = (refused.reason(), refused.is_unreachable());
+    let alert = if refused.needs_ops() {
+        Some(&alerts::LOGIN_REFUSED)
+    } else {
+        bankid_unreachable.then_some(&alerts::BANKID_UNREACHABLE)
+    };
+    if let Some(alert) = alert {
+        alerts::raise(alert, format_args!("{login}, {reason}"));
+    }
+    warn!(login.id = %login, reason, "login {login} refused: {reason}");
+    Refusal {
+        failure: refused.failure(),
+        reason,
+        bankid_unreachable,
+    }
+}
+
 /// The national id, the age and the name that the verified token holds.
 fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, Refusal> {
     let number = claims
@@ -203,7 +220,8 @@ async fn refuse(
     refusal: Refusal,
     waited: Option<Duration>,
 ) -> Result<Verdict, JobError> {
-    let Some(took) = logins::fail(&mut tx, login, refusal.failure).await? else {
+    let unreachable = waited.map(|_| refusal.bankid_unreachable);
+    let Some(took) = logins::fail(&mut tx, login, refusal.failure, unreachable).await? else {
         // It had ended before, and was told then.
         return Ok(lease.finish(tx, Outcome::Done).await?.into());
     };
@@ -228,7 +246,7 @@ async fn refuse(
     Ok(recorded.into())
 }
 
-fn count(metrics: &Metrics, Refusal { failure, reason }: Refusal) {
+fn count(metrics: &Metrics, Refusal { failure, reason, .. }: Refusal) {
     metrics.count(&LOGINS, &[failure.code()]);
     if failure.counts_as_error() {
         metrics.count(&BANKID_LOGIN_ERRORS, &[reason]);

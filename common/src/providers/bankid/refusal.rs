@@ -89,6 +89,14 @@ impl LoginRefused {
         }
     }
 
+    /// Whether BankID was not to be reached, or not to be understood.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Exchange(error) | Self::Keys(error) => error.counts_for_breaker(),
+            Self::CodeRefused | Self::ClientRefused | Self::Unusable | Self::Token(_) | Self::IdentityClaim => false,
+        }
+    }
+
     /// Whether ops must look at this single case.
     pub fn needs_ops(&self) -> bool {
         match self {
