@@ -89,12 +89,17 @@ impl Handler<Context> for CheckLogin {
         recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref(), waited)).await
     }
 
-    /// A login that could not be checked is over: the person starts again.
+    /// A login that could not be checked is over: the person starts again, and somebody looks why.
     async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "not_checked");
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
         if logins::fail(tx, self.login, refusal.failure, None).await?.is_some() {
-            after.add(move || count(&metrics, refusal));
+            audit_refusal(tx, Actor::Worker, self.login, refusal, None).await?;
+            let login = self.login;
+            after.add(move || {
+                count(&metrics, refusal);
+                alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {}", refusal.reason));
+            });
         }
         Ok(after)
     }
@@ -225,18 +230,7 @@ async fn refuse(
         // It had ended before, and was told then.
         return Ok(lease.finish(tx, Outcome::Done).await?.into());
     };
-    audit::record(
-        &mut tx,
-        Entry {
-            actor: Actor::User,
-            user: None,
-            action: "login.refused",
-            object: login.to_string(),
-            detail: json!({ "failure": refusal.failure.code(), "reason": refusal.reason }),
-            request_id: lease.request_id(),
-        },
-    )
-    .await?;
+    audit_refusal(&mut tx, Actor::User, login, refusal, lease.request_id()).await?;
     let recorded = lease.finish(tx, Outcome::Done).await?;
     count(&ctx.metrics, refusal);
     if let Some(waited) = waited {
@@ -244,6 +238,24 @@ async fn refuse(
     }
     ctx.tell_waiters(login.uuid()).await;
     Ok(recorded.into())
+}
+
+async fn audit_refusal(
+    tx: &mut Tx,
+    actor: Actor,
+    login: LoginId,
+    refusal: Refusal,
+    request_id: Option<Uuid>,
+) -> Result<(), StorageError> {
+    let entry = Entry {
+        actor,
+        user: None,
+        action: "login.refused",
+        object: login.to_string(),
+        detail: json!({ "failure": refusal.failure.code(), "reason": refusal.reason }),
+        request_id,
+    };
+    audit::record(tx, entry).await
 }
 
 fn count(metrics: &Metrics, Refusal { failure, reason, .. }: Refusal) {
