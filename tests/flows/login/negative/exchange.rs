@@ -57,7 +57,6 @@ async fn a_token_endpoint_that_fails_ends_the_login_after_one_request() {
         answered(503, json!(format!("<html>{THEIR_WORDS}"))),
         answered(200, json!(format!("<html>{THEIR_WORDS}"))),
         Fault::Garbage,
-        answered(201, json!({ "id_token": "a.b.c", "token_type": "Bearer" })),
         Fault::Truncate,
         Fault::Drop,
         Fault::ExecuteThenDrop,
