@@ -2,8 +2,10 @@
 
 pub mod accounts;
 pub mod app;
+pub mod browser;
 pub mod client_address;
 pub mod consents;
+pub mod cookies;
 pub mod error;
 pub mod health;
 pub mod idempotency;

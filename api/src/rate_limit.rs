@@ -33,6 +33,13 @@ pub const BANKID_CALLBACK: RateLimit = RateLimit {
     requests: 10,
     window: Duration::from_mins(1),
 };
+/// Redeeming an app's login, per address: the callback's numbers in a window of its own, for the two belong to one login
+/// and come from one address.
+pub const BANKID_REDEEM: RateLimit = RateLimit {
+    name: "bankid.redeem",
+    requests: 10,
+    window: Duration::from_mins(1),
+};
 
 impl RateLimit {
     /// Takes one request of `caller` (an address's bucket or a user's id) into account; 429 `rate_limited` with

@@ -9,6 +9,7 @@ use drop_common::{
     keyring::Keyring,
     metrics::{Metrics, Process},
     probes::Readiness,
+    providers::{ProviderMetrics, bankid},
     queue::Wake,
     session_token::SessionTokens,
     storage::{self, PoolOptions},
@@ -45,7 +46,7 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
 
 /// The same by the given clock, on listeners that are bound already.
 pub async fn serve(
-    settings: ApiSettings,
+    mut settings: ApiSettings,
     clock: Clock,
     public: TcpListener,
     internal: TcpListener,
@@ -56,6 +57,11 @@ pub async fn serve(
     };
     let db = storage::connect_lazy(&settings.database.url, pool)?;
     let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let calls = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
+    settings.bankid = tokio::select! {
+        found = bankid::discovered(settings.bankid, calls) => found?,
+        told = server::told_to_end() => return Ok(told?),
+    };
     let readiness = Readiness::new(db.clone(), Arc::clone(&metrics));
     let tokens = Arc::new(tokens(&settings)?);
     let drain = Drain::after(settings.api.drain);

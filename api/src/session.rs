@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use drop_common::{session_token::SessionTokens, storage::sessions};
 use poem::http::header;
-use poem::web::cookie::CookieJar;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -14,6 +13,7 @@ use secrecy::SecretString;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::cookies::held;
 use crate::error::{ApiError, Code};
 
 /// The present, given as an argument so that tests can move it.
@@ -66,10 +66,9 @@ impl Sessions {
 
     /// The refresh token in the browser's cookie, which only our own pages may use.
     pub(crate) fn refresh_cookie(&self, request: &Request) -> Result<Option<SecretString>, ApiError> {
-        let held = request.cookie().get(refresh_cookie_name(self.https));
-        match held {
+        match held(request, refresh_cookie_name(self.https)) {
             Some(_) if !self.is_own_page(request) => Err(ApiError::of(Code::Forbidden)),
-            held => Ok(held.map(|cookie| SecretString::from(cookie.value_str()))),
+            token => Ok(token.map(SecretString::from)),
         }
     }
 
@@ -77,14 +76,12 @@ impl Sessions {
         let token = if let Some(token) = bearer(request)? {
             token
         } else {
-            let token = self
-                .cookie(request.cookie())
-                .ok_or(ApiError::of(Code::Unauthenticated))?;
+            let token = held(request, cookie_name(self.https)).ok_or(ApiError::of(Code::Unauthenticated))?;
             // A browser sends the cookie along with requests that foreign pages make.
             if !request.method().is_safe() && !self.is_own_page(request) {
                 return Err(ApiError::of(Code::Forbidden));
             }
-            token
+            token.to_owned()
         };
         let verified = self
             .tokens
@@ -96,11 +93,6 @@ impl Sessions {
         } else {
             Err(ApiError::of(Code::Unauthenticated))
         }
-    }
-
-    fn cookie(&self, jar: &CookieJar) -> Option<String> {
-        jar.get(cookie_name(self.https))
-            .map(|cookie| cookie.value_str().to_owned())
     }
 
     fn is_own_page(&self, request: &Request) -> bool {

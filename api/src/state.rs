@@ -7,7 +7,7 @@ use drop_common::{
     config::ApiSettings,
     domain::login::LoginFailure,
     keyring::Keyring,
-    metrics::{BANKID_LOGIN_ERRORS, Metrics, SUMSUB_WEBHOOK_FAILURES},
+    metrics::{BANKID_LOGIN_ERRORS, LOGINS, Metrics, SUMSUB_WEBHOOK_FAILURES},
     queue::Wake,
     session_token::SessionTokens,
 };
@@ -47,8 +47,9 @@ impl State {
         Self(Arc::new(shared))
     }
 
-    /// Counts a login that ended in an error; a cancel and a minor are none.
+    /// Counts the end of a login, and the error it ended in; a cancel and a minor are none.
     pub fn count_refused_login(&self, failure: LoginFailure) {
+        self.metrics.count(&LOGINS, &[failure.code()]);
         if failure.counts_as_error() {
             self.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
         }

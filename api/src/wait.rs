@@ -27,6 +27,7 @@ const RECONNECT: Duration = Duration::from_millis(500);
 pub struct RowWaiters {
     waiting: Arc<Mutex<HashMap<Uuid, Vec<Arc<Notify>>>>>,
     ending: CancellationToken,
+    look_every: Option<Duration>,
 }
 
 impl RowWaiters {
@@ -36,6 +37,15 @@ impl RowWaiters {
         Self {
             ending,
             ..Self::default()
+        }
+    }
+
+    /// The same waiters for somebody who has more time than a request: the timer is this long.
+    #[must_use]
+    pub fn looking_every(&self, look_every: Duration) -> Self {
+        Self {
+            look_every: Some(look_every),
+            ..self.clone()
         }
     }
 
@@ -60,7 +70,7 @@ impl RowWaiters {
             if last {
                 return Ok(None);
             }
-            let until = deadline.min(Instant::now() + SLOW);
+            let until = deadline.min(Instant::now() + self.look_every.unwrap_or(SLOW));
             // A wake-up that came while the row was being read is kept by the Notify, so it is not lost.
             let woken = tokio::time::timeout_at(until, waiter.notify.notified());
             let _ = self.ending.run_until_cancelled(woken).await;

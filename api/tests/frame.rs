@@ -357,6 +357,24 @@ async fn the_session_cookie_changes_nothing_for_a_foreign_page() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_a_neighbour_planted_under_a_name_like_the_sessions_is_no_session() {
+    let world = world();
+    let token = world.tokens.issue(Uuid::nil(), Uuid::nil(), Uuid::nil(), now());
+    // A browser guards the prefix in these letters only; a server must not read it out of others.
+    for name in [
+        "%5F%5FHost-drop_session",
+        "__Host%2Ddrop_session",
+        "__host-drop_session",
+    ] {
+        let request = request(Method::POST, "/v1/me")
+            .header("cookie", format!("{name}={}", token.expose_secret()))
+            .header("origin", "https://drop.example");
+        let response = world.app.get_response(request.finish()).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_ours_never_reaches_the_database() {
     let world = world();
     for value in ["Bearer x.y.z", "Basic YTpi", "Bearer", ""] {

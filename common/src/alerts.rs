@@ -32,6 +32,13 @@ pub const LOGIN_REFUSED: Alert = Alert {
     meaning: "a login was refused for a reason that does not lie with the person",
 };
 
+/// Logins end when the time is over for which BankID promised its keys.
+pub const BANKID_KEYS: Alert = Alert {
+    name: "bankid_keys",
+    severity: Severity::High,
+    meaning: "BankID's signing keys cannot be fetched anew; the old ones serve for as long as BankID promised them",
+};
+
 /// The client id, redirect address or scope that we ask with is wrong.
 pub const BANKID_REQUEST_REFUSED: Alert = Alert {
     name: "bankid_request_refused",

@@ -1,6 +1,7 @@
 //! What the API and the worker must agree on.
 
 pub mod alerts;
+mod base64;
 pub mod clock;
 pub mod config;
 pub mod domain;

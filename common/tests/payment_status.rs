@@ -340,6 +340,35 @@ fn a_payment_that_is_gone_after_the_timeouts_cancellation_stays_a_timeout() {
     assert_moves(moving, moving, None, moving.on_gone_after_cancel());
 }
 
+#[test]
+fn what_never_left_is_cancelled_for_good_and_what_the_bank_knows_is_not_taken_back_without_it() {
+    let before = PaymentState::new();
+    assert_moves(before, state("cancelled", None, true), None, before.on_taken_back());
+    for known in [
+        state("processing", Some("RCVD"), false),
+        state("failed:not_sent", None, true),
+        state("failed:sca_timeout", None, false),
+    ] {
+        assert_moves(known, known, None, known.on_taken_back());
+    }
+}
+
+#[test]
+fn a_withdrawal_cancels_what_is_processing_and_nothing_that_a_person_was_told_has_ended() {
+    for code in [None, Some("RCVD"), Some("ACSP")] {
+        let before = state("processing", code, false);
+        assert_moves(before, state("cancelled", code, false), None, before.on_withdrawn());
+    }
+    for told in [
+        state("completed", Some("ACCP"), false),
+        state("completed", Some("ACSC"), true),
+        state("failed:sca_timeout", Some("RCVD"), false),
+        state("cancelled", Some("CANC"), true),
+    ] {
+        assert_moves(told, told, None, told.on_withdrawn());
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Event {
     Code(String),
@@ -347,6 +376,8 @@ enum Event {
     Refused,
     NotSent,
     Gone,
+    TakenBack,
+    Withdrawn,
 }
 
 impl Event {
@@ -357,6 +388,8 @@ impl Event {
             Self::Refused => state.on_refused(FailureReason::Refused),
             Self::NotSent => state.on_not_sent(),
             Self::Gone => state.on_gone_after_cancel(),
+            Self::TakenBack => state.on_taken_back(),
+            Self::Withdrawn => state.on_withdrawn(),
         }
     }
 }
@@ -369,6 +402,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Refused),
         1 => Just(Event::NotSent),
         1 => Just(Event::Gone),
+        1 => Just(Event::TakenBack),
+        1 => Just(Event::Withdrawn),
     ]
 }
 
@@ -416,6 +451,23 @@ proptest! {
         if state.status == PaymentStatus::Completed {
             prop_assert!(state.bank_status.and_then(BankStatus::rank) >= BankStatus::ProfileChecked.rank());
         }
+    }
+
+    #[test]
+    fn the_banks_last_final_word_is_what_remains_or_operations_hear_of_it(
+        events in prop::collection::vec(event(), 0..14),
+        provisional in provisional(),
+        last in prop::sample::select(vec![BankStatus::Settled, BankStatus::SettledAtCreditor, BankStatus::Rejected, BankStatus::Cancelled]),
+    ) {
+        let before = events.iter().fold(PaymentState::new(), |state, event| event.apply(state, &provisional).state);
+        let after = before.on_bank_code(last.as_str(), &provisional);
+        let Group::Final(ending) = last.group() else { unreachable!("all four are final") };
+        let agrees = (after.state.status == PaymentStatus::Completed) == (ending == Ending::Settled);
+        prop_assert!(after.state.bank_final);
+        prop_assert!(agrees || (before.bank_final && after.alert == Some(PaymentAlert::Conflict)), "{:?} {:?}", before, after);
+        // Said again, it changes nothing.
+        let again = after.state.on_bank_code(last.as_str(), &provisional);
+        prop_assert!(!again.changed);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde_json::json;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
     LoginCallback,
+    AppCallback,
     Applicant,
     Webhook,
     Consent,
@@ -33,7 +34,15 @@ enum Moment {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_dies_leaves_the_row_with_its_job_or_neither(
-    #[values(Ask::LoginCallback, Ask::Applicant, Ask::Webhook, Ask::Consent, Ask::Payment)] ask: Ask,
+    #[values(
+        Ask::LoginCallback,
+        Ask::AppCallback,
+        Ask::Applicant,
+        Ask::Webhook,
+        Ask::Consent,
+        Ask::Payment
+    )]
+    ask: Ask,
     #[values(Moment::BeforeTheJob, Moment::InTheCommit, Moment::AfterTheCommit)] moment: Moment,
 ) {
     let app = TestApp::start_on_a_lossy_way().await;
@@ -44,9 +53,18 @@ async fn a_connection_that_dies_leaves_the_row_with_its_job_or_neither(
             anna.is_approved().await;
             String::new()
         }
-        Ask::LoginCallback | Ask::Applicant | Ask::Webhook => String::new(),
+        Ask::LoginCallback | Ask::AppCallback | Ask::Applicant | Ask::Webhook => String::new(),
     };
-    let login = app.start_login().await;
+    let login = match ask {
+        Ask::AppCallback => {
+            let login = app.start_app_login().await;
+            LoginUnderWay {
+                authorization_url: login.authorization_url,
+                cookie: String::new(),
+            }
+        }
+        _ => app.start_login().await,
+    };
     app.stop_worker().await;
     let before = (ask.rows(&app).await, ask.jobs(&app).await);
 
@@ -64,7 +82,8 @@ async fn a_connection_that_dies_leaves_the_row_with_its_job_or_neither(
     let again = ask.send(&app, &anna, &login, &account).await;
     let expected = match (ask, moment) {
         // A login's callback is taken once; who never heard of it starts anew.
-        (Ask::LoginCallback, Moment::AfterTheCommit) => 400,
+        (Ask::LoginCallback | Ask::AppCallback, Moment::AfterTheCommit) => 400,
+        (Ask::AppCallback, _) => 303,
         (Ask::Webhook, _) => 200,
         // The first order is known, in whatever state it is.
         (Ask::Payment, Moment::AfterTheCommit) => 201,
@@ -104,7 +123,7 @@ async fn disarm(app: &TestApp) {
 impl Ask {
     fn kind(self) -> &'static str {
         match self {
-            Self::LoginCallback => "check-login",
+            Self::LoginCallback | Self::AppCallback => "check-login",
             Self::Applicant => "create-applicant",
             Self::Webhook => "apply-kyc-event",
             Self::Consent => "start-consent",
@@ -116,6 +135,10 @@ impl Ask {
     async fn rows(self, app: &TestApp) -> i64 {
         let count = match self {
             Self::LoginCallback => "SELECT count(*) FROM logins WHERE consumed_at IS NOT NULL",
+            Self::AppCallback => {
+                "SELECT count(*) FROM logins WHERE consumed_at IS NOT NULL AND code_sealed IS NOT NULL
+                    AND login_code_hash IS NOT NULL"
+            }
             Self::Applicant => "SELECT count(*) FROM kyc_applicants",
             Self::Webhook => "SELECT count(*) FROM webhook_events",
             Self::Consent => "SELECT count(*) FROM bank_consents",
@@ -135,7 +158,7 @@ impl Ask {
     /// Sends it, without waiting for the job; the answer's status.
     async fn send(self, app: &TestApp, anna: &SignedIn<'_>, login: &LoginUnderWay, account: &str) -> u16 {
         let status = match self {
-            Self::LoginCallback => {
+            Self::LoginCallback | Self::AppCallback => {
                 let page = &login.authorization_url;
                 let back = app.sandbox.bankid().sign_in(page, "anna").expect("BankID's redirect");
                 app.come_back_later(&back, &login.cookie).await.status

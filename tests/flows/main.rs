@@ -2,13 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
 
 mod accounts;
+mod app_login;
 mod architecture;
 mod atomic;
 mod balances;
+mod browser_login;
+mod cancellation;
 mod circuits;
 mod consents;
 mod database;
 mod deployment;
+mod discovery;
+mod events;
 mod fleet;
 mod holds;
 mod inbox;
@@ -23,8 +28,11 @@ mod paying;
 mod payment_approval;
 mod payment_attempts;
 mod payments;
+mod reconciling;
 mod refreshes;
 mod retention;
 mod schedule;
 mod sessions;
+mod settling;
+mod signing_keys;
 mod tokens;

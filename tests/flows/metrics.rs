@@ -5,13 +5,18 @@
     reason = "a metric's value is text, and the counts compared here are exact in it"
 )]
 
-use std::{collections::BTreeMap, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use drop_common::{
     metrics::{Metrics, Process},
     probes::Readiness,
 };
-use drop_sandbox::{Delivery, Digest, Fault, Operation, Review};
+use drop_sandbox::{Delivery, Digest, Fault, Mutation, Operation, Review};
 use drop_tests::{app::TestApp, person::browser};
 use serde_json::{Value, json};
 
@@ -194,6 +199,117 @@ async fn a_minor_and_a_lost_state_are_counted_each_in_its_own_process() {
             .all(|(series, value)| !series.starts_with("bankid_login_errors_total") || *value == 0.0),
         "being young is no error"
     );
+    app.finish().await;
+}
+
+fn logins(scrape: &Scrape) -> BTreeMap<&str, f64> {
+    let counted = scrape.0.iter().filter_map(|(series, count)| {
+        let outcome = series.strip_prefix("drop_logins_total{outcome=\"")?;
+        (*count > 0.0).then(|| (outcome.trim_end_matches("\"}"), *count))
+    });
+    counted.collect()
+}
+
+#[tokio::test]
+async fn every_login_that_came_back_is_counted_once_by_what_it_ended_in_and_timed_where_bankid_was_asked() {
+    let app = TestApp::start().await;
+    let login = app.start_login().await;
+    let callback = app.sandbox.bankid().sign_in(&login.authorization_url, "anna").unwrap();
+    assert_eq!(app.come_back(&callback, &login.cookie).await.status, 200);
+    // No login comes back with a callback that was used, nor does one that is never finished.
+    assert_eq!(
+        app.come_back(&callback, &login.cookie).await.problem(),
+        (400, "invalid_state")
+    );
+    app.start_login().await;
+    for (person, code) in [("anna", ""), ("minor", "underage"), ("cancel", "bankid_cancelled")] {
+        assert_eq!(app.log_in(person).await.problem().1, code);
+    }
+    app.sandbox
+        .bankid()
+        .spoil_next(vec![Mutation::claim("nonce", "of another login")]);
+    assert_eq!(app.log_in("anna").await.problem(), (502, "jwks_verification_failed"));
+
+    let worker = until(&app, "all are counted", |scrape| {
+        logins(scrape).values().sum::<f64>() == 4.0
+    })
+    .await;
+    let checked = [("jwks_verification_failed", 1.0), ("succeeded", 2.0), ("underage", 1.0)];
+    assert_eq!(logins(&worker), BTreeMap::from(checked));
+    assert_eq!(
+        logins(&Scrape::of_api(&app).await),
+        BTreeMap::from([("bankid_cancelled", 1.0)])
+    );
+    for part in ["provider", "ours"] {
+        let timed = worker.value(&format!("drop_login_duration_seconds_count{{part=\"{part}\"}}"));
+        assert_eq!(timed, 4.0, "{part}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_time_of_a_login_is_told_apart_into_bankids_and_ours() {
+    let app = TestApp::start().await;
+    let slow = Duration::from_millis(1_500);
+    let delay = Fault::Delay { ms: 1_500 };
+    app.sandbox.fault(Operation::BankidToken, delay, 1);
+    let login = app.start_login().await;
+    let callback = app.sandbox.bankid().sign_in(&login.authorization_url, "anna").unwrap();
+    let came_back = Instant::now();
+    assert_eq!(app.come_back(&callback, &login.cookie).await.status, 200);
+    let answered = came_back.elapsed().as_secs_f64();
+    let count = "drop_login_duration_seconds_count{part=\"ours\"}";
+    let worker = until(&app, "it was timed", |scrape| scrape.value(count) == 1.0).await;
+    let part = |part| worker.value(&format!("drop_login_duration_seconds_sum{{part=\"{part}\"}}"));
+    assert!(part("provider") >= slow.as_secs_f64(), "{}", part("provider"));
+    assert!(part("ours") > 0.0);
+    assert!(
+        part("provider") + part("ours") <= answered,
+        "more than the caller waited"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_whose_check_died_is_counted_once_although_the_check_is_run_again() {
+    let app = TestApp::start().await;
+    let login = app.start_login().await;
+    let callback = app.sandbox.bankid().sign_in(&login.authorization_url, "anna").unwrap();
+    app.stop_worker().await;
+    assert_eq!(app.come_back_later(&callback, &login.cookie).await.status, 202);
+    let job: i64 = sqlx::query_scalar("UPDATE jobs SET expires_at = now() WHERE kind = 'check-login' RETURNING id")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    app.lane("login", "paused = true").await; // or it would still be taken in time
+    app.start_worker().await;
+    let failed = BTreeMap::from([("token_exchange_failed", 1.0)]);
+    until(&app, "it was counted", |scrape| logins(scrape) == failed).await;
+    app.lane("login", "paused = false").await;
+
+    let arguments = [
+        "jobs",
+        "retry",
+        &job.to_string(),
+        "--operator",
+        "kari",
+        "--reason",
+        "a mistake",
+    ];
+    let (retried, said) = app.operator(env!("CARGO_BIN_EXE_drop-node"), &arguments).await;
+    assert!(retried, "{said}");
+    let attempts = "drop_job_attempts_total{kind=\"check-login\",lane=\"login\",outcome=\"done\"}";
+    let again = until(&app, "it ran again", |scrape| scrape.value(attempts) == 1.0).await;
+    assert_eq!(logins(&again), failed);
+    assert_eq!(
+        again.value("bankid_login_errors_total{reason=\"token_exchange_failed\"}"),
+        1.0
+    );
+    let audited: i64 = sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE action = 'login.refused'")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(audited, 0, "a second end was told");
     app.finish().await;
 }
 

@@ -3,6 +3,7 @@
 
 use drop_tests::{app::TestApp, oidc::OpenIdProvider, person::Answer};
 use reqwest::Url;
+use serde_json::{Value, json};
 
 /// The service with that provider as its `BankID`, and some variables set otherwise.
 async fn service(changes: &[(&'static str, &str)]) -> Option<(TestApp, OpenIdProvider)> {
@@ -39,7 +40,7 @@ fn with(url: &str, name: &str, value: Option<&str>) -> String {
 
 #[tokio::test]
 async fn an_adult_logs_in_at_a_certified_provider_and_is_the_same_user_whichever_key_signs() {
-    let Some((app, provider)) = service(&[]).await else {
+    let Some((app, provider)) = service(&[("BANKID_REQUIRE_ACR", "true")]).await else {
         return;
     };
     let mut users = Vec::new();
@@ -50,6 +51,7 @@ async fn an_adult_logs_in_at_a_certified_provider_and_is_the_same_user_whichever
         assert_eq!(login.body["user"]["firstName"], "Anna");
         let answered = provider.record_of("token").await.pop().unwrap();
         assert_eq!(answered["signed"]["alg"], algorithm);
+        assert_eq!(answered["amr"], "BID", "a plain string, as BankID writes it");
         // The token is good for the person's own routes.
         let person = app.person(&login);
         assert_eq!(person.get("/v1/kyc").await.status, 200);
@@ -112,6 +114,50 @@ async fn a_client_secret_the_provider_does_not_know_is_502_token_exchange_failed
         (&asked[0]["status"], &asked[0]["error"]),
         (&401.into(), &"invalid_client".into())
     );
+    app.finish().await;
+}
+
+/// A P-256 key in PKCS#8 made for these tests; it signs nothing else.
+const CLIENT_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9Bwbs/W5GWWizDLdG8LB3LUQpTm80fFY3eSKbCEuOQ6hRANCAARr\
+    Mr3DhFIxL/B4mcztAsYQ0B4s33e56VKLAKMlC8g+8RwElGmd901TfrAOgF14gJgr4jvt7QfToae4WXMP2qvF";
+
+/// Its public half.
+fn client_jwk() -> Value {
+    json!({
+        "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "client-1",
+        "x": "azK9w4RSMS_weJnM7QLGENAeLN93uelSiwCjJQvIPvE", "y": "HASUaZ33TVN-sA6AXXiAmCviO-3tB9Ohp7hZcw_aq8U",
+    })
+}
+
+#[tokio::test]
+async fn a_service_that_proves_itself_by_its_key_logs_people_in_and_keeps_its_secret_to_itself() {
+    let by_key = [
+        ("BANKID_CLIENT_AUTH", "private_key_jwt"),
+        ("BANKID_CLIENT_KEY", CLIENT_KEY),
+        ("BANKID_CLIENT_KEY_ID", "client-1"),
+    ];
+    let Some((app, provider)) = service(&by_key).await else {
+        return;
+    };
+    provider.know_client_by(&client_jwk()).await;
+    // Twice: a proof is good for one request.
+    for person in ["anna", "bjorn"] {
+        let login = log_in(&app, &provider, person).await;
+        assert_eq!(login.status, 200, "{:?}", login.problem());
+        // The provider refuses who sends a secret beside.
+        let asked = provider.record_of("token").await.pop().unwrap();
+        assert_eq!(asked["clientAuthMethod"], "private_key_jwt");
+    }
+    let mut another = client_jwk();
+    (another["x"], another["y"]) = (
+        json!("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"),
+        json!("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"),
+    );
+    provider.know_client_by(&another).await;
+    let refused = log_in(&app, &provider, "anna").await;
+    assert_eq!(refused.problem(), (502, "token_exchange_failed"));
+    let asked = provider.record_of("token").await;
+    assert_eq!((asked.len(), &asked[2]["error"]), (3, &json!("invalid_client")));
     app.finish().await;
 }
 

@@ -286,6 +286,15 @@ impl TestApp {
         self.way.as_ref().expect("started on a lossy way").lose_next_commit();
     }
 
+    /// The settings of further processes, with some variables set otherwise.
+    pub fn settings_with(&self, changes: &[(&'static str, &str)]) -> (ApiSettings, WorkerSettings) {
+        let changed = changes
+            .iter()
+            .fold(self.environment.clone(), |all, (name, value)| all.with(*name, *value));
+        let api = ApiSettings::read(&changed).expect("the API's settings");
+        (api, WorkerSettings::read(&changed).expect("the worker's settings"))
+    }
+
     fn worker_settings(&self) -> WorkerSettings {
         WorkerSettings::read(&self.environment).expect("the worker's settings")
     }

@@ -4,6 +4,7 @@ pub mod cluster;
 
 pub mod alerts;
 pub mod app;
+pub mod app_person;
 pub mod database;
 pub mod effects;
 pub mod fleet;

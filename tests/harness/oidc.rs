@@ -87,11 +87,18 @@ impl OpenIdProvider {
 
     /// The variables of a service that logs people in here. The endpoints are not where the contract has them.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("BANKID_ISSUER", self.issuer.clone()),
+        let endpoints = [
             ("BANKID_AUTHORIZATION_URL", format!("{}/auth", self.issuer)),
             ("BANKID_TOKEN_URL", format!("{}/token", self.issuer)),
             ("BANKID_JWKS_URL", format!("{}/jwks", self.issuer)),
+        ];
+        self.variables_of_a_client().into_iter().chain(endpoints).collect()
+    }
+
+    /// The same without the endpoints, which are then to be found.
+    pub fn variables_of_a_client(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("BANKID_ISSUER", self.issuer.clone()),
             ("BANKID_CLIENT_ID", CLIENT_ID.into()),
             ("BANKID_CLIENT_SECRET", CLIENT_SECRET.into()),
         ]
@@ -101,6 +108,11 @@ impl OpenIdProvider {
     pub async fn register(&self, url: &str) {
         let back = format!("{url}/api/auth/bankid/callback");
         self.command(&json!({ "do": "register", "redirect_uri": back })).await;
+    }
+
+    /// Knows its client by this public key from here on, and no longer by its secret.
+    pub async fn know_client_by(&self, key: &Value) {
+        self.command(&json!({ "do": "know_by_key", "key": key })).await;
     }
 
     /// Signs with `ES256` or `RS256` from the next token on.
@@ -114,7 +126,7 @@ impl OpenIdProvider {
         self.command(&json!({ "do": "rotate" })).await;
     }
 
-    /// What was asked at one of `authorization`, `token` and `jwks`, and what it answered.
+    /// What was asked at one of `discovery`, `authorization`, `token` and `jwks`, and what it answered.
     pub async fn record_of(&self, route: &str) -> Vec<Value> {
         let mut record = self.command(&json!({ "do": "record" })).await;
         let requests = record["requests"].take();

@@ -225,6 +225,13 @@ impl SignedIn<'_> {
         self.app.until_idle().await;
     }
 
+    /// A `GET` as this person, for the test to complete.
+    pub fn getting(&self, path: &str) -> RequestBuilder {
+        browser()
+            .get(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token)
+    }
+
     /// A `POST` as this person, for the test to complete.
     pub fn request(&self, path: &str) -> RequestBuilder {
         browser()

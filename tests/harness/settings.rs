@@ -10,6 +10,8 @@ const SUMSUB_TOKEN: &str = "sumsub-test-token";
 const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.
 pub const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
+/// What opens the app. Nothing is ever sent there.
+pub const APP_LINK: &str = "https://drop.example/app/login";
 /// 32 bytes for these tests.
 const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -34,6 +36,7 @@ pub fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'stati
         ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".into()),
         ("DROP_PUBLIC_URL", url.to_owned()),
+        ("DROP_APP_LINK", APP_LINK.into()),
         ("DROP_SESSION_KEY", SESSION_KEY.into()),
         ("DROP_ENCRYPTION_KEY", ENCRYPTION_KEY.into()),
         ("BANKID_MOCK", "true".into()),

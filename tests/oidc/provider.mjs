@@ -6,6 +6,7 @@
 // {"issuer": …}. It ends with its input, so that it never outlives the test that started it.
 //
 //   {"do": "register", "redirect_uri": …}     the one client and where it may be sent back to
+//   {"do": "know_by_key", "key": …}           the client has this public key in place of its secret
 //   {"do": "sign_with", "algorithm": …}       ES256 or RS256, from the next token on
 //   {"do": "rotate"}                          new keys are published, the old ones are gone; {"kids": […]}
 //   {"do": "record"}                          what was asked of it and what it answered; {"requests": […]}
@@ -38,6 +39,7 @@ const server = createServer((request, response) => {
   });
 });
 server.listen(0, '127.0.0.1', async () => {
+  provider = newProvider(); // its document is asked for before the client is known
   say({ issuer: issuer() });
   for await (const line of createInterface({ input: process.stdin })) say(obey(JSON.parse(line)));
   process.exit();
@@ -47,6 +49,9 @@ function obey(command) {
   switch (command.do) {
     case 'register':
       setup.redirectUris = [command.redirect_uri];
+      break;
+    case 'know_by_key':
+      setup.clientKey = command.key;
       break;
     case 'sign_with':
       setup.algorithm = command.algorithm;
@@ -69,22 +74,21 @@ function newProvider() {
     clients: [
       {
         client_id: clientId,
-        client_secret: clientSecret,
+        ...proof(),
         redirect_uris: setup.redirectUris,
         response_types: ['code'],
         grant_types: ['authorization_code'],
-        token_endpoint_auth_method: 'client_secret_post',
         id_token_signed_response_alg: setup.algorithm,
       },
     ],
     jwks: { keys: setup.keys },
     responseTypes: ['code'],
-    clientAuthMethods: ['client_secret_post'],
+    clientAuthMethods: ['client_secret_post', 'private_key_jwt'],
     enabledJWA: { idTokenSigningAlgValues: ['ES256', 'RS256'] },
     pkce: { methods: ['S256'], required: () => true },
     acrValues: ['urn:bankid:bid'],
     scopes: ['openid'],
-    claims: { openid: ['sub', 'pid'], profile: ['name', 'given_name', 'family_name', 'birthdate'] },
+    claims: { openid: ['sub', 'pid', 'acr', 'amr'], profile: ['name', 'given_name', 'family_name', 'birthdate'] },
     // BankID puts the person into the ID token; nobody asks its userinfo endpoint.
     conformIdTokenClaims: false,
     findAccount: (_, name) => ({ accountId: name, claims: () => ({ sub: name, ...people[name] }) }),
@@ -103,6 +107,12 @@ function newProvider() {
   return made;
 }
 
+function proof() {
+  if (!setup.clientKey) return { client_secret: clientSecret, token_endpoint_auth_method: 'client_secret_post' };
+  const method = { token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_signing_alg: 'ES256' };
+  return { jwks: { keys: [setup.clientKey] }, ...method };
+}
+
 // BankID has no page that asks for consent after the login.
 async function consent({ oidc }) {
   const grant = new oidc.provider.Grant({ accountId: oidc.session.accountId, clientId: oidc.client.clientId });
@@ -113,8 +123,8 @@ async function consent({ oidc }) {
 
 async function record(context, next) {
   await next();
-  const { route, params } = context.oidc ?? {};
-  if (!['authorization', 'token', 'jwks'].includes(route)) return;
+  const { route, params, client } = context.oidc ?? {};
+  if (!['authorization', 'token', 'jwks', 'discovery'].includes(route)) return;
   const { error, id_token: token } = context.body ?? {};
   requests.push({
     route,
@@ -122,8 +132,14 @@ async function record(context, next) {
     error,
     detail: context.state.detail,
     codeChallengeMethod: params?.code_challenge_method,
-    signed: token && JSON.parse(Buffer.from(token.split('.')[0], 'base64url')),
+    clientAuthMethod: client?.clientAuthMethod,
+    signed: token && part(token, 0),
+    amr: token && part(token, 1).amr,
   });
+}
+
+function part(token, index) {
+  return JSON.parse(Buffer.from(token.split('.')[index], 'base64url'));
 }
 
 // GET shows who can log in; POST of `person=anna` logs in, of `cancel=yes` goes back without.
@@ -140,7 +156,7 @@ async function loginPage(request, response) {
   const form = new URLSearchParams(body);
   const result = form.has('cancel')
     ? { error: 'access_denied', error_description: 'the person pressed cancel' }
-    : { login: { accountId: form.get('person'), acr: 'urn:bankid:bid', amr: ['BID'] } };
+    : { login: { accountId: form.get('person'), acr: 'urn:bankid:bid;LOA=4', amr: 'BID' } }; // as BankID writes them
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
 }
 

@@ -12,7 +12,7 @@ use drop_common::{
     keyring::Keyring,
     metrics::{Metrics, PISP_CIRCUIT_OPEN},
     providers::{
-        ProviderError, SharedObserver,
+        ProviderError, ProviderMetrics, SharedObserver,
         bankid::BankId,
         neonomics::{Neonomics, Psu},
         sumsub::Sumsub,
@@ -23,8 +23,6 @@ use drop_common::{
 };
 use sqlx::PgPool;
 use uuid::Uuid;
-
-use crate::provider_metrics::ProviderMetrics;
 
 /// What the jobs share.
 pub struct Context {

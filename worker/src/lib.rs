@@ -5,7 +5,6 @@ mod gauges;
 mod idle_probe;
 mod jobs;
 pub mod operator;
-mod provider_metrics;
 mod queue_metrics;
 mod recording;
 mod registry;

@@ -3,8 +3,8 @@
 use drop_common::queue::{
     Registry,
     payloads::{
-        ApplyKycEvent, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment,
-        PruneJobs, RefreshBalance, StartConsent, SyncBalance,
+        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PlanBalanceSyncs,
+        PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartConsent, SyncBalance,
     },
 };
 
@@ -23,6 +23,8 @@ pub fn registry() -> Registry<Context> {
         .with::<SyncBalance>()
         .with::<InitiatePayment>()
         .with::<PollPayment>()
+        .with::<CancelPayment>()
+        .with::<ReconcilePayments>()
         .with::<PruneJobs>()
 }
 

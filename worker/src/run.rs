@@ -1,6 +1,6 @@
 //! Starts the worker from the environment and runs jobs until told to end.
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use drop_common::{
@@ -8,7 +8,8 @@ use drop_common::{
     config::{DatabaseConfig, Environment, WorkerSettings},
     metrics::{Metrics, Process},
     probes::{self, Readiness},
-    queue::{Wake, WorkersConfig, run_workers},
+    providers::{ProviderMetrics, bankid},
+    queue::{Lane, Wake, WorkersConfig, run_workers},
     storage::{self, PoolOptions},
 };
 use poem::{Server, listener::TcpAcceptor};
@@ -56,13 +57,22 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
 
 /// The same by the given clock and on a listener that is bound already, until `end`.
 pub async fn work(
-    settings: WorkerSettings,
+    mut settings: WorkerSettings,
     clock: Clock,
     internal: TcpListener,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let db = pool(&settings.database)?;
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let mut end = pin!(end);
+    // Whoever checks no logins asks BankID nothing: an issuer that is away holds up no payment.
+    if settings.worker.lanes.contains_key(&Lane::Login) {
+        let calls = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
+        settings.bankid = tokio::select! {
+            found = bankid::discovered(settings.bankid, calls) => found?,
+            () = &mut end => return Ok(()),
+        };
+    }
     let workers = WorkersConfig {
         slots: settings.worker.lanes.clone(),
         grace: settings.worker.drain,

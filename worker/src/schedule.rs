@@ -7,7 +7,7 @@ use croner::Cron;
 use drop_common::{
     queue::{
         Enqueued, Job as _, Lane, Wake, enqueue,
-        payloads::{PlanBalanceSyncs, PruneJobs},
+        payloads::{PlanBalanceSyncs, PruneJobs, ReconcilePayments},
     },
     storage::{StorageError, Tx, schedule},
 };
@@ -23,6 +23,14 @@ pub(crate) const SCHEDULES: &[Schedule] = &[
         cron: "*/5 * * * *",
         job: Scheduled::PlanBalanceSyncs,
         catch_up: CatchUp::Latest,
+    },
+    Schedule {
+        name: "reconcile-payments",
+        cron: "* * * * *",
+        job: Scheduled::ReconcilePayments,
+        catch_up: CatchUp::Skip {
+            stale_after: Duration::from_mins(2),
+        },
     },
     Schedule {
         name: "prune",
@@ -49,6 +57,7 @@ pub(crate) struct Schedule {
 #[derive(Clone, Copy)]
 pub(crate) enum Scheduled {
     PlanBalanceSyncs,
+    ReconcilePayments,
     PruneJobs,
 }
 
@@ -66,6 +75,7 @@ impl Scheduled {
     pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::PlanBalanceSyncs => PlanBalanceSyncs::KIND,
+            Self::ReconcilePayments => ReconcilePayments::KIND,
             Self::PruneJobs => PruneJobs::KIND,
         }
     }
@@ -73,6 +83,7 @@ impl Scheduled {
     const fn lane(self) -> Lane {
         match self {
             Self::PlanBalanceSyncs => PlanBalanceSyncs::LANE,
+            Self::ReconcilePayments => ReconcilePayments::LANE,
             Self::PruneJobs => PruneJobs::LANE,
         }
     }
@@ -80,6 +91,7 @@ impl Scheduled {
     async fn enqueue(self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Enqueued, StorageError> {
         match self {
             Self::PlanBalanceSyncs => enqueue(tx, &PlanBalanceSyncs { slot }).await,
+            Self::ReconcilePayments => enqueue(tx, &ReconcilePayments {}).await,
             Self::PruneJobs => enqueue(tx, &PruneJobs {}).await,
         }
     }

@@ -13,6 +13,11 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
+            /// The code that is sent as `text`.
+            pub(crate) fn of(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.as_str() == text)
+            }
+
             /// The code as it is sent.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code),+ }

@@ -1,10 +1,11 @@
-//! What surrounds every operation, inside to outside: body limit, panics, errors, cookies, `Allow`, metrics, headers,
-//! request id.
+//! What surrounds every operation, inside to outside: body limit, panics, errors, cookies, `Allow`, pages, metrics,
+//! headers, request id.
 
 mod allow;
 mod body;
 mod headers;
 mod http_metrics;
+mod pages;
 pub mod request_id;
 
 use std::sync::Arc;
@@ -32,9 +33,10 @@ pub fn around(
     let answered = limited
         .with(CatchPanic::new().with_handler(panic_answer))
         .catch_all_error(framework_error)
-        // Outside the errors: a refusal takes cookies away.
+        // Around the errors, because they set cookies too: a login that is refused takes its own away.
         .with(CookieJarManager::new());
     let allowed = allow::WithAllow::new(answered, Arc::clone(&published));
-    let measured = http_metrics::Measured::new(allowed, published, metrics);
+    let shown = pages::WithPages::new(allowed);
+    let measured = http_metrics::Measured::new(shown, published, metrics);
     request_id::WithRequestId::new(headers::WithHeaders::new(measured)).boxed()
 }

@@ -6,16 +6,17 @@ use drop_common::{
     keyring::sha256,
     queue::{self, EnqueueOptions, Lane, payloads::CheckLogin},
     storage::{
+        Tx,
         audit::{self, Actor, Entry},
-        logins,
+        logins::{self, Consumed},
     },
 };
 use poem::{Request, web::cookie::CookieJar};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use super::{STATE_COOKIE, hand_out, initiate::state_cookie, wire::LoginAnswer};
+use super::{cookies, hand_out, location, returned::Returned, wire::LoginAnswer};
 use crate::{
     client_address,
     error::{ApiError, Code},
@@ -25,13 +26,12 @@ use crate::{
     state::State,
 };
 
-const LONGEST_QUERY: usize = 4 * 1024;
 const LONGEST_CODE: usize = 2 * 1024;
 
 pub(super) async fn finish(
     state: &State,
     request: &Request,
-    cookies: &CookieJar,
+    jar: &CookieJar,
     prefer: Prefer,
 ) -> Result<LoginAnswer, ApiError> {
     let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
@@ -39,82 +39,112 @@ pub(super) async fn finish(
         .take(&state.db, &state.metrics, &client_address::bucket(caller))
         .await
         .inspect_err(|refused| state.count_limited_login(refused))?;
-    let query = Query::of(request).inspect_err(|_| state.count_lost_login("invalid_callback"))?;
-    let invalid_state = |_: &ApiError| state.count_lost_login("invalid_state");
-    let state_value = held_state(&query, cookies).inspect_err(invalid_state)?;
-    let state_hash = sha256(state_value.as_bytes());
+    let returned = Returned::of(request).inspect_err(|_| state.count_lost_login("invalid_callback"))?;
 
     let mut tx = state.db.begin().await?;
-    let login = logins::consume(&mut tx, &state_hash)
+    let login = consume(state, &mut tx, request, &returned)
         .await?
         .ok_or(ApiError::of(Code::InvalidState))
-        .inspect_err(invalid_state)?;
-    if let Some(refused) = refusal(state, &query) {
-        logins::fail(&mut tx, login.id, refused).await?;
-        audit::record(
-            &mut tx,
-            Entry {
-                actor: Actor::User,
-                user: None,
-                action: "login.refused",
-                object: login.id.to_string(),
-                detail: json!({ "failure": refused.code() }),
-                request_id: Some(request_id::current()),
-            },
-        )
-        .await?;
-        tx.commit().await?;
-        if let Some(error) = query.error.as_deref().and_then(ours) {
-            alerts::raise(&alerts::BANKID_REQUEST_REFUSED, format_args!("{}, {error}", login.id));
-        }
-        cookies.add(state_cookie(state, "", 0));
-        state.count_refused_login(refused);
-        return Err(hand_out::refused(refused));
+        .inspect_err(|_| state.count_lost_login("invalid_state"))?;
+    if let Some(failure) = refusal(state, &returned) {
+        return refuse(state, tx, jar, &login, &returned, failure).await;
     }
-    let code = SecretString::from(query.code.unwrap_or_default());
-    logins::put_code(&mut tx, &state.keys, login.id, &code).await?;
+    let code = SecretString::from(returned.code.unwrap_or_default());
+    logins::put_code(&mut tx, &state.keys, login.id(), &code).await?;
     let options = EnqueueOptions {
         request_id: Some(request_id::current()),
         ..EnqueueOptions::default()
     };
-    queue::enqueue_with(&mut tx, &CheckLogin { login: login.id }, options).await?;
-    tx.commit().await?;
-    state.wake.signal(Lane::Login);
-
-    hand_out::when_ready(state, request, cookies, login.id, &state_hash, prefer).await
-}
-
-/// The browser's cookie must hold the very state that came back: somebody else's callback ends here, and their login survives.
-fn held_state(query: &Query, cookies: &CookieJar) -> Result<String, ApiError> {
-    let wrong = || ApiError::of(Code::InvalidState);
-    let returned = query.state.clone().ok_or_else(wrong)?;
-    let held = cookies.get(STATE_COOKIE).ok_or_else(wrong)?;
-    if bool::from(held.value_str().as_bytes().ct_eq(returned.as_bytes())) {
-        Ok(returned)
-    } else {
-        Err(wrong())
+    queue::enqueue_with(&mut tx, &CheckLogin { login: login.id() }, options).await?;
+    match login {
+        Consumed::Browser(login) => {
+            tx.commit().await?;
+            state.wake.signal(Lane::Login);
+            hand_out::to_browser(state, request, jar, login, prefer).await
+        }
+        // No wait here: this browser has no part in the session. The app waits, when it redeems.
+        Consumed::App(id) => {
+            let login_code = state.keys.random_token();
+            let into_app = location::in_app(state, id, &login_code)?;
+            logins::give_login_code(&mut tx, id, &sha256(login_code.expose_secret().as_bytes())).await?;
+            tx.commit().await?;
+            state.wake.signal(Lane::Login);
+            Ok(LoginAnswer::GoOn(into_app))
+        }
     }
 }
 
+/// Uses the login up that this state belongs to. A browser's login asks for its cookies in the same statement: somebody
+/// else's callback ends there, and the login is left to its browser. The app's login asks for none: the person may have
+/// signed in with any browser of the device, and what comes of it takes the app's verifier.
+async fn consume(
+    state: &State,
+    tx: &mut Tx,
+    request: &Request,
+    returned: &Returned,
+) -> Result<Option<Consumed>, ApiError> {
+    let Some(returned) = returned.state.as_deref().map(str::as_bytes) else {
+        return Ok(None);
+    };
+    let holds_state = cookies::held_state(request).is_some_and(|held| held.as_bytes().ct_eq(returned).into());
+    let binding = cookies::binding(state, request);
+    Ok(logins::consume(tx, &sha256(returned), holds_state, binding).await?)
+}
+
 /// Why no token is asked for, if so. An `error` counts also where a code comes with it; BankID's own text is never shown.
-fn refusal(state: &State, query: &Query) -> Option<LoginFailure> {
+fn refusal(state: &State, returned: &Returned) -> Option<LoginFailure> {
     let bankid = &state.settings.bankid;
-    let issuer_is_wrong = match &query.iss {
+    let issuer_is_wrong = match &returned.iss {
         Some(iss) => *iss != bankid.issuer,
         None => bankid.require_iss_param,
     };
     if issuer_is_wrong {
         return Some(LoginFailure::InvalidCallback);
     }
-    match query.error.as_deref() {
+    match returned.error.as_deref() {
         Some("access_denied") => return Some(LoginFailure::Cancelled),
         Some(_) => return Some(LoginFailure::BankIdError),
         None => {}
     }
-    match query.code.as_deref() {
+    match returned.code.as_deref() {
         Some(code) if !code.is_empty() && code.len() <= LONGEST_CODE => None,
         _ => Some(LoginFailure::InvalidCallback),
     }
+}
+
+/// Ends the login without asking for a token, and tells whoever started it.
+async fn refuse(
+    state: &State,
+    mut tx: Tx,
+    jar: &CookieJar,
+    login: &Consumed,
+    returned: &Returned,
+    failure: LoginFailure,
+) -> Result<LoginAnswer, ApiError> {
+    let (id, into_app) = match login {
+        Consumed::Browser(login) => (login.id(), None),
+        Consumed::App(id) => (*id, Some(location::in_app_refused(state, *id, failure)?)),
+    };
+    logins::fail(&mut tx, id, failure).await?;
+    let entry = Entry {
+        actor: Actor::User,
+        user: None,
+        action: "login.refused",
+        object: id.to_string(),
+        detail: json!({ "failure": failure.code() }),
+        request_id: Some(request_id::current()),
+    };
+    audit::record(&mut tx, entry).await?;
+    tx.commit().await?;
+    if let Some(error) = returned.error.as_deref().and_then(ours) {
+        alerts::raise(&alerts::BANKID_REQUEST_REFUSED, format_args!("{id}, {error}"));
+    }
+    state.count_refused_login(failure);
+    if let Some(place) = into_app {
+        return Ok(LoginAnswer::GoOn(place));
+    }
+    cookies::take_away(state, jar);
+    Err(hand_out::refused(failure))
 }
 
 /// The error with which BankID says that our request was at fault, as a word of ours: the parameter is the caller's text.
@@ -126,41 +156,4 @@ fn ours(error: &str) -> Option<&'static str> {
         "unsupported_response_type",
     ];
     OURS.into_iter().find(|word| *word == error)
-}
-
-/// The callback's parameters, each at most once.
-struct Query {
-    code: Option<String>,
-    state: Option<String>,
-    error: Option<String>,
-    iss: Option<String>,
-}
-
-impl Query {
-    fn of(request: &Request) -> Result<Self, ApiError> {
-        let invalid = || ApiError::of(Code::InvalidCallback);
-        let text = request.uri().query().unwrap_or_default();
-        if text.len() > LONGEST_QUERY {
-            return Err(invalid());
-        }
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(text).map_err(|_| invalid())?;
-        let repeated = pairs
-            .iter()
-            .any(|(key, _)| pairs.iter().filter(|(other, _)| other == key).count() > 1);
-        if repeated {
-            return Err(invalid());
-        }
-        let value = |name: &str| {
-            pairs
-                .iter()
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.clone())
-        };
-        Ok(Self {
-            code: value("code"),
-            state: value("state"),
-            error: value("error"),
-            iss: value("iss"),
-        })
-    }
 }

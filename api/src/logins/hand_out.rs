@@ -1,109 +1,94 @@
-//! The end of a login: the session goes out once, to the browser that holds the login's state.
+//! The end of a login: the session goes out once, to whoever proves that they started it.
 
 use drop_common::{
-    domain::{
-        ids::LoginId,
-        login::{LoginFailure, LoginStatus},
-        session::Channel,
-    },
+    domain::{ids::LoginId, login::LoginFailure, session::Channel},
     keyring::sha256,
     storage::{
-        logins::{self, Standing},
+        logins::{self, Outcome, ProvenLogin},
         users,
     },
 };
-use poem::{Request, http::header, web::cookie::CookieJar};
+use poem::{Request, web::cookie::CookieJar};
 use poem_openapi::payload::Json;
 use tokio::time::Instant;
 
 use super::{
-    STATE_COOKIE,
-    initiate::state_cookie,
+    cookies, location,
     wire::{LoggedIn, LoginAnswer},
 };
 use crate::{
+    browser::prefers_page,
     error::{ApiError, Code},
     prefer::Prefer,
     sessions,
     state::State,
 };
 
-/// Asks again for a login, with the cookie as proof.
+/// Asks again for a browser's login, with the cookies as proof.
 pub(super) async fn again(
     state: &State,
     request: &Request,
-    cookies: &CookieJar,
+    jar: &CookieJar,
     id: &str,
     prefer: Prefer,
 ) -> Result<LoginAnswer, ApiError> {
-    let id: LoginId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-    let held = cookies.get(STATE_COOKIE).ok_or(ApiError::of(Code::NotFound))?;
-    when_ready(
-        state,
-        request,
-        cookies,
-        id,
-        &sha256(held.value_str().as_bytes()),
-        prefer,
-    )
-    .await
+    let unknown = || ApiError::of(Code::NotFound);
+    let id: LoginId = id.parse().map_err(|_| unknown())?;
+    let held = cookies::held_state(request).ok_or_else(unknown)?;
+    let binding = cookies::binding(state, request);
+    let login = logins::proven_by_browser(&state.db, id, &sha256(held.as_bytes()), binding).await?;
+    to_browser(state, request, jar, login.ok_or_else(unknown)?, prefer).await
 }
 
-/// Waits for the worker's verdict, for as long as the caller may wait, and hands it out.
-pub(super) async fn when_ready(
+/// Gives the browser the session, or tells it why there is none or where to ask again.
+pub(super) async fn to_browser(
     state: &State,
     request: &Request,
-    cookies: &CookieJar,
-    id: LoginId,
-    state_hash: &[u8; 32],
+    jar: &CookieJar,
+    login: ProvenLogin,
     prefer: Prefer,
 ) -> Result<LoginAnswer, ApiError> {
-    let deadline = Instant::now() + prefer.patience(state.longest_wait());
-    let finished = state
-        .waiters
-        .wait_until(id.uuid(), deadline, || async {
-            let standing = logins::standing(&state.db, id, state_hash)
-                .await?
-                .ok_or(ApiError::of(Code::NotFound))?;
-            let over = matches!(standing.status, LoginStatus::Succeeded | LoginStatus::Failed);
-            Ok::<_, ApiError>(over.then_some(standing))
-        })
-        .await?;
-    let Some(Standing { failure, return_to, .. }) = finished else {
-        return Ok(LoginAnswer::StillChecking(format!("/v1/auth/bankid/logins/{id}")));
+    let return_to = match wait(state, login, prefer).await? {
+        None => return Ok(LoginAnswer::StillChecking(location::of_outcome(login.id()))),
+        Some(Outcome::Refused(failure)) => {
+            cookies::take_away(state, jar);
+            return Err(refused(failure));
+        }
+        Some(Outcome::Granted { return_to }) => return_to,
     };
-    cookies.add(state_cookie(state, "", 0));
-    if let Some(failure) = failure {
-        return Err(refused(failure));
-    }
-    let session = open_session(state, request, cookies, id, state_hash).await?;
-    let wants_page = request
-        .header(header::ACCEPT)
-        .is_some_and(|accept| accept.contains("text/html"));
-    if wants_page {
+    let session = open_session(state, request, jar, login, Channel::Web).await?;
+    cookies::take_away(state, jar);
+    if prefers_page(request) {
         return Ok(LoginAnswer::GoOn(return_to.unwrap_or_else(|| "/".to_owned())));
     }
     Ok(LoginAnswer::SignedIn(Json(session)))
 }
 
+/// Waits for the worker's verdict, for as long as the caller may wait.
+pub(super) async fn wait(state: &State, login: ProvenLogin, prefer: Prefer) -> Result<Option<Outcome>, ApiError> {
+    let deadline = Instant::now() + prefer.patience(state.longest_wait());
+    let read = || async { Ok::<_, ApiError>(logins::outcome(&state.db, login).await?) };
+    state.waiters.wait_until(login.id().uuid(), deadline, read).await
+}
+
 /// The outcome and the session row are one transaction: a login is handed out with its session or not at all.
-async fn open_session(
+pub(super) async fn open_session(
     state: &State,
     request: &Request,
-    cookies: &CookieJar,
-    id: LoginId,
-    state_hash: &[u8; 32],
+    jar: &CookieJar,
+    login: ProvenLogin,
+    channel: Channel,
 ) -> Result<LoggedIn, ApiError> {
     let mut tx = state.db.begin().await?;
-    let user = logins::hand_out(&mut tx, id, state_hash)
+    let user = logins::hand_out(&mut tx, login)
         .await?
         .ok_or(ApiError::of(Code::InvalidState))?;
-    let grant = sessions::open(state, &mut tx, request, user, Channel::Web, id).await?;
+    let grant = sessions::open(state, &mut tx, request, user, channel, login.id()).await?;
     tx.commit().await?;
     let user = users::find(&state.db, user)
         .await?
         .ok_or(ApiError::of(Code::Unauthenticated))?;
-    let tokens = grant.hand_out(state, cookies);
+    let tokens = grant.hand_out(state, jar);
     Ok(LoggedIn {
         user: user.into(),
         access_token: tokens.access_token,

@@ -4,15 +4,16 @@ use drop_common::{
     domain::{ids::LoginId, login::ReturnPath},
     keyring::sha256,
     providers::bankid::{AuthorizationRequest, authorization_url, code_challenge},
-    storage::logins::{self, LIFE_MINUTES, NewLogin},
+    storage::logins::{self, Holder, LIFE_MINUTES, NewLogin},
 };
-use poem::{
-    Request,
-    web::cookie::{Cookie, CookieJar, SameSite},
-};
-use secrecy::ExposeSecret;
+use poem::{Request, web::cookie::CookieJar};
+use poem_openapi::payload::Json;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::{STATE_COOKIE, wire::ToBankId};
+use super::{
+    cookies, location,
+    wire::{AppLogin, AppLoginStarted, NewAppLogin, ToBankId, UiLocale},
+};
 use crate::{
     client_address,
     error::{ApiError, Code, FieldError},
@@ -20,61 +21,91 @@ use crate::{
     state::State,
 };
 
-pub(super) async fn start(
+pub(super) async fn by_browser(
     state: &State,
     request: &Request,
-    cookies: &CookieJar,
+    jar: &CookieJar,
     return_to: Option<&str>,
+    locale: Option<UiLocale>,
 ) -> Result<ToBankId, ApiError> {
-    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
-    BANKID_INITIATE
-        .take(&state.db, &state.metrics, &client_address::bucket(caller))
-        .await
-        .inspect_err(|refused| state.count_limited_login(refused))?;
+    take_limit(state, request).await?;
     let return_to = return_to
         .map(ReturnPath::parse)
         .transpose()
         .map_err(|_| ApiError::validation(vec![FieldError::new("return_to", "is not a path of this site")]))?;
+    let binding = state.keys.random_token();
+    let holder = Holder::Browser {
+        binding_hash: &sha256(binding.expose_secret().as_bytes()),
+        return_to: return_to.as_ref().map(ReturnPath::as_str),
+    };
+    let started = start(state, holder, locale).await?;
+    cookies::give(state, jar, &started.state, &binding);
+    Ok(ToBankId::SeeOther(started.authorization_url))
+}
 
-    let (state_value, nonce, verifier) = (
+pub(super) async fn by_app(state: &State, request: &Request, body: &NewAppLogin) -> Result<AppLoginStarted, ApiError> {
+    if state.settings.api.app_link.is_none() {
+        // Nobody could come back from it.
+        return Err(ApiError::of(Code::NotFound));
+    }
+    take_limit(state, request).await?;
+    let holder = Holder::App {
+        challenge: &body.app_challenge,
+    };
+    let started = start(state, holder, body.ui_locales).await?;
+    let login = AppLogin {
+        id: started.id.to_string(),
+        authorization_url: started.authorization_url,
+        expires_in: i64::from(LIFE_MINUTES) * 60,
+    };
+    Ok(AppLoginStarted::Started(
+        Json(login),
+        location::of_redemption(started.id),
+    ))
+}
+
+/// Both ways to start share one limit: the contract's is about BankID, which sees no difference.
+async fn take_limit(state: &State, request: &Request) -> Result<(), ApiError> {
+    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
+    BANKID_INITIATE
+        .take(&state.db, &state.metrics, &client_address::bucket(caller))
+        .await
+        .inspect_err(|refused| state.count_limited_login(refused))
+}
+
+struct Started {
+    id: LoginId,
+    state: SecretString,
+    authorization_url: String,
+}
+
+async fn start(state: &State, holder: Holder<'_>, locale: Option<UiLocale>) -> Result<Started, ApiError> {
+    let (id, login_state, nonce, verifier) = (
+        LoginId::new(),
         state.keys.random_token(),
         state.keys.random_token(),
         state.keys.random_token(),
     );
+    let request = AuthorizationRequest {
+        state: &login_state,
+        nonce: &nonce,
+        code_challenge: &code_challenge(&verifier),
+        ui_locales: locale.map(UiLocale::as_str),
+    };
+    let authorization_url = authorization_url(&state.settings.bankid, &request).ok_or(ApiError::of(Code::Internal))?;
     let mut tx = state.db.begin().await?;
     let login = NewLogin {
-        id: LoginId::new(),
-        state_hash: &sha256(state_value.expose_secret().as_bytes()),
+        id,
+        state_hash: &sha256(login_state.expose_secret().as_bytes()),
         nonce: &nonce,
         verifier: &verifier,
-        return_to: return_to.as_ref().map(ReturnPath::as_str),
+        holder,
     };
     logins::start(&mut tx, &state.keys, login).await?;
     tx.commit().await?;
-
-    cookies.add(state_cookie(
-        state,
-        state_value.expose_secret(),
-        i64::from(LIFE_MINUTES) * 60,
-    ));
-    let request = AuthorizationRequest {
-        state: &state_value,
-        nonce: &nonce,
-        code_challenge: &code_challenge(&verifier),
-        ui_locales: None,
-    };
-    authorization_url(&state.settings.bankid, &request)
-        .map(ToBankId::SeeOther)
-        .ok_or(ApiError::of(Code::Internal))
-}
-
-/// The contract's cookie; an age of zero takes it away.
-pub(super) fn state_cookie(state: &State, value: &str, seconds: i64) -> Cookie {
-    let mut cookie = Cookie::new_with_str(STATE_COOKIE, value);
-    cookie.set_http_only(true);
-    cookie.set_secure(state.settings.api.public_url.starts_with("https:"));
-    cookie.set_same_site(SameSite::Lax);
-    cookie.set_path("/");
-    cookie.set_max_age(std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-    cookie
+    Ok(Started {
+        id,
+        state: login_state,
+        authorization_url,
+    })
 }

@@ -1,22 +1,26 @@
-//! Login with `BankID` in a browser (contract 3.1).
+//! Login with `BankID`, in a browser and in the app (contract 3.1).
 
 mod callback;
+mod cookies;
 mod hand_out;
 mod initiate;
+mod location;
+mod redeem;
+mod returned;
 mod wire;
 
 use poem::Request;
 use poem_openapi::{
     OpenApi,
     param::{Header, Path, Query},
+    payload::Json,
 };
 
-pub use wire::{LoggedIn, LoginAnswer, ToBankId};
+pub use wire::{
+    AppLogin, AppLoginStarted, LoggedIn, LoginAnswer, NewAppLogin, Redeemed, Redemption, ToBankId, UiLocale,
+};
 
 use crate::{error::ApiError, health::Chapter, prefer::Prefer, state::State};
-
-/// The cookie that ties a callback to the browser that started the login (contract 3.1).
-const STATE_COOKIE: &str = "bankid_state";
 
 /// The operations.
 pub struct LoginsApi {
@@ -34,22 +38,32 @@ impl LoginsApi {
 impl LoginsApi {
     /// Send the browser to BankID.
     ///
-    /// Sets the cookie `bankid_state`, which the callback needs. 10 requests in 60 s from one address, then
-    /// `rate_limited`.
+    /// Sets the cookies `bankid_state` and, over HTTPS, `__Host-drop_bind`, which the callback needs; a login that is
+    /// started in another tab replaces them. 10 requests in 60 s from one address, then `rate_limited`; an app's starts
+    /// count with them. A browser (`Accept: text/html`) is shown a small page, in Norwegian or English, in place of a
+    /// problem.
     #[oai(path = "/api/auth/bankid/login", method = "get", operation_id = "startBankIdLogin")]
     async fn login(
         &self,
         request: &Request,
         /// Where the browser goes after the login: a path of this site.
         return_to: Query<Option<String>>,
+        /// The language of BankID's pages; without it, BankID's own choice.
+        ui_locales: Query<Option<UiLocale>>,
     ) -> Result<ToBankId, ApiError> {
-        initiate::start(&self.state, request, request.cookie(), return_to.0.as_deref()).await
+        let return_to = return_to.0.as_deref();
+        initiate::by_browser(&self.state, request, request.cookie(), return_to, ui_locales.0).await
     }
 
     /// Take the browser back from BankID.
     ///
     /// A browser (`Accept: text/html`) is sent on to where it wanted to go; an API caller gets the session as JSON.
-    /// Needs the cookie `bankid_state` of the same login. 10 requests in 60 s from one address, then `rate_limited`.
+    /// Needs the cookies of the same login: `bankid_state`, and in production `__Host-drop_bind`; elsewhere that one may
+    /// be absent but not wrong. Without them nothing is used up, and the login can still be finished where it was started.
+    /// While the check runs, a browser is shown a page that asks again by itself; a problem is a page for it, too.
+    ///
+    /// The person of an app's login is sent into the app, which needs none of the cookies: its code is redeemed there.
+    /// 10 requests in 60 s from one address, then `rate_limited`.
     #[oai(
         path = "/api/auth/bankid/callback",
         method = "get",
@@ -80,8 +94,8 @@ impl LoginsApi {
 
     /// Ask again for a login whose check took longer than the callback waited.
     ///
-    /// Answers the browser that holds the login's `bankid_state` cookie, once: without it there is no such login, and a
-    /// session that was handed out already is `invalid_state`.
+    /// Answers the browser that holds the login's cookies, once: without them there is no such login, and a session that
+    /// was handed out already is `invalid_state`. For an app's login the app asks by redeeming its code.
     #[oai(path = "/v1/auth/bankid/logins/:id", method = "get", operation_id = "getBankIdLogin")]
     async fn outcome(
         &self,
@@ -94,5 +108,46 @@ impl LoginsApi {
     ) -> Result<LoginAnswer, ApiError> {
         let prefer = Prefer::parse(prefer.0.as_deref());
         hand_out::again(&self.state, request, request.cookie(), &id.0, prefer).await
+    }
+
+    /// Start a login in the app.
+    ///
+    /// The app makes a verifier, keeps it, and sends its challenge. It opens `authorizationUrl` in the system's browser,
+    /// never in a web view. When the person is done there, the app's universal link is opened: with `login` and
+    /// `login_code`, which the app redeems with its verifier within 60 s, or with `login` and `error`, the code of what
+    /// ended the login (`bankid_cancelled`, `bankid_error`, `invalid_callback`). An app takes only the `login` that it
+    /// started itself.
+    ///
+    /// 10 requests in 60 s from one address, then `rate_limited`; a browser's starts count with them. `not_found` where
+    /// apps cannot log in.
+    #[oai(path = "/v1/auth/bankid/logins", method = "post", operation_id = "startAppLogin")]
+    async fn start_in_app(&self, request: &Request, body: Json<NewAppLogin>) -> Result<AppLoginStarted, ApiError> {
+        initiate::by_app(&self.state, request, &body.0).await
+    }
+
+    /// Redeem an app's login.
+    ///
+    /// Waits for the check and gives the session's tokens, once. A wrong code, a wrong verifier, and a login that was
+    /// redeemed, is too old, or is not an app's, are all `invalid_state`; a wrong one uses nothing up. After 202 the app
+    /// sends the same again. If an answer with tokens is lost, the person logs in anew.
+    ///
+    /// 10 requests in 60 s from one address, then `rate_limited`.
+    #[oai(
+        path = "/v1/auth/bankid/logins/:id/redeem",
+        method = "post",
+        operation_id = "redeemAppLogin"
+    )]
+    async fn redeem(
+        &self,
+        request: &Request,
+        /// The login's id, from the app's link.
+        id: Path<String>,
+        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+        body: Json<Redemption>,
+    ) -> Result<Redeemed, ApiError> {
+        let prefer = Prefer::parse(prefer.0.as_deref());
+        redeem::redeem(&self.state, request, request.cookie(), &id.0, body.0, prefer).await
     }
 }

@@ -11,6 +11,8 @@ const OWN: &[(&str, &[Code])] = &[
     ("startBankIdLogin", &[Code::ValidationFailed]),
     ("finishBankIdLogin", LOGIN),
     ("getBankIdLogin", LOGIN),
+    ("startAppLogin", &[Code::NotFound]),
+    ("redeemAppLogin", REDEMPTION),
     ("refreshSession", &[Code::Unauthenticated, Code::Forbidden]),
     ("logout", &[Code::Forbidden]),
     ("listSessions", &[]),
@@ -42,6 +44,8 @@ const OWN: &[(&str, &[Code])] = &[
     ),
     ("listTransactions", &[Code::ValidationFailed]),
     ("getTransaction", &[]),
+    ("followTransaction", &[]),
+    ("cancelTransaction", &[Code::Conflict, Code::CircuitOpen]),
     ("finishPayment", &[Code::Unauthenticated, Code::NotFound]),
     ("receiveSumsubEvent", &[Code::InvalidSignature]),
     ("getHealth", &[]),
@@ -59,6 +63,17 @@ const LOGIN: &[Code] = &[
     Code::JwksVerificationFailed,
     Code::InvalidIdentityClaim,
     Code::BankidError,
+];
+
+/// However an app's login ends once its code is there. What ends it before, its link into the app says.
+const REDEMPTION: &[Code] = &[
+    Code::InvalidState,
+    Code::Unauthenticated,
+    Code::Underage,
+    Code::AgeUnverified,
+    Code::TokenExchangeFailed,
+    Code::JwksVerificationFailed,
+    Code::InvalidIdentityClaim,
 ];
 
 /// Makes the problems among the operation's responses exactly those it can answer with, each with its codes.

@@ -8,12 +8,13 @@ use drop_common::{
         payments::{self, Named},
     },
 };
-use poem::{Request, http::header};
+use poem::Request;
 use poem_openapi::payload::Json;
 use serde_json::json;
 
 use super::{CameBack, Returned, Standing, Transaction};
 use crate::{
+    browser::prefers_page,
     error::{ApiError, Code},
     layers::request_id,
     session::Session,
@@ -58,7 +59,7 @@ pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> R
     // After the commit: a poll that is running has by now either seen the new version, or it waits and comes forward.
     queue::hasten(&state.db, PollPayment::KIND, &id.to_string()).await?;
     state.wake.signal(Lane::PaymentPoll);
-    if wants_page(request) {
+    if prefers_page(request) {
         return Ok(CameBack::GoOn(result_page(&state.settings.api.payment_result_url, id)));
     }
     let payment = payments::find(&state.db, id).await?.ok_or_else(unknown)?;
@@ -79,12 +80,6 @@ fn refusal(id: PaymentId, user: Option<UserId>) -> Entry<'static> {
         detail: json!({}),
         request_id: Some(request_id::current()),
     }
-}
-
-fn wants_page(request: &Request) -> bool {
-    request
-        .header(header::ACCEPT)
-        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn result_page(page: &str, id: PaymentId) -> String {

@@ -1,8 +1,10 @@
 //! Payments from a linked account (contract 3.3).
 
 mod callback;
+mod cancel;
 mod checks;
 mod create;
+mod events;
 mod wire;
 
 use drop_common::{domain::ids::PaymentId, storage::payments};
@@ -14,8 +16,8 @@ use poem_openapi::{
 };
 
 pub use wire::{
-    CameBack, CreditorAccount, Initiation, InstructedAmount, NewTransaction, Returned, Standing, Transaction,
-    Transactions,
+    CameBack, Cancelling, CreditorAccount, Events, Initiation, InstructedAmount, NewTransaction, Returned, Standing,
+    Transaction, Transactions,
 };
 
 use crate::{
@@ -108,6 +110,53 @@ impl PaymentsApi {
         let id: PaymentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
         let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
         Ok(Json(Transaction::of(own.ok_or(ApiError::of(Code::NotFound))?)?))
+    }
+
+    /// Follow a payment.
+    ///
+    /// Server-sent events: the payment as it is now, and each time that it changes, until the bank's last word. The id of
+    /// an event is the `version` it shows; a stream that comes back with `Last-Event-ID` is sent what it has not seen, and
+    /// 204, which ends an `EventSource`, when there is nothing more to come. It ends with the session, and after ten
+    /// minutes, as the access token does: come back with a fresh one.
+    #[oai(
+        path = "/v1/transactions/:id/events",
+        method = "get",
+        operation_id = "followTransaction"
+    )]
+    async fn events(
+        &self,
+        session: Session,
+        /// The transaction's id, `tx_…`.
+        id: Path<String>,
+        /// The last `version` that was seen.
+        #[oai(name = "Last-Event-ID")]
+        last_event_id: Header<Option<String>>,
+    ) -> Result<Events, ApiError> {
+        events::follow(&self.state, session, &id.0, last_event_id.0.as_deref()).await
+    }
+
+    /// Take a payment back.
+    ///
+    /// What has not left for the bank is cancelled at once. Otherwise the bank is asked, and has the word: `cancellation`
+    /// says whether it cancelled the payment (`done`), does not do so any more (`refused`), or did not say
+    /// (`unconfirmed`): then it may still be paid, and asking again is possible. A payment that is over is `conflict`; one
+    /// that is cancelled already is shown.
+    #[oai(
+        path = "/v1/transactions/:id/cancel",
+        method = "post",
+        operation_id = "cancelTransaction"
+    )]
+    async fn cancel(
+        &self,
+        session: Session,
+        /// The transaction's id, `tx_…`.
+        id: Path<String>,
+        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        #[oai(name = "Prefer")]
+        prefer: Header<Option<String>>,
+    ) -> Result<Cancelling, ApiError> {
+        let prefer = Prefer::parse(prefer.0.as_deref());
+        cancel::cancel(&self.state, session.user.into(), &id.0, prefer).await
     }
 
     /// Take the person back from the bank.

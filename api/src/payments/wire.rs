@@ -5,11 +5,16 @@ use drop_common::{
     domain::{
         bank_status::BankStatus,
         money::{Amount, Currency},
-        payment_status::FailureReason,
+        payment_status::{Cancellation, FailureReason},
     },
     storage::payments::Payment,
 };
-use poem_openapi::{ApiResponse, Object, Union, payload::Json, types::Example};
+use futures_util::stream::BoxStream;
+use poem_openapi::{
+    ApiResponse, Object, Union,
+    payload::{EventStream, Json},
+    types::Example,
+};
 
 use crate::{
     error::{ApiError, Code},
@@ -70,6 +75,8 @@ pub struct Transaction {
     pub bank_final: bool,
     /// Where the person approves the payment, while it waits for that.
     pub sca_redirect: Option<String>,
+    /// What became of the wish to take it back: `requested`, `done`, `refused` or `unconfirmed`.
+    pub cancellation: Option<String>,
     /// The account that pays, `acc_…`.
     pub account_id: String,
     /// How much.
@@ -82,6 +89,8 @@ pub struct Transaction {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// Grows with each change.
+    pub version: i32,
 }
 
 /// A page of payments.
@@ -103,6 +112,41 @@ pub enum Initiation {
         #[oai(header = "Idempotent-Replayed")]
         Option<String>,
     ),
+    /// The bank is still being asked: look at `Location`.
+    #[oai(status = 202)]
+    StillAsking(
+        Json<Transaction>,
+        /// Where to look.
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+/// A payment's states as they come.
+#[derive(ApiResponse)]
+pub enum Events {
+    /// Each event holds the whole payment.
+    #[oai(status = 200)]
+    Stream(
+        EventStream<BoxStream<'static, Transaction>>,
+        /// Asks proxies to pass events on at once.
+        #[oai(header = "X-Accel-Buffering")]
+        String,
+        /// Nothing of it is kept.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+    /// The bank has spoken its last word, and it was seen.
+    #[oai(status = 204)]
+    Over,
+}
+
+/// The answer to the wish to take a payment back.
+#[derive(ApiResponse)]
+pub enum Cancelling {
+    /// What became of it: see `cancellation` and `status`.
+    #[oai(status = 200)]
+    Answered(Json<Transaction>),
     /// The bank is still being asked: look at `Location`.
     #[oai(status = 202)]
     StillAsking(
@@ -174,6 +218,7 @@ impl Transaction {
             bank_status: payment.state.bank_status.map(BankStatus::as_str).map(str::to_owned),
             bank_final: payment.state.bank_final,
             sca_redirect: payment.sca_redirect.filter(|_| open),
+            cancellation: payment.cancellation.map(Cancellation::as_str).map(str::to_owned),
             account_id: payment.account.to_string(),
             instructed_amount: InstructedAmount {
                 amount: Text::from(
@@ -189,6 +234,7 @@ impl Transaction {
             creditor_account: payment.creditor_account_masked,
             created_at: payment.created_at,
             updated_at: payment.updated_at,
+            version: payment.version,
         })
     }
 }
@@ -238,12 +284,14 @@ impl Example for Transaction {
             bank_status: Some("RCVD".into()),
             bank_final: false,
             sca_redirect: Some("https://dnb.no/sca/pay/abc123".into()),
+            cancellation: None,
             account_id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
             instructed_amount: InstructedAmount::example(),
             creditor_name: "Marko Petrovic".into(),
             creditor_account: "265********89".into(),
             created_at: at,
             updated_at: at,
+            version: 2,
         }
     }
 }

@@ -24,6 +24,12 @@ pub struct ApiConfig {
     /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
     /// the bank; `transaction` is added.
     pub payment_result_url: String,
+    /// `DROP_APP_LINK`, default empty: the universal link that opens the app after BankID; `login` and `login_code`, or
+    /// `error`, are added. Without one there are no logins for apps.
+    pub app_link: Option<String>,
+    /// `DROP_REQUIRE_LOGIN_BINDING`, default true in production, where it must be, else false: a browser that comes back
+    /// from BankID must show the cookie `__Host-drop_bind`, beside the contract's `bankid_state`.
+    pub require_login_binding: bool,
     /// `DROP_WAIT_MS`, milliseconds, default 15000: how long a request waits for its job's outcome.
     pub wait: Duration,
     /// `DROP_API_DRAIN_MS`, milliseconds, default 5000: how long requests are still taken after the process was told to
@@ -37,6 +43,8 @@ impl ApiConfig {
         let result = format!("{public_url}/payments/result");
         Self {
             payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result), local),
+            app_link: app_link(reader),
+            require_login_binding: require_login_binding(reader, &public_url),
             public_url,
             listen: listen(reader, "DROP_API_LISTEN", 8080),
             internal_listen: listen(reader, "DROP_API_INTERNAL_LISTEN", 9090),
@@ -55,6 +63,34 @@ pub(super) fn public_url(reader: &mut Reader<'_>) -> String {
         .url("DROP_PUBLIC_URL", None, local)
         .trim_end_matches('/')
         .to_owned()
+}
+
+/// An address that the app's platform ties to the app (https): any program may claim a scheme of its own.
+fn app_link(reader: &mut Reader<'_>) -> Option<String> {
+    const NAME: &str = "DROP_APP_LINK";
+    let local = reader.profile.is_local();
+    reader.text(NAME).filter(|text| !text.is_empty())?;
+    let link = reader.url(NAME, None, local);
+    if link.contains(['?', '#']) {
+        reader.problem(NAME, "must have neither query nor fragment");
+    }
+    Some(link)
+}
+
+fn require_login_binding(reader: &mut Reader<'_>, public_url: &str) -> bool {
+    const NAME: &str = "DROP_REQUIRE_LOGIN_BINDING";
+    let production = reader.profile.is_production();
+    let required = reader.flag(NAME, production);
+    if production && !required {
+        reader.problem(NAME, "must be true in production");
+    }
+    if required && public_url.starts_with("http:") {
+        reader.problem(
+            NAME,
+            "needs an https DROP_PUBLIC_URL: browsers take that cookie from no other",
+        );
+    }
+    required
 }
 
 pub(super) fn listen(reader: &mut Reader<'_>, name: &str, port: u16) -> SocketAddr {

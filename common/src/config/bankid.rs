@@ -1,12 +1,10 @@
 use std::time::Duration;
 
-use secrecy::SecretString;
-
-use super::reader::Reader;
+use super::{bankid_discovery::BankIdDiscovery, reader::Reader};
 
 const PRODUCTION_ISSUER: &str = "https://auth.bankid.no/auth/realms/prod";
 
-/// How we talk to BankID. The secret is apart, because only the worker exchanges codes.
+/// How we talk to BankID.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct BankIdConfig {
@@ -23,6 +21,9 @@ pub struct BankIdConfig {
     pub token_url: String,
     /// `BANKID_JWKS_URL`, default `<issuer>/protocol/openid-connect/certs`.
     pub jwks_url: String,
+    /// `BANKID_DISCOVERY`, default false: the endpoints that have no variable set are read, once at start, from
+    /// `<issuer>/.well-known/openid-configuration` instead.
+    pub discovery: Option<BankIdDiscovery>,
     /// `BANKID_REDIRECT_URI`, default `<DROP_PUBLIC_URL>/api/auth/bankid/callback`.
     pub redirect_uri: String,
     /// `BANKID_SCOPE`, default `openid profile`.
@@ -31,7 +32,8 @@ pub struct BankIdConfig {
     pub acr_values: String,
     /// `BANKID_REQUIRE_ACR`, default true in production, else false: a token without `acr` is refused.
     pub require_acr: bool,
-    /// `BANKID_REQUIRE_ISS_PARAM`, default false: a callback without `iss` is refused.
+    /// `BANKID_REQUIRE_ISS_PARAM`, default false: a callback without `iss` is refused. So it is where the issuer's
+    /// document promises one.
     pub require_iss_param: bool,
     /// `BANKID_CLAIM_NATIONAL_ID`, comma-separated, default `pid,nnin_altsub`.
     pub national_id_claims: Vec<String>,
@@ -44,13 +46,6 @@ pub struct BankIdConfig {
     /// `BANKID_RELAXED_2032`, default false: also take numbers by the control rule for those issued from 1 January 2032.
     /// They do not tell a birth date, so the claim must.
     pub relaxed_2032: bool,
-}
-
-/// What proves to BankID that we are its client.
-#[derive(Debug, Clone)]
-pub struct BankIdCredentials {
-    /// `BANKID_CLIENT_SECRET`. Required by the worker.
-    pub client_secret: SecretString,
 }
 
 impl BankIdConfig {
@@ -66,6 +61,7 @@ impl BankIdConfig {
             authorization_url: reader.url("BANKID_AUTHORIZATION_URL", Some(&endpoint("auth")), plain),
             token_url: reader.url("BANKID_TOKEN_URL", Some(&endpoint("token")), plain),
             jwks_url: reader.url("BANKID_JWKS_URL", Some(&endpoint("certs")), plain),
+            discovery: BankIdDiscovery::read(reader, &issuer, plain),
             redirect_uri: reader.url(
                 "BANKID_REDIRECT_URI",
                 Some(&format!("{public_url}/api/auth/bankid/callback")),
@@ -112,14 +108,6 @@ impl BankIdConfig {
         }
         if self.subject_claim.is_empty() {
             reader.problem("BANKID_CLAIM_SUBJECT", "is set but empty");
-        }
-    }
-}
-
-impl BankIdCredentials {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        Self {
-            client_secret: reader.secret("BANKID_CLIENT_SECRET"),
         }
     }
 }

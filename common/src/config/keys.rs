@@ -1,7 +1,8 @@
 use ring::signature::Ed25519KeyPair;
 use secrecy::{ExposeSecret, SecretBox, SecretSlice, SecretString};
 
-use super::{base64, reader::Reader};
+use super::reader::Reader;
+use crate::base64;
 
 /// Our own keys. Each has a previous one, so that rotation needs no pause.
 #[derive(Debug)]

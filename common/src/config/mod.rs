@@ -5,7 +5,8 @@
 
 mod api;
 mod bankid;
-mod base64;
+mod bankid_credentials;
+mod bankid_discovery;
 mod database;
 mod environment;
 mod keys;
@@ -24,7 +25,9 @@ mod tests;
 use std::collections::BTreeSet;
 
 pub use api::ApiConfig;
-pub use bankid::{BankIdConfig, BankIdCredentials};
+pub use bankid::BankIdConfig;
+pub use bankid_credentials::{BankIdClientKey, BankIdCredentials};
+pub use bankid_discovery::{BankIdDiscovery, BankIdEndpoint};
 pub use database::DatabaseConfig;
 use database::PoolDefaults;
 pub use environment::Environment;
@@ -34,8 +37,8 @@ pub use network::{Network, NotANetwork};
 pub use payments::PaymentsConfig;
 pub use profile::Profile;
 use reader::Reader;
-pub(crate) use reader::is_loopback_http;
 pub use reader::{ConfigError, Problem};
+pub(crate) use reader::{authority, is_loopback_http};
 pub use sessions::SessionConfig;
 pub use sumsub::{SumsubAuth, SumsubConfig, WebhookConfig};
 pub use worker::WorkerConfig;

@@ -89,6 +89,12 @@ impl<'e> Reader<'e> {
         Some("unreadable".to_owned())
     }
 
+    /// Whether `NAME` or `NAME_FILE` is there, whatever it holds.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let is_there = |name: &str| self.environment.get(name).is_some();
+        is_there(name) || is_there(&format!("{name}_FILE"))
+    }
+
     pub(super) fn text_or(&mut self, name: &str, default: &str) -> String {
         self.text(name).unwrap_or_else(|| default.to_owned())
     }
@@ -219,4 +225,9 @@ pub(crate) fn is_loopback_http(url: &Url) -> bool {
                     .parse::<std::net::IpAddr>()
                     .is_ok_and(|address| address.is_loopback())
         })
+}
+
+/// Host with port. The default port is written out, so that both spellings are one.
+pub(crate) fn authority(url: &Url) -> Option<String> {
+    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }

@@ -1,6 +1,6 @@
 use rstest::rstest;
 
-use super::{ApiSettings, ConfigError, Environment, WorkerSettings, variables};
+use super::{ApiSettings, BankIdEndpoint, ConfigError, Environment, WorkerSettings, variables};
 
 // An Ed25519 key made for this test only.
 const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
@@ -67,6 +67,92 @@ fn the_api_needs_no_secret_of_a_provider_it_never_calls() {
     );
 }
 
+/// A P-256 key made for this test only.
+const CLIENT_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9Bwbs/W5GWWizDLdG8LB3LUQpTm80fFY3eSKbCEuOQ6hRANCAARr\
+    Mr3DhFIxL/B4mcztAsYQ0B4s33e56VKLAKMlC8g+8RwElGmd901TfrAOgF14gJgr4jvt7QfToae4WXMP2qvF";
+
+#[test]
+fn a_worker_with_a_key_for_bankid_needs_no_secret_for_it_and_shows_neither() {
+    let by_key = production()
+        .without("BANKID_CLIENT_SECRET")
+        .with("BANKID_CLIENT_AUTH", "private_key_jwt")
+        .with("BANKID_CLIENT_KEY", CLIENT_KEY)
+        .with("BANKID_CLIENT_KEY_ID", "client-1");
+    let credentials = WorkerSettings::read(&by_key).expect("complete").bankid_credentials;
+    // The private half, which follows its own length in the document.
+    let shown = format!("{credentials:?}").to_lowercase();
+    assert!(
+        shown.contains("client-1") && !shown.contains("f41c1bb3f5b91965"),
+        "{shown}"
+    );
+    assert!(ApiSettings::read(&by_key.without("BANKID_CLIENT_KEY")).is_ok());
+}
+
+#[rstest]
+#[case(&[("BANKID_CLIENT_KEY", ""), ("BANKID_CLIENT_KEY_ID", "")], &["BANKID_CLIENT_KEY", "BANKID_CLIENT_KEY_ID", "BANKID_CLIENT_KEY"])]
+#[case::a_key_of_another_kind(&[("BANKID_CLIENT_KEY", SESSION_KEY)], &["BANKID_CLIENT_KEY"])]
+#[case::no_base64(&[("BANKID_CLIENT_KEY", "-----BEGIN PRIVATE KEY-----")], &["BANKID_CLIENT_KEY"])]
+#[case::another_method(&[("BANKID_CLIENT_AUTH", "client_secret_basic")], &["BANKID_CLIENT_AUTH"])]
+fn a_worker_whose_key_for_bankid_is_not_usable_does_not_start(
+    #[case] changes: &[(&str, &str)],
+    #[case] problems: &[&str],
+) {
+    let by_key = production()
+        .with("BANKID_CLIENT_AUTH", "private_key_jwt")
+        .with("BANKID_CLIENT_KEY", CLIENT_KEY)
+        .with("BANKID_CLIENT_KEY_ID", "client-1");
+    let environment = changes
+        .iter()
+        .fold(by_key, |all, (name, value)| all.with(*name, *value));
+    assert_eq!(
+        names(&WorkerSettings::read(&environment).expect_err("not usable")),
+        problems
+    );
+}
+
+#[test]
+fn discovery_asks_for_the_endpoints_that_are_not_set_on_the_issuers_host_or_those_that_are_named() {
+    let read = |environment: &Environment| ApiSettings::read(environment).expect("complete").bankid.discovery;
+    assert!(read(&production()).is_none());
+    let asking = production().with("BANKID_DISCOVERY", "true");
+    let all = read(&asking).expect("asked for");
+    assert_eq!(all.allowed_hosts, ["auth.bankid.no:443"]);
+    assert_eq!((all.wanted.len(), all.loopback_http), (3, false));
+    let some = asking
+        .with(
+            "BANKID_ALLOWED_HOSTS",
+            "auth.bankid.no, keys.bankid.no:8443, AUTH.bankid.no:443",
+        )
+        .with("BANKID_TOKEN_URL", "https://auth.bankid.no/token")
+        .with("BANKID_JWKS_URL_FILE", "/dev/null");
+    let error = ApiSettings::read(&some).expect_err("an empty file");
+    assert_eq!(names(&error), ["BANKID_JWKS_URL"]);
+    let some = read(&some.without("BANKID_JWKS_URL_FILE")).expect("asked for");
+    assert_eq!(
+        some.allowed_hosts,
+        ["auth.bankid.no:443", "keys.bankid.no:8443", "auth.bankid.no:443"]
+    );
+    assert_eq!(some.wanted, [BankIdEndpoint::Authorization, BankIdEndpoint::Keys]);
+}
+
+#[rstest]
+fn a_host_that_bankids_document_may_name_is_one_host(
+    #[values(
+        "*.bankid.no",
+        "https://auth.bankid.no",
+        "auth.bankid.no/x",
+        "me@auth.bankid.no",
+        "auth.bankid.no:x"
+    )]
+    hosts: &str,
+) {
+    let environment = production().with("BANKID_ALLOWED_HOSTS", hosts);
+    assert_eq!(
+        names(&ApiSettings::read(&environment).expect_err(hosts)),
+        ["BANKID_ALLOWED_HOSTS"]
+    );
+}
+
 #[test]
 fn an_empty_environment_lists_every_missing_variable_at_once() {
     let error = WorkerSettings::read(&Environment::default()).expect_err("nothing is set");
@@ -112,6 +198,39 @@ fn production_refuses(#[case] name: &str, #[case] value: &str) {
 fn production_refuses_to_start_without_trusted_proxies() {
     let error = ApiSettings::read(&production().without("DROP_TRUSTED_PROXIES")).expect_err("missing");
     assert_eq!(names(&error), ["DROP_TRUSTED_PROXIES"]);
+}
+
+#[rstest]
+#[case("DROP_REQUIRE_LOGIN_BINDING", "false")]
+#[case("DROP_APP_LINK", "http://127.0.0.1:1/app")]
+#[case("DROP_APP_LINK", "drop://login")]
+#[case("DROP_APP_LINK", "https://getdrop.no/app?from=bankid")]
+#[case("DROP_APP_LINK", "https://getdrop.no/app#login")]
+fn the_api_refuses_in_production(#[case] name: &str, #[case] value: &str) {
+    let error = ApiSettings::read(&production().with(name, value)).expect_err("must be refused");
+    assert_eq!(names(&error), [name]);
+}
+
+#[test]
+fn a_binding_cookie_is_required_in_production_and_never_where_browsers_would_not_take_it() {
+    let api = |environment: &Environment| ApiSettings::read(environment).map(|settings| settings.api);
+    assert!(api(&production()).expect("complete").require_login_binding);
+    let local = production()
+        .with("DROP_PROFILE", "local")
+        .with("BANKID_ISSUER", "https://issuer.example")
+        .with("DROP_PUBLIC_URL", "http://127.0.0.1:8080");
+    assert!(!api(&local).expect("complete").require_login_binding);
+    let error = api(&local.with("DROP_REQUIRE_LOGIN_BINDING", "true")).expect_err("no such cookie");
+    assert_eq!(names(&error), ["DROP_REQUIRE_LOGIN_BINDING"]);
+}
+
+#[test]
+fn apps_log_in_only_where_their_link_is_known() {
+    let link = |environment: &Environment| ApiSettings::read(environment).expect("complete").api.app_link;
+    assert_eq!(link(&production()), None);
+    assert_eq!(link(&production().with("DROP_APP_LINK", "")), None);
+    let known = production().with("DROP_APP_LINK", "https://getdrop.no/app/login");
+    assert_eq!(link(&known).as_deref(), Some("https://getdrop.no/app/login"));
 }
 
 #[test]

@@ -39,6 +39,19 @@ closed_words! {
 }
 
 closed_words! {
+    /// What became of the person's wish to take a payment back.
+    Cancellation, "cancellation";
+    /// Not answered yet.
+    Requested = "requested",
+    /// The payment is cancelled.
+    Done = "done",
+    /// The bank does not cancel it any more, or it was over.
+    Refused = "refused",
+    /// The bank did not say: it may still be paid.
+    Unconfirmed = "unconfirmed",
+}
+
+closed_words! {
     /// What operations are told about.
     PaymentAlert, "payment alert";
     /// The person saw `completed`, and then the bank rejected or cancelled.
@@ -154,6 +167,41 @@ impl PaymentState {
         self.on_refused(FailureReason::NotSent)
     }
 
+    /// The person takes back what provably never left: no payment exists at the bank. Does nothing once the bank has
+    /// reported a code.
+    #[must_use]
+    pub fn on_taken_back(self) -> Transition {
+        if self.is_open() && self.bank_status.is_none() {
+            self.to(
+                Self {
+                    status: PaymentStatus::Cancelled,
+                    bank_final: true,
+                    ..self
+                },
+                None,
+            )
+        } else {
+            self.to(self, None)
+        }
+    }
+
+    /// The bank took the withdrawal that the person asked for (204); its next word makes it final. A payment that they
+    /// were told is completed stays so until then.
+    #[must_use]
+    pub fn on_withdrawn(self) -> Transition {
+        if self.is_open() {
+            self.to(
+                Self {
+                    status: PaymentStatus::Cancelled,
+                    ..self
+                },
+                None,
+            )
+        } else {
+            self.to(self, None)
+        }
+    }
+
     /// After the bank took a cancellation (204) it no longer knows the payment (404), which confirms the end.
     #[must_use]
     pub fn on_gone_after_cancel(self) -> Transition {
@@ -173,6 +221,11 @@ impl PaymentState {
             None => true,
             Some(code) => matches!(code.group(), Group::Early),
         }
+    }
+
+    /// Not approved in time; the bank may still settle it.
+    pub fn is_timed_out(&self) -> bool {
+        self.reason == Some(FailureReason::ScaTimeout) && !self.bank_final
     }
 
     /// Neither completed nor ended, as the person sees it.

@@ -222,7 +222,10 @@ impl Family {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::*;
+    use crate::domain::login::{LoginFailure, LoginStatus};
 
     fn api() -> Metrics {
         Metrics::new(Process::Api, "0.1.0", "unknown").unwrap()
@@ -298,6 +301,14 @@ mod tests {
         assert_eq!(metrics.value(&BANKID_LOGIN_ERRORS, &["bankid_error"]), Some(1.0));
         let text = metrics.render().unwrap();
         assert!(!text.contains("someone") && !text.contains("operation=\"token\",outcome=\"ok\",provider=\"sumsub\""));
+    }
+
+    #[test]
+    fn a_login_has_an_outcome_for_every_way_to_end() {
+        let ends = LoginFailure::ALL.iter().map(|failure| failure.code());
+        let ends: BTreeSet<_> = ends.chain([LoginStatus::Succeeded.as_str()]).collect();
+        let outcomes: BTreeSet<_> = LOGINS.series().into_iter().flatten().collect();
+        assert_eq!(outcomes, ends);
     }
 
     #[test]

@@ -47,11 +47,27 @@ const LOGIN_ERRORS: Axis = Label(
         "rate_limited",
     ],
 );
+/// `succeeded`, or the failure that the login's row names.
+const LOGIN_ENDS: Axis = Label(
+    "outcome",
+    &[
+        "succeeded",
+        "bankid_cancelled",
+        "invalid_callback",
+        "bankid_error",
+        "token_exchange_failed",
+        "jwks_verification_failed",
+        "underage",
+        "age_unverified",
+        "invalid_identity_claim",
+    ],
+);
 const OPERATIONS: Axis = Group(
     &["provider", "operation"],
     &[
         &["bankid", "token"],
         &["bankid", "jwks"],
+        &["bankid", "discovery"],
         &["neonomics", "token"],
         &["neonomics", "consent_create"],
         &["neonomics", "consent_read"],
@@ -140,7 +156,7 @@ metrics! {
         "1 while the process is shutting down.";
     /// Requests over a caller's limit.
     RATE_LIMITED = "drop_rate_limited_total", Counter, API,
-        [Label("limit", &["bankid.initiate", "bankid.callback", "user", "address", "webhook.digest"])],
+        [Label("limit", &["bankid.initiate", "bankid.callback", "bankid.redeem", "user", "address", "webhook.digest"])],
         "Requests refused by a rate limit, by limit.";
     /// Calls to providers by error class.
     PROVIDER_REQUESTS = "drop_provider_requests_total", Counter, BOTH, [OPERATIONS, OUTCOMES],
@@ -156,6 +172,13 @@ metrics! {
             &["sumsub", "review_status"],
         ])],
         "Values from providers that are not in our lists, by field.";
+
+    /// Whoever never comes back from BankID has not ended.
+    LOGINS = "drop_logins_total", Counter, BOTH, [LOGIN_ENDS],
+        "Logins that came back from BankID and ended, by outcome.";
+    /// Of logins whose token was asked for. The database's clock measures the whole, the worker's what BankID takes.
+    LOGIN_DURATION = "drop_login_duration_seconds", HTTP_EDGES, WORKER, [Label("part", &["provider", "ours"])],
+        "Time from a login's callback to its outcome: BankID's part of it, and ours.";
 
     /// Ends of attempts; `lost` means that the lease had gone.
     JOB_ATTEMPTS = "drop_job_attempts_total", Counter, WORKER,

@@ -17,6 +17,7 @@ use super::{
     error::ProviderError,
     observe::{Field, Operation, SharedObserver},
 };
+use crate::config::authority;
 
 /// Body cap of a provider's answer, bytes.
 pub const BODY_CAP: usize = 1024 * 1024;
@@ -269,11 +270,6 @@ pub(crate) fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut url = Url::parse("form:").expect("a constant URL");
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().as_bytes().to_vec()
-}
-
-/// Host with port. The default port is written out, so both spellings are one entry.
-fn authority(url: &Url) -> Option<String> {
-    Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
 }
 
 /// Sorts a failure of the transport: only what happened before a connection stood is provably not sent.

@@ -8,6 +8,7 @@ pub mod error;
 pub mod http;
 pub mod neonomics;
 pub mod observe;
+mod provider_metrics;
 pub mod sumsub;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tests;
 
 pub use error::{Class, ProviderError};
 pub use observe::{Field, Observer, Operation, SharedObserver, unobserved};
+pub use provider_metrics::ProviderMetrics;
 
 /// Installs ring as the process's TLS provider. Call it before a client is built; a second call
 /// changes nothing, so every binary and test may call it.

@@ -57,6 +57,8 @@ words_of_providers! {
         BankIdToken = "bankid" / "token",
         /// `BankID`'s signing keys.
         BankIdKeys = "bankid" / "jwks",
+        /// `BankID`'s document about itself.
+        BankIdDiscovery = "bankid" / "discovery",
         /// Our access token at Neonomics.
         NeonomicsToken = "neonomics" / "token",
         /// A new consent.

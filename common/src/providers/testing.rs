@@ -61,10 +61,15 @@ pub(crate) struct FakeProvider {
 impl FakeProvider {
     /// Answers `answers` in order, then closes each further connection without a word.
     pub(crate) async fn start(answers: impl IntoIterator<Item = String>) -> Self {
+        Self::start_with(|_| answers.into_iter().collect()).await
+    }
+
+    /// The same with answers that say where they come from.
+    pub(crate) async fn start_with(answers: impl FnOnce(&str) -> Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let mut answers: VecDeque<String> = answers.into_iter().collect();
+        let mut answers = VecDeque::from(answers(&url));
         let record = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {

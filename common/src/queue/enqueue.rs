@@ -45,6 +45,14 @@ pub async fn enqueue_with<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions)
     enqueue_alone(&mut **tx, job, options).await
 }
 
+/// Enqueues a job although one of its kind and key has ended: for whoever finds that it must be done again.
+pub async fn enqueue_anew<J: Job>(tx: &mut Tx, job: &J, options: EnqueueOptions) -> Result<Enqueued, StorageError> {
+    if let Some(key) = job.unique_key() {
+        sql::release_key(&mut **tx, J::KIND, &key).await?;
+    }
+    enqueue_with(tx, job, options).await
+}
+
 /// Enqueues a job that belongs to no row: one statement, which is its own transaction on a pool or a connection.
 pub async fn enqueue_alone<J: Job>(
     db: impl PgExecutor<'_>,

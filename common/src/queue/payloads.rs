@@ -67,6 +67,12 @@ jobs! {
     /// in the middle uses an attempt each time, so there are many.
     PollPayment { /// The payment.
         payment: PaymentId } "poll-payment" in PaymentPoll, attempts 30, key |job| Some(job.payment.to_string());
+    /// Takes a payment back at the bank because its owner asked.
+    CancelPayment { /// The payment.
+        payment: PaymentId, /// The wish: after a refusal they may ask again.
+        request: Uuid } "cancel-payment" in PaymentPoll, key |job| Some(job.request.to_string());
+    /// Gives every open payment a next step that has none, and ends the patience for approvals that nobody could look at.
+    ReconcilePayments {} "reconcile-payments" in Upkeep, key |_job| None;
     /// Deletes what the retention table says has had its time.
     PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
 }

@@ -39,6 +39,18 @@ pub(super) async fn enqueue(db: impl PgExecutor<'_>, new: NewJob) -> Result<Opti
     .await?)
 }
 
+/// A finished row gives its key up; it keeps its history.
+pub(super) async fn release_key(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE jobs SET unique_key = NULL WHERE kind = $1 AND unique_key = $2 AND state IN ('done', 'dead')",
+        kind,
+        key
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// A function in the database does it, since the API's role may not update jobs.
 pub(super) async fn hasten(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<bool, StorageError> {
     Ok(

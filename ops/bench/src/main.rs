@@ -59,6 +59,8 @@ struct Sizes {
 enum Command {
     /// Measures complete logins instead of the queue.
     Logins,
+    /// Measures payments instead of the queue.
+    Payments,
     // The bench starts itself for its workers: processes of their own, as in production.
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -73,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Worker(worker)) => worker.run().await,
         Some(Command::Process(process)) => process.run().await,
         Some(Command::Logins) => measure(&sizes, Subject::Logins).await,
+        Some(Command::Payments) => measure(&sizes, Subject::Payments).await,
         None => measure(&sizes, Subject::Queue).await,
     }
 }
@@ -82,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
 enum Subject {
     Queue,
     Logins,
+    Payments,
 }
 
 async fn measure(sizes: &Sizes, subject: Subject) -> anyhow::Result<()> {
@@ -100,6 +104,7 @@ async fn all(database: &Database, sizes: &Sizes, subject: Subject) -> anyhow::Re
     let mut table = Table::new(database.settings().await?);
     match subject {
         Subject::Queue => queue(database, sizes, &mut table).await?,
+        Subject::Payments => service::payments::measure(database, sizes.rounds, &mut table).await?,
         Subject::Logins => service::logins::measure(database, sizes.rounds, &mut table).await?,
     }
     Ok(table)

@@ -35,6 +35,15 @@ pub(crate) enum Figure {
     LoginAddedCommits,
     LoginSyncs,
     Logins,
+    PaymentAllowed,
+    PaymentWhole,
+    PaymentAdded,
+    PaymentAddedP99,
+    PaymentAddedCommits,
+    PaymentSyncs,
+    Payments,
+    BareStatement,
+    CircuitAsked,
 }
 
 impl Figure {
@@ -70,6 +79,15 @@ impl Figure {
             Self::LoginAddedCommits => ("login, what we add, p50", "commits"),
             Self::LoginSyncs => ("log writes to disk a login", "writes"),
             Self::Logins => ("complete logins, 32 at a time", "logins/s"),
+            Self::PaymentAllowed => ("6 commits and 5 ms", "ms"),
+            Self::PaymentWhole => ("payment, order to link, p50", "ms"),
+            Self::PaymentAdded => ("payment, what we add to the bank's time, p50", "ms"),
+            Self::PaymentAddedP99 => ("payment, what we add to the bank's time, p99", "ms"),
+            Self::PaymentAddedCommits => ("payment, what we add, p50", "commits"),
+            Self::PaymentSyncs => ("log writes to disk a payment", "writes"),
+            Self::Payments => ("payments, 32 at a time", "payments/s"),
+            Self::BareStatement => ("a statement that does nothing", "ms"),
+            Self::CircuitAsked => ("whether the circuit lets a call through", "ms"),
         }
     }
 
@@ -80,6 +98,8 @@ impl Figure {
             Self::InsertWithPrimaryKey8 | Self::Enqueue8 => Some(Self::InsertLikeJobs8),
             Self::HandClaim1 | Self::Drain1 | Self::Drain2 | Self::Drain4 => Some(Self::HandClaim50),
             Self::LoginAdded => Some(Self::LoginAllowed),
+            Self::PaymentAdded => Some(Self::PaymentAllowed),
+            Self::CircuitAsked => Some(Self::BareStatement),
             Self::ClaimManyReady | Self::ClaimManyLater | Self::ClaimManyBlocked => Some(Self::ClaimFew),
             _ => None,
         }

@@ -51,6 +51,8 @@ pub(crate) fn of_children(ports: Ports, database_url: &str) -> anyhow::Result<Ve
         ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".to_owned()),
         ("DROP_PUBLIC_URL", api.clone()),
+        // Nothing is served there: whoever plays the app copies the code from the address bar.
+        ("DROP_APP_LINK", format!("{api}/app/login")),
         ("DROP_API_LISTEN", listen(ports.api)),
         ("DROP_API_INTERNAL_LISTEN", listen(ports.api_internal)),
         ("DROP_WORKER_INTERNAL_LISTEN", listen(ports.worker_internal)),

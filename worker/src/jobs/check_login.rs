@@ -1,6 +1,9 @@
 //! Exchanges a BankID code, verifies the token, and writes who logged in. Never repeats the exchange.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use drop_common::{
     alerts,
@@ -8,12 +11,12 @@ use drop_common::{
         age::{self, AgeCheck},
         identity_hash::IdentityHash,
         ids::LoginId,
-        login::LoginFailure,
+        login::{LoginFailure, LoginStatus},
         national_id::NationalId,
         user::PersonName,
     },
     failpoint,
-    metrics::{BANKID_LOGIN_ERRORS, BANKID_UNDERAGE_REJECTIONS},
+    metrics::{BANKID_LOGIN_ERRORS, BANKID_UNDERAGE_REJECTIONS, LOGIN_DURATION, LOGINS, Metrics},
     providers::{
         bankid::{LoginRefused, VerifiedClaims},
         http::Trace,
@@ -45,12 +48,16 @@ impl Handler<Context> for CheckLogin {
         let Some(secrets) = logins::take_secrets(&mut tx, &ctx.keys, self.login).await? else {
             // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
             // code once, so the person starts again (contract 3.1: no retry).
-            return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed).await;
+            return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed, None).await;
         };
         tx.commit().await?;
         failpoint!("login.secrets_taken");
 
-        let person = match prove(&ctx, &lease, &secrets).await {
+        let asked = Instant::now();
+        let proved = prove(&ctx, &lease, &secrets).await;
+        // With the check of the signature, which is too short for a watch of its own.
+        let waited = asked.elapsed();
+        let person = match proved {
             Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
                 if *failure == LoginFailure::InvalidIdentityClaim {
                     alerts::raise(
@@ -71,15 +78,16 @@ impl Handler<Context> for CheckLogin {
             }
         };
 
-        recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref())).await
+        recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref(), waited)).await
     }
 
     /// A login that could not be checked is over: the person starts again.
     async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let failure = LoginFailure::TokenExchangeFailed;
-        logins::fail(tx, self.login, failure).await?;
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
-        after.add(move || metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]));
+        if logins::fail(tx, self.login, failure).await?.is_some() {
+            after.add(move || count_failure(&metrics, failure));
+        }
         Ok(after)
     }
 }
@@ -90,11 +98,12 @@ async fn write(
     lease: &Lease,
     login: LoginId,
     person: Result<&Person, &LoginFailure>,
+    waited: Duration,
 ) -> Result<Verdict, JobError> {
     let mut tx = lease.begin(&ctx.db).await?;
     let person = match person {
         Ok(person) => person,
-        Err(failure) => return refuse(ctx, lease, tx, login, *failure).await,
+        Err(failure) => return refuse(ctx, lease, tx, login, *failure, Some(waited)).await,
     };
     let user = users::upsert(
         &mut tx,
@@ -103,7 +112,7 @@ async fn write(
         person.name.last_secret(),
     )
     .await?;
-    logins::succeed(&mut tx, login, user.id).await?;
+    let took = logins::succeed(&mut tx, login, user.id).await?;
     audit::record(
         &mut tx,
         Entry {
@@ -118,6 +127,10 @@ async fn write(
     .await?;
     failpoint!("login.written");
     let recorded = lease.finish(tx, Outcome::Done).await?;
+    if let Some(took) = took {
+        ctx.metrics.count(&LOGINS, &[LoginStatus::Succeeded.as_str()]);
+        observe(&ctx.metrics, took, waited);
+    }
     info!(login.id = %login, user.id = %user.id, "login {login} proved to be user {}", user.id);
     ctx.tell_waiters(login.uuid()).await;
     Ok(recorded.into())
@@ -130,7 +143,10 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
         correlation_id: None,
         not_after: Some(lease.deadline()),
     };
-    let tokens = ctx.bankid.exchange(&secrets.code, &secrets.verifier, trace).await?;
+    let tokens = ctx
+        .bankid
+        .exchange(&secrets.code, &secrets.verifier, trace, ctx.clock.now())
+        .await?;
     failpoint!("login.exchanged");
     let claims = ctx
         .bankid
@@ -173,8 +189,12 @@ async fn refuse(
     mut tx: Tx,
     login: LoginId,
     failure: LoginFailure,
+    waited: Option<Duration>,
 ) -> Result<Verdict, JobError> {
-    logins::fail(&mut tx, login, failure).await?;
+    let Some(took) = logins::fail(&mut tx, login, failure).await? else {
+        // It had ended before, and was told then.
+        return Ok(lease.finish(tx, Outcome::Done).await?.into());
+    };
     audit::record(
         &mut tx,
         Entry {
@@ -188,12 +208,26 @@ async fn refuse(
     )
     .await?;
     let recorded = lease.finish(tx, Outcome::Done).await?;
-    if failure.counts_as_error() {
-        ctx.metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
-    }
-    if failure == LoginFailure::Underage {
-        ctx.metrics.count(&BANKID_UNDERAGE_REJECTIONS, &[]);
+    count_failure(&ctx.metrics, failure);
+    if let Some(waited) = waited {
+        observe(&ctx.metrics, took, waited);
     }
     ctx.tell_waiters(login.uuid()).await;
     Ok(recorded.into())
+}
+
+fn count_failure(metrics: &Metrics, failure: LoginFailure) {
+    metrics.count(&LOGINS, &[failure.code()]);
+    if failure.counts_as_error() {
+        metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+    }
+    if failure == LoginFailure::Underage {
+        metrics.count(&BANKID_UNDERAGE_REJECTIONS, &[]);
+    }
+}
+
+/// How long the login took since its callback, of which this long for BankID.
+fn observe(metrics: &Metrics, took: Duration, waited: Duration) {
+    metrics.observe(&LOGIN_DURATION, &["provider"], waited.as_secs_f64());
+    metrics.observe(&LOGIN_DURATION, &["ours"], took.saturating_sub(waited).as_secs_f64());
 }

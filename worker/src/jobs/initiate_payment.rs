@@ -30,7 +30,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::payment_moves::{self, Moving};
+use super::payment_moves::{self, Mover, Moving};
 use crate::{context::Context, recording};
 
 /// The delays between attempts (contract 3.3), before jitter.
@@ -59,9 +59,9 @@ impl Handler<Context> for InitiatePayment {
         }
         if payments::may_have_left(tx, payment.id).await? {
             payments::attempts_are_ambiguous(tx, payment.id).await?;
-            return payment_moves::review(ctx, tx, None, payment.id, "retries_spent", error).await;
+            return payment_moves::review(&Mover::job(ctx, None), tx, payment.id, "retries_spent", error).await;
         }
-        payment_moves::apply(ctx, tx, None, &payment, payment.state.on_not_sent()).await
+        payment_moves::apply(&Mover::job(ctx, None), tx, &payment, payment.state.on_not_sent()).await
     }
 }
 

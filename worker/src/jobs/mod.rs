@@ -1,7 +1,9 @@
 //! One file per kind of job.
 
 mod apply_kyc_event;
+mod at_bank;
 mod balance_read;
+mod cancel_payment;
 mod check_login;
 mod consent_days;
 mod consent_moves;
@@ -11,10 +13,11 @@ mod initiate_payment;
 mod kyc_about;
 mod kyc_event;
 mod kyc_moves;
-mod payment_moves;
+pub(crate) mod payment_moves;
 mod plan_balance_syncs;
 mod poll_payment;
 mod prune_jobs;
+mod reconcile_payments;
 mod refresh_balance;
 mod start_consent;
 mod sync_balance;

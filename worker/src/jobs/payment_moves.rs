@@ -11,7 +11,7 @@ use drop_common::{
         ids::{PaymentId, UserId},
         payment_status::{FailureReason, PaymentState, PaymentStatus, Transition},
     },
-    metrics::PISP_PAYMENT_FAILURES,
+    metrics::{Metrics, PISP_PAYMENT_FAILURES},
     queue::{AfterCommit, JobError, Lease, Outcome, Verdict},
     storage::{
         StorageError, Tx,
@@ -57,23 +57,16 @@ impl<'a> Moving<'a> {
 
     /// Writes what the domain decided, if it changes anything.
     pub(super) async fn apply(&mut self, transition: Transition) -> Result<(), JobError> {
-        let request_id = self.lease.request_id();
-        let after = apply(self.ctx, &mut self.tx, request_id, &self.payment, transition).await?;
+        let mover = Mover::job(self.ctx, self.lease.request_id());
+        let after = apply(&mover, &mut self.tx, &self.payment, transition).await?;
         self.after.extend(after);
         self.reload().await
     }
 
     /// A person must look at this payment. `label` is the metric's.
     pub(super) async fn review(&mut self, label: &'static str, why: &'static str) -> Result<(), JobError> {
-        let after = review(
-            self.ctx,
-            &mut self.tx,
-            self.lease.request_id(),
-            self.payment.id,
-            label,
-            why,
-        )
-        .await?;
+        let mover = Mover::job(self.ctx, self.lease.request_id());
+        let after = review(&mover, &mut self.tx, self.payment.id, label, why).await?;
         self.after.extend(after);
         self.reload().await
     }
@@ -81,7 +74,8 @@ impl<'a> Moving<'a> {
     /// One more audit row about the payment.
     pub(super) async fn audit(&mut self, action: &'static str, detail: Value) -> Result<(), JobError> {
         let Payment { id, user, .. } = self.payment;
-        Ok(audit(&mut self.tx, self.lease.request_id(), user, id, action, detail).await?)
+        let mover = Mover::job(self.ctx, self.lease.request_id());
+        Ok(audit(&mover, &mut self.tx, user, id, action, detail).await?)
     }
 
     /// Tells operations, once it is committed. Names no person.
@@ -114,11 +108,28 @@ impl<'a> Moving<'a> {
     }
 }
 
-/// Writes what the domain decided about the locked payment.
-pub(super) async fn apply(
-    ctx: &Context,
+/// Who moves a payment, and where that is counted.
+pub(crate) struct Mover<'a> {
+    pub(crate) metrics: &'a Arc<Metrics>,
+    pub(crate) actor: Actor,
+    pub(crate) request_id: Option<Uuid>,
+}
+
+impl<'a> Mover<'a> {
+    /// A job of this worker.
+    pub(super) fn job(ctx: &'a Context, request_id: Option<Uuid>) -> Self {
+        Self {
+            metrics: &ctx.metrics,
+            actor: Actor::Worker,
+            request_id,
+        }
+    }
+}
+
+/// Writes what was decided about the locked payment.
+pub(crate) async fn apply(
+    mover: &Mover<'_>,
     tx: &mut Tx,
-    request_id: Option<Uuid>,
     payment: &Payment,
     transition: Transition,
 ) -> Result<AfterCommit, StorageError> {
@@ -136,10 +147,10 @@ pub(super) async fn apply(
         "bank_status": state.bank_status.map(BankStatus::as_str),
         "bank_final": state.bank_final,
     });
-    audit(tx, request_id, payment.user, id, "payment.moved", detail).await?;
+    audit(mover, tx, payment.user, id, "payment.moved", detail).await?;
     if transition.status_changed {
         tell_user(tx, payment, &state).await?;
-        let metrics = Arc::clone(&ctx.metrics);
+        let metrics = Arc::clone(mover.metrics);
         after.add(move || {
             if state.status == PaymentStatus::Failed {
                 metrics.count(&PISP_PAYMENT_FAILURES, &[label(state.reason)]);
@@ -153,17 +164,16 @@ pub(super) async fn apply(
 /// Money may have moved and we cannot know, or the bank does not settle it: the row stays as it is and a person looks at
 /// it. Does nothing where that is known, or where the bank has spoken its last word.
 pub(super) async fn review(
-    ctx: &Context,
+    mover: &Mover<'_>,
     tx: &mut Tx,
-    request_id: Option<Uuid>,
     id: PaymentId,
     label: &'static str,
     why: &str,
 ) -> Result<AfterCommit, StorageError> {
     let mut after = AfterCommit::default();
     if let Some(user) = payments::needs_review(tx, id).await? {
-        audit(tx, request_id, user, id, "payment.needs_review", json!({ "why": why })).await?;
-        let (metrics, why) = (Arc::clone(&ctx.metrics), why.to_owned());
+        audit(mover, tx, user, id, "payment.needs_review", json!({ "why": why })).await?;
+        let (metrics, why) = (Arc::clone(mover.metrics), why.to_owned());
         after.add(move || {
             tell_operations(id, &format!("needs review: {why}"));
             metrics.count(&PISP_PAYMENT_FAILURES, &[label]);
@@ -177,20 +187,20 @@ fn tell_operations(id: PaymentId, what: &str) {
 }
 
 async fn audit(
+    mover: &Mover<'_>,
     tx: &mut Tx,
-    request_id: Option<Uuid>,
     user: UserId,
     payment: PaymentId,
     action: &str,
     detail: Value,
 ) -> Result<(), StorageError> {
     let entry = Entry {
-        actor: Actor::Worker,
+        actor: mover.actor,
         user: Some(user),
         action,
         object: payment.to_string(),
         detail,
-        request_id,
+        request_id: mover.request_id,
     };
     audit::record(tx, entry).await
 }

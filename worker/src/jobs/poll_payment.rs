@@ -8,12 +8,9 @@ use drop_common::{
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
-    providers::{
-        Class, ProviderError,
-        neonomics::{CallContext, Cancellation},
-    },
+    providers::{Class, ProviderError},
     queue::{AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::PollPayment, throttle},
-    resilience::{backoff, breaker::BreakerKey},
+    resilience::backoff,
     storage::{
         StorageError, Tx,
         payments::{self, Locked, Payment},
@@ -21,11 +18,11 @@ use drop_common::{
 };
 use serde_json::json;
 use tracing::warn;
-use uuid::Uuid;
 
 use super::{
+    at_bank::{AtBank, Withdrawal},
     initiate_payment::LONGEST_PAUSE,
-    payment_moves::{self, Moving},
+    payment_moves::{self, Mover, Moving},
 };
 use crate::{context::Context, recording};
 
@@ -43,7 +40,7 @@ impl Handler<Context> for PollPayment {
     /// Nobody asks the bank any more, so a person does.
     async fn on_dead_then(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
         let why = format!("it is not asked for any more: {error}");
-        payment_moves::review(ctx, tx, None, self.payment, "ambiguous", &why).await
+        payment_moves::review(&Mover::job(ctx, None), tx, self.payment, "ambiguous", &why).await
     }
 }
 
@@ -54,12 +51,7 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
     let (false, Some(at_bank)) = (payment.state.bank_final, payment.payment_id.as_deref()) else {
         return Ok(Outcome::Done.into());
     };
-    let bank = Bank {
-        ctx,
-        lease,
-        product: &payment.product,
-        id: at_bank,
-    };
+    let bank = AtBank::new(ctx, lease, &payment.product, at_bank);
     let answer = bank.status().await;
     let state = match &answer {
         Ok(Some(code)) => payment.state.on_bank_code(code, &ctx.provisional()).state,
@@ -85,16 +77,6 @@ struct Seen {
     answer: Result<Option<String>, ProviderError>,
     /// The person did not approve in time.
     withdrawal: Option<Withdrawal>,
-}
-
-/// What became of our wish to withdraw the order.
-enum Withdrawal {
-    /// It is withdrawn.
-    Done,
-    /// The bank does not withdraw it; what it says of the payment now.
-    Refused { now: Option<String> },
-    /// Nobody knows.
-    Unknown,
 }
 
 /// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out.
@@ -135,14 +117,14 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     moving.finish(outcome).await
 }
 
-async fn take(ctx: &Context, moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
+pub(super) async fn take(ctx: &Context, moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
     let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
     moving.apply(transition).await
 }
 
 /// The bank does not know the payment. That is its last word only where it took our withdrawal.
 async fn gone(moving: &mut Moving<'_>) -> Result<(), JobError> {
-    if payments::was_withdrawn(&mut moving.tx, moving.payment.id).await? {
+    if moving.payment.withdrawn_at.is_some() {
         moving.apply(moving.payment.state.on_gone_after_cancel()).await
     } else {
         moving.review("ambiguous", "the bank does not know it").await
@@ -168,6 +150,10 @@ async fn time_out(ctx: &Context, moving: &mut Moving<'_>, withdrawal: &Withdrawa
         take(ctx, moving, code).await?;
     }
     let withdrawn = matches!(withdrawal, Withdrawal::Done);
+    if withdrawn {
+        payments::withdrawn(&mut moving.tx, moving.payment.id).await?;
+        moving.reload().await?;
+    }
     // A person who came back after we had decided has lost only what is withdrawn already.
     if moving.payment.callback_at.is_some() && !withdrawn {
         return Ok(());
@@ -205,55 +191,4 @@ async fn next(moving: &mut Moving<'_>, failed: bool) -> Result<Outcome, JobError
 fn until_deadline(deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Option<TimeDelta> {
     let left = deadline? - now;
     (left > TimeDelta::zero()).then_some(left)
-}
-
-/// One payment at its bank.
-struct Bank<'a> {
-    ctx: &'a Context,
-    lease: &'a Lease,
-    product: &'a str,
-    id: &'a str,
-}
-
-impl Bank<'_> {
-    async fn status(&self) -> Result<Option<String>, ProviderError> {
-        let (neonomics, call) = (&self.ctx.neonomics, self.call());
-        let answer = neonomics.payment_status(self.product, self.id, &call).await;
-        let (key, failed) = (BreakerKey::NeonomicsPisp, answer.as_ref().err());
-        self.ctx.report(self.lease, key, failed).await;
-        answer
-    }
-
-    /// Not told to the breaker: a bank may answer 501 to a method that it does not have.
-    async fn withdraw(&self) -> Withdrawal {
-        let (neonomics, call) = (&self.ctx.neonomics, self.call());
-        match neonomics.cancel_payment(self.product, self.id, &call).await {
-            Ok(Cancellation::Done) => Withdrawal::Done,
-            // The bank wants the person's approval for that too: nothing is withdrawn.
-            Ok(Cancellation::NeedsApproval) => Withdrawal::Unknown,
-            Err(error) if is_refused(&error) => Withdrawal::Refused {
-                now: self.status().await.ok().flatten(),
-            },
-            Err(error) => {
-                warn!("a payment could not be withdrawn: {error}");
-                Withdrawal::Unknown
-            }
-        }
-    }
-
-    /// Without the person: they are at the bank, or gone.
-    fn call(&self) -> CallContext {
-        CallContext {
-            request_id: Uuid::new_v4(),
-            correlation_id: self.lease.request_id(),
-            psu: None,
-            now: self.ctx.clock.now(),
-            not_after: Some(self.lease.deadline()),
-        }
-    }
-}
-
-/// The bank will not withdraw it any more: it may have accepted it.
-fn is_refused(error: &ProviderError) -> bool {
-    error.status() == Some(409) || (error.status() == Some(405) && error.code() == Some("CANCELLATION_INVALID"))
 }

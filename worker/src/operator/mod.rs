@@ -1,5 +1,6 @@
 //! What an operator does from the command line. Every change has an audit row in its transaction, with who and why.
 
+mod payments;
 mod print;
 
 use anyhow::{Context as _, bail};
@@ -19,6 +20,7 @@ use drop_common::{
 use serde_json::json;
 use sqlx::PgPool;
 
+pub use self::payments::PaymentsVerb;
 use crate::run::pool;
 
 /// Looks into the queue and changes it.
@@ -30,6 +32,9 @@ pub enum Verb {
     /// Look at lanes, stop claims from one, or let them go on.
     #[command(subcommand)]
     Lanes(LanesVerb),
+    /// Look at payments that wait for a person, and settle them.
+    #[command(subcommand)]
+    Payments(PaymentsVerb),
     /// Show how much waits, runs and is dead in each lane.
     Stats(Output),
 }
@@ -133,6 +138,7 @@ pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()
         Verb::Jobs(verb) => jobs(&db, verb).await,
         Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(&db, lane, true, &by).await,
         Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(&db, lane, false, &by).await,
+        Verb::Payments(verb) => payments::operate(&db, verb).await,
         Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),
     }
 }

@@ -4,9 +4,12 @@
 use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use drop_common::queue::{
-    gauges::LaneReading,
-    operate::{JobDetail, JobSummary},
+use drop_common::{
+    queue::{
+        gauges::LaneReading,
+        operate::{JobDetail, JobSummary},
+    },
+    storage::payments::{Event, InReview},
 };
 use serde::Serialize;
 
@@ -97,6 +100,43 @@ pub(super) fn stats(lanes: &[LaneReading], json: bool) -> anyhow::Result<()> {
         ],
         rows,
     );
+    Ok(())
+}
+
+pub(super) fn payments(payments: &[InReview], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&payments);
+    }
+    let rows = payments.iter().map(|payment| {
+        [
+            payment.id.clone(),
+            payment.status.clone(),
+            text(payment.bank_status.as_ref()),
+            text(payment.payment_id.as_ref()),
+            time(Some(payment.created_at)),
+            text(payment.why.as_ref()),
+        ]
+    });
+    table(
+        ["id", "status", "bank status", "id at the bank", "created", "why"],
+        rows,
+    );
+    Ok(())
+}
+
+pub(super) fn history(events: &[Event], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&events);
+    }
+    let rows = events.iter().map(|event| {
+        [
+            time(Some(event.at)),
+            event.actor.clone(),
+            event.what.clone(),
+            event.detail.to_string(),
+        ]
+    });
+    table(["at", "who", "what", "detail"], rows);
     Ok(())
 }
 

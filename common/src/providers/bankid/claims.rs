@@ -1,12 +1,10 @@
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
 use chrono::NaiveDate;
-use openidconnect::{AdditionalClaims, IdTokenClaims, core::CoreGenderClaim};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::LoginRefused;
+use super::{LoginRefused, id_token::Payload};
 use crate::{
     config::BankIdConfig,
     domain::{
@@ -44,31 +42,21 @@ impl VerifiedClaims {
         self.birthdate
     }
 
-    pub(super) fn read(claims: &Claims, config: &BankIdConfig) -> Result<Self, LoginRefused> {
-        let extra = &claims.additional_claims().0;
-        let subject = match config.subject_claim.as_str() {
-            "sub" => claims.subject().as_str().to_owned(),
-            name => extra
-                .get(name)
-                .and_then(Value::as_str)
-                .filter(|subject| (1..=255).contains(&subject.len()))
-                .ok_or(LoginRefused::IdentityClaim)?
-                .to_owned(),
-        };
-        let given = claims.given_name().and_then(|name| name.get(None));
-        let family = claims.family_name().and_then(|name| name.get(None));
-        let full = claims.name().and_then(|name| name.get(None));
-        // A date we cannot read must not turn into "no date": the younger of two sources decides the age.
-        let birthdate = claims.birthdate().map(|text| age::parse_birthdate(text)).transpose();
+    /// From the payload of a token whose signature and claims were checked.
+    pub(super) fn read(payload: &Payload, config: &BankIdConfig) -> Result<Self, LoginRefused> {
+        let subject = payload
+            .text(&config.subject_claim)
+            .filter(|subject| (1..=255).contains(&subject.len()))
+            .ok_or(LoginRefused::IdentityClaim)?;
         Ok(Self {
-            subject,
-            national_id: national_id(extra, &config.national_id_claims)?,
+            subject: subject.to_owned(),
+            national_id: national_id(payload, &config.national_id_claims)?,
             name: PersonName::from_claims(
-                given.map(|name| name.as_str()),
-                family.map(|name| name.as_str()),
-                full.map(|name| name.as_str()),
+                payload.text("given_name"),
+                payload.text("family_name"),
+                payload.text("name"),
             ),
-            birthdate: birthdate.map_err(|InvalidBirthdate| LoginRefused::IdentityClaim)?,
+            birthdate: birthdate(payload)?,
         })
     }
 }
@@ -79,25 +67,9 @@ impl fmt::Debug for VerifiedClaims {
     }
 }
 
-/// The claims of an ID token as the crate reads them.
-pub(super) type Claims = IdTokenClaims<Extra, CoreGenderClaim>;
-
-/// Claims beyond the standard ones, by name.
-#[derive(Clone, Deserialize, Serialize)]
-pub(super) struct Extra(pub(super) HashMap<String, Value>);
-
-impl AdditionalClaims for Extra {}
-
-/// The national id is among them.
-impl fmt::Debug for Extra {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Extra(redacted)")
-    }
-}
-
-fn national_id(extra: &HashMap<String, Value>, names: &[String]) -> Result<Option<SecretString>, LoginRefused> {
+fn national_id(payload: &Payload, names: &[String]) -> Result<Option<SecretString>, LoginRefused> {
     let mut found: Option<&str> = None;
-    for value in names.iter().filter_map(|name| extra.get(name)) {
+    for value in names.iter().filter_map(|name| payload.get(name)) {
         let text = value.as_str().ok_or(LoginRefused::IdentityClaim)?;
         let digits = text.len() == 11 && text.bytes().all(|byte| byte.is_ascii_digit());
         // Two claims about one person must agree, else we would pick who logs in.
@@ -107,4 +79,15 @@ fn national_id(extra: &HashMap<String, Value>, names: &[String]) -> Result<Optio
         found = Some(text);
     }
     Ok(found.map(SecretString::from))
+}
+
+/// A date that cannot be read must not turn into "no date": the younger of two sources decides the age.
+fn birthdate(payload: &Payload) -> Result<Option<NaiveDate>, LoginRefused> {
+    match payload.get("birthdate") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => age::parse_birthdate(text)
+            .map(Some)
+            .map_err(|InvalidBirthdate| LoginRefused::IdentityClaim),
+        Some(_) => Err(LoginRefused::IdentityClaim),
+    }
 }

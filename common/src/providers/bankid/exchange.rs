@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use reqwest::{
     Method,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
@@ -7,10 +8,17 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{BankId, LoginRefused};
-use crate::providers::{
-    Operation, ProviderError,
-    http::{Call, Reply, Trace, form},
+use super::{
+    BankId, LoginRefused,
+    client_assertion::{ASSERTION_TYPE, client_assertion},
+    json,
+};
+use crate::{
+    config::BankIdCredentials,
+    providers::{
+        Operation, ProviderError,
+        http::{Call, Reply, Trace, form},
+    },
 };
 
 /// What the token endpoint gave. Nothing in it is to be believed before `verify`; both are dropped
@@ -28,6 +36,7 @@ impl BankId {
         code: &SecretString,
         code_verifier: &SecretString,
         trace: Trace,
+        now: DateTime<Utc>,
     ) -> Result<UnverifiedTokens, LoginRefused> {
         let mut headers = HeaderMap::new();
         headers.insert(
@@ -35,21 +44,12 @@ impl BankId {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let body = form(&[
-            ("grant_type", "authorization_code"),
-            ("code", code.expose_secret()),
-            ("redirect_uri", &self.config.redirect_uri),
-            ("client_id", &self.config.client_id),
-            ("client_secret", self.credentials.client_secret.expose_secret()),
-            ("code_verifier", code_verifier.expose_secret()),
-        ]);
-        let url = self.config.token_url.clone();
         let call = Call {
             operation: Operation::BankIdToken,
             method: Method::POST,
-            url,
+            url: self.config.token_url.clone(),
             headers,
-            body,
+            body: self.token_request(code, code_verifier, now),
             trace,
         };
         let granted: Granted = self.http.call(call, |reply| read(&reply)).await.map_err(refusal)?;
@@ -65,6 +65,29 @@ impl BankId {
             id_token,
             access_token: granted.access_token,
         })
+    }
+
+    fn token_request(&self, code: &SecretString, code_verifier: &SecretString, now: DateTime<Utc>) -> Vec<u8> {
+        let request = [
+            ("grant_type", "authorization_code"),
+            ("code", code.expose_secret()),
+            ("redirect_uri", &self.config.redirect_uri),
+            ("client_id", &self.config.client_id),
+            ("code_verifier", code_verifier.expose_secret()),
+        ];
+        match &self.credentials {
+            BankIdCredentials::Secret(secret) => {
+                form(&[&request[..], &[("client_secret", secret.expose_secret())]].concat())
+            }
+            BankIdCredentials::Key(key) => {
+                let assertion = client_assertion(key, &self.config.client_id, &self.config.token_url, now);
+                let proof = [
+                    ("client_assertion_type", ASSERTION_TYPE),
+                    ("client_assertion", assertion.expose_secret()),
+                ];
+                form(&[&request[..], &proof].concat())
+            }
+        }
     }
 }
 
@@ -82,7 +105,7 @@ struct Denied {
 
 fn read(reply: &Reply) -> Result<Granted, ProviderError> {
     if reply.status == 200 {
-        return reply.json();
+        return json(reply);
     }
     // Only words we know: the rest of the answer is never kept.
     let denied = reply.json::<Denied>().ok().map(|denied| denied.error);

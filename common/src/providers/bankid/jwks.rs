@@ -8,15 +8,22 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use openidconnect::core::CoreJsonWebKeySet;
+use openidconnect::{
+    JsonWebKey, JsonWebKeyAlgorithm, JsonWebKeyUse,
+    core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJsonWebKeyType},
+};
 use reqwest::{
     Method,
     header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderValue},
 };
 
-use crate::providers::{
-    Operation, ProviderError,
-    http::{Call, GuardedClient, Reply, Trace},
+use super::{json, verify::ALGORITHMS};
+use crate::{
+    alerts,
+    providers::{
+        Operation, ProviderError,
+        http::{Call, GuardedClient, Reply, Trace},
+    },
 };
 
 /// Between two fetches that an unknown `kid` causes: random kids must not become our load on BankID.
@@ -40,6 +47,40 @@ struct State {
     keys: Option<Arc<Keys>>,
     in_flight: Option<Shared<BoxFuture<'static, Fetched>>>,
     unknown_kid_at: Option<DateTime<Utc>>,
+}
+
+impl State {
+    /// The fetch that is under way.
+    fn running(&self) -> Option<Shared<BoxFuture<'static, Fetched>>> {
+        self.in_flight
+            .as_ref()
+            .filter(|running| running.peek().is_none())
+            .cloned()
+    }
+
+    /// A fetch has ended. The old keys stay where it failed: a failure is never cached.
+    fn settle(&mut self, fetched: &Fetched, trace: Trace, now: DateTime<Utc>) {
+        self.in_flight = None;
+        let error = match fetched {
+            Ok(keys) => {
+                self.keys = Some(Arc::clone(keys));
+                return;
+            }
+            Err(error) => error,
+        };
+        tracing::error!(
+            provider = "bankid",
+            class = error.class().as_str(),
+            "could not fetch BankID's signing keys: {error}"
+        );
+        // Without trusted keys the login that waits is refused, which raises an alert of its own.
+        if self.keys.as_ref().is_some_and(|keys| now < keys.trusted_until) {
+            alerts::raise(
+                &alerts::BANKID_KEYS,
+                format_args!("request {}, {}", trace.request_id, error.class().as_str()),
+            );
+        }
+    }
 }
 
 /// One fetched set and how long it holds.
@@ -80,7 +121,7 @@ impl KeyCache {
     }
 
     /// Newer keys than `used`, after a `kid` that those do not hold. `None` when the cooldown
-    /// forbids another fetch.
+    /// forbids another fetch; it counts from the last one that was answered.
     pub(super) async fn after_unknown_kid(
         self: &Arc<Self>,
         used: &Arc<Keys>,
@@ -94,13 +135,18 @@ impl KeyCache {
                 Some(keys) if !Arc::ptr_eq(keys, used) => return Some(Ok(Arc::clone(keys))),
                 Some(_) | None => {}
             }
-            if state.unknown_kid_at.is_some_and(|at| now < at + UNKNOWN_KID_COOLDOWN) {
+            let cools_down = state.unknown_kid_at.is_some_and(|at| now < at + UNKNOWN_KID_COOLDOWN);
+            // A fetch that is under way costs nothing more: of logins that meet a new key together, each gets in.
+            if cools_down && state.running().is_none() {
                 return None;
             }
-            state.unknown_kid_at = Some(now);
             self.start(&mut state, trace, now)
         };
-        Some(fetch.await)
+        let fetched = fetch.await;
+        if fetched.is_ok() {
+            self.lock().unknown_kid_at = Some(now);
+        }
+        Some(fetched)
     }
 
     /// Joins the fetch that is running, or starts one. It is a task, so that a caller who goes
@@ -111,24 +157,18 @@ impl KeyCache {
         trace: Trace,
         now: DateTime<Utc>,
     ) -> Shared<BoxFuture<'static, Fetched>> {
-        if let Some(running) = state.in_flight.as_ref().filter(|running| running.peek().is_none()) {
-            return running.clone();
+        if let Some(running) = state.running() {
+            return running;
         }
         let cache = Arc::clone(self);
+        // Other logins wait for it too, so it does not end with the lease of the job that happened to start it.
+        let trace = Trace {
+            not_after: None,
+            ..trace
+        };
         let task = tokio::spawn(async move {
             let fetched = cache.fetch(trace, now).await.map_err(Arc::new);
-            let mut state = cache.lock();
-            state.in_flight = None;
-            match &fetched {
-                Ok(keys) => state.keys = Some(Arc::clone(keys)),
-                // The old keys stay: a failure is never cached.
-                Err(error) => tracing::error!(
-                    provider = "bankid",
-                    class = error.class().as_str(),
-                    "could not fetch BankID's signing keys: {error}"
-                ),
-            }
-            drop(state);
+            cache.lock().settle(&fetched, trace, now);
             fetched
         });
         let broken = || {
@@ -158,10 +198,11 @@ impl KeyCache {
                 if reply.status != 200 {
                     return Err(ProviderError::from_status(reply.status, None, reply.retry_after()));
                 }
-                let set: CoreJsonWebKeySet = reply.json()?;
+                let published: CoreJsonWebKeySet = json(&reply)?;
+                let set = CoreJsonWebKeySet::new(published.keys().iter().filter(|key| signs(key)).cloned().collect());
                 if set.keys().is_empty() {
                     return Err(ProviderError::Unreadable {
-                        what: "the key set is empty",
+                        what: "no key of the set is one for signatures",
                     });
                 }
                 let fresh_until = now + self.ttl;
@@ -181,12 +222,34 @@ impl KeyCache {
     }
 }
 
+/// Whether a key can have signed a token: it is not for encryption, and for one of the pinned algorithms.
+fn signs(key: &CoreJsonWebKey) -> bool {
+    let for_signatures = key.key_use().is_none_or(JsonWebKeyUse::allows_signature);
+    for_signatures
+        && match key.signing_alg() {
+            JsonWebKeyAlgorithm::Algorithm(algorithm) => ALGORITHMS.contains(algorithm),
+            JsonWebKeyAlgorithm::Unspecified => matches!(
+                key.key_type(),
+                CoreJsonWebKeyType::RSA | CoreJsonWebKeyType::EllipticCurve
+            ),
+            JsonWebKeyAlgorithm::Unsupported => false,
+        }
+}
+
+/// For how long the provider promises its keys (RFC 9111 section 5.2.2); not at all where they must be asked for anew.
 fn max_age(reply: &Reply) -> Option<TimeDelta> {
-    let header = reply.header(&CACHE_CONTROL)?;
-    let seconds = header.split(',').find_map(|part| {
-        let (name, value) = part.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("max-age")
-            .then(|| value.trim_matches('"').parse::<u32>().ok())?
-    })?;
-    Some(TimeDelta::seconds(i64::from(seconds)))
+    let headers = reply.headers.get_all(CACHE_CONTROL).iter();
+    let directives = headers
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|text| text.split(','));
+    let mut promised = None;
+    for directive in directives {
+        let (name, value) = directive.trim().split_once('=').unwrap_or((directive.trim(), ""));
+        match name.to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return None,
+            "max-age" => promised = value.trim_matches('"').parse::<u32>().ok(),
+            _ => {}
+        }
+    }
+    promised.map(|seconds| TimeDelta::seconds(i64::from(seconds)))
 }

@@ -3,7 +3,10 @@
 
 mod authorize;
 mod claims;
+mod client_assertion;
+mod discovery;
 mod exchange;
+mod id_token;
 mod jwks;
 mod refusal;
 mod verify;
@@ -13,8 +16,12 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use reqwest::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
+
 pub use authorize::{AuthorizationRequest, authorization_url, code_challenge};
 pub use claims::VerifiedClaims;
+pub use discovery::{DiscoveryError, discovered};
 pub use exchange::UnverifiedTokens;
 use jwks::KeyCache;
 pub use refusal::{Check, LoginRefused};
@@ -23,7 +30,7 @@ use crate::{
     config::{BankIdConfig, BankIdCredentials},
     providers::{
         ProviderError, SharedObserver,
-        http::{GuardedClient, Limits},
+        http::{GuardedClient, Limits, Reply},
     },
 };
 
@@ -59,6 +66,23 @@ impl BankId {
             config,
             credentials,
             keys: Arc::new(keys),
+        })
+    }
+}
+
+/// An answer as JSON. One that calls itself something else is none, whatever it looks like: the standards name the type
+/// of each (RFC 6749 section 5.1, RFC 7517 section 8.5, `OpenID` Connect Discovery 4.2).
+fn json<T: DeserializeOwned>(reply: &Reply) -> Result<T, ProviderError> {
+    let declared = reply.header(&CONTENT_TYPE).map(str::to_ascii_lowercase);
+    let is_json = |declared: String| {
+        let kind = declared.split(';').next().unwrap_or_default().trim();
+        kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+    };
+    if declared.is_none_or(is_json) {
+        reply.json()
+    } else {
+        Err(ProviderError::Unreadable {
+            what: "the answer is of another type than JSON",
         })
     }
 }

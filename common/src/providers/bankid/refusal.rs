@@ -28,7 +28,7 @@ pub enum LoginRefused {
     IdentityClaim,
 }
 
-/// Which check of an ID token failed. For logs and metric labels only.
+/// Which check of an ID token failed. For logs and alerts only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// `crit`, `cty`, header `typ`, encryption.
@@ -93,7 +93,7 @@ impl LoginRefused {
         }
     }
 
-    /// The label of `bankid_login_errors_total`.
+    /// The exact reason, for logs and alerts: a stable word.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::CodeRefused => "code_refused",

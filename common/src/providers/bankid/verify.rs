@@ -1,20 +1,16 @@
-use std::str::FromStr;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::{
-    AccessToken, AccessTokenHash, AuthenticationContextClass, ClaimsVerificationError, ClientId, IdToken,
-    IdTokenVerifier, IssuerUrl, Nonce, SignatureVerificationError,
-    core::{
-        CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm as Alg,
-    },
+    AccessToken, AccessTokenHash, AuthenticationContextClass, ClaimsVerificationError, ClientId, IssuerUrl,
+    JsonWebTokenType, Nonce, SignatureVerificationError,
+    core::{CoreIdTokenClaims, CoreJsonWebKeySet, CoreJwsSigningAlgorithm as Alg},
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tracing::warn;
 
 use super::{
     BankId, Check, LoginRefused, UnverifiedTokens, VerifiedClaims,
-    claims::{Claims, Extra},
+    id_token::{UnverifiedIdToken, Verifier},
 };
 use crate::{config::BankIdConfig, providers::http::Trace};
 
@@ -23,9 +19,7 @@ const LEEWAY: TimeDelta = TimeDelta::seconds(10);
 /// BankID's tokens live this long; an older one is a replay.
 const LONGEST_AGE: TimeDelta = TimeDelta::seconds(300);
 /// Pinned: never taken from the token nor from discovery.
-const ALGORITHMS: [Alg; 2] = [Alg::EcdsaP256Sha256, Alg::RsaSsaPkcs1V15Sha256];
-
-type UnverifiedIdToken = IdToken<Extra, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, Alg>;
+pub(super) const ALGORITHMS: [Alg; 2] = [Alg::EcdsaP256Sha256, Alg::RsaSsaPkcs1V15Sha256];
 
 impl BankId {
     /// Checks an ID token by every rule of OIDC Core 3.1.3.7 and RFC 8725 and gives its claims. An unknown
@@ -37,26 +31,32 @@ impl BankId {
         trace: Trace,
         now: DateTime<Utc>,
     ) -> Result<VerifiedClaims, LoginRefused> {
-        let id_token =
-            UnverifiedIdToken::from_str(tokens.id_token.expose_secret()).map_err(|_| LoginRefused::Unusable)?;
+        let id_token = UnverifiedIdToken::read(&tokens.id_token).ok_or(LoginRefused::Unusable)?;
         let rules = Rules {
             config: &self.config,
             nonce,
             access_token: tokens.access_token.as_ref(),
             now,
         };
-        let keys = self.keys.get(trace, now).await.map_err(LoginRefused::Keys)?;
-        let claims = match rules.check(&id_token, &keys.set) {
-            Err(Refusal::UnknownKey) => match self.keys.after_unknown_kid(&keys, trace, now).await {
-                Some(newer) => {
-                    let newer = newer.map_err(LoginRefused::Keys)?;
-                    rules.check(&id_token, &newer.set).map_err(Refusal::check)?.clone()
-                }
-                None => return Err(LoginRefused::Token(Check::Key)),
-            },
-            other => other.map_err(Refusal::check)?.clone(),
-        };
-        VerifiedClaims::read(&claims, &self.config)
+        if let Err(refused) = self.check(&rules, &id_token, trace).await {
+            let (key, algorithm) = id_token.names();
+            warn!(request.id = %trace.request_id, kid = key, alg = algorithm, "an ID token is refused: {refused}");
+            return Err(refused);
+        }
+        VerifiedClaims::read(&id_token.payload, &self.config)
+    }
+
+    async fn check(&self, rules: &Rules<'_>, id_token: &UnverifiedIdToken, trace: Trace) -> Result<(), LoginRefused> {
+        let keys = self.keys.get(trace, rules.now).await.map_err(LoginRefused::Keys)?;
+        match rules.check(id_token, &keys.set) {
+            Err(Refusal::UnknownKey) => {}
+            other => return other.map_err(Refusal::check),
+        }
+        let newer = self.keys.after_unknown_kid(&keys, trace, rules.now).await;
+        let newer = newer
+            .ok_or(LoginRefused::Token(Check::Key))?
+            .map_err(LoginRefused::Keys)?;
+        rules.check(id_token, &newer.set).map_err(Refusal::check)
     }
 }
 
@@ -82,44 +82,45 @@ impl Refusal {
 }
 
 impl Rules<'_> {
-    fn check<'t>(&self, id_token: &'t UnverifiedIdToken, keys: &CoreJsonWebKeySet) -> Result<&'t Claims, Refusal> {
+    fn check(&self, id_token: &UnverifiedIdToken, keys: &CoreJsonWebKeySet) -> Result<(), Refusal> {
         let (now, config) = (self.now, self.config);
         let issuer = IssuerUrl::new(config.issuer.clone()).map_err(|_| Refusal::Failed(Check::Issuer))?;
         // A verifier without a secret: HS256 under the client secret cannot pass.
-        let verifier =
-            IdTokenVerifier::new_public_client(ClientId::new(config.client_id.clone()), issuer, keys.clone())
-                .set_allowed_algs(ALGORITHMS)
-                .set_time_fn(move || now - LEEWAY)
-                .set_issue_time_verifier_fn(move |issued| {
-                    let fits = issued <= now + LEEWAY && issued >= now - LONGEST_AGE - LEEWAY;
-                    if fits {
-                        Ok(())
-                    } else {
-                        Err("outside its window".to_owned())
-                    }
-                })
-                .set_auth_context_verifier_fn(|acr| {
-                    if acr_suffices(acr, config) {
-                        Ok(())
-                    } else {
-                        Err("too low".to_owned())
-                    }
-                });
+        let client = ClientId::new(config.client_id.clone());
+        let verifier = Verifier::new_public_client(client, issuer, id_token.keys(keys))
+            .set_allowed_algs(ALGORITHMS)
+            // An access token says that it is of another kind (RFC 9068). The crate would take a `JOSE` of any kind too.
+            .set_allowed_jose_types(JsonWebTokenType::new("JWT".to_owned()).normalize())
+            .set_time_fn(move || now - LEEWAY)
+            .set_issue_time_verifier_fn(move |issued| {
+                let fits = issued <= now + LEEWAY && issued >= now - LONGEST_AGE - LEEWAY;
+                if fits {
+                    Ok(())
+                } else {
+                    Err("outside its window".to_owned())
+                }
+            })
+            .set_auth_context_verifier_fn(|acr| {
+                if acr_suffices(acr, config) {
+                    Ok(())
+                } else {
+                    Err("too low".to_owned())
+                }
+            });
         let nonce = Nonce::new(self.nonce.expose_secret().to_owned());
-        let claims = id_token.claims(&verifier, &nonce).map_err(|error| refusal(&error))?;
+        let claims = id_token.copy.claims(&verifier, &nonce);
+        let claims = claims.map_err(|error| refusal(&error))?;
         self.check_the_rest(id_token, claims, &verifier)
-            .map_err(Refusal::Failed)?;
-        Ok(claims)
+            .map_err(Refusal::Failed)
     }
 
     /// What the crate leaves to its user.
     fn check_the_rest(
         &self,
         id_token: &UnverifiedIdToken,
-        claims: &Claims,
-        verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
+        claims: &CoreIdTokenClaims,
+        verifier: &Verifier<'_>,
     ) -> Result<(), Check> {
-        let extra = &claims.additional_claims().0;
         if claims.issuer().as_str() != self.config.issuer {
             return Err(Check::Issuer);
         }
@@ -133,13 +134,11 @@ impl Rules<'_> {
             return Err(Check::Subject);
         }
         // An access token is a signed JWT of the same issuer, too.
-        if extra.get("typ").is_some_and(|kind| kind != "ID") {
+        if id_token.payload.get("typ").is_some_and(|kind| kind != "ID") {
             return Err(Check::TokenType);
         }
-        if extra
-            .get("nbf")
-            .is_some_and(|not_before| !is_reached(not_before, self.now + LEEWAY))
-        {
+        let not_before = id_token.payload.get("nbf");
+        if not_before.is_some_and(|time| !is_reached(time, self.now + LEEWAY)) {
             return Err(Check::NotBefore);
         }
         match claims.access_token_hash() {
@@ -149,16 +148,12 @@ impl Rules<'_> {
         }
     }
 
-    fn access_token_hash(
-        &self,
-        id_token: &UnverifiedIdToken,
-        verifier: &IdTokenVerifier<'_, CoreJsonWebKey>,
-    ) -> Option<AccessTokenHash> {
+    fn access_token_hash(&self, id_token: &UnverifiedIdToken, verifier: &Verifier<'_>) -> Option<AccessTokenHash> {
         let token = AccessToken::new(self.access_token?.expose_secret().to_owned());
         AccessTokenHash::from_token(
             &token,
-            id_token.signing_alg().ok()?,
-            id_token.signing_key(verifier).ok()?,
+            id_token.copy.signing_alg().ok()?,
+            id_token.copy.signing_key(verifier).ok()?,
         )
         .ok()
     }
@@ -179,17 +174,15 @@ fn acr_suffices(acr: Option<&AuthenticationContextClass>, config: &BankIdConfig)
         return true;
     }
     let Some(acr) = acr else { return !config.require_acr };
-    // `urn:bankid:bid;LOA=4` is `urn:bankid:bid`.
-    let got = acr.split(';').next().unwrap_or_default();
     let mut asked = config.acr_values.split_whitespace();
-    asked.any(|asked| got == asked || (level(got) > 0 && level(asked) > 0 && level(got) >= level(asked)))
+    asked.any(|asked| **acr == *asked || (level(acr) > 0 && level(asked) > 0 && level(acr) >= level(asked)))
 }
 
-/// High above Substantial; anything else only by its own name.
+/// High above Substantial; anything else, a contradiction such as `urn:bankid:bid;LOA=3` among it, only by its own name.
 fn level(acr: &str) -> u8 {
     match acr {
-        "urn:bankid:bid" => 2,
-        "urn:bankid:bis" => 1,
+        "urn:bankid:bid" | "urn:bankid:bid;LOA=4" => 2,
+        "urn:bankid:bis" | "urn:bankid:bis;LOA=3" => 1,
         _ => 0,
     }
 }

@@ -4,6 +4,8 @@ mod attempts;
 mod moves;
 mod named;
 mod new;
+mod review;
+mod sweep;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -14,15 +16,17 @@ pub use self::{
     attempts::{
         AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, may_have_left, unsent_attempts,
     },
-    moves::{Locked, came_back, initiated, lock, needs_review, set_state, was_withdrawn},
+    moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, lookalike, total_today},
+    review::{Event, InReview, found_at_bank, history, in_review, reviewed},
+    sweep::{overdue_approvals, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{
     account_number::Scheme,
     ids::{AccountId, PaymentId, UserId},
-    payment_status::PaymentState,
+    payment_status::{Cancellation, PaymentState},
 };
 use crate::keyring::Keyring;
 
@@ -49,6 +53,10 @@ pub struct Payment {
     pub sca_redirect: Option<String>,
     pub sca_deadline: Option<DateTime<Utc>>,
     pub callback_at: Option<DateTime<Utc>>,
+    /// What became of the person's wish to take it back.
+    pub cancellation: Option<Cancellation>,
+    /// When the bank took our withdrawal of the order.
+    pub withdrawn_at: Option<DateTime<Utc>>,
     /// The person's address and browser when they asked for it; only the bank is told.
     pub psu_ip: Option<String>,
     pub psu_user_agent: Option<String>,
@@ -80,6 +88,8 @@ struct Row {
     sca_redirect: Option<String>,
     sca_deadline: Option<DateTime<Utc>>,
     callback_at: Option<DateTime<Utc>>,
+    cancellation: Option<String>,
+    withdrawn_at: Option<DateTime<Utc>>,
     psu_ip: Option<String>,
     psu_user_agent: Option<String>,
     version: i32,
@@ -121,6 +131,11 @@ impl TryFrom<Row> for Payment {
             sca_redirect: row.sca_redirect,
             sca_deadline: row.sca_deadline,
             callback_at: row.callback_at,
+            cancellation: row
+                .cancellation
+                .map(|word| word.parse().map_err(StorageError::corrupt))
+                .transpose()?,
+            withdrawn_at: row.withdrawn_at,
             psu_ip: row.psu_ip,
             psu_user_agent: row.psu_user_agent,
             version: row.version,
@@ -160,8 +175,8 @@ pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payme
         Row,
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
-                  psu_user_agent, version, created_at, updated_at, expires_at
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
+                  withdrawn_at, psu_ip, psu_user_agent, version, created_at, updated_at, expires_at
              FROM transactions WHERE id = $1"#,
         id.uuid()
     )
@@ -187,8 +202,8 @@ pub async fn list(
         Row,
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, psu_ip,
-                  psu_user_agent, version, created_at, updated_at, expires_at
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
+                  withdrawn_at, psu_ip, psu_user_agent, version, created_at, updated_at, expires_at
              FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,
         user.uuid(),
         before.map(PaymentId::uuid),

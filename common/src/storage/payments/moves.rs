@@ -11,7 +11,7 @@ use super::{
 use crate::domain::{
     bank_status::BankStatus,
     ids::{PaymentId, UserId},
-    payment_status::{FailureReason, PaymentState, PaymentStatus},
+    payment_status::{Cancellation, FailureReason, PaymentState, PaymentStatus},
 };
 
 /// A payment that nobody else moves until the transaction ends, and the database's time.
@@ -92,15 +92,27 @@ pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<Option<UserId>, 
     .await?)
 }
 
-/// Whether the bank took our withdrawal of the order. The audit row of it is the record.
-pub async fn was_withdrawn(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM audit_log WHERE object = $1 AND action = 'payment.sca_timeout'
-                             AND detail -> 'withdrawn' = 'true'::jsonb) AS "withdrawn!""#,
-        id.to_string()
+/// The bank took our withdrawal of the order.
+pub async fn withdrawn(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET withdrawn_at = coalesce(withdrawn_at, clock_timestamp()), version = version + 1 WHERE id = $1",
+        id.uuid()
     )
-    .fetch_one(&mut **tx)
-    .await?)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes the person's wish to take the payment back, or what became of it.
+pub async fn set_cancellation(tx: &mut Tx, id: PaymentId, cancellation: Cancellation) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET cancellation = $2, version = version + 1, updated_at = clock_timestamp() WHERE id = $1",
+        id.uuid(),
+        cancellation.as_str()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Notes that the person came back from the bank, as a new version of the row: whoever looks at the bank just now must

@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drop_common::{
-    metrics::{Metrics, PROVIDER_REQUEST_DURATION, PROVIDER_REQUESTS, PROVIDER_UNKNOWN_VALUES},
-    providers::{Class, Field, Observer, Operation},
-};
+use super::{Class, Field, Observer, Operation};
+use crate::metrics::{Metrics, PROVIDER_REQUEST_DURATION, PROVIDER_REQUESTS, PROVIDER_UNKNOWN_VALUES};
 
 /// What the clients tell, as metrics of this process.
-pub(crate) struct ProviderMetrics(pub(crate) Arc<Metrics>);
+pub struct ProviderMetrics(pub Arc<Metrics>);
 
 impl Observer for ProviderMetrics {
     fn ended(&self, operation: Operation, outcome: &'static str, took: Duration) {

@@ -1,0 +1,223 @@
+//! Login attempts at BankID. A state is used once, its code is taken once, its outcome is handed out once.
+
+mod outcome;
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+
+pub use self::outcome::{Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser};
+use super::{StorageError, Tx};
+use crate::domain::{
+    ids::{LoginId, UserId},
+    login::LoginFailure,
+    session::Channel,
+};
+use crate::keyring::Keyring;
+
+/// BankID's own page lives 10 minutes; ours a little longer, for the way there and back.
+pub const LIFE_MINUTES: i32 = 15;
+
+/// What the start of a login stores.
+pub struct NewLogin<'a> {
+    pub id: LoginId,
+    pub state_hash: &'a [u8; 32],
+    pub nonce: &'a SecretString,
+    pub verifier: &'a SecretString,
+    pub holder: Holder<'a>,
+}
+
+/// Who starts a login, and what they will prove it with.
+pub enum Holder<'a> {
+    /// A browser: it holds two cookies, the state's and the binding one.
+    Browser {
+        binding_hash: &'a [u8; 32],
+        return_to: Option<&'a str>,
+    },
+    /// The app: it holds the verifier of this S256 challenge.
+    App { challenge: &'a str },
+}
+
+/// Stores a login.
+pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(), StorageError> {
+    let row = login.id.uuid();
+    let (channel, binding, return_to, challenge) = match login.holder {
+        Holder::Browser {
+            binding_hash,
+            return_to,
+        } => (Channel::Web, Some(binding_hash.as_slice()), return_to, None),
+        Holder::App { challenge } => (Channel::Mobile, None, None, Some(challenge)),
+    };
+    sqlx::query!(
+        "INSERT INTO logins (id, state_hash, nonce_sealed, verifier_sealed, channel, binding_hash, return_to,
+                             app_challenge, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp() + make_interval(mins => $9))",
+        row,
+        login.state_hash.as_slice(),
+        keys.seal("logins.nonce_sealed", row, login.nonce.expose_secret().as_bytes()),
+        keys.seal("logins.verifier_sealed", row, login.verifier.expose_secret().as_bytes()),
+        channel.as_str(),
+        binding,
+        return_to,
+        challenge,
+        LIFE_MINUTES,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The binding cookie of whoever comes back.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// SHA-256 of the cookie that is shown.
+    pub shown: Option<[u8; 32]>,
+    /// Whether a browser must show one. A wrong one is refused either way.
+    pub required: bool,
+}
+
+/// A login whose state was just used up.
+pub enum Consumed {
+    /// By the browser that started it.
+    Browser(ProvenLogin),
+    /// The app's, by whatever browser the person signed in with: it proves nothing.
+    App(LoginId),
+}
+
+impl Consumed {
+    pub fn id(&self) -> LoginId {
+        match self {
+            Self::Browser(login) => login.id(),
+            Self::App(id) => *id,
+        }
+    }
+}
+
+/// Uses the state up, in one statement: of any number of callbacks one gets the row. A browser's login also asks for both
+/// of its cookies there, so that somebody else's callback leaves it to be finished.
+pub async fn consume(
+    tx: &mut Tx,
+    state_hash: &[u8; 32],
+    cookie_holds_state: bool,
+    binding: Binding,
+) -> Result<Option<Consumed>, StorageError> {
+    let row = sqlx::query!(
+        "UPDATE logins SET status = 'checking', consumed_at = clock_timestamp()
+          WHERE state_hash = $1 AND status = 'started' AND expires_at > clock_timestamp()
+            AND (channel = 'mobile' OR $2::boolean
+                 AND (binding_hash IS NULL OR binding_hash = $3 OR $3::bytea IS NULL AND NOT $4::boolean))
+         RETURNING id, channel",
+        state_hash.as_slice(),
+        cookie_holds_state,
+        binding.shown.as_ref().map(<[u8; 32]>::as_slice),
+        binding.required,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let id = row.id.into();
+    Ok(Some(match row.channel.parse().map_err(StorageError::corrupt)? {
+        Channel::Web => Consumed::Browser(ProvenLogin::new(id)),
+        Channel::Mobile => Consumed::App(id),
+    }))
+}
+
+/// Puts the authorization code, sealed, where the job takes it from.
+pub async fn put_code(tx: &mut Tx, keys: &Keyring, id: LoginId, code: &SecretString) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE logins SET code_sealed = $2 WHERE id = $1 AND status = 'checking'",
+        id.uuid(),
+        keys.seal("logins.code_sealed", id.uuid(), code.expose_secret().as_bytes()),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What the token exchange and the token checks need.
+pub struct Secrets {
+    pub code: SecretString,
+    pub nonce: SecretString,
+    pub verifier: SecretString,
+}
+
+/// Takes the secrets out and erases them: BankID accepts the code once, so a second attempt could only fail, and a
+/// stored code is a way into someone's account. `None`: already taken, or the login has ended.
+pub async fn take_secrets(tx: &mut Tx, keys: &Keyring, id: LoginId) -> Result<Option<Secrets>, StorageError> {
+    let row = sqlx::query!(
+        "WITH held AS (
+           SELECT id, code_sealed, nonce_sealed, verifier_sealed FROM logins
+            WHERE id = $1 AND status = 'checking' AND code_sealed IS NOT NULL FOR NO KEY UPDATE)
+         UPDATE logins l SET code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL FROM held
+          WHERE l.id = held.id RETURNING held.code_sealed, held.nonce_sealed, held.verifier_sealed",
+        id.uuid(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let open = |column: &str, sealed: Option<Vec<u8>>| {
+        keys.open_text(column, id.uuid(), &sealed.unwrap_or_default())
+            .map_err(StorageError::corrupt)
+    };
+    Ok(Some(Secrets {
+        code: open("logins.code_sealed", row.code_sealed)?,
+        nonce: open("logins.nonce_sealed", row.nonce_sealed)?,
+        verifier: open("logins.verifier_sealed", row.verifier_sealed)?,
+    }))
+}
+
+/// The person is known. How long after its callback that was; `None` where the login had ended before.
+pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<Option<Duration>, StorageError> {
+    let seconds = sqlx::query_scalar!(
+        r#"UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp()
+            WHERE id = $1 AND status = 'checking'
+           RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
+        id.uuid(),
+        user.uuid(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(seconds.map(duration))
+}
+
+/// The login ends without a session; what is left of its secrets goes with it. How long after its callback that was;
+/// `None` where it had ended before.
+pub async fn fail(tx: &mut Tx, id: LoginId, failure: LoginFailure) -> Result<Option<Duration>, StorageError> {
+    let seconds = sqlx::query_scalar!(
+        r#"UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(),
+                  code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL
+            WHERE id = $1 AND status = 'checking'
+           RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
+        id.uuid(),
+        failure.code(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(seconds.map(duration))
+}
+
+/// A clock that was set back in between gives a time of none.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// Deletes the logins whose time is over, in short transactions: one that nobody finished still holds its sealed secrets.
+/// Nothing is asked of them any more; the audit log has what became of the others. Returns how many.
+pub async fn prune(db: &PgPool) -> Result<u64, StorageError> {
+    let mut pruned = 0;
+    loop {
+        let batch = sqlx::query!(
+            "DELETE FROM logins WHERE id = ANY (ARRAY(
+               SELECT id FROM logins WHERE expires_at < clock_timestamp()
+                ORDER BY expires_at LIMIT 5000 FOR UPDATE SKIP LOCKED))"
+        )
+        .execute(db)
+        .await?
+        .rows_affected();
+        pruned += batch;
+        if batch == 0 {
+            return Ok(pruned);
+        }
+    }
+}

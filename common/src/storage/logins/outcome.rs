@@ -1,0 +1,128 @@
+//! What a login ends with, for whoever proves that they started it.
+
+use sqlx::PgPool;
+
+use super::{Binding, StorageError, Tx};
+use crate::domain::{
+    ids::{LoginId, UserId},
+    login::{LoginFailure, LoginStatus},
+};
+
+/// For how long the app may show its login code for the first time, in seconds.
+const LOGIN_CODE_LIFE: f64 = 60.0;
+
+/// A login of the caller's own: they hold what it was started with. There is no other way to get one.
+#[derive(Debug, Clone, Copy)]
+pub struct ProvenLogin(LoginId);
+
+impl ProvenLogin {
+    pub(super) fn new(id: LoginId) -> Self {
+        Self(id)
+    }
+
+    pub fn id(self) -> LoginId {
+        self.0
+    }
+}
+
+/// The login, if these are the cookies that its browser was given.
+pub async fn proven_by_browser(
+    db: &PgPool,
+    id: LoginId,
+    state_hash: &[u8; 32],
+    binding: Binding,
+) -> Result<Option<ProvenLogin>, StorageError> {
+    let found = sqlx::query_scalar!(
+        "SELECT id FROM logins
+          WHERE id = $1 AND channel = 'web' AND state_hash = $2
+            AND (binding_hash IS NULL OR binding_hash = $3 OR $3::bytea IS NULL AND NOT $4::boolean)",
+        id.uuid(),
+        state_hash.as_slice(),
+        binding.shown.as_ref().map(<[u8; 32]>::as_slice),
+        binding.required,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.map(|id| ProvenLogin(id.into())))
+}
+
+/// Gives the app's login the code that its way back brings: to be shown within a minute, together with the app's verifier.
+pub async fn give_login_code(tx: &mut Tx, id: LoginId, code_hash: &[u8; 32]) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE logins SET login_code_hash = $2, login_code_expires_at = clock_timestamp() + make_interval(secs => $3)
+          WHERE id = $1 AND channel = 'mobile'",
+        id.uuid(),
+        code_hash.as_slice(),
+        LOGIN_CODE_LIFE,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The login, if this is its code, within its minute, and the challenge is of the verifier shown. One statement answers
+/// for everything that can be wrong, so nobody learns which it was.
+///
+/// An app that has shown both once may ask again for as long as the login lives: it is the worker that is slow then, and
+/// whoever stole the code alone gained nothing by the longer time.
+pub async fn proven_by_app(
+    tx: &mut Tx,
+    id: LoginId,
+    code_hash: &[u8; 32],
+    challenge: &str,
+) -> Result<Option<ProvenLogin>, StorageError> {
+    let found = sqlx::query_scalar!(
+        "UPDATE logins SET login_code_expires_at = expires_at
+          WHERE id = $1 AND channel = 'mobile' AND login_code_hash = $2 AND app_challenge = $3
+            AND login_code_expires_at > clock_timestamp() AND handed_out_at IS NULL
+         RETURNING id",
+        id.uuid(),
+        code_hash.as_slice(),
+        challenge,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found.map(|id| ProvenLogin(id.into())))
+}
+
+/// What a login ended with.
+#[derive(Debug)]
+pub enum Outcome {
+    /// No session, and why.
+    Refused(LoginFailure),
+    /// The person is known, and where their browser goes on.
+    Granted { return_to: Option<String> },
+}
+
+/// What the login ended with; `None` while that is open.
+pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Outcome>, StorageError> {
+    let row = sqlx::query!(
+        "SELECT status, failure, return_to FROM logins WHERE id = $1",
+        login.0.uuid()
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let failure = row.failure.map(|word| word.parse()).transpose();
+    let status = row.status.parse().map_err(StorageError::corrupt)?;
+    Ok(match (status, failure.map_err(StorageError::corrupt)?) {
+        (LoginStatus::Succeeded, _) => Some(Outcome::Granted {
+            return_to: row.return_to,
+        }),
+        (LoginStatus::Failed, failure) => failure.map(Outcome::Refused),
+        (LoginStatus::Started | LoginStatus::Checking, _) => None,
+    })
+}
+
+/// Hands the login out, once.
+pub async fn hand_out(tx: &mut Tx, login: ProvenLogin) -> Result<Option<UserId>, StorageError> {
+    let user = sqlx::query_scalar!(
+        r#"UPDATE logins SET handed_out_at = clock_timestamp()
+            WHERE id = $1 AND status = 'succeeded' AND handed_out_at IS NULL AND expires_at > clock_timestamp()
+           RETURNING user_id AS "user_id!""#,
+        login.0.uuid(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(user.map(UserId::from))
+}

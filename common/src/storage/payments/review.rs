@@ -1,0 +1,106 @@
+//! Payments that a person looks at, and what they can do about them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgPool;
+
+use super::super::{StorageError, Tx};
+use crate::domain::ids::PaymentId;
+
+/// A payment that waits for a person, with why. Nothing of whose it is or whom it pays.
+#[derive(Debug, Serialize)]
+pub struct InReview {
+    /// Its id, prefixed.
+    pub id: String,
+    /// What its user sees.
+    pub status: String,
+    /// The bank's last code.
+    pub bank_status: Option<String>,
+    /// The bank's id of it, if the bank is known to have it.
+    pub payment_id: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// Why somebody must look.
+    pub why: Option<String>,
+}
+
+/// Those that wait, the oldest first.
+pub async fn in_review(db: &PgPool) -> Result<Vec<InReview>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT t.id AS "id: PaymentId", t.status, t.bank_status, t.payment_id, t.created_at,
+                  (SELECT a.detail ->> 'why' FROM audit_log a
+                    WHERE a.object = 'tx_' || replace(t.id::text, '-', '') AND a.action = 'payment.needs_review'
+                    ORDER BY a.id DESC LIMIT 1) AS why
+             FROM transactions t WHERE t.needs_review AND NOT t.bank_final ORDER BY t.created_at, t.id"#
+    )
+    .fetch_all(db)
+    .await?;
+    let shown = rows.into_iter().map(|row| InReview {
+        id: row.id.to_string(),
+        status: row.status,
+        bank_status: row.bank_status,
+        payment_id: row.payment_id,
+        created_at: row.created_at,
+        why: row.why,
+    });
+    Ok(shown.collect())
+}
+
+/// One thing that happened to a payment.
+#[derive(Debug, Serialize)]
+pub struct Event {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who did it: `user`, `worker`, `provider`, `operator`, or `bank` for an attempt's outcome.
+    pub actor: String,
+    /// What happened.
+    pub what: String,
+    /// Ids and words of ours.
+    pub detail: Value,
+}
+
+/// What happened to a payment: its audit rows and its attempts to reach the bank, oldest first.
+pub async fn history(db: &PgPool, id: PaymentId) -> Result<Vec<Event>, StorageError> {
+    Ok(sqlx::query_as!(
+        Event,
+        r#"SELECT at AS "at!", actor AS "actor!", action AS "what!", detail AS "detail!" FROM audit_log WHERE object = $1
+           UNION ALL
+           SELECT sent_at, 'worker', 'attempt.sent', jsonb_build_object('attempt', id)
+             FROM payment_attempts WHERE transaction_id = $2
+           UNION ALL
+           SELECT finished_at, 'bank', 'attempt.' || outcome, jsonb_build_object('attempt', id, 'http_status', http_status)
+             FROM payment_attempts WHERE transaction_id = $2 AND finished_at IS NOT NULL
+            ORDER BY 1"#,
+        id.to_string(),
+        id.uuid(),
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Somebody has looked at the payment: it goes its ordinary course again, or is over.
+pub async fn reviewed(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET needs_review = false, version = version + 1, updated_at = clock_timestamp() WHERE id = $1",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The bank has the payment under this id, as somebody found out there. False where it is known under another id. There
+/// is no link to hand out: the person may have approved it already.
+pub async fn found_at_bank(tx: &mut Tx, id: PaymentId, payment_id: &str) -> Result<bool, StorageError> {
+    let found = sqlx::query!(
+        "UPDATE transactions SET payment_id = $2, callback_state_sealed = NULL, needs_review = false,
+                version = version + 1, updated_at = clock_timestamp()
+          WHERE id = $1 AND (payment_id IS NULL OR payment_id = $2)",
+        id.uuid(),
+        payment_id
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(found.rows_affected() == 1)
+}

@@ -1,0 +1,151 @@
+//! Payments that a person looks at, settled by what they found out at the bank.
+
+use chrono::TimeDelta;
+use drop_sandbox::{Fault, Operation};
+use drop_tests::{app::TestApp, person::SignedIn};
+use serde_json::{Value, json};
+
+use crate::paying::{ordered, shown, value};
+
+const BY: [&str; 4] = ["--operator", "kari", "--reason", "asked the bank"];
+
+async fn operator(app: &TestApp, arguments: &[&str]) -> (bool, String) {
+    app.operator(env!("CARGO_BIN_EXE_drop-node"), arguments).await
+}
+
+async fn does(app: &TestApp, arguments: &[&str]) -> String {
+    let (succeeded, said) = operator(app, arguments).await;
+    assert!(succeeded, "{arguments:?}: {said}");
+    said
+}
+
+async fn refuses(app: &TestApp, arguments: &[&str]) -> String {
+    let (succeeded, said) = operator(app, arguments).await;
+    assert!(!succeeded, "{arguments:?}: {said}");
+    said
+}
+
+fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    arguments.iter().chain(&BY).copied().collect()
+}
+
+/// A payment of which nobody knows whether the bank has it: the answer was lost.
+async fn in_review(app: &TestApp, person: &SignedIn<'_>, fault: Fault) -> String {
+    let account = person.has_an_account().await;
+    let id = ordered(app, person, &account).await;
+    app.sandbox.fault(Operation::Payment, fault, 1);
+    app.run_jobs().await;
+    assert!(value::<bool>(app, "SELECT needs_review FROM transactions").await);
+    id
+}
+
+async fn ended(person: &SignedIn<'_>, id: &str) -> (Value, Value, Value) {
+    let mut shown = shown(person, id).await;
+    (
+        shown["status"].take(),
+        shown["reason"].take(),
+        shown["bankFinal"].take(),
+    )
+}
+
+#[tokio::test]
+async fn a_payment_in_review_is_listed_with_its_story_and_settled_by_the_banks_final_word() {
+    for (code, status, reason) in [
+        ("ACSC", "completed", Value::Null),
+        ("RJCT", "failed", json!("bank_rejected")),
+        ("CANC", "cancelled", Value::Null),
+    ] {
+        let app = TestApp::start().await;
+        let anna = app.signed_in("anna").await;
+        let id = in_review(&app, &anna, Fault::ExecuteThenDrop).await;
+        let listed: Value = serde_json::from_str(&does(&app, &["payments", "list", "--json"]).await).unwrap();
+        assert_eq!(
+            (&listed[0]["id"], &listed[0]["status"]),
+            (&json!(id), &json!("processing"))
+        );
+        assert!(listed[0]["why"].as_str().unwrap().contains("the bank may have"));
+        let story = does(&app, &["payments", "show", &id]).await;
+        for step in [
+            "payment.requested",
+            "attempt.sent",
+            "attempt.ambiguous",
+            "payment.needs_review",
+        ] {
+            assert!(story.contains(step), "{step}: {story}");
+        }
+        does(&app, &with_by(&["payments", "settle", &id, "--bank-status", code])).await;
+        assert_eq!(ended(&anna, &id).await, (json!(status), reason, json!(true)));
+        assert_eq!(does(&app, &["payments", "list", "--json"]).await.trim(), "[]");
+        let (actor, detail): (String, Value) =
+            sqlx::query_as("SELECT actor, detail FROM audit_log WHERE action = 'payment.settled'")
+                .fetch_one(&app.db)
+                .await
+                .unwrap();
+        assert_eq!((actor.as_str(), &detail["operator"]), ("operator", &json!("kari")));
+        assert_eq!(detail["found"]["bank_status"], code);
+        let told: i64 = value(&app, "SELECT count(*) FROM notifications WHERE kind = 'payment'").await;
+        assert_eq!(told, 1);
+        let again = refuses(&app, &with_by(&["payments", "settle", &id, "--bank-status", code])).await;
+        assert!(again.contains("does not wait for a person"), "{again}");
+        app.abandon().await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_that_never_got_there_fails_and_its_hold_goes() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let id = in_review(&app, &anna, Fault::status(504)).await;
+    assert_eq!(value::<i64>(&app, "SELECT held FROM bank_accounts").await, 201_000);
+    does(&app, &with_by(&["payments", "settle", &id, "--never-arrived"])).await;
+    assert_eq!(
+        ended(&anna, &id).await,
+        (json!("failed"), json!("not_sent"), json!(true))
+    );
+    assert_eq!(value::<i64>(&app, "SELECT held FROM bank_accounts").await, 0);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_payment_that_the_bank_has_after_all_is_asked_for_until_it_is_final() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let id = in_review(&app, &anna, Fault::ExecuteThenDrop).await;
+    let bank = app.sandbox.neonomics();
+    let at_bank = bank.payments()[0].id.clone();
+    does(&app, &with_by(&["payments", "track", &id, "--payment-id", &at_bank])).await;
+    let never = refuses(&app, &with_by(&["payments", "settle", &id, "--never-arrived"])).await;
+    assert!(never.contains("does not wait for a person"), "{never}");
+    bank.set_payment_status(&at_bank, "ACSC").unwrap();
+    app.advance(TimeDelta::seconds(61)).await;
+    app.run_jobs().await;
+    assert_eq!(ended(&anna, &id).await, (json!("completed"), Value::Null, json!(true)));
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_word_that_is_not_final_or_a_payment_that_is_nobodys_to_settle_changes_nothing() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let id = in_review(&app, &anna, Fault::ExecuteThenDrop).await;
+    let unknown = "tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697";
+    for arguments in [
+        vec!["payments", "settle", &id, "--bank-status", "ACSP"],
+        vec!["payments", "settle", &id, "--bank-status", "acsc"],
+        vec!["payments", "settle", &id],
+        vec!["payments", "settle", &id, "--never-arrived", "--bank-status", "ACSC"],
+        vec!["payments", "settle", unknown, "--never-arrived"],
+        vec!["payments", "track", unknown, "--payment-id", "pay_1"],
+        vec!["payments", "track", &id, "--payment-id", ""],
+    ] {
+        refuses(&app, &with_by(&arguments)).await;
+    }
+    refuses(&app, &["payments", "settle", &id, "--never-arrived"]).await;
+    assert_eq!(
+        ended(&anna, &id).await,
+        (json!("processing"), Value::Null, json!(false))
+    );
+    let changes: i64 = value(&app, "SELECT count(*) FROM audit_log WHERE actor = 'operator'").await;
+    assert_eq!(changes, 0);
+    app.abandon().await;
+}

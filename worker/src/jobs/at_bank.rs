@@ -1,0 +1,85 @@
+//! One payment at its bank: how it is doing, and taking it back.
+
+use drop_common::{
+    providers::{
+        ProviderError,
+        neonomics::{CallContext, Cancellation},
+    },
+    queue::Lease,
+    resilience::breaker::BreakerKey,
+};
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::context::Context;
+
+/// What became of our wish to withdraw the order.
+pub(super) enum Withdrawal {
+    /// It is withdrawn.
+    Done,
+    /// The bank does not withdraw it; what it says of the payment now.
+    Refused { now: Option<String> },
+    /// Nobody knows.
+    Unknown,
+}
+
+/// One payment at its bank.
+pub(super) struct AtBank<'a> {
+    ctx: &'a Context,
+    lease: &'a Lease,
+    product: &'a str,
+    id: &'a str,
+}
+
+impl<'a> AtBank<'a> {
+    pub(super) fn new(ctx: &'a Context, lease: &'a Lease, product: &'a str, id: &'a str) -> Self {
+        Self {
+            ctx,
+            lease,
+            product,
+            id,
+        }
+    }
+
+    /// The bank's word for where the payment stands.
+    pub(super) async fn status(&self) -> Result<Option<String>, ProviderError> {
+        let (neonomics, call) = (&self.ctx.neonomics, self.call());
+        let answer = neonomics.payment_status(self.product, self.id, &call).await;
+        let (key, failed) = (BreakerKey::NeonomicsPisp, answer.as_ref().err());
+        self.ctx.report(self.lease, key, failed).await;
+        answer
+    }
+
+    /// Asks the bank to withdraw the order. Not told to the breaker: a bank may answer 501 to a method that it does not have.
+    pub(super) async fn withdraw(&self) -> Withdrawal {
+        let (neonomics, call) = (&self.ctx.neonomics, self.call());
+        match neonomics.cancel_payment(self.product, self.id, &call).await {
+            Ok(Cancellation::Done) => Withdrawal::Done,
+            // The bank wants the person's approval for that too: nothing is withdrawn.
+            Ok(Cancellation::NeedsApproval) => Withdrawal::Unknown,
+            Err(error) if is_refused(&error) => Withdrawal::Refused {
+                now: self.status().await.ok().flatten(),
+            },
+            Err(error) => {
+                warn!("a payment could not be withdrawn: {error}");
+                Withdrawal::Unknown
+            }
+        }
+    }
+
+    /// Without the person: they are at the bank, or gone.
+    fn call(&self) -> CallContext {
+        CallContext {
+            request_id: Uuid::new_v4(),
+            correlation_id: self.lease.request_id(),
+            psu: None,
+            now: self.ctx.clock.now(),
+            not_after: Some(self.lease.deadline()),
+        }
+    }
+}
+
+/// The bank will not withdraw it any more: it may have accepted it.
+fn is_refused(error: &ProviderError) -> bool {
+    error.status() == Some(409) || (error.status() == Some(405) && error.code() == Some("CANCELLATION_INVALID"))
+}

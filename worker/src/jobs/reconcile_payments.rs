@@ -1,0 +1,98 @@
+//! Proves, once a minute, that every open payment has a next step, and gives one to those that have none: a job row that
+//! was lost or deleted, a mistake of ours, must not leave somebody's money in the air. And ends the patience for approvals
+//! while the bank cannot be asked: the person is told after five minutes all the same.
+
+use std::sync::Arc;
+
+use drop_common::{
+    domain::{ids::PaymentId, payment_status::PaymentStatus},
+    queue::{
+        EnqueueOptions, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue_anew,
+        payloads::{CancelPayment, InitiatePayment, PollPayment, ReconcilePayments},
+    },
+    storage::payments,
+};
+use serde_json::json;
+use tracing::info;
+use uuid::Uuid;
+
+use super::payment_moves::Moving;
+use crate::context::Context;
+
+/// The jobs that move a payment on.
+const STEPS: [&str; 2] = [InitiatePayment::KIND, PollPayment::KIND];
+/// At most so many in one run; the next one goes on.
+const BATCH: i64 = 500;
+
+impl Handler<Context> for ReconcilePayments {
+    async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+        for id in payments::without_next_step(&ctx.db, &STEPS, BATCH).await? {
+            give_next_step(&ctx, &lease, id).await?;
+        }
+        for id in payments::overdue_approvals(&ctx.db, BATCH).await? {
+            end_patience(&ctx, &lease, id).await?;
+        }
+        Ok(Outcome::Done.into())
+    }
+}
+
+/// What comes next follows from the row alone.
+async fn give_next_step(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), JobError> {
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    let payment = &moving.payment;
+    if payment.state.bank_final || payment.needs_review {
+        return Ok(());
+    }
+    let step = if payment.payment_id.is_some() {
+        enqueue_anew(&mut moving.tx, &PollPayment { payment: id }, EnqueueOptions::default()).await?;
+        PollPayment::KIND
+    } else if payments::may_have_left(&mut moving.tx, id).await? {
+        payments::attempts_are_ambiguous(&mut moving.tx, id).await?;
+        moving.review("ambiguous", "no job was left for it").await?;
+        "review"
+    } else {
+        // Sent within its time or never: the job itself looks at the clock.
+        enqueue_anew(
+            &mut moving.tx,
+            &InitiatePayment { payment: id },
+            EnqueueOptions::default(),
+        )
+        .await?;
+        InitiatePayment::KIND
+    };
+    moving
+        .audit("payment.next_step_restored", json!({ "step": step }))
+        .await?;
+    moving.alert(format!("had no next step, now: {step}"));
+    moving.commit().await
+}
+
+/// As the look at the end of the time would do without an answer from the bank. The order is withdrawn when the bank can
+/// be asked again.
+async fn end_patience(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), JobError> {
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    let payment = &moving.payment;
+    if payment.callback_at.is_some() || payment.state.status != PaymentStatus::Processing {
+        return Ok(());
+    }
+    let timed_out = payment.state.on_sca_timeout();
+    if !timed_out.changed {
+        return Ok(());
+    }
+    moving.apply(timed_out).await?;
+    moving
+        .audit(
+            "payment.sca_timeout",
+            json!({ "withdrawn": false, "bank_asked": false }),
+        )
+        .await?;
+    let withdrawal = CancelPayment {
+        payment: id,
+        request: Uuid::now_v7(),
+    };
+    enqueue_anew(&mut moving.tx, &withdrawal, EnqueueOptions::default()).await?;
+    moving.commit().await?;
+    info!(payment.id = %id, "payment {id} was not approved in time, and its bank cannot be asked");
+    ctx.tell_waiters(id.uuid()).await;
+    Ok(())
+}
