@@ -34,8 +34,8 @@ impl SessionsApi {
     /// Refresh the session.
     ///
     /// Gives a new access token, and a new refresh token for the one that is used up. The app sends and gets it in JSON;
-    /// a browser sends `{}` and has both as cookies. For ten seconds a used token gives the same successor once more, for
-    /// tabs that refresh at once and for answers that were lost; after that its second use ends the whole session.
+    /// a browser sends `{}` and has both as cookies. For ten seconds a used token gives the session's newest one,
+    /// for tabs that refresh at once and for answers that were lost; after that its second use ends the whole session.
     #[oai(path = "/v1/auth/refresh", method = "post", operation_id = "refreshSession")]
     async fn refresh(&self, request: &Request, body: Json<RefreshToken>) -> Result<Json<Tokens>, ApiError> {
         refresh::refresh(&self.state, request, request.cookie(), body.0)
