@@ -86,7 +86,7 @@ async fn consume(
     let Some(returned) = returned.state.as_deref().map(str::as_bytes) else {
         return Ok(None);
     };
-    let holds_state = cookies::held_state(request).is_some_and(|held| held.as_bytes().ct_eq(returned).into());
+    let holds_state = cookies::held_states(request).any(|held| held.as_bytes().ct_eq(returned).into());
     let binding = cookies::binding(state, request);
     Ok(logins::consume(tx, &sha256(returned), holds_state, binding).await?)
 }

@@ -33,10 +33,11 @@ pub(super) async fn by_browser(
         .map(ReturnPath::parse)
         .transpose()
         .map_err(|_| ApiError::validation(vec![FieldError::new("return_to", "is not a path of this site")]))?;
-    let binding = state.keys.random_token();
+    let (binding, held) = (state.keys.random_token(), cookies::held_state_hashes(request));
     let holder = Holder::Browser {
         binding_hash: &sha256(binding.expose_secret().as_bytes()),
         return_to: return_to.as_ref().map(ReturnPath::as_str),
+        held_state_hashes: &held,
     };
     let started = start(state, holder, locale).await?;
     cookies::give(state, jar, &started.state, &binding);

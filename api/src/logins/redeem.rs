@@ -40,7 +40,7 @@ pub(super) async fn redeem(
         .await?
         .ok_or(ApiError::of(Code::InvalidState))
         .inspect_err(|_| state.count_lost_login("invalid_state"))?;
-    match hand_out::wait(state, login, prefer).await? {
+    match hand_out::wait(state, login, prefer).await?.map(|ended| ended.outcome) {
         None => Ok(Redeemed::StillChecking(location::of_redemption(id))),
         Some(Outcome::Refused(failure)) => Err(hand_out::refused(failure)),
         Some(Outcome::Granted { .. }) => hand_out::open_session(state, request, jar, login, Channel::Mobile)

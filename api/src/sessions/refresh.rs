@@ -14,7 +14,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{
-    grant::{Grant, clear_cookies},
+    grant::Grant,
     wire::{RefreshToken, Tokens},
 };
 use crate::{
@@ -34,14 +34,11 @@ pub(super) async fn refresh(
     body: RefreshToken,
 ) -> Result<Tokens, ApiError> {
     let (channel, token) = presented(request, body)?.ok_or(ApiError::of(Code::Unauthenticated))?;
-    let refreshed = take(state, channel, &token).await?;
-    let Some(grant) = refreshed else {
-        if channel == Channel::Web {
-            clear_cookies(state, cookies);
-        }
-        return Err(ApiError::of(Code::Unauthenticated));
-    };
-    Ok(grant.hand_out(state, cookies))
+    // A refusal leaves the cookies: by the time that it arrives they may be those of a new login in another tab.
+    let grant = take(state, channel, &token).await?;
+    Ok(grant
+        .ok_or(ApiError::of(Code::Unauthenticated))?
+        .hand_out(state, cookies))
 }
 
 /// The refresh token and the channel it came by: the app's in the body, else the browser's cookie, which is believed

@@ -1,7 +1,10 @@
 //! What ties a login to its browser.
 
-use drop_tests::{app::TestApp, person::Answer};
-use reqwest::Method;
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::Answer,
+};
+use reqwest::{Method, header::SET_COOKIE};
 use rstest::rstest;
 
 use super::{HTTPS, INVALID_STATE, START, STATE, signs_in};
@@ -158,6 +161,51 @@ async fn of_two_tabs_the_later_one_logs_in(#[values(true, false)] https: bool) {
     assert_eq!(browser.get(&earlier).await.problem(), INVALID_STATE);
     let answer = browser.get(&later).await;
     assert_eq!(answer.status, 200, "{:?}", answer.problem());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_leaves_the_cookies_of_the_login_that_another_tab_has_started() {
+    let app = behind_https("true").await;
+    for person in ["anna", "minor"] {
+        app.stop_worker().await;
+        let mut browser = app.browser();
+        let earlier = signs_in(&app, &mut browser, person).await;
+        let answer = tokio::spawn(browser.request(Method::GET, &earlier, None).send());
+        let checking = "SELECT count(*) FROM logins WHERE status = 'checking'";
+        assert!(eventually(async || count(&app, checking).await == 1).await);
+        let later = signs_in(&app, &mut browser, "anna").await;
+        app.run_jobs().await;
+        let answer = answer.await.unwrap().unwrap();
+        assert_eq!(answer.status(), if person == "anna" { 200 } else { 403 });
+        for cookie in answer.headers().get_all(SET_COOKIE) {
+            let cookie = cookie.to_str().unwrap();
+            assert!(!cookie.starts_with(STATE) && !cookie.starts_with(BINDING), "{cookie}");
+        }
+        app.start_worker().await;
+        assert_eq!(browser.get(&later).await.status, 200);
+        assert!(!browser.cookies.contains_key(STATE));
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_state_that_was_planted_before_a_persons_own_locks_nobody_out() {
+    let app = behind_https("true").await;
+    app.stop_worker().await;
+    let mut browser = app.browser();
+    let back = signs_in(&app, &mut browser, "anna").await;
+    // The browser sends the cookie of the longer path first.
+    let both = format!(
+        "{STATE}=planted; {STATE}={}; {BINDING}={}",
+        browser.cookies[STATE], browser.cookies[BINDING]
+    );
+    let callback = format!("{}{back}", app.url);
+    let checking = app.come_back_later(&callback, &both).await;
+    assert_eq!(checking.status, 202, "{:?}", checking.problem());
+    app.run_jobs().await;
+    let outcome = format!("{}{}", app.url, checking.location.unwrap());
+    assert_eq!(app.come_back(&outcome, &both).await.status, 200);
     app.finish().await;
 }
 
