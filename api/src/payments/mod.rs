@@ -73,7 +73,7 @@ impl PaymentsApi {
         body: Json<NewTransaction>,
     ) -> Result<Initiation, ApiError> {
         let prefer = Prefer::parse(prefer.0.as_deref());
-        create::create(&self.state, request, session.user.into(), &key.0, prefer, &body.0).await
+        create::create(&self.state, request, session, &key.0, prefer, &body.0).await
     }
 
     /// List payments, newest first.

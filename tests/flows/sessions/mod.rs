@@ -1,5 +1,7 @@
 //! Sessions after the login: refreshing, listing and ending them.
 
+mod ending;
+
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
