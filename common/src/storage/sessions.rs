@@ -194,6 +194,8 @@ pub enum Revocation {
     EndedByUser,
     /// A refresh token of it came twice.
     RefreshTokenReused,
+    /// Somebody logged in with the browser that held it.
+    Replaced,
 }
 
 impl Revocation {
@@ -203,6 +205,7 @@ impl Revocation {
             Self::Logout => "logout",
             Self::EndedByUser => "ended_by_user",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::Replaced => "replaced",
         }
     }
 }
