@@ -1,7 +1,7 @@
 //! The start of a login: fresh state, nonce and PKCE verifier, kept on the server.
 
 use drop_common::{
-    domain::{ids::LoginId, login::ReturnPath},
+    domain::{ids::LoginId, return_path::ReturnPath},
     keyring::sha256,
     providers::bankid::{AuthorizationRequest, authorization_url, code_challenge},
     storage::logins::{self, Holder, LIFE_MINUTES, NewLogin},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     client_address,
-    error::{ApiError, Code, FieldError},
+    error::{ApiError, Code},
     rate_limit::BANKID_INITIATE,
     state::State,
 };
@@ -30,9 +30,9 @@ pub(super) async fn by_browser(
 ) -> Result<ToBankId, ApiError> {
     take_limit(state, request).await?;
     let return_to = return_to
-        .map(ReturnPath::parse)
+        .map(|path| ReturnPath::parse(path, &state.settings.api.return_pages))
         .transpose()
-        .map_err(|_| ApiError::validation(vec![FieldError::new("return_to", "is not a path of this site")]))?;
+        .map_err(|_| ApiError::field("return_to", "is not a page of this site"))?;
     let (binding, held) = (state.keys.random_token(), cookies::held_state_hashes(request));
     let holder = Holder::Browser {
         binding_hash: &sha256(binding.expose_secret().as_bytes()),

@@ -46,7 +46,8 @@ impl LoginsApi {
     async fn login(
         &self,
         request: &Request,
-        /// Where the browser goes after the login: a path of this site.
+        /// Where the browser goes after the login: the path of a page of this site. Which pages, `DROP_RETURN_PAGES` says;
+        /// the API's own addresses are none.
         return_to: Query<Option<String>>,
         /// The language of BankID's pages; without it, BankID's own choice.
         ui_locales: Query<Option<UiLocale>>,

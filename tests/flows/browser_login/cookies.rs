@@ -209,25 +209,6 @@ async fn a_state_that_was_planted_before_a_persons_own_locks_nobody_out() {
     app.finish().await;
 }
 
-#[tokio::test]
-async fn a_browser_chooses_the_language_of_bankid() {
-    let app = TestApp::start().await;
-    let mut browser = app.browser();
-    for (query, sent) in [
-        ("", None),
-        ("?ui_locales=no", Some("no")),
-        ("?ui_locales=en", Some("en")),
-    ] {
-        let started = browser.get(&format!("{START}{query}")).await;
-        let page = reqwest::Url::parse(&started.location.unwrap()).unwrap();
-        let language = page.query_pairs().find(|(name, _)| name == "ui_locales");
-        assert_eq!(language.map(|(_, value)| value.into_owned()).as_deref(), sent);
-    }
-    let other = browser.get(&format!("{START}?ui_locales=de")).await;
-    assert_eq!(other.problem(), (422, "validation_failed"));
-    app.finish().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_could_not_be_committed_is_handed_out_when_the_browser_asks_again() {
     let app = TestApp::start().await;
