@@ -28,6 +28,9 @@ pub(super) async fn by_browser(
     return_to: Option<&str>,
     locale: Option<UiLocale>,
 ) -> Result<ToBankId, ApiError> {
+    if !is_navigation(request) {
+        return Err(ApiError::of(Code::Forbidden));
+    }
     take_limit(state, request).await?;
     let return_to = return_to
         .map(|path| ReturnPath::parse(path, &state.settings.api.return_pages))
@@ -42,6 +45,13 @@ pub(super) async fn by_browser(
     let started = start(state, holder, locale).await?;
     cookies::give(state, jar, &started.state, &binding);
     Ok(ToBankId::SeeOther(started.authorization_url))
+}
+
+/// Whether the browser goes here, as far as it tells. A foreign page that embeds the address, as an image or a frame, would
+/// use up its visitor's limit.
+fn is_navigation(request: &Request) -> bool {
+    let is = |name, expected| request.header(name).is_none_or(|value| value == expected);
+    is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
 }
 
 pub(super) async fn by_app(state: &State, request: &Request, body: &NewAppLogin) -> Result<AppLoginStarted, ApiError> {

@@ -40,8 +40,8 @@ impl LoginsApi {
     ///
     /// Sets the cookies `bankid_state` and, over HTTPS, `__Host-drop_bind`, which the callback needs; a login that is
     /// started in another tab replaces them. 10 requests in 60 s from one address, then `rate_limited`; an app's starts
-    /// count with them. A browser (`Accept: text/html`) is shown a small page, in Norwegian or English, in place of a
-    /// problem.
+    /// count with them. A page goes here by a link; one that embeds it, as an image or a frame, is `forbidden` and does not
+    /// count. A browser (`Accept: text/html`) is shown a small page, in Norwegian or English, in place of a problem.
     #[oai(path = "/api/auth/bankid/login", method = "get", operation_id = "startBankIdLogin")]
     async fn login(
         &self,

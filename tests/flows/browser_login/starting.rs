@@ -1,6 +1,7 @@
 //! The start of a login in a browser.
 
-use drop_tests::app::TestApp;
+use drop_tests::{app::TestApp, person::Answer};
+use reqwest::Method;
 
 use super::START;
 
@@ -39,5 +40,26 @@ async fn a_login_returns_only_to_the_pages_that_are_configured() {
     }
     // Without one, the login ends on the front page.
     assert_eq!(browser.get(START).await.status, 303);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_foreign_page_that_embeds_the_start_uses_up_nobodys_limit() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    let starts = async |mode: &str, destination: &str| {
+        let request = browser.request(Method::GET, START, None);
+        let request = request.header("Sec-Fetch-Mode", mode).header("Sec-Fetch-Dest", destination);
+        Answer::of(request.send().await.unwrap()).await
+    };
+    for _ in 0..5 {
+        for (mode, destination) in [("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")] {
+            assert_eq!(starts(mode, destination).await.problem(), (403, "forbidden"), "{destination}");
+        }
+    }
+    for _ in 0..10 {
+        assert_eq!(starts("navigate", "document").await.status, 303);
+    }
+    assert_eq!(starts("navigate", "document").await.problem(), (429, "rate_limited"));
     app.finish().await;
 }
