@@ -18,7 +18,6 @@ use subtle::ConstantTimeEq;
 
 use super::{cookies, hand_out, location, returned::Returned, wire::LoginAnswer};
 use crate::{
-    client_address,
     error::{ApiError, Code},
     layers::request_id,
     prefer::Prefer,
@@ -34,9 +33,8 @@ pub(super) async fn finish(
     jar: &CookieJar,
     prefer: Prefer,
 ) -> Result<LoginAnswer, ApiError> {
-    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_CALLBACK
-        .take(&state.db, &state.metrics, &client_address::bucket(caller))
+        .take_from_address(state, request)
         .await
         .inspect_err(|refused| state.count_limited_login(refused))?;
     let returned = Returned::of(request).inspect_err(|_| state.count_lost_login("invalid_callback"))?;

@@ -15,7 +15,6 @@ use super::{
     wire::{AppLogin, AppLoginStarted, NewAppLogin, ToBankId, UiLocale},
 };
 use crate::{
-    client_address,
     error::{ApiError, Code},
     rate_limit::BANKID_INITIATE,
     state::State,
@@ -77,9 +76,8 @@ pub(super) async fn by_app(state: &State, request: &Request, body: &NewAppLogin)
 
 /// Both ways to start share one limit: the contract's is about BankID, which sees no difference.
 async fn take_limit(state: &State, request: &Request) -> Result<(), ApiError> {
-    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_INITIATE
-        .take(&state.db, &state.metrics, &client_address::bucket(caller))
+        .take_from_address(state, request)
         .await
         .inspect_err(|refused| state.count_limited_login(refused))
 }

@@ -1,6 +1,7 @@
 //! Sessions after the login: refreshing, listing and ending them.
 
 mod ending;
+mod limits;
 
 use std::collections::BTreeSet;
 
