@@ -97,7 +97,11 @@ impl LoginsApi {
     ///
     /// Answers the browser that holds the login's cookies, once: without them there is no such login, and a session that
     /// was handed out already is `invalid_state`. For an app's login the app asks by redeeming its code.
-    #[oai(path = "/v1/auth/bankid/logins/:id", method = "get", operation_id = "getBankIdLogin")]
+    #[oai(
+        path = "/api/auth/bankid/logins/:id",
+        method = "get",
+        operation_id = "getBankIdLogin"
+    )]
     async fn outcome(
         &self,
         request: &Request,
