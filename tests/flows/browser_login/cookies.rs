@@ -6,6 +6,7 @@ use drop_tests::{
 };
 use reqwest::{Method, header::SET_COOKIE};
 use rstest::rstest;
+use serde_json::json;
 
 use super::{HTTPS, INVALID_STATE, START, STATE, signs_in};
 use crate::balances::count;
@@ -46,6 +47,37 @@ async fn a_login_has_two_cookies_which_end_with_it() {
             let attributes = &browser.attributes[name];
             assert!(attributes.contains("Secure; Path=/; Max-Age=0"), "{attributes}");
         }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn behind_https_the_sessions_cookies_are_secure_and_only_this_host_can_set_them() {
+    let app = behind_https("true").await;
+    let (session, refresh) = ("__Host-drop_session", "__Host-drop_refresh");
+    let mut browser = app.browser();
+    browser.origin = HTTPS.to_owned();
+    let back = signs_in(&app, &mut browser, "anna").await;
+    assert_eq!(browser.get(&back).await.status, 200);
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), [refresh, session]);
+    assert_eq!(browser.attributes[session], "HttpOnly; SameSite=Lax; Secure; Path=/");
+    assert_eq!(browser.attributes[refresh], "HttpOnly; SameSite=Strict; Secure; Path=/");
+    assert_eq!(browser.post("/v1/auth/refresh", &json!({})).await.status, 200);
+    assert_eq!(browser.get("/v1/me").await.status, 200);
+    // A neighbouring domain can set one without the prefix.
+    let mut planted = app.browser();
+    planted.cookies = [("drop_session", session), ("drop_refresh", refresh)]
+        .map(|(name, held)| (name.to_owned(), browser.cookies[held].clone()))
+        .into();
+    planted.origin = HTTPS.to_owned();
+    assert_eq!(planted.get("/v1/me").await.problem(), (401, "unauthenticated"));
+    let refreshed = planted.post("/v1/auth/refresh", &json!({})).await;
+    assert_eq!(refreshed.problem(), (401, "unauthenticated"));
+    assert_eq!(browser.post("/v1/auth/logout", &json!({})).await.status, 204);
+    assert!(browser.cookies.is_empty());
+    for name in [session, refresh] {
+        let attributes = &browser.attributes[name];
+        assert!(attributes.contains("Secure; Path=/; Max-Age=0"), "{attributes}");
     }
     app.finish().await;
 }
