@@ -3,23 +3,19 @@
 use drop_common::{
     domain::session::Channel,
     keyring::sha256,
-    storage::{
-        audit::{self, Actor, Entry},
-        sessions::{self, Presented, Revocation, Rotation, TokenStanding},
-    },
+    storage::sessions::{self, Presented, Revocation, Rotation, TokenStanding},
 };
 use poem::{Request, web::cookie::CookieJar};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use tracing::warn;
 
 use super::{
+    end::end,
     grant::Grant,
     wire::{RefreshToken, Tokens},
 };
 use crate::{
     error::{ApiError, Code},
-    layers::request_id,
     session::Sessions,
     state::State,
 };
@@ -82,17 +78,7 @@ async fn take(state: &State, channel: Channel, token: &SecretString) -> Result<O
             .open_text(SUCCESSOR, session.uuid(), &successor)
             .map_err(drop_common::storage::StorageError::corrupt)?,
         TokenStanding::Reused => {
-            let because = Revocation::RefreshTokenReused;
-            sessions::revoke(&mut tx, session, user, because).await?;
-            let entry = Entry {
-                actor: Actor::User,
-                user: Some(user),
-                action: "session.revoked",
-                object: session.to_string(),
-                detail: json!({ "because": because.as_str() }),
-                request_id: Some(request_id::current()),
-            };
-            audit::record(&mut tx, entry).await?;
+            end(&mut tx, session, user, Revocation::RefreshTokenReused).await?;
             tx.commit().await?;
             warn!(session.id = %session, "a refresh token of session {session} came twice: the session is ended");
             return Ok(None);
