@@ -344,7 +344,11 @@ async fn the_session_cookie_changes_nothing_for_a_foreign_page() {
         ("sec-fetch-site", "none"),
         ("accept", "neither of the two is there"),
     ] {
-        assert_eq!(ask(name, value).await.status(), StatusCode::FORBIDDEN, "{name}: {value}");
+        assert_eq!(
+            ask(name, value).await.status(),
+            StatusCode::FORBIDDEN,
+            "{name}: {value}"
+        );
     }
     // Past the check, the row is looked up, and here the database is away: never a session without its row.
     for (name, value) in [("origin", "https://drop.example"), ("sec-fetch-site", "same-origin")] {

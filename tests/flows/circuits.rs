@@ -212,7 +212,10 @@ async fn health_says_so_when_the_last_three_logins_could_not_reach_bankid_until_
         }
     };
     // BankID answered: it is our client, or this code, that it does not take.
-    let refused = Fault::Status { code: 400, body: Some(json!({ "error": "invalid_grant" })) };
+    let refused = Fault::Status {
+        code: 400,
+        body: Some(json!({ "error": "invalid_grant" })),
+    };
     fails(refused, 3).await;
     fails(Fault::Drop, 2).await;
     assert_eq!(bankid().await, "ok");

@@ -302,10 +302,7 @@ async fn a_login_whose_check_died_is_counted_and_told_once_although_the_check_is
     let attempts = "drop_job_attempts_total{kind=\"check-login\",lane=\"login\",outcome=\"done\"}";
     let again = until(&app, "it ran again", |scrape| scrape.value(attempts) == 1.0).await;
     assert_eq!(logins(&again), failed);
-    assert_eq!(
-        again.value("bankid_login_errors_total{reason=\"not_checked\"}"),
-        1.0
-    );
+    assert_eq!(again.value("bankid_login_errors_total{reason=\"not_checked\"}"), 1.0);
     // Told once, too.
     let audited: Vec<(String, String)> =
         sqlx::query_as("SELECT object, detail ->> 'reason' FROM audit_log WHERE action = 'login.refused'")

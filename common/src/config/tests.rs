@@ -205,6 +205,9 @@ fn production_refuses_to_start_without_trusted_proxies() {
 
 #[rstest]
 #[case("DROP_REQUIRE_LOGIN_BINDING", "false")]
+#[case("DROP_RETURN_PAGES", "/pay, home")]
+#[case("DROP_RETURN_PAGES", "/, /api")]
+#[case("DROP_RETURN_PAGES", "https://getdrop.no/pay")]
 #[case("DROP_APP_LINK", "http://127.0.0.1:1/app")]
 #[case("DROP_APP_LINK", "drop://login")]
 #[case("DROP_APP_LINK", "https://getdrop.no/app?from=bankid")]

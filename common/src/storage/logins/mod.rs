@@ -7,7 +7,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
-pub use self::outcome::{Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser};
+pub use self::outcome::{
+    Ended, Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser,
+};
 use super::{StorageError, Tx};
 use crate::domain::{
     ids::{LoginId, UserId},
@@ -34,6 +36,8 @@ pub enum Holder<'a> {
     Browser {
         binding_hash: &'a [u8; 32],
         return_to: Option<&'a str>,
+        /// The states it holds of logins that were started before; its cookies are the new login's from now on.
+        held_state_hashes: &'a [Vec<u8>],
     },
     /// The app: it holds the verifier of this S256 challenge.
     App { challenge: &'a str },
@@ -46,7 +50,11 @@ pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(
         Holder::Browser {
             binding_hash,
             return_to,
-        } => (Channel::Web, Some(binding_hash.as_slice()), return_to, None),
+            held_state_hashes,
+        } => {
+            overtake(tx, held_state_hashes).await?;
+            (Channel::Web, Some(binding_hash.as_slice()), return_to, None)
+        }
         Holder::App { challenge } => (Channel::Mobile, None, None, Some(challenge)),
     };
     sqlx::query!(
@@ -62,6 +70,16 @@ pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(
         return_to,
         challenge,
         LIFE_MINUTES,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn overtake(tx: &mut Tx, state_hashes: &[Vec<u8>]) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE logins SET overtaken = true WHERE state_hash = ANY ($1) AND channel = 'web'",
+        state_hashes,
     )
     .execute(&mut **tx)
     .await?;

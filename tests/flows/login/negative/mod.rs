@@ -60,7 +60,9 @@ const BESIDE: [&str; 3] = [
 
 /// The cells of the table's rows.
 fn table() -> impl Iterator<Item = Vec<&'static str>> {
-    let rows = include_str!("mod.rs").lines().filter_map(|line| line.strip_prefix("//! | "));
+    let rows = include_str!("mod.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | "));
     let rows = rows.map(|row| row.trim_end_matches(" |").split(" | ").collect());
     rows.skip(1) // what the columns are called
 }

@@ -53,7 +53,10 @@ async fn a_good_token_gives_its_claims_and_shows_none_of_them() {
 #[tokio::test]
 async fn a_token_that_fails_a_check_is_refused(#[case] change: Value, #[case] reason: &str) {
     let refused = with_claims(change, |_| ()).await.expect_err("must be refused");
-    assert_eq!((refused.failure().code(), refused.reason()), ("jwks_verification_failed", reason));
+    assert_eq!(
+        (refused.failure().code(), refused.reason()),
+        ("jwks_verification_failed", reason)
+    );
 }
 
 #[test]
@@ -73,7 +76,11 @@ fn every_check_is_a_reason_that_is_counted() {
 #[tokio::test]
 async fn a_token_without_a_required_claim_is_an_unusable_answer(#[case] change: Value) {
     assert_eq!(
-        with_claims(change, |_| ()).await.expect_err("unreadable").failure().code(),
+        with_claims(change, |_| ())
+            .await
+            .expect_err("unreadable")
+            .failure()
+            .code(),
         "token_exchange_failed"
     );
 }
@@ -211,5 +218,8 @@ async fn what_is_no_token_is_refused_without_a_call(#[case] token: &str) {
     let refused = check_at(&client(config(&provider.url)), token.to_owned(), now())
         .await
         .expect_err("no token");
-    assert_eq!((refused.failure().code(), provider.seen().len()), ("token_exchange_failed", 0));
+    assert_eq!(
+        (refused.failure().code(), provider.seen().len()),
+        ("token_exchange_failed", 0)
+    );
 }
