@@ -67,6 +67,7 @@ const LOGIN_REFUSED: Option<&str> = Some("bankid_login_refused");
 const UNREACHABLE: Option<&str> = Some("bankid_unreachable");
 const REQUEST_REFUSED: Option<&str> = Some("bankid_request_refused");
 
+#[expect(clippy::too_many_lines, reason = "a table: one row a case")]
 fn table() -> Vec<(Obstacle, u16, &'static str, &'static str, Option<&'static str>)> {
     let without = |name| Mutation::claim(name, json!(null));
     let number = |value| Token(Mutation::claim("pid", value));

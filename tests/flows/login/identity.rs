@@ -46,7 +46,7 @@ async fn the_name_follows_bankid_and_what_bankid_leaves_out_stays() {
         assert_eq!(last_renamed(&app).await, renamed, "{given} {family}");
     }
     for left_out in [&["name", "given_name", "family_name"][..], &["name", "family_name"]] {
-        let without = left_out.iter().map(|claim| Mutation::claim(*claim, Value::Null));
+        let without = left_out.iter().map(|claim| Mutation::claim(claim, Value::Null));
         app.sandbox.bankid().spoil_next(without.collect());
         let login = app.log_in("anna").await;
         assert_eq!(named(&login.body), ("Anne", "Dahl"), "without {left_out:?}");
