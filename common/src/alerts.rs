@@ -88,6 +88,13 @@ pub const KYC_EVENT: Alert = Alert {
     meaning: "somebody must look at an event from Sumsub",
 };
 
+/// A job died, and its kind's `on_dead` failed: a payment, say, is still processing and nobody works for it.
+pub const JOB_UNTOLD: Alert = Alert {
+    name: "job_untold",
+    severity: Severity::High,
+    meaning: "a job died, and what follows from that could not be written yet",
+};
+
 /// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.
 pub fn raise(alert: &Alert, about: impl fmt::Display) {
     tracing::error!(

@@ -212,7 +212,7 @@ metrics! {
         [LANE, AtStart("kind"), Label("outcome", &["done", "again", "wait", "dead", "lost"])],
         "Attempts of jobs, by lane, kind and outcome.";
     /// Read from the table, so the same on every worker: aggregate with `max`, never `sum`.
-    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead"])],
+    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead", "untold"])],
         "Jobs in the queue, by lane and state.";
     /// The best signal for paging and scaling.
     JOBS_OLDEST_READY_AGE = "drop_jobs_oldest_ready_age_seconds", Gauge(0.0), WORKER, [LANE],
@@ -252,6 +252,9 @@ metrics! {
     /// Failed probes do not start it anew.
     CIRCUIT_OPEN_SECONDS = "drop_circuit_open_seconds", Gauge(0.0), WORKER, [CIRCUIT],
         "Time since the circuit opened, half-open included; 0 while it is closed.";
+    /// Whosever it is: a forgotten session, or a backup.
+    DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
+        "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
     /// Grows while the database cannot be read; the gauges read from it are taken out after a minute.
     QUEUE_GAUGES_AGE = "drop_queue_gauges_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the gauges that are read from the database.";

@@ -1,7 +1,11 @@
 //! Kind → behaviour. The one table that a claimed row is looked up in.
 
-use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use serde_json::Value;
 
 use super::{
@@ -153,9 +157,11 @@ pub(super) struct Hooks<C> {
 
 impl<C: Send + Sync + 'static> DeadHooks for Hooks<C> {
     fn on_dead<'a>(&'a self, tx: &'a mut Tx, kind: &'a str, payload: Value, error: &'a str) -> HookFuture<'a> {
-        match self.registry.handlers.get(kind) {
-            Some(handler) => handler.on_dead(payload, &self.context, tx, error),
-            None => Box::pin(async { Ok(AfterCommit::default()) }),
-        }
+        let Some(handler) = self.registry.handlers.get(kind) else {
+            return Box::pin(async { Ok(AfterCommit::default()) });
+        };
+        let hook = AssertUnwindSafe(handler.on_dead(payload, &self.context, tx, error));
+        // Every worker would panic over the same job, again and again, with all that is recorded beside it.
+        Box::pin(async { hook.catch_unwind().await.unwrap_or(Err(StorageError::Panicked)) })
     }
 }
