@@ -125,7 +125,7 @@ async fn refuse(
         Consumed::Browser(login) => (login.id(), None),
         Consumed::App(id) => (*id, Some(location::in_app_refused(state, *id, failure)?)),
     };
-    logins::fail(&mut tx, id, failure).await?;
+    logins::fail(&mut tx, id, failure, None).await?;
     let entry = Entry {
         actor: Actor::User,
         user: None,

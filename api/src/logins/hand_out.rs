@@ -71,7 +71,8 @@ pub(super) async fn wait(state: &State, login: ProvenLogin, prefer: Prefer) -> R
     state.waiters.wait_until(login.id().uuid(), deadline, read).await
 }
 
-/// The outcome and the session row are one transaction: a login is handed out with its session or not at all.
+/// The outcome, the session row and what the answer tells of the user are one transaction: a login is handed out with its
+/// session or not at all.
 pub(super) async fn open_session(
     state: &State,
     request: &Request,
@@ -84,10 +85,10 @@ pub(super) async fn open_session(
         .await?
         .ok_or(ApiError::of(Code::InvalidState))?;
     let grant = sessions::open(state, &mut tx, request, user, channel, login.id()).await?;
-    tx.commit().await?;
-    let user = users::find(&state.db, user)
+    let user = users::find(&mut *tx, user)
         .await?
         .ok_or(ApiError::of(Code::Unauthenticated))?;
+    tx.commit().await?;
     let tokens = grant.hand_out(state, jar);
     Ok(LoggedIn {
         user: user.into(),
@@ -109,5 +110,6 @@ pub(super) fn refused(failure: LoginFailure) -> ApiError {
         LoginFailure::AgeUnverified => Code::AgeUnverified,
         LoginFailure::InvalidIdentityClaim => Code::InvalidIdentityClaim,
         LoginFailure::BankIdError => Code::BankidError,
+        LoginFailure::Erased => Code::Unauthenticated,
     })
 }

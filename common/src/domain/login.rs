@@ -34,6 +34,8 @@ closed_words! {
     AgeUnverified = "age_unverified",
     /// The national id is malformed, contradicts another claim, or is of a kind not accepted here.
     InvalidIdentityClaim = "invalid_identity_claim",
+    /// The person's account was erased. A new one is not made of it: that is a case for support.
+    Erased = "unauthenticated",
 }
 
 impl LoginFailure {
@@ -45,7 +47,7 @@ impl LoginFailure {
     /// Whether the failure counts in `bankid_login_errors_total`. What the person did or is counts elsewhere.
     pub const fn counts_as_error(self) -> bool {
         match self {
-            Self::Cancelled | Self::Underage => false,
+            Self::Cancelled | Self::Underage | Self::Erased => false,
             Self::InvalidCallback
             | Self::BankIdError
             | Self::TokenExchangeFailed
@@ -112,12 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_and_being_young_are_no_errors() {
+    fn what_the_person_did_or_is_counts_as_no_error() {
         let uncounted: Vec<_> = LoginFailure::ALL
             .iter()
             .filter(|failure| !failure.counts_as_error())
             .collect();
-        assert_eq!(uncounted, [&LoginFailure::Cancelled, &LoginFailure::Underage]);
+        let persons = [LoginFailure::Cancelled, LoginFailure::Underage, LoginFailure::Erased];
+        assert_eq!(uncounted, persons.iter().collect::<Vec<_>>());
     }
 
     #[rstest]

@@ -170,7 +170,7 @@ pub async fn take_secrets(tx: &mut Tx, keys: &Keyring, id: LoginId) -> Result<Op
 /// The person is known. How long after its callback that was; `None` where the login had ended before.
 pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<Option<Duration>, StorageError> {
     let seconds = sqlx::query_scalar!(
-        r#"UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp()
+        r#"UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp(), bankid_unreachable = false
             WHERE id = $1 AND status = 'checking'
            RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
         id.uuid(),
@@ -181,16 +181,22 @@ pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<Option<Du
     Ok(seconds.map(duration))
 }
 
-/// The login ends without a session; what is left of its secrets goes with it. How long after its callback that was;
-/// `None` where it had ended before.
-pub async fn fail(tx: &mut Tx, id: LoginId, failure: LoginFailure) -> Result<Option<Duration>, StorageError> {
+/// The login ends without a session; what is left of its secrets goes with it. `bankid_unreachable` is `None` where BankID
+/// was not asked. How long after its callback that was; `None` where it had ended before.
+pub async fn fail(
+    tx: &mut Tx,
+    id: LoginId,
+    failure: LoginFailure,
+    bankid_unreachable: Option<bool>,
+) -> Result<Option<Duration>, StorageError> {
     let seconds = sqlx::query_scalar!(
-        r#"UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(),
+        r#"UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(), bankid_unreachable = $3,
                   code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL
             WHERE id = $1 AND status = 'checking'
            RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
         id.uuid(),
         failure.code(),
+        bankid_unreachable,
     )
     .fetch_optional(&mut **tx)
     .await?;
