@@ -32,6 +32,13 @@ pub const LOGIN_REFUSED: Alert = Alert {
     meaning: "a login was refused for a reason that does not lie with the person",
 };
 
+/// Connect errors, timeouts, 5xx and answers that cannot be read. Nobody who is not signed in gets in.
+pub const BANKID_UNREACHABLE: Alert = Alert {
+    name: "bankid_unreachable",
+    severity: Severity::High,
+    meaning: "BankID could not be reached for a login",
+};
+
 /// Logins end when the time is over for which BankID promised its keys.
 pub const BANKID_KEYS: Alert = Alert {
     name: "bankid_keys",

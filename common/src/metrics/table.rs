@@ -34,17 +34,43 @@ const CLAIM_EDGES: MetricKind = Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0
 /// Jobs of one claim.
 const BATCH_EDGES: MetricKind = Histogram(&[0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0]);
 
+/// The exact reason; what the caller is told says less and is the outcome in `drop_logins_total`.
 const LOGIN_ERRORS: Axis = Label(
     "reason",
     &[
-        "token_exchange_failed",
-        "jwks_verification_failed",
-        "invalid_identity_claim",
-        "age_unverified",
+        // Before BankID is asked for a token.
         "invalid_state",
         "invalid_callback",
         "bankid_error",
         "rate_limited",
+        // `token_exchange_failed`.
+        "code_refused",
+        "client_refused",
+        "exchange",
+        "unusable_answer",
+        "interrupted",
+        "not_checked",
+        // `jwks_verification_failed`.
+        "keys",
+        "header",
+        "issuer",
+        "audience",
+        "authorized_party",
+        "algorithm",
+        "key",
+        "signature",
+        "time",
+        "not_before",
+        "nonce",
+        "acr",
+        "access_token_hash",
+        "token_type",
+        "subject",
+        // `invalid_identity_claim`.
+        "identity_claim",
+        "national_id",
+        // Itself.
+        "age_unverified",
     ],
 );
 /// `succeeded`, or the failure that the login's row names.
@@ -60,6 +86,7 @@ const LOGIN_ENDS: Axis = Label(
         "underage",
         "age_unverified",
         "invalid_identity_claim",
+        "unauthenticated",
     ],
 );
 const OPERATIONS: Axis = Group(
