@@ -97,6 +97,8 @@ async fn send_forever(wake: Wake, options: PgConnectOptions) {
     }
 }
 
+/// On a connection of its own, whose commits do not wait for the disk: a notification that is lost costs a poll interval, and
+/// one that waits holds up what it is to start.
 async fn send(
     options: &PgConnectOptions,
     connection: &mut Option<PgConnection>,
@@ -104,7 +106,13 @@ async fn send(
 ) -> Result<(), StorageError> {
     let connection = match connection {
         Some(open) => open,
-        None => connection.insert(options.connect().await?),
+        None => connection.insert(
+            options
+                .clone()
+                .options([("synchronous_commit", "off")])
+                .connect()
+                .await?,
+        ),
     };
     let lanes: Vec<String> = Lane::ALL
         .into_iter()
