@@ -39,7 +39,7 @@
 //! - **Leases** are renewed from the claim on, by a thread of their own. Past its lease a job writes nothing: every write is
 //!   fenced by the row and the attempt, which only grows.
 //! - **Deaths** never fail: a job that could not die would be claimed or rescued for ever, and seen by nobody. Until its
-//!   on_dead works it is untold, which is alerted; an operator may run it again, but not discard it.
+//!   `on_dead` works it is untold, which is alerted; an operator may run it again, but not discard it.
 //! - **Wake-ups** only save time: workers look every second as well.
 //! - Nothing but a signal ends a worker, and nothing waits for ever for a connection that has died without a word.
 //!
