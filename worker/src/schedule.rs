@@ -135,7 +135,7 @@ impl Ticker {
 /// Takes the present slot of every schedule. What the database refuses now, the next tick does.
 pub async fn tick(db: &PgPool, wake: &Wake) {
     for schedule in SCHEDULES {
-        match patiently(take(db, schedule)).await {
+        match Box::pin(patiently(take(db, schedule))).await {
             Ok(true) => {
                 wake.signal(schedule.job.lane());
                 info!(schedule = schedule.name, "took the slot of {}", schedule.name);
