@@ -110,7 +110,7 @@ async fn forward(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, s
         became = no_longer_open(state) => became,
     };
     if became == State::Silent {
-        pending().await
+        pending::<()>().await;
     }
 }
 
