@@ -15,7 +15,7 @@ use crate::database::guarded;
 /// What the connections of the worker processes are called in `pg_stat_activity`.
 pub(super) const WORKERS: &str = "drop-node";
 /// Longer than a lease, a sweep and a few retries, and than a silent connection is waited for, also on a busy machine.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// A database of its own, whose leases last 2 s, and the way to it for processes.
 #[derive(Clone)]
