@@ -201,7 +201,7 @@ impl TestApp {
             self.db.clone(),
             self.clock.clone(),
             metrics,
-            queue::Wake::local(),
+            queue::Wake::default(),
         );
         queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
             .await

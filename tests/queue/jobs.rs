@@ -7,7 +7,7 @@ use std::{
 };
 
 use drop_common::{
-    queue::{self, Enqueued, Handler, Job, JobError, JobId, Lane, Lease, Outcome, Registry, Verdict},
+    queue::{self, AfterCommit, Enqueued, Handler, Job, JobError, JobId, Lane, Lease, Outcome, Registry, Verdict},
     resilience::breaker::{Breaker, BreakerKey},
     storage::{StorageError, Tx},
 };
@@ -130,9 +130,10 @@ impl Handler<Bench> for Scripted {
         }
     }
 
-    async fn on_dead(&self, _: &Bench, tx: &mut Tx, error: &str) -> Result<(), StorageError> {
+    async fn on_dead(&self, _: &Bench, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
         assert!(!matches!(self.script, Script::GiveUpAndPanic), "the hook panics");
-        change(tx, &format!("dead: {error}")).await
+        change(tx, &format!("dead: {error}")).await?;
+        Ok(AfterCommit::default())
     }
 }
 

@@ -41,7 +41,7 @@ impl Worker {
         let config = self::slots(slots, grace);
         let (db, bench) = (db.clone(), bench.clone());
         let ended = tokio::spawn(async move {
-            run_workers(config, registry(), bench, db, Wake::local(), async {
+            run_workers(config, registry(), bench, db, Wake::default(), async {
                 drop(stopped.await);
             })
             .await
@@ -184,7 +184,7 @@ async fn q7_a_claim_that_was_handed_over_and_not_taken_goes_back_at_once_beside_
                 registry().watched_by(Arc::new(watch)),
                 bench.clone(),
                 db.clone(),
-                Wake::local(),
+                Wake::default(),
                 stop.cancelled_owned(),
             ));
             let long = add(&db, Script::Take(Duration::from_secs(5))).await;
@@ -245,7 +245,7 @@ async fn a_claimer_whose_slots_are_all_taken_says_that_it_only_waits() {
             registry().watched_by(Arc::new(full)),
             Bench::new(&db),
             db.clone(),
-            Wake::local(),
+            Wake::default(),
             said.clone().cancelled_owned(),
         ));
         tokio::time::timeout(Duration::from_secs(20), heard.cancelled())
@@ -356,7 +356,7 @@ async fn cut_connections(db: &PgPool) {
 async fn a_signal_from_another_process_reaches_the_workers_of_this_one() {
     with_database(|db| async move {
         let stop = CancellationToken::new();
-        let elsewhere = Wake::local();
+        let elsewhere = Wake::default();
         let tasks = elsewhere.start(&db, false, &stop);
         let mut listener = PgListener::connect_with(&db).await.unwrap();
         listener.listen("jobs").await.unwrap();

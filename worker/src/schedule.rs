@@ -105,7 +105,7 @@ pub struct Ticker {
 
 impl Ticker {
     /// Ticks at once, which catches up, and then every ten seconds: the process's own clock may be wrong, so it only
-    /// says when to look at the database's.
+    /// says when to look at the database's. Set back, it says so late: the scheduler waits for a time of day.
     pub async fn start(db: PgPool, wake: Wake) -> Result<Self, JobSchedulerError> {
         let stop = CancellationToken::new();
         let tick = move |stop: CancellationToken| {

@@ -27,7 +27,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// How long the listener hears nothing before it asks whether the database is still there.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Signals between those who enqueue and those who claim, in this process and in the others. Cheap to clone.
+/// Signals between those who enqueue and those who claim: in this process, and once started in the others too. Cheap to
+/// clone.
 #[derive(Clone, Default)]
 pub struct Wake(Arc<Inner>);
 
@@ -39,11 +40,6 @@ struct Inner {
 }
 
 impl Wake {
-    /// Only within this process, until `start` connects it to the others.
-    pub fn local() -> Self {
-        Self::default()
-    }
-
     /// Sends signals to other processes (and, with `listen`, receives theirs) until `stop`.
     pub fn start(&self, db: &PgPool, listen: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
         let options = db.connect_options();

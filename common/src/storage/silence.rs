@@ -15,7 +15,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(10);
 /// Does work on the database, and gives it up as a lost connection when it takes longer than it can: every loop that
 /// must go on for ever asks the database within this.
 pub async fn patiently<T>(work: impl Future<Output = Result<T, StorageError>>) -> Result<T, StorageError> {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(PATIENCE, Box::pin(work)) // on the heap, for a transaction is large
         .await
         .unwrap_or_else(|_| Err(lost().into()))
 }

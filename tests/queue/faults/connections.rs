@@ -129,7 +129,7 @@ async fn q5_a_lost_wake_up_delays_by_one_poll_and_the_listener_comes_back() {
         // The poll comes after 1.1 s at the latest; a busy machine may be late with one of them.
         assert!(unsignalled[3] <= 1_200 && unsignalled[4] <= 3_000, "{unsignalled:?}");
 
-        let (wake, stopping) = (Wake::local(), CancellationToken::new());
+        let (wake, stopping) = (Wake::default(), CancellationToken::new());
         let sending = wake.start(&scene.db, false, &stopping);
         let mut signalled = Vec::new();
         for _ in 0..8 {

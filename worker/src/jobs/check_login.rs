@@ -90,7 +90,7 @@ impl Handler<Context> for CheckLogin {
     }
 
     /// A login that could not be checked is over: the person starts again, and somebody looks why.
-    async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "not_checked");
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
         if logins::fail(tx, self.login, refusal.failure, None).await?.is_some() {

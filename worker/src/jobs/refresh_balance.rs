@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::RefreshBalance},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::RefreshBalance},
     resilience::backoff,
     storage::{
         StorageError, Tx,
@@ -39,7 +39,8 @@ impl Handler<Context> for RefreshBalance {
         Ok(recorded.into())
     }
 
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        balance_reads::finish_refresh(tx, self.refresh, false).await
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        balance_reads::finish_refresh(tx, self.refresh, false).await?;
+        Ok(AfterCommit::default())
     }
 }
