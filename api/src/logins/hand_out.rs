@@ -33,10 +33,7 @@ pub(super) async fn again(
 ) -> Result<LoginAnswer, ApiError> {
     let unknown = || ApiError::of(Code::NotFound);
     let id: LoginId = id.parse().map_err(|_| unknown())?;
-    let (held, binding) = (
-        cookies::held_state_hashes(request),
-        cookies::binding(state, request),
-    );
+    let (held, binding) = (cookies::held_state_hashes(request), cookies::binding(state, request));
     let login = logins::proven_by_browser(&state.db, id, &held, binding).await?;
     to_browser(state, request, jar, login.ok_or_else(unknown)?, prefer).await
 }
