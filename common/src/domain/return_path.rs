@@ -18,7 +18,8 @@ impl ReturnPath {
     pub fn parse(text: &str, pages: &[String]) -> Result<Self, UnsafeReturnPath> {
         let path = text.split(['?', '#']).next().unwrap_or_default();
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        if is_page(path) && pages.iter().any(|page| lies_under(path, page)) && visible && text.len() <= MAX_RETURN_PATH {
+        if is_page(path) && pages.iter().any(|page| lies_under(path, page)) && visible && text.len() <= MAX_RETURN_PATH
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(UnsafeReturnPath)
@@ -36,21 +37,26 @@ pub(crate) fn is_page(path: &str) -> bool {
     let Some(names) = path.strip_prefix('/') else {
         return false;
     };
-    let (parents, last) = names.rsplit_once('/').map_or((None, names), |(parents, last)| (Some(parents), last));
     let first = names.split('/').next().unwrap_or_default();
-    (last.is_empty() || is_plain(last))
-        && parents.is_none_or(|parents| parents.split('/').all(is_plain))
-        && !NO_PAGES.iter().any(|api| first.eq_ignore_ascii_case(api))
+    let names = names
+        .strip_suffix('/')
+        .filter(|names| !names.is_empty())
+        .unwrap_or(names);
+    let plain = names.is_empty() || names.split('/').all(is_plain);
+    plain && !NO_PAGES.iter().any(|api| first.eq_ignore_ascii_case(api))
 }
 
 fn is_plain(name: &str) -> bool {
-    let letters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    let letters = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
     letters && !matches!(name, "" | "." | "..")
 }
 
 fn lies_under(path: &str, page: &str) -> bool {
     let page = page.trim_end_matches('/');
-    path.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(page)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The text is not a page of our own host.
@@ -92,6 +98,7 @@ mod tests {
             "",
             "home",
             "?x",
+            "//",
             "//evil.example",
             "///evil.example",
             "/.//evil.example",
@@ -126,7 +133,16 @@ mod tests {
 
     #[rstest]
     fn the_api_is_no_page(
-        #[values("/api", "/api/auth/bankid/login?return_to=/", "/API/x", "/v1/me", "/v1", "/V1/", "/api?x", "/v1#x")]
+        #[values(
+            "/api",
+            "/api/auth/bankid/login?return_to=/",
+            "/API/x",
+            "/v1/me",
+            "/v1",
+            "/V1/",
+            "/api?x",
+            "/v1#x"
+        )]
         path: &str,
     ) {
         assert_eq!(parse(path, &["/", "/api", "/v1"]), Err(UnsafeReturnPath));
