@@ -49,12 +49,18 @@ async fn a_foreign_page_that_embeds_the_start_uses_up_nobodys_limit() {
     let browser = app.browser();
     let starts = async |mode: &str, destination: &str| {
         let request = browser.request(Method::GET, START, None);
-        let request = request.header("Sec-Fetch-Mode", mode).header("Sec-Fetch-Dest", destination);
+        let request = request
+            .header("Sec-Fetch-Mode", mode)
+            .header("Sec-Fetch-Dest", destination);
         Answer::of(request.send().await.unwrap()).await
     };
     for _ in 0..5 {
         for (mode, destination) in [("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")] {
-            assert_eq!(starts(mode, destination).await.problem(), (403, "forbidden"), "{destination}");
+            assert_eq!(
+                starts(mode, destination).await.problem(),
+                (403, "forbidden"),
+                "{destination}"
+            );
         }
     }
     for _ in 0..10 {
