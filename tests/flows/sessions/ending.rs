@@ -24,7 +24,8 @@ async fn a_payment_that_was_under_way_is_not_accepted_after_the_person_logged_ou
         .await
         .unwrap();
     let ended = async {
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         assert!(eventually(async || value::<i64>(&app, waits).await == 1).await);
         let ended = browser.delete("/v1/sessions").await;
         other.commit().await.unwrap();
