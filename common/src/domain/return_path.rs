@@ -37,13 +37,13 @@ pub(crate) fn is_page(path: &str) -> bool {
     let Some(names) = path.strip_prefix('/') else {
         return false;
     };
-    let (parents, last) = names
-        .rsplit_once('/')
-        .map_or((None, names), |(parents, last)| (Some(parents), last));
     let first = names.split('/').next().unwrap_or_default();
-    (last.is_empty() || is_plain(last))
-        && parents.is_none_or(|parents| parents.split('/').all(is_plain))
-        && !NO_PAGES.iter().any(|api| first.eq_ignore_ascii_case(api))
+    let names = names
+        .strip_suffix('/')
+        .filter(|names| !names.is_empty())
+        .unwrap_or(names);
+    let plain = names.is_empty() || names.split('/').all(is_plain);
+    plain && !NO_PAGES.iter().any(|api| first.eq_ignore_ascii_case(api))
 }
 
 fn is_plain(name: &str) -> bool {
@@ -98,6 +98,7 @@ mod tests {
             "",
             "home",
             "?x",
+            "//",
             "//evil.example",
             "///evil.example",
             "/.//evil.example",
