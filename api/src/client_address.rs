@@ -33,6 +33,9 @@ impl TrustedProxies {
     /// Walks `X-Forwarded-For` from the right for as long as the hop is one of ours. The first that is not, is the
     /// client; whatever stands further left was written by it and proves nothing. Unreadable text ends the walk.
     ///
+    /// The edge runs its customers' programs too, and they ask from addresses of its own: an edge that met an edge has met
+    /// such a client. Stepping over it would believe what the program wrote.
+    ///
     /// Where the edge is the last of ours, its own header decides. Anybody else can write that header too, so it is not
     /// looked at when the client came to a proxy of ours past the edge.
     pub fn client_behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
@@ -44,7 +47,7 @@ impl TrustedProxies {
             .map(|line| line.to_str().unwrap_or_default())
             .collect();
         let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
-        while self.trusts(client) {
+        while self.hands_on(client, last_of_ours) {
             last_of_ours = Some(client);
             let Some(address) = hops.next().and_then(|hop| parse_hop(hop.trim())) else {
                 break;
@@ -57,6 +60,12 @@ impl TrustedProxies {
             .unwrap_or(client)
     }
 
+    /// Whether the hop, which `met_by` saw, passes on what others asked.
+    fn hands_on(&self, hop: IpAddr, met_by: Option<IpAddr>) -> bool {
+        let is_edge = |address| contains(&self.edge, address);
+        contains(&self.ours, hop) || is_edge(hop) && !met_by.is_some_and(is_edge)
+    }
+
     /// A web backend that reaches us through the edge is the edge's client then, and not ours.
     fn told_by_the_edge(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut values = headers.get_all(EDGE_HEADER).iter();
@@ -64,11 +73,7 @@ impl TrustedProxies {
             return None;
         };
         let address: IpAddr = value.to_str().ok()?.trim().parse().ok()?;
-        Some(address.to_canonical()).filter(|address| !self.trusts(*address))
-    }
-
-    fn trusts(&self, address: IpAddr) -> bool {
-        contains(&self.ours, address) || contains(&self.edge, address)
+        Some(address.to_canonical()).filter(|address| !contains(&self.ours, *address))
     }
 }
 
@@ -159,6 +164,7 @@ mod tests {
         assert_eq!(bucket("2001:db8:1:2::9".parse().unwrap()), "2001:db8:1:2::/64");
         assert_eq!(bucket("192.0.2.7".parse().unwrap()), "192.0.2.7");
     }
+
     #[test]
     fn the_edges_header_decides_where_the_edge_is_the_last_of_ours() {
         for (peer, lines) in [
@@ -212,6 +218,27 @@ mod tests {
     fn a_web_backend_that_comes_through_the_edge_is_not_the_client() {
         let through_both = ["203.0.113.9, 198.51.100.7, 10.0.0.5"];
         assert_eq!(client_with("198.51.100.8", &through_both, &["10.0.0.5"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn a_program_that_runs_at_the_edge_is_a_client_whatever_it_writes() {
+        for (peer, lines) in [
+            ("198.51.100.7", &["203.0.113.66, 198.51.100.9"][..]),
+            ("10.0.0.1", &["203.0.113.66, 198.51.100.9, 198.51.100.7"][..]),
+            (
+                "198.51.100.8",
+                &["203.0.113.66, 198.51.100.9, 198.51.100.7, 10.0.0.5"][..],
+            ),
+        ] {
+            for edge_says in [&["198.51.100.9"][..], &["10.0.0.5"][..], &[][..]] {
+                assert_eq!(
+                    client_with(peer, lines, edge_says),
+                    "198.51.100.9",
+                    "{peer} {lines:?} {edge_says:?}"
+                );
+            }
+        }
+        assert_eq!(client_with("198.51.100.7", &[], &["198.51.100.9"]), "198.51.100.9");
     }
 
     #[test]

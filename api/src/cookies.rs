@@ -5,8 +5,14 @@
 
 use poem::{Request, http::header};
 
-/// The value of the first cookie of that name: a browser sends the one of the most specific path first.
-pub fn held<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+/// The value of the first cookie of that name: for names with a prefix, of which a browser holds one for this host.
+pub fn held<'a>(request: &'a Request, name: &'a str) -> Option<&'a str> {
+    held_all(request, name).next()
+}
+
+/// The values of all cookies of that name. Of a name without a prefix a neighbouring domain can plant one beside ours, and
+/// have it sent first by a longer path.
+pub fn held_all<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
     let values = request.headers().get_all(header::COOKIE).iter();
     values
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
@@ -17,7 +23,7 @@ pub fn held<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
                 .trim_start_matches([' ', '\t'])
                 .split_once('=')
         })
-        .find(|(held, _)| *held == name)
+        .filter(move |(held, _)| *held == name)
         .map(|(_, value)| value)
 }
 
@@ -37,12 +43,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_by_its_exact_name_and_the_first_one_counts() {
+    fn a_cookie_is_found_by_its_exact_name_and_the_first_one_comes_first() {
         let request = request(&[b"a=1; b=2=3;\tc=", b"a=4"]);
         assert_eq!(held(&request, "a"), Some("1"));
         assert_eq!(held(&request, "b"), Some("2=3"));
         assert_eq!(held(&request, "c"), Some(""));
         assert_eq!(held(&request, "A"), None);
+        assert!(held_all(&request, "a").eq(["1", "4"]));
     }
 
     #[test]

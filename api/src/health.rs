@@ -106,13 +106,13 @@ impl HealthApi {
 
 impl From<health::Reading> for Health {
     fn from(reading: health::Reading) -> Self {
-        let cut_off = |provider: &str| reading.open_circuits.iter().any(|key| key.starts_with(provider));
+        let cut_off = |key: BreakerKey| reading.open_circuits.iter().any(|open| open == key.as_str());
         let parts = [
             reading.queue_is_late,
-            cut_off("bankid/"),
-            cut_off(BreakerKey::NeonomicsPisp.as_str()),
-            cut_off(BreakerKey::NeonomicsAisp.as_str()),
-            cut_off("sumsub/"),
+            reading.bankid_is_unreachable,
+            cut_off(BreakerKey::NeonomicsPisp),
+            cut_off(BreakerKey::NeonomicsAisp),
+            cut_off(BreakerKey::SumsubApi),
         ];
         let condition = |bad| if bad { Condition::Degraded } else { Condition::Ok };
         let [queue, bankid, payments, balances, kyc] = parts.map(condition);

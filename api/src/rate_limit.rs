@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use drop_common::{
-    metrics::{Metrics, RATE_LIMITED},
+    metrics::RATE_LIMITED,
     resilience::limits::{self, Limit},
 };
-use sqlx::PgPool;
+use poem::Request;
 
-use crate::error::{ApiError, Code};
+use crate::{
+    client_address,
+    error::{ApiError, Code},
+    session::Session,
+    state::State,
+};
 
 /// So many requests in so much time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,15 +46,39 @@ pub const BANKID_REDEEM: RateLimit = RateLimit {
     window: Duration::from_mins(1),
 };
 
+/// Refreshing and ending sessions by a refresh token, per address. Whoever asks is not known before the database was asked,
+/// and many people may share an address at their carrier, each of whom refreshes every ten minutes.
+pub const SESSION_TOKENS: RateLimit = RateLimit {
+    name: "address",
+    requests: 120,
+    window: Duration::from_mins(1),
+};
+/// Paying, linking a bank and ending sessions, per user: far above what a person does, and below what a program can.
+pub const WRITES: RateLimit = RateLimit {
+    name: "user",
+    requests: 120,
+    window: Duration::from_mins(1),
+};
+
 impl RateLimit {
-    /// Takes one request of `caller` (an address's bucket or a user's id) into account; 429 `rate_limited` with
-    /// `Retry-After` when the window is full. A refused request does not count.
-    pub async fn take(&self, pool: &PgPool, metrics: &Metrics, caller: &str) -> Result<(), ApiError> {
+    /// Takes one request of the caller's address into account; 429 `rate_limited` with `Retry-After` when the window is
+    /// full. A refused request does not count.
+    pub async fn take_from_address(&self, state: &State, request: &Request) -> Result<(), ApiError> {
+        let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
+        self.take(state, &client_address::bucket(caller)).await
+    }
+
+    /// The same of a user's, wherever they are.
+    pub async fn take_from_user(&self, state: &State, session: Session) -> Result<(), ApiError> {
+        self.take(state, &session.user.to_string()).await
+    }
+
+    async fn take(&self, state: &State, caller: &str) -> Result<(), ApiError> {
         let key = format!("{}:{caller}", self.name);
-        match limits::hit(pool, &key, self.requests, self.window).await? {
+        match limits::hit(&state.db, &key, self.requests, self.window).await? {
             Limit::Allowed => Ok(()),
             Limit::RetryAfter(seconds) => {
-                metrics.count(&RATE_LIMITED, &[self.name]);
+                state.metrics.count(&RATE_LIMITED, &[self.name]);
                 Err(ApiError::retry_after(
                     Code::RateLimited,
                     u32::try_from(seconds).unwrap_or(u32::MAX),

@@ -72,6 +72,16 @@ impl Sessions {
         }
     }
 
+    /// The session that the browser had last, by its cookie; its access token may be over long since.
+    pub(crate) fn last_of_browser(&self, request: &Request) -> Option<Session> {
+        let token = held(request, cookie_name(self.https))?;
+        let verified = self.tokens.verify_whenever(token).ok()?;
+        Some(Session {
+            user: verified.user(),
+            session: verified.session(),
+        })
+    }
+
     async fn authenticate(&self, request: &Request) -> Result<Session, ApiError> {
         let token = if let Some(token) = bearer(request)? {
             token

@@ -32,6 +32,13 @@ pub const LOGIN_REFUSED: Alert = Alert {
     meaning: "a login was refused for a reason that does not lie with the person",
 };
 
+/// Connect errors, timeouts, 5xx and answers that cannot be read. Nobody who is not signed in gets in.
+pub const BANKID_UNREACHABLE: Alert = Alert {
+    name: "bankid_unreachable",
+    severity: Severity::High,
+    meaning: "BankID could not be reached for a login",
+};
+
 /// Logins end when the time is over for which BankID promised its keys.
 pub const BANKID_KEYS: Alert = Alert {
     name: "bankid_keys",
@@ -86,6 +93,13 @@ pub const KYC_EVENT: Alert = Alert {
     name: "kyc_event",
     severity: Severity::High,
     meaning: "somebody must look at an event from Sumsub",
+};
+
+/// A job died, and its kind's `on_dead` failed: a payment, say, is still processing and nobody works for it.
+pub const JOB_UNTOLD: Alert = Alert {
+    name: "job_untold",
+    severity: Severity::High,
+    meaning: "a job died, and what follows from that could not be written yet",
 };
 
 /// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.

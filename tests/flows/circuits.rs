@@ -8,6 +8,7 @@ use drop_tests::{
     app::{TestApp, eventually},
     person::{Answer, browser},
 };
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
@@ -221,5 +222,45 @@ async fn calls_that_succeed_and_refusals_that_count_for_nothing_write_no_circuit
         .await;
     becomes(&anna, paid.body["id"].as_str().unwrap(), "completed").await;
     assert_eq!(rows().await, before);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn health_says_so_when_the_last_three_logins_could_not_reach_bankid_until_one_can_or_they_are_old() {
+    let app = TestApp::start().await;
+    let bankid = async || {
+        let answer = Answer::of(browser().get(format!("{}/v1/health", app.url)).send().await.unwrap()).await;
+        let part = |part: &str| answer.body[part].as_str().unwrap().to_owned();
+        assert_eq!((answer.status, part("status")), (StatusCode::OK, part("bankid")));
+        part("bankid")
+    };
+    let fails = async |fault, times| {
+        for _ in 0..times {
+            app.sandbox.fault(Operation::BankidToken, Fault::clone(&fault), 1);
+            assert_eq!(app.log_in("anna").await.problem(), (502, "token_exchange_failed"));
+        }
+    };
+    // BankID answered: it is our client, or this code, that it does not take.
+    let refused = Fault::Status {
+        code: 400,
+        body: Some(json!({ "error": "invalid_grant" })),
+    };
+    fails(refused, 3).await;
+    fails(Fault::Drop, 2).await;
+    assert_eq!(bankid().await, "ok");
+    fails(Fault::status(500), 1).await;
+    assert_eq!(bankid().await, "degraded");
+    sqlx::query("UPDATE logins SET finished_at = finished_at - interval '11 minutes'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(bankid().await, "ok");
+    sqlx::query("UPDATE logins SET finished_at = finished_at + interval '11 minutes'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(bankid().await, "degraded");
+    assert_eq!(app.log_in("anna").await.status, 200);
+    assert_eq!(bankid().await, "ok");
     app.finish().await;
 }

@@ -17,7 +17,7 @@ use drop_common::{
     probes::Readiness,
 };
 use drop_sandbox::{Delivery, Digest, Fault, Mutation, Operation, Review};
-use drop_tests::{app::TestApp, person::browser};
+use drop_tests::{alerts, app::TestApp, person::browser};
 use serde_json::{Value, json};
 
 /// The contract's seven, and whether the API sets them too; the worker sets them all.
@@ -103,7 +103,7 @@ async fn each_process_shows_its_metrics_of_the_contract_from_the_start() {
         assert!(worker.has_family(name), "{name}");
         assert_eq!(api.has_family(name), in_api, "{name}");
     }
-    for (reason, scrape) in [("invalid_state", &api), ("token_exchange_failed", &worker)] {
+    for (reason, scrape) in [("invalid_state", &api), ("client_refused", &worker)] {
         assert_eq!(
             scrape.value(&format!("bankid_login_errors_total{{reason=\"{reason}\"}}")),
             0.0
@@ -280,7 +280,8 @@ async fn the_time_of_a_login_is_told_apart_into_bankids_and_ours() {
 }
 
 #[tokio::test]
-async fn a_login_whose_check_died_is_counted_once_although_the_check_is_run_again() {
+async fn a_login_whose_check_died_is_counted_and_told_once_although_the_check_is_run_again() {
+    alerts::listen();
     let app = TestApp::start().await;
     let login = app.start_login().await;
     let callback = app.sandbox.bankid().sign_in(&login.authorization_url, "anna").unwrap();
@@ -310,15 +311,18 @@ async fn a_login_whose_check_died_is_counted_once_although_the_check_is_run_agai
     let attempts = "drop_job_attempts_total{kind=\"check-login\",lane=\"login\",outcome=\"done\"}";
     let again = until(&app, "it ran again", |scrape| scrape.value(attempts) == 1.0).await;
     assert_eq!(logins(&again), failed);
-    assert_eq!(
-        again.value("bankid_login_errors_total{reason=\"token_exchange_failed\"}"),
-        1.0
-    );
-    let audited: i64 = sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE action = 'login.refused'")
-        .fetch_one(&app.db)
-        .await
-        .unwrap();
-    assert_eq!(audited, 0, "a second end was told");
+    assert_eq!(again.value("bankid_login_errors_total{reason=\"not_checked\"}"), 1.0);
+    // Told once, too.
+    let audited: Vec<(String, String)> =
+        sqlx::query_as("SELECT object, detail ->> 'reason' FROM audit_log WHERE action = 'login.refused'")
+            .fetch_all(&app.db)
+            .await
+            .unwrap();
+    let [(login, reason)] = &audited[..] else {
+        panic!("{audited:?}");
+    };
+    assert_eq!(reason, "not_checked");
+    assert_eq!(alerts::about(login), ["bankid_login_refused"]);
     app.finish().await;
 }
 

@@ -9,7 +9,7 @@ use crate::balances::count;
 #[tokio::test]
 async fn of_many_tickers_one_takes_a_slot_and_its_job_is_enqueued_once() {
     let app = TestApp::start().await; // its worker ticks too
-    let wake = Wake::local();
+    let wake = Wake::default();
     let tickers = [
         Ticker::start(app.db.clone(), wake.clone()).await.unwrap(),
         Ticker::start(app.db.clone(), wake.clone()).await.unwrap(),
@@ -38,7 +38,7 @@ async fn of_many_tickers_one_takes_a_slot_and_its_job_is_enqueued_once() {
 #[tokio::test]
 async fn a_tick_that_the_database_refuses_is_made_up_for_by_the_next() {
     let app = TestApp::start().await;
-    let wake = Wake::local();
+    let wake = Wake::default();
     for sql in [
         "ALTER TABLE cron_slots RENAME TO elsewhere",
         "DELETE FROM elsewhere",

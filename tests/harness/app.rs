@@ -201,7 +201,7 @@ impl TestApp {
             self.db.clone(),
             self.clock.clone(),
             metrics,
-            queue::Wake::local(),
+            queue::Wake::default(),
         );
         queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
             .await
@@ -212,7 +212,7 @@ impl TestApp {
     pub async fn advance(&self, by: TimeDelta) {
         self.clock.advance(by);
         self.sandbox.clock().advance(by);
-        time::pass(&self.db, by).await;
+        time::pass_beside_workers(&self.db, by).await;
     }
 
     /// The present, as the processes have it.

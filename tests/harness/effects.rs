@@ -24,6 +24,8 @@ pub enum Way {
     After(Duration),
     /// As `Together`, after its thread did nothing else for this long.
     Blocking(Duration),
+    /// Ends its process, without a word.
+    Abort,
     /// Panics the first time, then as `Together`.
     PanicFirst,
 }

@@ -1,9 +1,12 @@
-//! A way to the database that can lose the answer to a commit, so that the client never learns that it worked, and that
-//! can be closed, as if the database were away.
+//! A way to the database that can lose the answer to a commit, so that the client never learns that it worked; that can
+//! be closed, as if the database were away; and that can fall silent, as when its host vanishes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::{
@@ -15,18 +18,30 @@ use tokio::{
 
 use crate::app::listener;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Connections are closed at once.
+    Closed,
+    /// Connections stay, and nothing goes through them any more.
+    Silent,
+}
+
 /// Forwards connections to a server, and cuts the next one that commits.
-pub(crate) struct LossyWay {
+pub struct LossyWay {
     /// The database's address through here.
-    pub(crate) url: String,
+    pub url: String,
     armed: Arc<AtomicBool>,
-    closed: watch::Sender<bool>,
+    state: watch::Sender<State>,
     forwarding: JoinHandle<()>,
 }
 
 impl LossyWay {
     /// A way to the database of this address.
-    pub(crate) async fn to(url: &str) -> Self {
+    ///
+    /// # Panics
+    /// When the address is none.
+    pub async fn to(url: &str) -> Self {
         let own = listener().await;
         let here = own.local_addr().expect("a bound address");
         let mut through = reqwest::Url::parse(url).expect("a database's address");
@@ -37,21 +52,26 @@ impl LossyWay {
         through.set_ip_host(here.ip()).expect("an address");
         through.set_port(Some(here.port())).expect("a port");
         let armed = Arc::new(AtomicBool::new(false));
-        let (cut, (closed, is_closed)) = (Arc::clone(&armed), watch::channel(false));
+        let (cut, (state, current)) = (Arc::clone(&armed), watch::channel(State::Open));
         let forwarding = tokio::spawn(async move {
+            let mut unheard = Vec::new();
             while let Ok((client, _)) = own.accept().await {
-                if *is_closed.borrow() {
-                    continue; // dropping the connection closes it
-                }
-                if let Ok(server) = TcpStream::connect(there.clone()).await {
-                    tokio::spawn(forward(client, server, Arc::clone(&cut), is_closed.clone()));
+                let state = *current.borrow();
+                match state {
+                    State::Closed => {} // dropping the connection closes it
+                    State::Silent => unheard.push(client),
+                    State::Open => {
+                        if let Ok(server) = TcpStream::connect(there.clone()).await {
+                            tokio::spawn(forward(client, server, Arc::clone(&cut), current.clone()));
+                        }
+                    }
                 }
             }
         });
         Self {
             url: through.into(),
             armed,
-            closed,
+            state,
             forwarding,
         }
     }
@@ -63,7 +83,14 @@ impl LossyWay {
 
     /// Cuts what is open and refuses what comes, or lets it pass again.
     pub(crate) fn close(&self, closed: bool) {
-        self.closed.send_replace(closed);
+        self.state
+            .send_replace(if closed { State::Closed } else { State::Open });
+    }
+
+    /// Says nothing more on the connections that are open, for good, and nothing on those that come until it is to end.
+    pub fn fall_silent(&self, silent: bool) {
+        self.state
+            .send_replace(if silent { State::Silent } else { State::Open });
     }
 }
 
@@ -73,18 +100,26 @@ impl Drop for LossyWay {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, mut closed: watch::Receiver<bool>) {
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+async fn forward(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, state: watch::Receiver<State>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
     let losing = Arc::new(AtomicBool::new(false));
-    tokio::select! {
-        () = requests(from_client, to_server, &armed, &losing) => {}
-        () = answers(from_server, to_client, &losing) => {}
-        _ = closed.wait_for(|closed| *closed) => {}
+    let became = tokio::select! {
+        () = requests(&mut from_client, &mut to_server, &armed, &losing) => State::Closed,
+        () = answers(&mut from_server, &mut to_client, &losing) => State::Closed,
+        became = no_longer_open(state) => became,
+    };
+    if became == State::Silent {
+        pending::<()>().await;
     }
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, armed: &AtomicBool, losing: &AtomicBool) {
+async fn no_longer_open(mut state: watch::Receiver<State>) -> State {
+    let became = state.wait_for(|state| *state != State::Open).await;
+    became.map_or(State::Closed, |state| *state)
+}
+
+async fn requests(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, armed: &AtomicBool, losing: &AtomicBool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let commits = buffer[..read].windows(6).any(|text| text == b"COMMIT");
@@ -98,7 +133,7 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, armed: &Atomi
 }
 
 /// Ends when the server has answered the commit that is to be lost: by then it is done.
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, losing: &AtomicBool) {
+async fn answers(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, losing: &AtomicBool) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let lost = losing.load(Ordering::SeqCst);

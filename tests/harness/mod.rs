@@ -8,7 +8,7 @@ pub mod app_person;
 pub mod database;
 pub mod effects;
 pub mod fleet;
-mod lossy;
+pub mod lossy;
 mod npm;
 pub mod oidc;
 pub mod person;

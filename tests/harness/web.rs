@@ -39,19 +39,22 @@ impl TestApp {
     /// A browser in which the sandbox's person has logged in, and the answer to that.
     pub async fn logged_in_browser(&self, person: &str) -> (Browser, Answer) {
         let mut browser = self.browser();
-        let started = browser.send(Method::GET, "/api/auth/bankid/login", None).await;
+        let answer = self.logs_in_with(&mut browser, person).await;
+        (browser, answer)
+    }
+
+    /// Logs the sandbox's person in with this browser; the answer to that.
+    pub async fn logs_in_with(&self, browser: &mut Browser, person: &str) -> Answer {
+        let started = browser.get("/api/auth/bankid/login").await;
         let callback = self
             .sandbox
             .bankid()
             .sign_in(started.location.as_deref().expect("a way to BankID"), person)
             .expect("BankID's redirect");
-        let path = callback
-            .strip_prefix(&self.url)
-            .expect("back to the service")
-            .to_owned();
-        let answer = browser.send(Method::GET, &path, None).await;
+        let path = callback.strip_prefix(&self.url).expect("back to the service");
+        let answer = browser.get(path).await;
         assert_eq!(answer.status, 200, "{:?}", answer.problem());
-        (browser, answer)
+        answer
     }
 }
 

@@ -57,6 +57,7 @@ impl Handler<Effects> for Effect {
             }
             Way::After(time) => tokio::time::sleep(time).await,
             Way::Blocking(time) => std::thread::sleep(time),
+            Way::Abort => std::process::abort(),
             // Not `panic!`, whose message the hook would print among the results of the tests.
             Way::PanicFirst if lease.attempts_used() == 1 => std::panic::resume_unwind(Box::new("the first attempt")),
             Way::PanicFirst | Way::Together => {}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use drop_common::{
-    queue::{self, Enqueued, Handler, Job, JobError, JobId, Lane, Lease, Outcome, Registry, Verdict},
+    queue::{self, AfterCommit, Enqueued, Handler, Job, JobError, JobId, Lane, Lease, Outcome, Registry, Verdict},
     resilience::breaker::{Breaker, BreakerKey},
     storage::{StorageError, Tx},
 };
@@ -50,6 +50,7 @@ pub(crate) enum Script {
     WaitTwice,
     GiveUp,
     GiveUpInTransaction,
+    GiveUpAndPanic,
     Panic,
     PanicWithData,
     FailInDatabase,
@@ -57,6 +58,8 @@ pub(crate) enum Script {
     LoseLeaseThenFinish,
     LoseLeaseThenReturn,
     Take(Duration),
+    /// Nothing more is claimed from its lane.
+    PauseLane,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,7 +88,7 @@ impl Handler<Bench> for Scripted {
             Script::Again => Ok(Outcome::Again(Duration::ZERO).into()),
             Script::WaitTwice if lease.attempt() < 3 => Ok(Outcome::Wait(Duration::ZERO).into()),
             Script::WaitTwice | Script::Done => Ok(Outcome::Done.into()),
-            Script::GiveUp => Ok(Outcome::GiveUp("not possible".into()).into()),
+            Script::GiveUp | Script::GiveUpAndPanic => Ok(Outcome::GiveUp("not possible".into()).into()),
             Script::GiveUpInTransaction => finish(&bench, &lease, Outcome::GiveUp("not possible".into())).await,
             Script::Panic => panic!("a literal"),
             Script::PanicWithData => panic!("a person called {}", lease.job()),
@@ -113,6 +116,13 @@ impl Handler<Bench> for Scripted {
                 lose(&bench, &lease).await;
                 Ok(Outcome::Done.into())
             }
+            Script::PauseLane => {
+                sqlx::query("UPDATE lanes SET paused = true WHERE lane = $1")
+                    .bind(lease.lane().id())
+                    .execute(&bench.db)
+                    .await?;
+                Ok(Outcome::Done.into())
+            }
             Script::Take(time) => {
                 tokio::time::sleep(time).await;
                 finish(&bench, &lease, Outcome::Done).await
@@ -120,8 +130,10 @@ impl Handler<Bench> for Scripted {
         }
     }
 
-    async fn on_dead(&self, _: &Bench, tx: &mut Tx, error: &str) -> Result<(), StorageError> {
-        change(tx, &format!("dead: {error}")).await
+    async fn on_dead(&self, _: &Bench, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
+        assert!(!matches!(self.script, Script::GiveUpAndPanic), "the hook panics");
+        change(tx, &format!("dead: {error}")).await?;
+        Ok(AfterCommit::default())
     }
 }
 
@@ -156,6 +168,21 @@ impl Handler<Bench> for Call {
     }
 }
 
+/// Somebody waits for it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Urgent {}
+
+impl Job for Urgent {
+    const KIND: &'static str = "urgent";
+    const LANE: Lane = Lane::Login;
+}
+
+impl Handler<Bench> for Urgent {
+    async fn run(self, _: Arc<Bench>, _: Lease) -> Result<Verdict, JobError> {
+        Ok(Outcome::Done.into())
+    }
+}
+
 /// Would take an hour, and is given a fifth of a second.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Hurried {}
@@ -175,7 +202,11 @@ impl Handler<Bench> for Hurried {
 }
 
 pub(crate) fn registry() -> Registry<Bench> {
-    Registry::new().with::<Scripted>().with::<Call>().with::<Hurried>()
+    Registry::new()
+        .with::<Scripted>()
+        .with::<Call>()
+        .with::<Urgent>()
+        .with::<Hurried>()
 }
 
 pub(crate) async fn add(db: &PgPool, script: Script) -> JobId {
@@ -203,6 +234,15 @@ pub(crate) async fn row(db: &PgPool, job: JobId) -> (String, i32, i32, Option<St
 
 pub(crate) async fn count(db: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
+}
+
+/// Why its death could not be told to its row.
+pub(crate) async fn untold(db: &PgPool, job: JobId) -> Option<String> {
+    sqlx::query_scalar("SELECT untold FROM jobs WHERE id = $1")
+        .bind(job)
+        .fetch_one(db)
+        .await
+        .unwrap()
 }
 
 /// The domain changes that are committed.

@@ -9,4 +9,5 @@ mod jobs;
 mod limits;
 mod outcomes;
 mod pressure;
+mod scale;
 mod workers;

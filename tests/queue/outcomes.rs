@@ -5,12 +5,15 @@ use std::{
     time::Duration,
 };
 
-use drop_common::queue::{self, Lane, Watch, drain};
-use sqlx::PgPool;
+use chrono::TimeDelta;
+use drop_common::queue::{self, JobId, Lane, Watch, drain, gauges, operate};
+use drop_tests::{alerts, time};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 
 use crate::{
     database::with_database,
-    jobs::{Bench, Call, Script, Scripted, add, add_job, changes, count, registry, row},
+    jobs::{Bench, Call, Script, Scripted, add, add_job, changes, count, registry, row, untold},
+    workers::{Worker, until},
 };
 
 async fn run(db: &PgPool, script: Script) -> (i64, std::sync::Arc<Bench>) {
@@ -115,9 +118,188 @@ async fn giving_up_makes_the_job_dead_and_runs_its_hook_in_the_same_transaction(
             changes(&db).await,
             ["dead: not possible".to_owned(), format!("domain {job}")]
         );
-        let (other, _) = run(&db, Script::GiveUp).await;
-        // The hook's row is there already: its transaction fails, so the job is not dead without its hook.
-        assert_eq!(row(&db, other).await.0, "running");
+    })
+    .await;
+}
+
+/// As a worker leaves it that dies at this attempt.
+async fn abandon(db: &PgPool, job: JobId, attempt: i32) {
+    sqlx::query(
+        "UPDATE jobs SET state = 'running', attempt = $2, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
+                lease_until = clock_timestamp() - interval '1 s' WHERE id = $1",
+    )
+    .bind(job)
+    .bind(attempt)
+    .execute(db)
+    .await
+    .unwrap();
+}
+
+/// What a person must do before the hook works.
+async fn mend(db: &PgPool) {
+    sqlx::query("DELETE FROM rate_bucket").execute(db).await.unwrap();
+}
+
+async fn a_minute_passes(db: &PgPool) {
+    time::pass(db, TimeDelta::seconds(61)).await;
+}
+
+#[tokio::test]
+async fn q3_q4_a_job_whose_hook_fails_is_dead_all_the_same_and_the_hook_is_tried_until_it_works() {
+    with_database(|db| async move {
+        alerts::listen();
+        let (told, _) = run(&db, Script::GiveUp).await;
+        // The hook's row is there already: its transaction fails.
+        let (job, _) = run(&db, Script::GiveUp).await;
+        assert_eq!(row(&db, job).await, ("dead".into(), 1, 0, Some("not possible".into())));
+        let refused = Some("database error 23505 (rate_bucket_pkey)".to_owned());
+        assert_eq!(
+            (untold(&db, told).await, untold(&db, job).await),
+            (None, refused.clone())
+        );
+        assert_eq!(alerts::about(&format!("job {job} (scripted)")), ["job_untold"]);
+
+        let again = async || drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        a_minute_passes(&db).await;
+        again().await;
+        assert_eq!(untold(&db, job).await, refused);
+        mend(&db).await;
+        again().await;
+        assert_eq!(
+            untold(&db, job).await,
+            refused,
+            "a minute after each failure, not before"
+        );
+        a_minute_passes(&db).await;
+        again().await;
+        assert_eq!(untold(&db, job).await, None);
+        assert_eq!(changes(&db).await, ["dead: not possible"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn q3_a_hook_that_panics_keeps_no_other_outcome_and_no_rescue_from_being_recorded() {
+    with_database(|db| async move {
+        let mut jobs = Vec::new();
+        for script in [
+            Script::GiveUpAndPanic,
+            Script::Again,
+            Script::GiveUpAndPanic,
+            Script::Done,
+        ] {
+            jobs.push(add(&db, script).await);
+        }
+        // The last attempts of two of them, held by workers that died.
+        for &job in &jobs[..2] {
+            abandon(&db, job, 3).await;
+        }
+        drain(&db, registry(), Bench::new(&db)).await.unwrap();
+        let mut became = Vec::new();
+        for job in jobs {
+            became.push((row(&db, job).await.0, untold(&db, job).await));
+        }
+        let (told, panicked) = (
+            |state: &str| (state.to_owned(), None),
+            ("dead".to_owned(), Some("a panic".to_owned())),
+        );
+        assert_eq!(became, [panicked.clone(), told("dead"), panicked, told("done")]);
+        assert_eq!(
+            changes(&db).await,
+            ["dead: lease expired"],
+            "nothing of a hook that panicked"
+        );
+    })
+    .await;
+}
+
+/// What every hook would write, held by somebody who does not end.
+async fn hold_hooks(db: &PgPool, what: &str) -> PgConnection {
+    let mut held = db.connect_options().connect().await.unwrap();
+    for statement in ["SET idle_in_transaction_session_timeout = 0", "BEGIN"] {
+        held.execute(statement).await.unwrap();
+    }
+    sqlx::query("INSERT INTO rate_bucket (key, hits) VALUES ($1, '{}')")
+        .bind(what)
+        .execute(&mut held)
+        .await
+        .unwrap();
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q3_an_outcome_whose_hook_waits_for_a_lock_holds_up_no_other() {
+    with_database(|db| async move {
+        let held = hold_hooks(&db, "dead: not possible").await;
+        let waits = add(&db, Script::GiveUp).await;
+        let worker = Worker::start(&db, &Bench::new(&db), 4, Duration::from_secs(10));
+        until(
+            &db,
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .await;
+        for _ in 0..20 {
+            add(&db, Script::Done).await;
+        }
+        until(
+            &db,
+            "SELECT (count(*) = 20)::int::bigint FROM jobs WHERE state = 'done'",
+        )
+        .await;
+        assert_eq!(row(&db, waits).await.0, "running", "its hook is waited for");
+        held.close().await.unwrap();
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead'").await;
+        assert_eq!(untold(&db, waits).await, None);
+        worker.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q3_a_rescue_whose_hook_waits_for_a_lock_holds_up_no_other() {
+    with_database(|db| async move {
+        let held = hold_hooks(&db, "dead: lease expired").await;
+        let (waits, other) = (add(&db, Script::Done).await, add(&db, Script::Done).await);
+        for (job, attempt) in [(waits, 3), (other, 1)] {
+            abandon(&db, job, attempt).await;
+        }
+        let worker = Worker::start(&db, &Bench::new(&db), 4, Duration::from_secs(10));
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'done'").await;
+        assert_eq!(row(&db, other).await.0, "done");
+        assert_eq!(row(&db, waits).await.0, "running", "its hook is waited for");
+        time::pass(&db, TimeDelta::minutes(2)).await;
+        until(&db, "SELECT count(*) FROM jobs WHERE untold IS NOT NULL").await; // but not for ever
+        held.close().await.unwrap();
+        time::pass(&db, TimeDelta::minutes(2)).await;
+        until(&db, "SELECT count(*) FROM jobs WHERE state = 'dead' AND untold IS NULL").await;
+        worker.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_runs_an_untold_job_again_but_cannot_discard_it() {
+    with_database(|db| async move {
+        run(&db, Script::GiveUp).await;
+        let (job, _) = run(&db, Script::GiveUp).await;
+        let lanes = gauges::lanes(&db).await.unwrap();
+        let upkeep = lanes.iter().find(|reading| reading.lane == Lane::Upkeep).unwrap();
+        assert_eq!((upkeep.dead, upkeep.untold), (1, 1));
+        let mut tx = db.begin().await.unwrap();
+        assert!(!operate::discard(&mut tx, job).await.unwrap());
+        assert!(operate::retry(&mut tx, job).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(
+            (row(&db, job).await.0.as_str(), untold(&db, job).await),
+            ("ready", None)
+        );
+        mend(&db).await;
+        let bench = Bench::new(&db);
+        drain(&db, registry(), bench.clone()).await.unwrap();
+        assert_eq!((bench.runs(job), untold(&db, job).await), (vec![1], None));
+        assert_eq!(changes(&db).await, ["dead: not possible"]);
+        let mut tx = db.begin().await.unwrap();
+        assert!(operate::discard(&mut tx, job).await.unwrap());
     })
     .await;
 }
@@ -192,22 +374,17 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
         let first = add(&db, Script::Done).await;
         let last = add(&db, Script::Done).await;
         for (job, attempt) in [(first, 1), (last, 3)] {
-            sqlx::query(
-                "UPDATE jobs SET state = 'running', attempt = $2, owner = gen_random_uuid(), claimed_at = clock_timestamp(),
-                        lease_until = clock_timestamp() - interval '1 s' WHERE id = $1",
-            )
-            .bind(job)
-            .bind(attempt)
-            .execute(&db)
-            .await
-            .unwrap();
+            abandon(&db, job, attempt).await;
         }
         let heard = Arc::new(Heard::default());
         drain(&db, registry().watched_by(heard.clone()), Bench::new(&db))
             .await
             .unwrap();
         assert_eq!(*heard.rescued.lock().unwrap(), [Lane::Upkeep; 2]);
-        assert_eq!(row(&db, last).await, ("dead".into(), 3, 0, Some("lease expired".into())));
+        assert_eq!(
+            row(&db, last).await,
+            ("dead".into(), 3, 0, Some("lease expired".into()))
+        );
         assert_eq!(changes(&db).await, ["dead: lease expired"]);
         let (state, _, unused, error) = row(&db, first).await;
         assert_ne!(state, "running");
@@ -217,7 +394,7 @@ async fn an_expired_job_is_taken_back_and_the_attempt_budget_holds() {
 }
 
 #[tokio::test]
-async fn a_late_job_whose_hook_is_refused_does_not_keep_the_others_alive() {
+async fn a_late_job_whose_hook_is_refused_dies_untold_and_does_not_keep_the_others_alive() {
     with_database(|db| async move {
         let mut jobs = Vec::new();
         for script in [Script::Done, Script::Done, Script::Done] {
@@ -231,14 +408,34 @@ async fn a_late_job_whose_hook_is_refused_does_not_keep_the_others_alive() {
             sqlx::query(change).execute(&db).await.unwrap();
         }
         drain(&db, registry(), Bench::new(&db)).await.unwrap();
-        // Every hook writes the same row, so only the first one's transaction is committed.
-        let mut states = Vec::new();
+        // Every hook writes the same row, so only the first one's is committed.
+        let mut told = Vec::new();
         for job in jobs {
-            states.push(row(&db, job).await.0);
+            told.push((row(&db, job).await.0, untold(&db, job).await.is_none()));
         }
-        assert_eq!(states, ["dead", "ready", "ready"]);
+        assert_eq!(told, [true, false, false].map(|told| ("dead".to_owned(), told)));
         assert_eq!(row(&db, other).await, ("dead".into(), 0, 0, Some("expired".into())));
         assert_eq!(changes(&db).await, ["dead: expired"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_death_of_a_job_that_is_enqueued_anew_is_not_told_afterwards() {
+    with_database(|db| async move {
+        let poll = queue::payloads::PollPayment {
+            payment: drop_common::domain::ids::PaymentId::new(),
+        };
+        let dead = add_job(&db, &poll).await;
+        sqlx::query("UPDATE jobs SET state = 'dead', finished_at = now(), untold = 'a panic'")
+            .execute(&db)
+            .await
+            .unwrap();
+        let mut tx = db.begin().await.unwrap();
+        let anew = queue::enqueue_anew(&mut tx, &poll, queue::EnqueueOptions::default()).await;
+        assert!(matches!(anew.unwrap(), queue::Enqueued::New(_)));
+        tx.commit().await.unwrap();
+        assert_eq!(untold(&db, dead).await, None);
     })
     .await;
 }

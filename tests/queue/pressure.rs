@@ -44,6 +44,28 @@ async fn a_lane_whose_oldest_job_waits_too_long_is_overloaded() {
 }
 
 #[tokio::test]
+async fn asking_whether_a_lane_is_overloaded_costs_the_same_with_many_jobs_waiting() {
+    with_database(|db| async move {
+        for statements in [
+            "INSERT INTO jobs (lane, kind, max_attempts) SELECT 2, 'call', 5 FROM generate_series(1, 5000)",
+            "ANALYZE jobs",
+        ] {
+            sqlx::query(statements).execute(&db).await.unwrap();
+        }
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(overloaded(&mut *tx, Lane::PaymentSend).await.unwrap(), None);
+        let read: i64 = sqlx::query_scalar(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'",
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+        assert!(read <= 1, "{read} rows were read");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_done_job_is_pruned_after_a_week_and_a_dead_one_is_kept() {
     with_database(|db| async move {
         add(&db, Script::Done).await;

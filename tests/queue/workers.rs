@@ -1,9 +1,16 @@
 //! The running workers: claims, leases, drain.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use drop_common::{
-    queue::{Lane, Wake, WorkersConfig, WorkersError, drain, run_workers},
+    queue::{Lane, Wake, Watch, WorkersConfig, WorkersError, drain, run_workers},
     storage,
 };
 use futures_util::{FutureExt, future::join_all};
@@ -16,21 +23,25 @@ use crate::{
     jobs::{Bench, Hurried, Script, add, add_job, count, registry, row},
 };
 
-struct Worker {
+fn slots(slots: usize, grace: Duration) -> WorkersConfig {
+    WorkersConfig {
+        slots: BTreeMap::from([(Lane::Upkeep, slots)]),
+        grace,
+    }
+}
+
+pub(crate) struct Worker {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Result<(), WorkersError>>,
 }
 
 impl Worker {
-    fn start(db: &PgPool, bench: &Arc<Bench>, slots: usize, grace: Duration) -> Self {
+    pub(crate) fn start(db: &PgPool, bench: &Arc<Bench>, slots: usize, grace: Duration) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let config = WorkersConfig {
-            slots: BTreeMap::from([(Lane::Upkeep, slots)]),
-            grace,
-        };
+        let config = self::slots(slots, grace);
         let (db, bench) = (db.clone(), bench.clone());
         let ended = tokio::spawn(async move {
-            run_workers(config, registry(), bench, db, Wake::local(), async {
+            run_workers(config, registry(), bench, db, Wake::default(), async {
                 drop(stopped.await);
             })
             .await
@@ -38,14 +49,14 @@ impl Worker {
         Self { stop, ended }
     }
 
-    async fn stop(self) -> Result<(), WorkersError> {
+    pub(crate) async fn stop(self) -> Result<(), WorkersError> {
         self.stop.send(()).unwrap();
         self.ended.await.unwrap()
     }
 }
 
 /// Fails the test, rather than hangs, when it never comes true.
-async fn until(db: &PgPool, sql: &'static str) {
+pub(crate) async fn until(db: &PgPool, sql: &'static str) {
     let mut ticks = tokio::time::interval(Duration::from_millis(25));
     for _ in 0..800 {
         ticks.tick().await;
@@ -103,6 +114,10 @@ async fn a_drained_worker_leaves_nothing_claimed_and_finishes_what_it_started() 
         for _ in 0..200 {
             add(&db, Script::Take(Duration::from_millis(30))).await;
         }
+        sqlx::query("UPDATE jobs SET run_at = run_at - interval '1 h'")
+            .execute(&db)
+            .await
+            .unwrap();
         let bench = Bench::new(&db);
         for _ in 0..5 {
             // Stopped at the first start: most of the batch is claimed and not handed over yet.
@@ -123,10 +138,68 @@ async fn a_drained_worker_leaves_nothing_claimed_and_finishes_what_it_started() 
             "some claims were given back"
         );
         assert_eq!(
+            count(
+                &db,
+                "SELECT count(*) FROM jobs WHERE run_at > clock_timestamp() - interval '50 min'"
+            )
+            .await,
+            0,
+            "they keep their place in the lane"
+        );
+        assert_eq!(
             count(&db, "SELECT count(*) FROM job_attempts").await,
             0,
             "giving back is no failure"
         );
+    })
+    .await;
+}
+
+/// Tells the worker to stop at its second claim.
+struct StopsAtSecondClaim {
+    claims: AtomicUsize,
+    stop: CancellationToken,
+}
+
+impl Watch for StopsAtSecondClaim {
+    fn claimed(&self, _: Lane, jobs: usize, _: Duration) {
+        if jobs > 0 && self.claims.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.stop.cancel();
+        }
+    }
+}
+
+#[tokio::test]
+async fn q7_a_claim_that_was_handed_over_and_not_taken_goes_back_at_once_beside_a_long_job() {
+    with_database(|db| async move {
+        // Whether the runtime takes the claim or hears of the end first is its choice: some rounds get the one, some the other.
+        for _ in 0..8 {
+            let (bench, stop) = (Bench::new(&db), CancellationToken::new());
+            let watch = StopsAtSecondClaim {
+                claims: AtomicUsize::new(0),
+                stop: stop.clone(),
+            };
+            let worker = tokio::spawn(run_workers(
+                slots(4, Duration::from_secs(10)),
+                registry().watched_by(Arc::new(watch)),
+                bench.clone(),
+                db.clone(),
+                Wake::default(),
+                stop.cancelled_owned(),
+            ));
+            let long = add(&db, Script::Take(Duration::from_secs(5))).await;
+            bench.started.notified().await;
+            add(&db, Script::Done).await;
+            // Done too, if it was taken.
+            until(
+                &db,
+                "SELECT (count(*) = 1)::int::bigint FROM jobs WHERE payload ->> 'script' = 'Done' AND attempt = 1 AND state <> 'running'",
+            )
+            .await;
+            assert_eq!(row(&db, long).await.0, "running", "it did not wait for the long job");
+            worker.abort();
+            sqlx::query("DELETE FROM jobs").execute(&db).await.unwrap();
+        }
     })
     .await;
 }
@@ -149,6 +222,37 @@ async fn a_job_longer_than_its_lease_keeps_it_and_runs_once() {
         }
         assert_eq!(bench.runs(job), [1]);
         assert_eq!(row(&db, job).await, ("done".into(), 1, 0, None));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claimer_whose_slots_are_all_taken_says_that_it_only_waits() {
+    #[derive(Default)]
+    struct Full(CancellationToken);
+    impl Watch for Full {
+        fn full(&self, lane: Lane) {
+            assert_eq!(lane, Lane::Upkeep);
+            self.0.cancel();
+        }
+    }
+    with_database(|db| async move {
+        add(&db, Script::Take(Duration::from_hours(1))).await;
+        let (full, said) = (Full::default(), CancellationToken::new());
+        let heard = full.0.clone();
+        let worker = tokio::spawn(run_workers(
+            slots(1, Duration::ZERO),
+            registry().watched_by(Arc::new(full)),
+            Bench::new(&db),
+            db.clone(),
+            Wake::default(),
+            said.clone().cancelled_owned(),
+        ));
+        tokio::time::timeout(Duration::from_secs(20), heard.cancelled())
+            .await
+            .expect("it says so");
+        said.cancel();
+        assert!(matches!(worker.await.unwrap(), Err(WorkersError::Grace(_))));
     })
     .await;
 }
@@ -252,7 +356,7 @@ async fn cut_connections(db: &PgPool) {
 async fn a_signal_from_another_process_reaches_the_workers_of_this_one() {
     with_database(|db| async move {
         let stop = CancellationToken::new();
-        let elsewhere = Wake::local();
+        let elsewhere = Wake::default();
         let tasks = elsewhere.start(&db, false, &stop);
         let mut listener = PgListener::connect_with(&db).await.unwrap();
         listener.listen("jobs").await.unwrap();

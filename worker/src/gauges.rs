@@ -10,15 +10,16 @@ use std::{
 
 use drop_common::{
     metrics::{
-        BALANCE_STALENESS_HOURS, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, JOBS, JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE,
-        KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT, MetricSpec, Metrics, PAYMENTS_NEEDS_REVIEW,
-        PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
+        BALANCE_STALENESS_HOURS, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, DB_OLDEST_SNAPSHOT_AGE, JOBS,
+        JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT,
+        MetricSpec, Metrics, PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN,
+        QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
     },
     queue::gauges::{self as queue, LaneReading},
     resilience::breaker::{self, BreakerKey},
     storage::{StorageError, gauges as domain},
 };
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long values are shown that could not be read again.
 const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
-const FROM_DATABASE: [&MetricSpec; 14] = [
+const FROM_DATABASE: [&MetricSpec; 15] = [
     &JOBS,
     &JOBS_OLDEST_READY_AGE,
     &LANE_READY_AGE_LIMIT,
@@ -44,6 +45,7 @@ const FROM_DATABASE: [&MetricSpec; 14] = [
     &PAYMENTS_OLDEST_OPEN_AGE,
     &PAYMENTS_NEEDS_REVIEW,
     &WEBHOOK_INBOX_OLDEST_AGE,
+    &DB_OLDEST_SNAPSHOT_AGE,
 ];
 
 /// Keeps the gauges current until `stop`, whatever becomes of the database.
@@ -81,6 +83,7 @@ struct Reading {
     lanes: Vec<LaneReading>,
     circuits: Vec<breaker::Reading>,
     domain: domain::Reading,
+    oldest_snapshot_age: f64,
 }
 
 struct Source {
@@ -89,17 +92,23 @@ struct Source {
 }
 
 impl Source {
-    /// The connection is taken out for the time of the read: one that failed or was cut short is not used again.
+    /// In one snapshot, so that numbers shown together belong together. The connection is taken out for the time of the read:
+    /// one that failed or was cut short is not used again.
     async fn read(&mut self) -> Result<Reading, StorageError> {
         let mut connection = match self.connection.take() {
             Some(open) => open,
             None => self.options.connect().await?,
         };
+        let mut tx = connection
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .await?;
         let reading = Reading {
-            lanes: queue::lanes(&mut connection).await?,
-            circuits: breaker::readings(&mut connection).await?,
-            domain: domain::read(&mut connection).await?,
+            lanes: queue::lanes(&mut *tx).await?,
+            circuits: breaker::readings(&mut *tx).await?,
+            domain: domain::read(&mut *tx).await?,
+            oldest_snapshot_age: queue::oldest_snapshot_age(&mut *tx).await?,
         };
+        tx.commit().await?;
         self.connection = Some(connection);
         Ok(reading)
     }
@@ -129,6 +138,8 @@ impl Board {
             self.show_circuit(circuit);
         }
         self.show_domain(&reading.domain);
+        self.metrics
+            .set(&DB_OLDEST_SNAPSHOT_AGE, &[], reading.oldest_snapshot_age);
         self.read_at = now;
         self.withdrawn = false;
     }
@@ -153,6 +164,7 @@ impl Board {
             ("scheduled", lane.scheduled),
             ("running", lane.running),
             ("dead", lane.dead),
+            ("untold", lane.untold),
         ] {
             self.metrics.set(&JOBS, &[name, state], number(jobs));
         }
@@ -216,6 +228,7 @@ mod tests {
             scheduled: 0,
             running: 0,
             dead: 1,
+            untold: 0,
             oldest_ready_age: 7.5,
         };
         let circuit = breaker::Reading {
@@ -237,6 +250,7 @@ mod tests {
             lanes: vec![lane],
             circuits: vec![circuit],
             domain,
+            oldest_snapshot_age: 2.5,
         }
     }
 
@@ -254,6 +268,7 @@ mod tests {
         assert_eq!(value(&PISP_CIRCUIT_OPEN, &[]), Some(1.0), "half-open is open");
         assert_eq!(value(&CIRCUIT_STATE, &["neonomics/pisp"]), Some(1.0));
         assert_eq!(value(&KYC_APPROVAL_RATE, &[]), Some(0.75));
+        assert_eq!(value(&DB_OLDEST_SNAPSHOT_AGE, &[]), Some(2.5));
         assert_eq!(value(&JOBS, &["kyc.apply", "dead"]), Some(1.0));
         assert!(value(&LANE_READY_AGE_LIMIT, &["kyc.apply"]).unwrap().is_nan());
 

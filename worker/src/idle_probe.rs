@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     providers::{ProviderError, http::Trace},
     resilience::breaker::{BreakerKey, Probe},
-    storage::StorageError,
+    storage::{StorageError, patiently},
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ pub(crate) async fn keep_probing(context: Arc<Context>, stop: CancellationToken)
 }
 
 async fn probe(ctx: &Context, key: BreakerKey) -> Result<(), StorageError> {
-    let Some(probe) = ctx.breaker.idle_probe(key).await? else {
+    let Some(probe) = patiently(ctx.breaker.idle_probe(key)).await? else {
         return Ok(());
     };
     let trace = Trace {
@@ -48,7 +48,7 @@ async fn probe(ctx: &Context, key: BreakerKey) -> Result<(), StorageError> {
         not_after: None,
     };
     let answer = ctx.neonomics.answers(trace, ctx.clock.now()).await;
-    decide(ctx, key, probe, answer.err()).await
+    patiently(decide(ctx, key, probe, answer.err())).await
 }
 
 /// Any answer closes it, a refusal too: the provider is up. A call that was not made says nothing.

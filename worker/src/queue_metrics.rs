@@ -48,7 +48,8 @@ impl QueueMetrics {
         }
     }
 
-    /// Whether a claimer of any lane finished a round lately. One that failed is a round: a restart repairs no database.
+    /// Whether a claimer of any lane finished a round lately. One that failed is a round: a restart repairs no database. So is
+    /// one that waits for a slot: a restart would end the jobs that have them.
     pub(crate) fn goes_round(&self, now: Instant) -> bool {
         let last = *self.last_round.lock().unwrap_or_else(PoisonError::into_inner);
         now.saturating_duration_since(last) <= LONGEST_ROUND
@@ -75,6 +76,10 @@ impl Watch for QueueMetrics {
     }
 
     fn claim_failed(&self, _lane: Lane) {
+        self.went_round(Instant::now());
+    }
+
+    fn full(&self, _lane: Lane) {
         self.went_round(Instant::now());
     }
 
@@ -111,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimer_that_stops_is_not_alive_after_a_minute_and_a_failed_round_is_a_round() {
+    fn a_claimer_that_stops_is_not_alive_after_a_minute_and_a_round_that_failed_or_found_no_slot_is_one() {
         let (queue, metrics, started) = watched();
         assert!(queue.goes_round(started + LONGEST_ROUND), "it has just begun");
         assert!(!queue.goes_round(started + Duration::from_secs(61)));
@@ -119,6 +124,8 @@ mod tests {
         let after_failure = *queue.last_round.lock().unwrap();
         assert!(after_failure >= started);
         assert!(queue.goes_round(after_failure + LONGEST_ROUND));
+        queue.full(Lane::Login);
+        assert!(*queue.last_round.lock().unwrap() > after_failure, "no slot is free");
         assert_eq!(metrics.value(&LAST_CLAIM, &[]), Some(0.0), "nothing was claimed yet");
         queue.claimed(Lane::Login, 0, Duration::from_millis(1));
         assert!(metrics.value(&LAST_CLAIM, &[]).unwrap() > 1_700_000_000.0);

@@ -1,6 +1,13 @@
 //! Starts the worker from the environment and runs jobs until told to end.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{
+    io,
+    pin::pin,
+    process,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use drop_common::{
@@ -17,12 +24,19 @@ use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{certificate, context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
 
-/// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains. A second signal ends it at once.
+/// What is left to do after the jobs' grace time: the last outcomes, the internal listener.
+const REST: Duration = Duration::from_secs(5);
+/// How long a client of the internal listener may take to end its request.
+const LAST_REQUEST: Duration = Duration::from_secs(2);
+
+/// Reads the configuration, connects, and runs jobs until SIGTERM or SIGINT; then drains. A second signal ends it at once,
+/// and so does the end of the grace time.
 pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     let settings = WorkerSettings::read(environment)?;
     let internal = TcpListener::bind(settings.worker.internal_listen)
@@ -33,6 +47,33 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
                 settings.worker.internal_listen
             )
         })?;
+    let end = CancellationToken::new();
+    listen_to_signals(end.clone(), settings.worker.drain + REST)?;
+    let ended = work(settings, Clock::real(), internal, end.cancelled_owned()).await;
+    if let Err(error) = ended {
+        tracing::error!("the worker failed: {error:#}");
+        process::exit(1) // returning would wait for whatever still runs
+    }
+    Ok(())
+}
+
+/// The first signal cancels `end`; the second one, or this long after the first, ends the process. On a thread of its own:
+/// a handler that blocks the runtime's threads holds up its timers and signals too.
+fn listen_to_signals(end: CancellationToken, longest: Duration) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listening = move || {
+        let why = match runtime.block_on(told_twice(&end, longest)) {
+            Ok(why) => why.to_owned(),
+            Err(error) => format!("signals cannot be heard: {error}"),
+        };
+        tracing::error!("ending at once: {why}; other workers take over when the leases end");
+        process::exit(1)
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(listening)?;
+    Ok(())
+}
+
+async fn told_twice(end: &CancellationToken, longest: Duration) -> io::Result<&'static str> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut told = async || {
         tokio::select! {
@@ -40,19 +81,12 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    let end = CancellationToken::new();
-    let told_twice = async {
-        told().await;
-        end.cancel();
-        told().await;
-    };
-    tokio::select! {
-        ended = work(settings, Clock::real(), internal, end.clone().cancelled_owned()) => ended,
-        () = told_twice => {
-            tracing::warn!("told a second time: ending at once; other workers take over when the leases end");
-            std::process::exit(1) // returning would wait for whatever still runs
-        }
-    }
+    told().await;
+    end.cancel();
+    Ok(match timeout(longest, told()).await {
+        Ok(()) => "told a second time",
+        Err(_) => "the grace time is over, and something still runs",
+    })
 }
 
 /// The same by the given clock and on a listener that is bound already, until `end`.
@@ -107,7 +141,11 @@ pub async fn work(
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
-            .run_with_graceful_shutdown(probes::routes(&readiness), served.clone().cancelled_owned(), None),
+            .run_with_graceful_shutdown(
+                probes::routes(&readiness),
+                served.clone().cancelled_owned(),
+                Some(LAST_REQUEST),
+            ),
     );
     let ticker = Ticker::start(db.clone(), wake.clone()).await?;
     readiness.started();

@@ -9,7 +9,7 @@ use drop_common::{
         Enqueued, Job as _, Lane, Wake, enqueue,
         payloads::{PlanBalanceSyncs, PruneJobs, ReconcilePayments},
     },
-    storage::{StorageError, Tx, schedule},
+    storage::{StorageError, Tx, patiently, schedule},
 };
 use sqlx::PgPool;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
@@ -105,7 +105,7 @@ pub struct Ticker {
 
 impl Ticker {
     /// Ticks at once, which catches up, and then every ten seconds: the process's own clock may be wrong, so it only
-    /// says when to look at the database's.
+    /// says when to look at the database's. Set back, it says so late: the scheduler waits for a time of day.
     pub async fn start(db: PgPool, wake: Wake) -> Result<Self, JobSchedulerError> {
         let stop = CancellationToken::new();
         let tick = move |stop: CancellationToken| {
@@ -135,7 +135,7 @@ impl Ticker {
 /// Takes the present slot of every schedule. What the database refuses now, the next tick does.
 pub async fn tick(db: &PgPool, wake: &Wake) {
     for schedule in SCHEDULES {
-        match take(db, schedule).await {
+        match Box::pin(patiently(take(db, schedule))).await {
             Ok(true) => {
                 wake.signal(schedule.job.lane());
                 info!(schedule = schedule.name, "took the slot of {}", schedule.name);

@@ -20,6 +20,7 @@ use crate::{
     health::Chapter,
     idempotency::IdempotencyKey,
     prefer::Prefer,
+    rate_limit::WRITES,
     session::Session,
     state::State,
 };
@@ -106,6 +107,7 @@ impl ConsentsApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Linking, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
         create::create(&self.state, request, session.user.into(), &key.0, prefer).await
     }

@@ -32,9 +32,7 @@ impl<E: Endpoint> Endpoint for WithPages<E> {
 
 /// The login's own addresses: a person follows links to them, and is sent there by BankID.
 fn is_a_persons(request: &Request) -> bool {
-    let path = request.uri().path();
-    request.method() == Method::GET
-        && (path.starts_with("/api/auth/bankid/") || path.starts_with("/v1/auth/bankid/logins/"))
+    request.method() == Method::GET && request.uri().path().starts_with("/api/auth/bankid/")
 }
 
 async fn for_people(mut answer: Response, language: Language) -> Response {

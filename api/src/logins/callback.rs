@@ -18,7 +18,6 @@ use subtle::ConstantTimeEq;
 
 use super::{cookies, hand_out, location, returned::Returned, wire::LoginAnswer};
 use crate::{
-    client_address,
     error::{ApiError, Code},
     layers::request_id,
     prefer::Prefer,
@@ -34,9 +33,8 @@ pub(super) async fn finish(
     jar: &CookieJar,
     prefer: Prefer,
 ) -> Result<LoginAnswer, ApiError> {
-    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_CALLBACK
-        .take(&state.db, &state.metrics, &client_address::bucket(caller))
+        .take_from_address(state, request)
         .await
         .inspect_err(|refused| state.count_limited_login(refused))?;
     let returned = Returned::of(request).inspect_err(|_| state.count_lost_login("invalid_callback"))?;
@@ -86,7 +84,7 @@ async fn consume(
     let Some(returned) = returned.state.as_deref().map(str::as_bytes) else {
         return Ok(None);
     };
-    let holds_state = cookies::held_state(request).is_some_and(|held| held.as_bytes().ct_eq(returned).into());
+    let holds_state = cookies::held_states(request).any(|held| held.as_bytes().ct_eq(returned).into());
     let binding = cookies::binding(state, request);
     Ok(logins::consume(tx, &sha256(returned), holds_state, binding).await?)
 }
@@ -125,7 +123,7 @@ async fn refuse(
         Consumed::Browser(login) => (login.id(), None),
         Consumed::App(id) => (*id, Some(location::in_app_refused(state, *id, failure)?)),
     };
-    logins::fail(&mut tx, id, failure).await?;
+    logins::fail(&mut tx, id, failure, None).await?;
     let entry = Entry {
         actor: Actor::User,
         user: None,

@@ -10,7 +10,10 @@ use poem::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{cookies::held, state::State};
+use crate::{
+    cookies::{held, held_all},
+    state::State,
+};
 
 /// The contract's cookie (3.1): it holds the state.
 const STATE: &str = "bankid_state";
@@ -18,9 +21,17 @@ const STATE: &str = "bankid_state";
 /// have the browser signed in as somebody else; a cookie with this prefix it cannot.
 const BINDING: &str = "__Host-drop_bind";
 
-/// The state that the browser holds.
-pub(super) fn held_state(request: &Request) -> Option<&str> {
-    held(request, STATE)
+/// The states that the browser holds: any may be ours, for one that a neighbouring domain planted can stand before it. That
+/// the planted one counts too gives nobody anything: the binding is what it lacks.
+pub(super) fn held_states(request: &Request) -> impl Iterator<Item = &str> {
+    held_all(request, STATE)
+}
+
+/// The same as the rows have them.
+pub(super) fn held_state_hashes(request: &Request) -> Vec<Vec<u8>> {
+    held_states(request)
+        .map(|held| sha256(held.as_bytes()).to_vec())
+        .collect()
 }
 
 /// The binding that the browser shows.
@@ -42,7 +53,7 @@ pub(super) fn give(state: &State, cookies: &CookieJar, login_state: &SecretStrin
     );
 }
 
-/// Takes both away: the login is over.
+/// Takes both away: the login is over. Only while they are this login's: the answer may arrive after another tab's start.
 pub(super) fn take_away(state: &State, cookies: &CookieJar) {
     set(state, cookies, "", "", 0);
 }

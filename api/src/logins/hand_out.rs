@@ -2,9 +2,8 @@
 
 use drop_common::{
     domain::{ids::LoginId, login::LoginFailure, session::Channel},
-    keyring::sha256,
     storage::{
-        logins::{self, Outcome, ProvenLogin},
+        logins::{self, Ended, Outcome, ProvenLogin},
         users,
     },
 };
@@ -34,9 +33,8 @@ pub(super) async fn again(
 ) -> Result<LoginAnswer, ApiError> {
     let unknown = || ApiError::of(Code::NotFound);
     let id: LoginId = id.parse().map_err(|_| unknown())?;
-    let held = cookies::held_state(request).ok_or_else(unknown)?;
-    let binding = cookies::binding(state, request);
-    let login = logins::proven_by_browser(&state.db, id, &sha256(held.as_bytes()), binding).await?;
+    let (held, binding) = (cookies::held_state_hashes(request), cookies::binding(state, request));
+    let login = logins::proven_by_browser(&state.db, id, &held, binding).await?;
     to_browser(state, request, jar, login.ok_or_else(unknown)?, prefer).await
 }
 
@@ -48,30 +46,35 @@ pub(super) async fn to_browser(
     login: ProvenLogin,
     prefer: Prefer,
 ) -> Result<LoginAnswer, ApiError> {
-    let return_to = match wait(state, login, prefer).await? {
-        None => return Ok(LoginAnswer::StillChecking(location::of_outcome(login.id()))),
-        Some(Outcome::Refused(failure)) => {
-            cookies::take_away(state, jar);
-            return Err(refused(failure));
-        }
-        Some(Outcome::Granted { return_to }) => return_to,
+    let Some(ended) = wait(state, login, prefer).await? else {
+        return Ok(LoginAnswer::StillChecking(location::of_outcome(login.id())));
     };
-    let session = open_session(state, request, jar, login, Channel::Web).await?;
-    cookies::take_away(state, jar);
-    if prefers_page(request) {
-        return Ok(LoginAnswer::GoOn(return_to.unwrap_or_else(|| "/".to_owned())));
+    let answer = match ended.outcome {
+        Outcome::Refused(failure) => Err(refused(failure)),
+        Outcome::Granted { return_to } => {
+            let session = open_session(state, request, jar, login, Channel::Web).await?;
+            Ok(if prefers_page(request) {
+                LoginAnswer::GoOn(return_to.unwrap_or_else(|| "/".to_owned()))
+            } else {
+                LoginAnswer::SignedIn(Json(session))
+            })
+        }
+    };
+    if !ended.overtaken {
+        cookies::take_away(state, jar);
     }
-    Ok(LoginAnswer::SignedIn(Json(session)))
+    answer
 }
 
 /// Waits for the worker's verdict, for as long as the caller may wait.
-pub(super) async fn wait(state: &State, login: ProvenLogin, prefer: Prefer) -> Result<Option<Outcome>, ApiError> {
+pub(super) async fn wait(state: &State, login: ProvenLogin, prefer: Prefer) -> Result<Option<Ended>, ApiError> {
     let deadline = Instant::now() + prefer.patience(state.longest_wait());
     let read = || async { Ok::<_, ApiError>(logins::outcome(&state.db, login).await?) };
     state.waiters.wait_until(login.id().uuid(), deadline, read).await
 }
 
-/// The outcome and the session row are one transaction: a login is handed out with its session or not at all.
+/// The outcome, the session row and what the answer tells of the user are one transaction: a login is handed out with its
+/// session or not at all.
 pub(super) async fn open_session(
     state: &State,
     request: &Request,
@@ -84,10 +87,10 @@ pub(super) async fn open_session(
         .await?
         .ok_or(ApiError::of(Code::InvalidState))?;
     let grant = sessions::open(state, &mut tx, request, user, channel, login.id()).await?;
-    tx.commit().await?;
-    let user = users::find(&state.db, user)
+    let user = users::find(&mut *tx, user)
         .await?
         .ok_or(ApiError::of(Code::Unauthenticated))?;
+    tx.commit().await?;
     let tokens = grant.hand_out(state, jar);
     Ok(LoggedIn {
         user: user.into(),
@@ -109,5 +112,6 @@ pub(super) fn refused(failure: LoginFailure) -> ApiError {
         LoginFailure::AgeUnverified => Code::AgeUnverified,
         LoginFailure::InvalidIdentityClaim => Code::InvalidIdentityClaim,
         LoginFailure::BankIdError => Code::BankidError,
+        LoginFailure::Erased => Code::Unauthenticated,
     })
 }

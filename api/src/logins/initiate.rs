@@ -1,7 +1,7 @@
 //! The start of a login: fresh state, nonce and PKCE verifier, kept on the server.
 
 use drop_common::{
-    domain::{ids::LoginId, login::ReturnPath},
+    domain::{ids::LoginId, return_path::ReturnPath},
     keyring::sha256,
     providers::bankid::{AuthorizationRequest, authorization_url, code_challenge},
     storage::logins::{self, Holder, LIFE_MINUTES, NewLogin},
@@ -15,8 +15,7 @@ use super::{
     wire::{AppLogin, AppLoginStarted, NewAppLogin, ToBankId, UiLocale},
 };
 use crate::{
-    client_address,
-    error::{ApiError, Code, FieldError},
+    error::{ApiError, Code},
     rate_limit::BANKID_INITIATE,
     state::State,
 };
@@ -28,19 +27,30 @@ pub(super) async fn by_browser(
     return_to: Option<&str>,
     locale: Option<UiLocale>,
 ) -> Result<ToBankId, ApiError> {
+    if !is_navigation(request) {
+        return Err(ApiError::of(Code::Forbidden));
+    }
     take_limit(state, request).await?;
     let return_to = return_to
-        .map(ReturnPath::parse)
+        .map(|path| ReturnPath::parse(path, &state.settings.api.return_pages))
         .transpose()
-        .map_err(|_| ApiError::validation(vec![FieldError::new("return_to", "is not a path of this site")]))?;
-    let binding = state.keys.random_token();
+        .map_err(|_| ApiError::field("return_to", "is not a page of this site"))?;
+    let (binding, held) = (state.keys.random_token(), cookies::held_state_hashes(request));
     let holder = Holder::Browser {
         binding_hash: &sha256(binding.expose_secret().as_bytes()),
         return_to: return_to.as_ref().map(ReturnPath::as_str),
+        held_state_hashes: &held,
     };
     let started = start(state, holder, locale).await?;
     cookies::give(state, jar, &started.state, &binding);
     Ok(ToBankId::SeeOther(started.authorization_url))
+}
+
+/// Whether the browser goes here, as far as it tells. A foreign page that embeds the address, as an image or a frame, would
+/// use up its visitor's limit.
+fn is_navigation(request: &Request) -> bool {
+    let is = |name, expected| request.header(name).is_none_or(|value| value == expected);
+    is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
 }
 
 pub(super) async fn by_app(state: &State, request: &Request, body: &NewAppLogin) -> Result<AppLoginStarted, ApiError> {
@@ -66,9 +76,8 @@ pub(super) async fn by_app(state: &State, request: &Request, body: &NewAppLogin)
 
 /// Both ways to start share one limit: the contract's is about BankID, which sees no difference.
 async fn take_limit(state: &State, request: &Request) -> Result<(), ApiError> {
-    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_INITIATE
-        .take(&state.db, &state.metrics, &client_address::bucket(caller))
+        .take_from_address(state, request)
         .await
         .inspect_err(|refused| state.count_limited_login(refused))
 }

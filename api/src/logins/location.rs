@@ -8,9 +8,9 @@ use crate::{
     state::State,
 };
 
-/// Where a browser asks for the outcome.
+/// Where a browser asks for the outcome. Beside the other addresses of its login: the web backend forwards these and no more.
 pub(super) fn of_outcome(id: LoginId) -> String {
-    format!("/v1/auth/bankid/logins/{id}")
+    format!("/api/auth/bankid/logins/{id}")
 }
 
 /// Where the app redeems its code. The start of an app's login names it too: the app can do nothing else with its login.

@@ -40,13 +40,14 @@ impl LoginsApi {
     ///
     /// Sets the cookies `bankid_state` and, over HTTPS, `__Host-drop_bind`, which the callback needs; a login that is
     /// started in another tab replaces them. 10 requests in 60 s from one address, then `rate_limited`; an app's starts
-    /// count with them. A browser (`Accept: text/html`) is shown a small page, in Norwegian or English, in place of a
-    /// problem.
+    /// count with them. A page goes here by a link; one that embeds it, as an image or a frame, is `forbidden` and does not
+    /// count. A browser (`Accept: text/html`) is shown a small page, in Norwegian or English, in place of a problem.
     #[oai(path = "/api/auth/bankid/login", method = "get", operation_id = "startBankIdLogin")]
     async fn login(
         &self,
         request: &Request,
-        /// Where the browser goes after the login: a path of this site.
+        /// Where the browser goes after the login: the path of a page of this site. Which pages, `DROP_RETURN_PAGES` says;
+        /// the API's own addresses are none.
         return_to: Query<Option<String>>,
         /// The language of BankID's pages; without it, BankID's own choice.
         ui_locales: Query<Option<UiLocale>>,
@@ -96,7 +97,11 @@ impl LoginsApi {
     ///
     /// Answers the browser that holds the login's cookies, once: without them there is no such login, and a session that
     /// was handed out already is `invalid_state`. For an app's login the app asks by redeeming its code.
-    #[oai(path = "/v1/auth/bankid/logins/:id", method = "get", operation_id = "getBankIdLogin")]
+    #[oai(
+        path = "/api/auth/bankid/logins/:id",
+        method = "get",
+        operation_id = "getBankIdLogin"
+    )]
     async fn outcome(
         &self,
         request: &Request,

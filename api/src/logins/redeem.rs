@@ -15,7 +15,6 @@ use super::{
     wire::{Redeemed, Redemption},
 };
 use crate::{
-    client_address,
     error::{ApiError, Code},
     prefer::Prefer,
     rate_limit::BANKID_REDEEM,
@@ -31,16 +30,15 @@ pub(super) async fn redeem(
     prefer: Prefer,
 ) -> Result<Redeemed, ApiError> {
     let id: LoginId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-    let caller = state.proxies.client_of(request).ok_or(ApiError::of(Code::Internal))?;
     BANKID_REDEEM
-        .take(&state.db, &state.metrics, &client_address::bucket(caller))
+        .take_from_address(state, request)
         .await
         .inspect_err(|refused| state.count_limited_login(refused))?;
     let login = prove(state, id, body)
         .await?
         .ok_or(ApiError::of(Code::InvalidState))
         .inspect_err(|_| state.count_lost_login("invalid_state"))?;
-    match hand_out::wait(state, login, prefer).await? {
+    match hand_out::wait(state, login, prefer).await?.map(|ended| ended.outcome) {
         None => Ok(Redeemed::StillChecking(location::of_redemption(id))),
         Some(Outcome::Refused(failure)) => Err(hand_out::refused(failure)),
         Some(Outcome::Granted { .. }) => hand_out::open_session(state, request, jar, login, Channel::Mobile)

@@ -8,7 +8,7 @@ use crate::error::Code;
 
 /// By operation, the codes that do not follow from its form.
 const OWN: &[(&str, &[Code])] = &[
-    ("startBankIdLogin", &[Code::ValidationFailed]),
+    ("startBankIdLogin", &[Code::ValidationFailed, Code::Forbidden]),
     ("finishBankIdLogin", LOGIN),
     ("getBankIdLogin", LOGIN),
     ("startAppLogin", &[Code::NotFound]),

@@ -15,7 +15,7 @@ use drop_common::{
         Tx,
         audit::{self, Actor, Entry},
         payments::{self, NewPayment, Payment},
-        users,
+        sessions, users,
     },
 };
 use poem::{Request, http::header};
@@ -30,6 +30,7 @@ use crate::{
     idempotency::IdempotencyKey,
     layers::request_id,
     prefer::Prefer,
+    session::Session,
     state::State,
 };
 
@@ -39,11 +40,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(super) async fn create(
     state: &State,
     request: &Request,
-    user: UserId,
+    session: Session,
     key: &IdempotencyKey,
     prefer: Prefer,
     body: &NewTransaction,
 ) -> Result<Initiation, ApiError> {
+    let user = UserId::from(session.user);
     let order = parse(body)?;
     if let Some(first) = payments::by_client_key(&state.db, user, key.as_str()).await? {
         return replay(state, first, &order, prefer).await;
@@ -51,6 +53,10 @@ pub(super) async fn create(
     let confirmed = confirmed(body)?;
     let mut tx = state.db.begin().await?;
     let kyc = users::lock_kyc_status(&mut tx, user).await?;
+    // The session may have been ended since it was looked at: after "log out everywhere" was answered, nothing is paid.
+    if !sessions::hold(&mut tx, session.session.into(), user).await? {
+        return Err(ApiError::of(Code::Unauthenticated));
+    }
     // A request with the same key may have held the lock just now: that one comes before every other check.
     if payments::client_key_is_used(&mut tx, user, key.as_str()).await? {
         drop(tx);

@@ -25,6 +25,7 @@ use crate::{
     health::Chapter,
     idempotency::IdempotencyKey,
     prefer::Prefer,
+    rate_limit::WRITES,
     session::Session,
     state::State,
 };
@@ -72,8 +73,9 @@ impl PaymentsApi {
         prefer: Header<Option<String>>,
         body: Json<NewTransaction>,
     ) -> Result<Initiation, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
-        create::create(&self.state, request, session.user.into(), &key.0, prefer, &body.0).await
+        create::create(&self.state, request, session, &key.0, prefer, &body.0).await
     }
 
     /// List payments, newest first.

@@ -85,7 +85,8 @@ async fn of_token(tx: &mut Tx, channel: Channel, token: &SecretString) -> Result
     Ok(found.filter(|found| found.channel == channel))
 }
 
-async fn end(tx: &mut Tx, session: SessionId, user: UserId, because: Revocation) -> Result<bool, ApiError> {
+/// False where it is not theirs or over already.
+pub(super) async fn end(tx: &mut Tx, session: SessionId, user: UserId, because: Revocation) -> Result<bool, ApiError> {
     let ended = sessions::revoke(tx, session, user, because).await?;
     if ended {
         record(tx, session, user, because).await?;

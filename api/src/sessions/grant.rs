@@ -10,7 +10,7 @@ use drop_common::{
     storage::{
         Tx,
         audit::{self, Actor, Entry},
-        sessions::{self, NewSession},
+        sessions::{self, NewSession, Revocation},
     },
 };
 use poem::{
@@ -22,8 +22,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::wire::Tokens;
-use crate::{error::ApiError, layers::request_id, session, state::State};
+use super::{end::end, wire::Tokens};
+use crate::{
+    error::ApiError,
+    layers::request_id,
+    session::{self, Sessions},
+    state::State,
+};
 
 /// What a device calls itself is shown to its owner only; longer names tell no more.
 const LONGEST_USER_AGENT: usize = 256;
@@ -36,7 +41,8 @@ pub(crate) struct Grant {
     pub(super) refresh: SecretString,
 }
 
-/// Opens a session for the person whom `login` proved, in the caller's transaction.
+/// Opens a session for the person whom `login` proved, in the caller's transaction. A browser holds one: with the cookies
+/// of the one before, nobody could end that any more but by waiting.
 pub(crate) async fn open(
     state: &State,
     tx: &mut Tx,
@@ -45,6 +51,11 @@ pub(crate) async fn open(
     channel: Channel,
     login: LoginId,
 ) -> Result<Grant, ApiError> {
+    if channel == Channel::Web
+        && let Some(last) = Sessions::of(request).last_of_browser(request)
+    {
+        end(tx, last.session.into(), last.user.into(), Revocation::Replaced).await?;
+    }
     let (id, refresh) = (SessionId::new(), state.keys.random_token());
     let (lives, user_agent) = (&state.settings.sessions, user_agent(request));
     let session = NewSession {

@@ -12,7 +12,13 @@ use poem_openapi::{OpenApi, param::Path, payload::Json};
 pub(crate) use grant::open;
 pub use wire::{Ended, LiveSession, Published, RefreshToken, SessionList, SigningKey, SigningKeys, Tokens};
 
-use crate::{error::ApiError, health::Chapter, session::Session, state::State};
+use crate::{
+    error::ApiError,
+    health::Chapter,
+    rate_limit::{SESSION_TOKENS, WRITES},
+    session::Session,
+    state::State,
+};
 
 /// Long enough to spare a fetch per request, short enough for a key to be known soon after it is published.
 const KEYS_MAX_AGE: &str = "public, max-age=300";
@@ -34,10 +40,11 @@ impl SessionsApi {
     /// Refresh the session.
     ///
     /// Gives a new access token, and a new refresh token for the one that is used up. The app sends and gets it in JSON;
-    /// a browser sends `{}` and has both as cookies. For ten seconds a used token gives the same successor once more, for
-    /// tabs that refresh at once and for answers that were lost; after that its second use ends the whole session.
+    /// a browser sends `{}` and has both as cookies. For ten seconds a used token gives the session's newest one,
+    /// for tabs that refresh at once and for answers that were lost; after that its second use ends the whole session.
     #[oai(path = "/v1/auth/refresh", method = "post", operation_id = "refreshSession")]
     async fn refresh(&self, request: &Request, body: Json<RefreshToken>) -> Result<Json<Tokens>, ApiError> {
+        SESSION_TOKENS.take_from_address(&self.state, request).await?;
         refresh::refresh(&self.state, request, request.cookie(), body.0)
             .await
             .map(Json)
@@ -49,6 +56,7 @@ impl SessionsApi {
     /// session that is over already is no error.
     #[oai(path = "/v1/auth/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, request: &Request, body: Json<RefreshToken>) -> Result<Ended, ApiError> {
+        SESSION_TOKENS.take_from_address(&self.state, request).await?;
         end::logout(&self.state, request, request.cookie(), body.0).await?;
         Ok(Ended::Done)
     }
@@ -72,6 +80,7 @@ impl SessionsApi {
     /// Ends every session of the person, this one too.
     #[oai(path = "/v1/sessions", method = "delete", operation_id = "endSessions")]
     async fn end_all(&self, request: &Request, session: Session) -> Result<Ended, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         end::all(&self.state, request.cookie(), session).await?;
         Ok(Ended::Done)
     }
@@ -87,6 +96,7 @@ impl SessionsApi {
         /// The session's id, `ses_…`.
         id: Path<String>,
     ) -> Result<Ended, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         end::one(&self.state, request.cookie(), session, &id.0).await?;
         Ok(Ended::Done)
     }

@@ -3,23 +3,19 @@
 use drop_common::{
     domain::session::Channel,
     keyring::sha256,
-    storage::{
-        audit::{self, Actor, Entry},
-        sessions::{self, Presented, Revocation, Rotation, TokenStanding},
-    },
+    storage::sessions::{self, Presented, Revocation, Rotation, TokenStanding},
 };
 use poem::{Request, web::cookie::CookieJar};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use tracing::warn;
 
 use super::{
-    grant::{Grant, clear_cookies},
+    end::end,
+    grant::Grant,
     wire::{RefreshToken, Tokens},
 };
 use crate::{
     error::{ApiError, Code},
-    layers::request_id,
     session::Sessions,
     state::State,
 };
@@ -34,14 +30,11 @@ pub(super) async fn refresh(
     body: RefreshToken,
 ) -> Result<Tokens, ApiError> {
     let (channel, token) = presented(request, body)?.ok_or(ApiError::of(Code::Unauthenticated))?;
-    let refreshed = take(state, channel, &token).await?;
-    let Some(grant) = refreshed else {
-        if channel == Channel::Web {
-            clear_cookies(state, cookies);
-        }
-        return Err(ApiError::of(Code::Unauthenticated));
-    };
-    Ok(grant.hand_out(state, cookies))
+    // A refusal leaves the cookies: by the time that it arrives they may be those of a new login in another tab.
+    let grant = take(state, channel, &token).await?;
+    Ok(grant
+        .ok_or(ApiError::of(Code::Unauthenticated))?
+        .hand_out(state, cookies))
 }
 
 /// The refresh token and the channel it came by: the app's in the body, else the browser's cookie, which is believed
@@ -85,17 +78,7 @@ async fn take(state: &State, channel: Channel, token: &SecretString) -> Result<O
             .open_text(SUCCESSOR, session.uuid(), &successor)
             .map_err(drop_common::storage::StorageError::corrupt)?,
         TokenStanding::Reused => {
-            let because = Revocation::RefreshTokenReused;
-            sessions::revoke(&mut tx, session, user, because).await?;
-            let entry = Entry {
-                actor: Actor::User,
-                user: Some(user),
-                action: "session.revoked",
-                object: session.to_string(),
-                detail: json!({ "because": because.as_str() }),
-                request_id: Some(request_id::current()),
-            };
-            audit::record(&mut tx, entry).await?;
+            end(&mut tx, session, user, Revocation::RefreshTokenReused).await?;
             tx.commit().await?;
             warn!(session.id = %session, "a refresh token of session {session} came twice: the session is ended");
             return Ok(None);

@@ -4,6 +4,7 @@ use super::{
     network::{Network, NotANetwork},
     reader::Reader,
 };
+use crate::domain::return_path::is_page;
 
 /// The HTTP side: listeners, addresses, waiting.
 #[derive(Debug, Clone)]
@@ -24,6 +25,9 @@ pub struct ApiConfig {
     /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
     /// the bank; `transaction` is added.
     pub payment_result_url: String,
+    /// `DROP_RETURN_PAGES`, comma-separated paths, default `/`: the pages, with those that lie under them, that a login may
+    /// return to. `/` is every page; the API's own addresses are none.
+    pub return_pages: Vec<String>,
     /// `DROP_APP_LINK`, default empty: the universal link that opens the app after BankID; `login` and `login_code`, or
     /// `error`, are added. Without one there are no logins for apps.
     pub app_link: Option<String>,
@@ -43,6 +47,7 @@ impl ApiConfig {
         let result = format!("{public_url}/payments/result");
         Self {
             payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result), local),
+            return_pages: return_pages(reader),
             app_link: app_link(reader),
             require_login_binding: require_login_binding(reader, &public_url),
             public_url,
@@ -63,6 +68,15 @@ pub(super) fn public_url(reader: &mut Reader<'_>) -> String {
         .url("DROP_PUBLIC_URL", None, local)
         .trim_end_matches('/')
         .to_owned()
+}
+
+fn return_pages(reader: &mut Reader<'_>) -> Vec<String> {
+    const NAME: &str = "DROP_RETURN_PAGES";
+    let pages = reader.list(NAME, "/");
+    if !pages.iter().all(|page| is_page(page)) {
+        reader.problem(NAME, "holds something that is not the path of a page");
+    }
+    pages
 }
 
 /// An address that the app's platform ties to the app (https): any program may claim a scheme of its own.

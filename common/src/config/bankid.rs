@@ -28,9 +28,10 @@ pub struct BankIdConfig {
     pub redirect_uri: String,
     /// `BANKID_SCOPE`, default `openid profile`.
     pub scope: String,
-    /// `BANKID_ACR_VALUES`, default `urn:bankid:bid`; empty is not sent and not checked.
+    /// `BANKID_ACR_VALUES`, default `urn:bankid:bid`; empty is not sent and not checked. Never empty in production.
     pub acr_values: String,
-    /// `BANKID_REQUIRE_ACR`, default true in production, else false: a token without `acr` is refused.
+    /// `BANKID_REQUIRE_ACR`, default true in production, else false: a token without `acr` is refused. Never false in
+    /// production.
     pub require_acr: bool,
     /// `BANKID_REQUIRE_ISS_PARAM`, default false: a callback without `iss` is refused. So it is where the issuer's
     /// document promises one.
@@ -102,6 +103,13 @@ impl BankIdConfig {
             .any(|kind| !matches!(kind.as_str(), "tenor" | "dolly" | "syntpop"))
         {
             reader.problem("BANKID_SYNTHETIC_IDS", "names a range other than tenor, dolly, syntpop");
+        }
+        // A login of an unknown level would open an account that only the highest may.
+        if reader.profile.is_production() && !self.require_acr {
+            reader.problem("BANKID_REQUIRE_ACR", "must be on in production");
+        }
+        if self.require_acr && self.acr_values.trim().is_empty() {
+            reader.problem("BANKID_ACR_VALUES", "is empty, but BANKID_REQUIRE_ACR asks for a level");
         }
         if !self.scope.split(' ').any(|scope| scope == "openid") {
             reader.problem("BANKID_SCOPE", "must contain openid");

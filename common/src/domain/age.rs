@@ -47,8 +47,9 @@ pub fn today_in_oslo(now: DateTime<Utc>) -> NaiveDate {
     now.with_timezone(&Oslo).date_naive()
 }
 
-/// Reads the `birthdate` claim: `YYYY-MM-DD`, four, two and two ASCII digits.
-pub fn parse_birthdate(claim: &str) -> Result<NaiveDate, InvalidBirthdate> {
+/// Reads the `birthdate` claim: `YYYY-MM-DD`, four, two and two ASCII digits. None where the year is 0000: it is kept back
+/// then (`OpenID` Connect Core 5.1), and a day without its year proves no age.
+pub fn parse_birthdate(claim: &str) -> Result<Option<NaiveDate>, InvalidBirthdate> {
     let shape = claim.len() == 10
         && claim.bytes().enumerate().all(|(at, byte)| {
             if matches!(at, 4 | 7) {
@@ -61,7 +62,8 @@ pub fn parse_birthdate(claim: &str) -> Result<NaiveDate, InvalidBirthdate> {
     if !shape {
         return Err(InvalidBirthdate);
     }
-    claim.parse().map_err(|_| InvalidBirthdate)
+    let born: NaiveDate = claim.parse().map_err(|_| InvalidBirthdate)?;
+    Ok((born.year() != 0).then_some(born))
 }
 
 /// The claim is not a calendar date. The text is left out: it is personal.
@@ -128,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_birthdate_is_read_in_its_one_form() {
-        assert_eq!(parse_birthdate("1992-02-29"), Ok(day("1992-02-29")));
+        assert_eq!(parse_birthdate("1992-02-29"), Ok(Some(day("1992-02-29"))));
+        assert_eq!(parse_birthdate("0000-02-29"), Ok(None));
         for text in [
             "",
             "1992",
@@ -139,6 +142,7 @@ mod tests {
             "1992-02-29 ",
             "19920229",
             "1992-13-01",
+            "0000-00-00",
         ] {
             assert_eq!(parse_birthdate(text), Err(InvalidBirthdate), "{text}");
         }

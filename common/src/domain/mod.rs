@@ -18,6 +18,7 @@ pub mod payment_limits;
 pub mod payment_schedule;
 pub mod payment_status;
 pub mod payment_text;
+pub mod return_path;
 pub mod session;
 pub mod user;
 pub mod words;

@@ -239,7 +239,7 @@ mod tests {
     fn every_declared_series_is_there_before_anything_happened() {
         let text = worker().render().unwrap();
         assert!(
-            text.contains("bankid_login_errors_total{reason=\"token_exchange_failed\"} 0"),
+            text.contains("bankid_login_errors_total{reason=\"code_refused\"} 0"),
             "{text}"
         );
         assert!(text.contains("pisp_circuit_open 0"), "{text}");

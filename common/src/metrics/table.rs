@@ -34,17 +34,43 @@ const CLAIM_EDGES: MetricKind = Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0
 /// Jobs of one claim.
 const BATCH_EDGES: MetricKind = Histogram(&[0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0]);
 
+/// The exact reason; what the caller is told says less and is the outcome in `drop_logins_total`.
 const LOGIN_ERRORS: Axis = Label(
     "reason",
     &[
-        "token_exchange_failed",
-        "jwks_verification_failed",
-        "invalid_identity_claim",
-        "age_unverified",
+        // Before BankID is asked for a token.
         "invalid_state",
         "invalid_callback",
         "bankid_error",
         "rate_limited",
+        // `token_exchange_failed`.
+        "code_refused",
+        "client_refused",
+        "exchange",
+        "unusable_answer",
+        "interrupted",
+        "not_checked",
+        // `jwks_verification_failed`.
+        "keys",
+        "header",
+        "issuer",
+        "audience",
+        "authorized_party",
+        "algorithm",
+        "key",
+        "signature",
+        "time",
+        "not_before",
+        "nonce",
+        "acr",
+        "access_token_hash",
+        "token_type",
+        "subject",
+        // `invalid_identity_claim`.
+        "identity_claim",
+        "national_id",
+        // Itself.
+        "age_unverified",
     ],
 );
 /// `succeeded`, or the failure that the login's row names.
@@ -60,6 +86,7 @@ const LOGIN_ENDS: Axis = Label(
         "underage",
         "age_unverified",
         "invalid_identity_claim",
+        "unauthenticated",
     ],
 );
 const OPERATIONS: Axis = Group(
@@ -187,7 +214,7 @@ metrics! {
         [LANE, AtStart("kind"), Label("outcome", &["done", "again", "wait", "dead", "lost"])],
         "Attempts of jobs, by lane, kind and outcome.";
     /// Read from the table, so the same on every worker: aggregate with `max`, never `sum`.
-    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead"])],
+    JOBS = "drop_jobs", Gauge(0.0), WORKER, [LANE, Label("state", &["ready", "scheduled", "running", "dead", "untold"])],
         "Jobs in the queue, by lane and state.";
     /// The best signal for paging and scaling.
     JOBS_OLDEST_READY_AGE = "drop_jobs_oldest_ready_age_seconds", Gauge(0.0), WORKER, [LANE],
@@ -231,6 +258,9 @@ metrics! {
     /// no event.
     CIRCUIT_TRANSITIONS = "drop_circuit_transitions_total", Counter, WORKER, [CIRCUIT, Label("to", &["open", "closed"])],
         "Openings of circuits, probes that failed included, and closings.";
+    /// Whosever it is: a forgotten session, or a backup.
+    DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
+        "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
     /// Grows while the database cannot be read; the gauges read from it are taken out after a minute.
     QUEUE_GAUGES_AGE = "drop_queue_gauges_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the gauges that are read from the database.";

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use sqlx::PgPool;
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
@@ -12,10 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     JobId, Lease,
-    record::{Ack, DeadHooks, record},
+    record::{Ack, DeadHooks, Deaths, record},
     supervise::supervise,
 };
-use crate::{failpoint, resilience::backoff::full_jitter, storage::StorageError};
+use crate::{
+    failpoint,
+    resilience::backoff::full_jitter,
+    storage::{StorageError, patiently},
+};
 
 const BATCH: usize = 500;
 
@@ -71,49 +74,69 @@ struct Writer {
 
 impl Writer {
     /// Keeps trying while the database is away and the leases last.
-    fn write(&self, mut batch: Vec<Pending>) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let mut failures = 0;
-            loop {
-                batch.retain(|pending| !pending.lease.has_ended());
-                if batch.is_empty() {
-                    return;
-                }
-                match self.try_write(&batch).await {
-                    Ok(written) => {
-                        for pending in batch {
-                            if let Some(word) = written.get(&pending.ack.job) {
-                                let _gone = pending.settled.send(word); // the waiter may have been cancelled
-                            }
-                        }
-                        return;
-                    }
-                    Err(error) if error.is_transient() => {
-                        tracing::warn!(%error, outcomes = batch.len(), "outcomes could not be recorded yet");
-                        failures += 1;
-                        let pause = full_jitter(Duration::from_millis(50), failures, Duration::from_secs(1));
-                        tokio::time::sleep(pause).await;
-                    }
-                    Err(_) if batch.len() > 1 => {
-                        for pending in batch {
-                            self.write(vec![pending]).await; // one bad row must not hold up the others
-                        }
-                        return;
-                    }
-                    Err(error) => {
-                        let job = batch[0].ack.job;
-                        tracing::error!(%error, job.id = job, "the outcome of job {job} cannot be recorded");
-                        return;
+    async fn write(self: &Arc<Self>, mut batch: Vec<Pending>) {
+        let mut failures = 0;
+        loop {
+            batch.retain(|pending| !pending.lease.has_ended());
+            if batch.is_empty() {
+                return;
+            }
+            match patiently(self.try_write(&batch, Deaths::Told(&*self.hooks))).await {
+                Ok(written) => return settle(batch, &written),
+                Err(error) => {
+                    tracing::warn!(%error, outcomes = batch.len(), "outcomes could not be recorded yet");
+                    failures += 1;
+                    if !error.is_away() || failures > 1 {
+                        batch = self.one_by_one(batch).await;
                     }
                 }
             }
-        })
+            tokio::time::sleep(pause(failures)).await;
+        }
     }
 
-    async fn try_write(&self, batch: &[Pending]) -> Result<HashMap<JobId, &'static str>, StorageError> {
+    /// The one at fault must not hold up the others: it is tried on its own from here on. Returns those that are left when
+    /// the database is away.
+    async fn one_by_one(self: &Arc<Self>, batch: Vec<Pending>) -> Vec<Pending> {
+        let mut left = batch.into_iter();
+        while let Some(pending) = left.next() {
+            let one = vec![pending];
+            match patiently(self.try_write(&one, Deaths::Told(&*self.hooks))).await {
+                Ok(written) => settle(one, &written),
+                Err(error) if error.is_away() => return one.into_iter().chain(left).collect(),
+                Err(_) => drop(tokio::spawn(Arc::clone(self).write_alone(one))),
+            }
+        }
+        Vec::new()
+    }
+
+    async fn write_alone(self: Arc<Self>, one: Vec<Pending>) {
+        let mut failures = 0;
+        while one.iter().all(|pending| !pending.lease.has_ended()) {
+            match patiently(self.try_write(&one, Deaths::Told(&*self.hooks))).await {
+                Ok(written) => return settle(one, &written),
+                Err(error) if error.is_transient() => failures += 1,
+                Err(error) => {
+                    // If it dies, its hook is at fault; if that is not it, the rescuer has it when its lease ends.
+                    tracing::error!(%error, job.id = one[0].ack.job, "the outcome of job {} cannot be recorded", one[0].ack.job);
+                    if let Ok(written) = patiently(self.try_write(&one, Deaths::Untold(&error))).await {
+                        settle(one, &written);
+                    }
+                    return;
+                }
+            }
+            tokio::time::sleep(pause(failures)).await;
+        }
+    }
+
+    async fn try_write(
+        &self,
+        batch: &[Pending],
+        deaths: Deaths<'_>,
+    ) -> Result<HashMap<JobId, &'static str>, StorageError> {
         let acks: Vec<Ack> = batch.iter().map(|pending| pending.ack.clone()).collect();
         let mut tx = self.db.begin().await?;
-        let (written, after) = record(&mut tx, &acks, &*self.hooks).await?;
+        let (written, after) = record(&mut tx, &acks, deaths).await?;
         tx.commit().await?;
         after.say();
         if written.len() < acks.len() {
@@ -123,5 +146,17 @@ impl Writer {
             );
         }
         Ok(written.into_iter().collect())
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    full_jitter(Duration::from_millis(50), failures, Duration::from_secs(1))
+}
+
+fn settle(batch: Vec<Pending>, written: &HashMap<JobId, &'static str>) {
+    for pending in batch {
+        if let Some(word) = written.get(&pending.ack.job) {
+            let _gone = pending.settled.send(word); // the waiter may have been cancelled
+        }
     }
 }

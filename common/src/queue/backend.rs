@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    mem,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -16,15 +16,15 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{
-    claim::{Claim, Claimer},
-    feeder::{Feeder, give_back},
-};
+use super::{claim::Claim, feeder::Feeder};
+
+/// What the feeder has handed over and the runtime has not taken; the feeder takes it back when it stops, for the runtime
+/// looks no more, and closes nothing before its last job has ended.
+pub(super) type Claims = Arc<Mutex<mpsc::Receiver<Claim>>>;
 
 /// The claims of one lane, as its feeder hands them over.
 pub(super) struct LaneBackend {
-    claimer: Claimer,
-    claims: mpsc::Receiver<Claim>,
+    claims: Claims,
     feeder: Option<JoinHandle<()>>,
     stop: CancellationToken,
     _stop_when_dropped: DropGuard,
@@ -35,12 +35,11 @@ impl LaneBackend {
     /// Starts the feeder. It stops with `stopping`, or when this backend is dropped.
     pub(super) fn start(feeder: Feeder, stopping: &CancellationToken) -> Self {
         let (sender, claims) = mpsc::channel(1);
+        let claims = Arc::new(Mutex::new(claims));
         let stop = stopping.child_token();
-        let claimer = feeder.claimer.clone();
-        let feeder = tokio::spawn(feeder.feed(sender, stop.clone()));
+        let feeder = tokio::spawn(feeder.feed(sender, Arc::clone(&claims), stop.clone()));
         let guard = stop.clone().drop_guard();
         Self {
-            claimer,
             claims,
             feeder: Some(feeder),
             stop,
@@ -59,7 +58,8 @@ impl Backend for LaneBackend {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Task<Claim>, Infallible>>> {
-        match self.claims.poll_recv(cx) {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        match claims.poll_recv(cx) {
             Poll::Ready(Some(claim)) => Poll::Ready(Some(Ok(TaskBuilder::new(claim).build()))),
             // `None` would end the worker for good; after a panic the Monitor builds worker and feeder anew.
             Poll::Ready(None) if !self.stop.is_cancelled() => panic!("the feeder ended"),
@@ -67,21 +67,14 @@ impl Backend for LaneBackend {
         }
     }
 
-    /// Called when nothing runs any more: whatever is still claimed goes back.
+    /// Called when nothing runs any more.
     fn poll_close(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
         if let Some(feeder) = self.feeder.take() {
             self.stop.cancel();
-            let claimer = self.claimer.clone();
-            let mut claims = mem::replace(&mut self.claims, mpsc::channel(1).1);
             self.closing = Some(Box::pin(async move {
                 if feeder.await.is_err() {
                     tracing::error!("a feeder panicked while stopping; its claims end with their leases");
                 }
-                let mut undelivered = Vec::new();
-                while let Ok(claim) = claims.try_recv() {
-                    undelivered.push(claim);
-                }
-                give_back(&claimer, &undelivered).await;
             }));
         }
         match &mut self.closing {

@@ -11,9 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::{
-    Lane, Lease, Outcome,
+    JobId, Lane, Lease,
     lease::Facts,
-    record::{Ack, DeadHooks, record},
+    record::DeadHooks,
+    renewer::{Held, Leases},
     sql::{self, Claimed},
     watch::Watch,
 };
@@ -26,6 +27,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) lease: Lease,
+    /// From the claim on: a batch may wait longer for its handlers than a lease lasts, where they block the threads.
+    pub(super) held: Held,
     pub(super) kind: String,
     pub(super) payload: Value,
     /// From the moment it could run to the claim.
@@ -41,6 +44,7 @@ pub(super) struct Claimer {
     pub(super) owner: Uuid,
     pub(super) hooks: Arc<dyn DeadHooks>,
     pub(super) watch: Arc<dyn Watch>,
+    pub(super) leases: Leases,
 }
 
 impl Claimer {
@@ -67,25 +71,18 @@ impl Claimer {
         Ok(Some(self.claimed(row, Some(probe.id), asked_at)))
     }
 
-    /// Returns claims that never started: as if they had not been made, except for the attempt number.
+    /// Returns claims that never started.
     pub(super) async fn give_back(&self, claims: &[Claim]) -> Result<(), StorageError> {
-        if claims.is_empty() {
-            return Ok(());
-        }
-        let acks: Vec<Ack> = claims
-            .iter()
-            .map(|claim| claim.lease.ack(Outcome::Wait(Duration::ZERO), None))
-            .collect();
+        let jobs: Vec<JobId> = claims.iter().map(|claim| claim.lease.job()).collect();
+        let attempts: Vec<i32> = claims.iter().map(|claim| claim.lease.attempt()).collect();
         let mut tx = self.db.begin().await?;
-        let (_, nothing_died) = record(&mut tx, &acks, &*self.hooks).await?;
+        sql::give_back(&mut tx, &jobs, &attempts).await?;
         for claim in claims {
             if let (Some(probe), Some(key)) = (claim.lease.probe(), claim.lease.lane().breaker()) {
                 release_in(&mut *tx, key, probe).await?;
             }
         }
-        tx.commit().await?;
-        nothing_died.say();
-        Ok(())
+        Ok(tx.commit().await?)
     }
 
     fn claimed(&self, row: Claimed, probe: Option<Uuid>, asked_at: Instant) -> Claim {
@@ -102,6 +99,7 @@ impl Claimer {
         };
         let lease = Lease::new(facts, asked_at, Arc::clone(&self.hooks));
         Claim {
+            held: self.leases.hold(&lease),
             lease,
             kind: row.kind,
             payload: row.payload,

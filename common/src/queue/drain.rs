@@ -5,11 +5,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Lane, Registry,
-    rescuer::{expire, rescue},
-    workers::engine,
-};
+use super::{Lane, Registry, rescuer::sweep, workers::engine};
 use crate::{resilience::breaker::BreakerKey, storage::StorageError};
 
 /// Runs every job that is ready, those that become ready meanwhile included, until none is. Returns how many ran.
@@ -24,8 +20,7 @@ pub async fn drain<C: Send + Sync + 'static>(
     let (engine, _acker) = engine(registry, context, db, &stop);
     let mut ran = 0;
     loop {
-        rescue(&engine.claimer).await?;
-        expire(&engine.claimer).await?;
+        sweep(&engine.claimer).await?;
         let before = ran;
         for lane in Lane::ALL {
             for claim in engine.claimer.claim(lane, 1).await? {

@@ -1,8 +1,7 @@
 //! Feeds one lane: claims as many jobs as there are free slots, and hands them over one by one.
 
 use std::{
-    io,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Lane, Wake,
+    backend::Claims,
     claim::{Claim, Claimer},
     supervise::Pauses,
 };
@@ -20,13 +20,12 @@ use crate::{
         backoff::between,
         breaker::{Breaker, State},
     },
-    storage::StorageError,
+    storage::{StorageError, patiently},
 };
 
 const BATCH: usize = 50;
-/// More than the statements of a claim may take: after this the connection is gone and nobody said so, and waiting on
-/// would stop the lane until the network gives up.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a lane may be full before it says so, and says so again: handlers run longer than a claimer may stand still.
+const FULL_FOR: Duration = Duration::from_secs(10);
 
 /// What feeds a lane. The slots outlive a restart of the lane's worker.
 #[derive(Clone)]
@@ -40,14 +39,24 @@ pub(super) struct Feeder {
 }
 
 impl Feeder {
-    /// Until `stop`: then whatever was claimed and not handed over goes back.
-    pub(super) async fn feed(self, claims: mpsc::Sender<Claim>, stop: CancellationToken) {
+    /// Until `stop`: then whatever was claimed and not taken goes back, at once.
+    pub(super) async fn feed(self, claims: mpsc::Sender<Claim>, handed_over: Claims, stop: CancellationToken) {
+        let mut undelivered = self.feed_until(claims, &stop).await;
+        {
+            let mut handed_over = handed_over.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Ok(claim) = handed_over.try_recv() {
+                undelivered.push(claim);
+            }
+        }
+        give_back(&self.claimer, &undelivered).await;
+    }
+
+    /// Returns what is left in its hands.
+    async fn feed_until(&self, claims: mpsc::Sender<Claim>, stop: &CancellationToken) -> Vec<Claim> {
         let mut pauses = Pauses::default();
-        while let Some(mut slots) = self.free_slots(&stop).await {
+        while let Some(mut slots) = self.free_slots(stop).await {
             let asked_at = Instant::now();
-            let claimed = tokio::time::timeout(CLAIM_PATIENCE, self.claim(slots.len()))
-                .await
-                .unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()));
+            let claimed = patiently(self.claim(slots.len())).await;
             match &claimed {
                 Ok(claimed) => self.claimer.watch.claimed(self.lane, claimed.len(), asked_at.elapsed()),
                 Err(_) => self.claimer.watch.claim_failed(self.lane),
@@ -60,10 +69,11 @@ impl Feeder {
                 Ok(claimed) => {
                     failpoint!("queue.claimed");
                     pauses.reset();
-                    if !self.hand_over(claimed, &mut slots, &claims, &stop).await {
-                        return;
+                    let undelivered = hand_over(claimed, &mut slots, &claims, stop).await;
+                    if undelivered.is_empty() {
+                        continue;
                     }
-                    continue;
+                    return undelivered;
                 }
                 Err(error) => {
                     tracing::warn!(%error, lane = self.lane.name(), "no jobs could be claimed");
@@ -72,19 +82,23 @@ impl Feeder {
             };
             drop(slots);
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 () = self.wake.signalled(self.lane) => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        Vec::new()
     }
 
     /// Waits for one slot and takes all that are free; `None` when stopping.
     async fn free_slots(&self, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
-        let first = tokio::select! {
-            biased;
-            () = stop.cancelled() => return None,
-            slot = Arc::clone(&self.slots).acquire_owned() => slot.ok()?,
+        let first = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                slot = Arc::clone(&self.slots).acquire_owned() => break slot.ok()?,
+                () = tokio::time::sleep(FULL_FOR) => self.claimer.watch.full(self.lane),
+            }
         };
         let mut slots = vec![first];
         while slots.len() < BATCH
@@ -115,40 +129,38 @@ impl Feeder {
             allowed => self.claimer.claim(self.lane, allowed).await,
         }
     }
+}
 
-    /// False when the worker stops.
-    async fn hand_over(
-        &self,
-        claimed: Vec<Claim>,
-        slots: &mut Vec<OwnedSemaphorePermit>,
-        claims: &mpsc::Sender<Claim>,
-        stop: &CancellationToken,
-    ) -> bool {
-        let mut waiting = claimed.into_iter();
-        while waiting.len() > 0 {
-            let place = tokio::select! {
-                biased;
-                () = stop.cancelled() => None,
-                place = claims.reserve() => place.ok(),
-            };
-            let Some(place) = place else {
-                give_back(&self.claimer, &waiting.collect::<Vec<_>>()).await;
-                return false;
-            };
-            if let Some(mut claim) = waiting.next() {
-                claim.slot = slots.pop();
-                place.send(claim);
-            }
+/// Returns those that are left when the worker stops.
+async fn hand_over(
+    claimed: Vec<Claim>,
+    slots: &mut Vec<OwnedSemaphorePermit>,
+    claims: &mpsc::Sender<Claim>,
+    stop: &CancellationToken,
+) -> Vec<Claim> {
+    let mut waiting = claimed.into_iter();
+    while waiting.len() > 0 {
+        let place = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            place = claims.reserve() => place.ok(),
+        };
+        let Some(place) = place else {
+            return waiting.collect();
+        };
+        if let Some(mut claim) = waiting.next() {
+            claim.slot = slots.pop();
+            place.send(claim);
         }
-        true
     }
+    Vec::new()
 }
 
 /// Gives claims back, for as long as their leases last.
-pub(super) async fn give_back(claimer: &Claimer, claims: &[Claim]) {
+async fn give_back(claimer: &Claimer, claims: &[Claim]) {
     let mut pauses = Pauses::default();
     while claims.iter().any(|claim| !claim.lease.has_ended()) {
-        match claimer.give_back(claims).await {
+        match patiently(claimer.give_back(claims)).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::warn!(%error, jobs = claims.len(), "claimed jobs could not be given back yet");

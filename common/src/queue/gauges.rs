@@ -6,6 +6,19 @@ use sqlx::PgExecutor;
 use super::Lane;
 use crate::storage::StorageError;
 
+/// Seconds since the oldest transaction began that still needs old row versions; 0 without one. As long as it lasts, what
+/// each job leaves behind cannot be cleaned up, and claims read ever more of it.
+pub async fn oldest_snapshot_age(db: impl PgExecutor<'_>) -> Result<f64, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - least(
+                    (SELECT min(xact_start) FROM pg_stat_activity
+                      WHERE backend_xmin IS NOT NULL AND backend_type <> 'autovacuum worker'),
+                    (SELECT min(prepared) FROM pg_prepared_xacts)))), 0)::float8 AS "age!""#
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// One lane as it is now.
 #[derive(Debug, Clone, Serialize)]
 pub struct LaneReading {
@@ -23,6 +36,8 @@ pub struct LaneReading {
     pub running: i64,
     /// Jobs that an operator must decide on.
     pub dead: i64,
+    /// Dead jobs besides, from whose death nothing has followed yet: their hook fails.
+    pub untold: i64,
     /// Seconds since the oldest ready job could have run; 0 without one.
     pub oldest_ready_age: f64,
 }
@@ -35,7 +50,9 @@ pub async fn lanes(db: impl PgExecutor<'_>) -> Result<Vec<LaneReading>, StorageE
                   (SELECT count(*) FROM jobs WHERE lane = l.lane AND state = 'ready' AND run_at <= now()) AS "ready!",
                   (SELECT count(*) FROM jobs WHERE lane = l.lane AND state = 'ready' AND run_at >  now()) AS "scheduled!",
                   (SELECT count(*) FROM jobs WHERE lane = l.lane AND state = 'running') AS "running!",
-                  (SELECT count(*) FROM jobs WHERE lane = l.lane AND state = 'dead') AS "dead!",
+                  (SELECT count(*) FROM jobs WHERE lane = l.lane AND state = 'dead')
+                    - (SELECT count(*) FROM jobs WHERE lane = l.lane AND untold IS NOT NULL) AS "dead!",
+                  (SELECT count(*) FROM jobs WHERE lane = l.lane AND untold IS NOT NULL) AS "untold!",
                   coalesce(greatest(0, extract(epoch FROM now() - (SELECT min(run_at) FROM jobs
                     WHERE lane = l.lane AND state = 'ready'))), 0)::float8 AS "oldest_ready_age!"
              FROM lanes l LEFT JOIN breaker b ON b.key = l.breaker_key"#
@@ -51,6 +68,7 @@ pub async fn lanes(db: impl PgExecutor<'_>) -> Result<Vec<LaneReading>, StorageE
             scheduled: row.scheduled,
             running: row.running,
             dead: row.dead,
+            untold: row.untold,
             oldest_ready_age: row.oldest_ready_age,
         })
     });

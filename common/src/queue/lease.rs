@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     JobError, JobId, Lane, Outcome,
     outcome::Recorded,
-    record::{Ack, DeadHooks, record},
+    record::{Ack, DeadHooks, Deaths, record},
     sql,
 };
 use crate::{failpoint, storage::Tx};
@@ -68,17 +68,19 @@ impl Lease {
         if self.has_ended() {
             return Err(JobError::LeaseLost);
         }
+        failpoint!("queue.fencing");
         let mut tx = db.begin().await?;
         if !sql::fence(&mut tx, self.0.facts.job, self.0.facts.attempt).await? {
             return Err(JobError::LeaseLost);
         }
+        failpoint!("queue.fenced");
         Ok(tx)
     }
 
     /// Records the outcome in the domain transaction, with the kind's `on_dead` if the job dies of it, and commits.
     pub async fn finish(&self, mut tx: Tx, outcome: Outcome) -> Result<Recorded, JobError> {
         let ack = self.ack(outcome, None);
-        let (written, after) = record(&mut tx, &[ack], &*self.0.hooks).await?;
+        let (written, after) = record(&mut tx, &[ack], Deaths::Told(&*self.0.hooks)).await?;
         let [(_, word)] = written[..] else {
             return Err(JobError::LeaseLost); // dropping the transaction rolls it back
         };

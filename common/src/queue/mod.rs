@@ -23,21 +23,25 @@
 //! ```text
 //!                       claim: attempt + 1, owner, lease            Done
 //!   enqueue ──▶ ready ────────────────────────────────▶ running ──────────────▶ done ──▶ pruned after 7 days
-//!                 ▲ │                                   │  │  │
+//!                 ▲ │                                    │  │  │
 //!                 │ │     Again: uses an attempt         │  │  │ GiveUp, or Again without an attempt left
-//!                 ├─┼───────────────────────────────────┘  │  └──────────────▶ dead ──▶ retry or discard by an operator
-//!                 │ │     Wait: uses none                   │                   ▲
-//!                 ├─┼──────────────────────────────────────┘                   │
+//!                 ├─┼────────────────────────────────────┘  │  └──────────────▶ dead ──▶ retry or discard by an operator
+//!                 │ │     Wait: uses none                   │                  ▲
+//!                 ├─┼───────────────────────────────────────┘                  │
 //!                 │ └── its time has passed (expires_at) ──────────────────────┤  every way to die runs the
 //!                 └──── the lease has ended (a dead worker), as Again ─────────┘  kind's on_dead in the same transaction
+//!
+//!   dead, untold: its on_dead failed or panicked, so it died without; that is tried again every minute until it works
 //! ```
 //!
 //! - **Claims** take up to a lane's free slots in one statement; attempts count there, so a job that kills its process is
 //!   dead after its last one. Lanes have slots of their own and at most one breaker; there is no other priority.
-//! - **Leases** are renewed by a thread of their own. Past its lease a job writes nothing: every write is fenced by the row
-//!   and the attempt, which only grows.
+//! - **Leases** are renewed from the claim on, by a thread of their own. Past its lease a job writes nothing: every write is
+//!   fenced by the row and the attempt, which only grows.
+//! - **Deaths** never fail: a job that could not die would be claimed or rescued for ever, and seen by nobody. Until its
+//!   `on_dead` works it is untold, which is alerted; an operator may run it again, but not discard it.
 //! - **Wake-ups** only save time: workers look every second as well.
-//! - Nothing but a signal ends a worker.
+//! - Nothing but a signal ends a worker, and nothing waits for ever for a connection that has died without a word.
 //!
 //! The statements are in `sql`, in the order of the picture.
 

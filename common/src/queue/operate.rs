@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{JobId, Lane};
+use super::{JobId, Lane, sql};
 use crate::storage::{StorageError, Tx};
 
 /// A job as a list shows it. It holds ids only, as its payload does.
@@ -18,7 +18,7 @@ pub struct JobSummary {
     pub kind: String,
     /// The lane's name.
     pub lane: String,
-    /// `ready`, `running`, `done` or `dead`.
+    /// `ready`, `running`, `done`, `dead`, or `untold`: dead, and what follows from that could not be written yet.
     pub state: String,
     /// Attempts used; claims that only waited are not counted.
     pub attempts: i32,
@@ -38,6 +38,8 @@ pub struct JobDetail {
     /// The row.
     #[serde(flatten)]
     pub summary: JobSummary,
+    /// Why what follows from its death could not be written; it is tried again at `run_at`.
+    pub untold: Option<String>,
     /// The ids it works on.
     pub payload: Value,
     /// At most one row of its kind has this key.
@@ -74,7 +76,7 @@ pub struct Failure {
 /// Which jobs a list shows; what is absent does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// `ready`, `running`, `done` or `dead`.
+    /// `ready`, `running`, `done`, `dead` or `untold`.
     pub state: Option<String>,
     /// The lane.
     pub lane: Option<Lane>,
@@ -90,10 +92,11 @@ pub struct Filter {
 pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<JobSummary>, StorageError> {
     Ok(sqlx::query_as!(
         JobSummary,
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!", j.state, j.attempt - j.unused AS "attempts!",
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
+                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
                   j.max_attempts, j.run_at, j.finished_at, j.last_error
              FROM jobs j LEFT JOIN lanes l USING (lane)
-            WHERE ($1::text IS NULL OR j.state = $1) AND ($2::smallint IS NULL OR j.lane = $2)
+            WHERE ($1::text IS NULL OR CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END = $1) AND ($2::smallint IS NULL OR j.lane = $2)
               AND ($3::text IS NULL OR j.kind = $3) AND ($4::bigint IS NULL OR j.id < $4)
             ORDER BY j.id DESC LIMIT $5"#,
         filter.state,
@@ -109,8 +112,9 @@ pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<JobSummary>, Stora
 /// One job with its history.
 pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageError> {
     let row = sqlx::query!(
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!", j.state, j.attempt - j.unused AS "attempts!",
-                  j.max_attempts, j.run_at, j.finished_at, j.last_error, j.payload, j.unique_key, j.request_id, j.created_at,
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
+                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                  j.max_attempts, j.run_at, j.finished_at, j.last_error, j.untold, j.payload, j.unique_key, j.request_id, j.created_at,
                   j.expires_at, j.owner, j.lease_until
              FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.id = $1"#,
         id
@@ -137,6 +141,7 @@ pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageEr
             finished_at: row.finished_at,
             last_error: row.last_error,
         },
+        untold: row.untold,
         payload: row.payload,
         unique_key: row.unique_key,
         request_id: row.request_id,
@@ -158,25 +163,13 @@ pub async fn kind(tx: &mut Tx, id: JobId) -> Result<Option<String>, StorageError
 /// Lets a dead job run again, with all its attempts, or a waiting one at once. False: it is neither. What is safe to
 /// repeat is the handler's matter: a payment that may have left is not sent again however often its job runs.
 pub async fn retry(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
-    // `attempt` is the fence and never falls; what was used up is written off as unused.
-    let retried = sqlx::query!(
-        "UPDATE jobs SET state = 'ready', run_at = clock_timestamp(), finished_at = NULL,
-                unused = CASE state WHEN 'dead' THEN attempt ELSE unused END,
-                expires_at = CASE state WHEN 'dead' THEN NULL ELSE expires_at END
-          WHERE id = $1 AND (state = 'dead' OR state = 'ready' AND run_at > clock_timestamp())",
-        id
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(retried.rows_affected() == 1)
+    sql::retry(tx, id).await
 }
 
-/// Deletes a dead job and its history: its consequences were drawn when it died. False: it is not dead.
+/// Deletes a dead job and its history. False: it is not dead, or what follows from its death is not written yet, and only
+/// the job knows.
 pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
-    let discarded = sqlx::query!("DELETE FROM jobs WHERE id = $1 AND state = 'dead'", id)
-        .execute(&mut **tx)
-        .await?;
-    Ok(discarded.rows_affected() == 1)
+    sql::discard(tx, id).await
 }
 
 /// Stops claims from a lane, or lets them go on. False: it was so already. Running jobs are not touched.

@@ -1,5 +1,7 @@
 //! Every kind of job: ids only, because the table is no place for codes, tokens, names or amounts.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use crate::domain::ids::{AccountId, ConsentId, KycApplicantId, LoginId, PaymentI
 
 macro_rules! jobs {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* } $kind:literal in $lane:ident
-       $(, attempts $attempts:literal)?, key |$job:ident| $key:expr;)*) => {
+       $(, attempts $attempts:literal)? $(, seconds $seconds:literal)?, key |$job:ident| $key:expr;)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,7 @@ macro_rules! jobs {
                 const KIND: &'static str = $kind;
                 const LANE: Lane = Lane::$lane;
                 $(const MAX_ATTEMPTS: i32 = $attempts;)?
+                $(const TIMEOUT: Duration = Duration::from_secs($seconds);)?
                 fn unique_key(&self) -> Option<String> { let $job = self; $key }
             }
         )*
@@ -33,16 +36,17 @@ macro_rules! jobs {
 }
 
 jobs! {
-    /// Exchanges a login's code at `BankID` and checks the token.
+    /// Exchanges a login's code at `BankID` and checks the token. The exchange has 10 s and the keys 5 s; the rest is for an
+    /// answer that the database cannot take at once. Nobody waits longer to log in.
     CheckLogin { /// The login that came back from `BankID`.
-        login: LoginId } "check-login" in Login, key |job| Some(job.login.to_string());
+        login: LoginId } "check-login" in Login, seconds 30, key |job| Some(job.login.to_string());
     /// Creates the person's applicant at Sumsub.
     CreateApplicant { /// Our applicant row.
         applicant: KycApplicantId, /// The request to create it; asking again after a refusal is another.
         request: Uuid } "create-applicant" in KycCall, key |job| Some(job.request.to_string());
-    /// Applies a stored Sumsub event to the person's KYC status.
+    /// Applies a stored Sumsub event to the person's KYC status: a few statements, and no call.
     ApplyKycEvent { /// The stored event.
-        event: WebhookEventId } "apply-kyc-event" in KycApply, key |job| Some(job.event.to_string());
+        event: WebhookEventId } "apply-kyc-event" in KycApply, seconds 30, key |job| Some(job.event.to_string());
     /// Asks the bank for a consent and the link where the person approves it.
     StartConsent { /// The requested consent.
         consent: ConsentId } "start-consent" in BalanceUser, key |job| Some(job.consent.to_string());
@@ -78,4 +82,16 @@ jobs! {
     ReconcilePayments {} "reconcile-payments" in Upkeep, key |_job| None;
     /// Deletes what the retention table says has had its time.
     PruneJobs {} "prune-jobs" in Upkeep, key |_job| None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_and_an_event_may_not_take_as_long_as_a_call_to_a_bank() {
+        let seconds =
+            [CheckLogin::TIMEOUT, ApplyKycEvent::TIMEOUT, InitiatePayment::TIMEOUT].map(|time| time.as_secs());
+        assert_eq!(seconds, [30, 30, 100]);
+    }
 }

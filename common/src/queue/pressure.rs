@@ -8,17 +8,15 @@ use super::{Lane, enqueue::millis};
 use crate::storage::StorageError;
 
 /// Whether the API should refuse new work for the lane (503 `overloaded`), and the `Retry-After` in whole seconds.
-/// Lanes without a limit are never overloaded: webhook events are not shed.
+/// Lanes without a limit are never overloaded: webhook events are not shed. Reads one row, however many wait: every
+/// payment asks.
 pub async fn overloaded(db: impl PgExecutor<'_>, lane: Lane) -> Result<Option<u32>, StorageError> {
     let seconds = sqlx::query_scalar!(
         r#"SELECT greatest(1, ceil(extract(epoch FROM greatest(
-                    throttled_until - clock_timestamp(),
-                    (SELECT clock_timestamp() - min(run_at) FROM jobs WHERE lane = l.lane AND state = 'ready' AND run_at <= now())
-                      - max_ready_age))))::int AS "seconds!"
-             FROM lanes l
+                    throttled_until - clock_timestamp(), clock_timestamp() - oldest.run_at - max_ready_age))))::int AS "seconds!"
+             FROM lanes l CROSS JOIN LATERAL (SELECT min(run_at) AS run_at FROM jobs WHERE lane = l.lane AND state = 'ready') oldest
             WHERE lane = $1
-              AND (throttled_until > clock_timestamp()
-                   OR EXISTS (SELECT 1 FROM jobs WHERE lane = l.lane AND state = 'ready' AND run_at < clock_timestamp() - l.max_ready_age))"#,
+              AND (throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age)"#,
         lane.id(),
     )
     .fetch_optional(db)

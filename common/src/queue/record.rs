@@ -7,9 +7,12 @@ use serde_json::Value;
 use super::{
     AfterCommit, Outcome,
     enqueue::{JobId, millis},
-    sql::{self, Outcomes},
+    sql::{self, Ended, Outcomes},
 };
-use crate::storage::{StorageError, Tx};
+use crate::{
+    alerts,
+    storage::{StorageError, Tx},
+};
 
 /// The longest error text that is stored.
 const ERROR_CHARS: usize = 300;
@@ -32,12 +35,49 @@ pub(super) trait DeadHooks: Send + Sync {
 /// The future of a hook; its result is said once the transaction is committed.
 pub(super) type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<AfterCommit, StorageError>> + Send + 'a>>;
 
-/// Writes the outcomes and runs the hooks of the jobs that died. Returns the ids that were still ours, with what
-/// became of each, and what to say after the commit; the others lost their lease, and nothing is written for them.
+/// What becomes of the hooks of the jobs that die.
+#[derive(Clone, Copy)]
+pub(super) enum Deaths<'a> {
+    /// They run.
+    Told(&'a dyn DeadHooks),
+    /// The job's hook has failed with this. The job dies without, and the rescuer tries the hook until it works: a job
+    /// that cannot die would be running for ever, held by nobody and seen by nobody.
+    Untold(&'a StorageError),
+}
+
+impl Deaths<'_> {
+    /// As it is stored with the job.
+    pub(super) fn untold(self) -> Option<String> {
+        match self {
+            Self::Told(_) => None,
+            Self::Untold(why) => Some(why.to_string()),
+        }
+    }
+
+    /// Draws the consequences of a death in its transaction.
+    pub(super) async fn tell(self, tx: &mut Tx, job: Ended) -> Result<AfterCommit, StorageError> {
+        let (id, kind, error) = (job.id, job.kind, job.last_error.as_deref().unwrap_or(""));
+        match self {
+            Self::Told(hooks) => {
+                tracing::error!(job.id = id, job.kind = kind, error, "job {id} ({kind}) is dead");
+                hooks.on_dead(tx, &kind, job.payload, error).await
+            }
+            Self::Untold(why) => {
+                let about = format!("job {id} ({kind}) died of \"{error}\", its on_dead failed: {why}");
+                let mut after = AfterCommit::default();
+                after.add(move || alerts::raise(&alerts::JOB_UNTOLD, about));
+                Ok(after)
+            }
+        }
+    }
+}
+
+/// Writes the outcomes and what follows from deaths. Returns the ids that were still ours, with what became of each,
+/// and what to say after the commit; the others lost their lease, and nothing is written for them.
 pub(super) async fn record(
     tx: &mut Tx,
     acks: &[Ack],
-    hooks: &dyn DeadHooks,
+    deaths: Deaths<'_>,
 ) -> Result<(Vec<(JobId, &'static str)>, AfterCommit), StorageError> {
     let batch = Outcomes {
         jobs: acks.iter().map(|ack| ack.job).collect(),
@@ -46,24 +86,16 @@ pub(super) async fn record(
         delays_ms: acks.iter().map(|ack| delay(&ack.outcome)).collect(),
         errors: acks.iter().map(error).collect(),
     };
-    let rows = sql::record(tx, &batch).await?;
+    let rows = sql::record(tx, &batch, deaths.untold().as_deref()).await?;
     let asked: HashMap<JobId, &'static str> = acks.iter().map(|ack| (ack.job, word(&ack.outcome))).collect();
     let (mut written, mut after) = (Vec::with_capacity(rows.len()), AfterCommit::default());
     for row in rows {
         if row.state == "dead" {
-            let error = row.last_error.as_deref().unwrap_or("");
-            tracing::error!(
-                job.id = row.id,
-                job.kind = row.kind,
-                error,
-                "job {} ({}) is dead",
-                row.id,
-                row.kind
-            );
-            after.extend(hooks.on_dead(tx, &row.kind, row.payload, error).await?);
+            written.push((row.id, "dead"));
+            after.extend(deaths.tell(tx, row).await?);
+        } else {
+            written.push((row.id, asked.get(&row.id).copied().unwrap_or("again")));
         }
-        let asked = asked.get(&row.id).copied().unwrap_or("again");
-        written.push((row.id, if row.state == "dead" { "dead" } else { asked }));
     }
     Ok((written, after))
 }

@@ -1,7 +1,11 @@
 //! Kind → behaviour. The one table that a claimed row is looked up in.
 
-use std::{collections::BTreeMap, future::Future, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, marker::PhantomData, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use serde_json::Value;
 
 use super::{
@@ -16,28 +20,15 @@ pub trait Handler<C: Send + Sync + 'static>: Job {
     /// Runs the job. It may run twice: a lease can be lost at any moment.
     fn run(self, context: Arc<C>, lease: Lease) -> impl Future<Output = Result<Verdict, JobError>> + Send;
 
-    /// Runs in the transaction that makes the job dead, however it died.
+    /// Runs in the transaction that makes the job dead, however it died. What is counted or alerted is given back, and said
+    /// only once that transaction is committed.
     fn on_dead(
         &self,
         _context: &C,
         _tx: &mut Tx,
         _error: &str,
-    ) -> impl Future<Output = Result<(), StorageError>> + Send {
-        async { Ok(()) }
-    }
-
-    /// As `on_dead`, for a kind whose death is counted or raises an alert: that is given back, and said only once the
-    /// transaction is committed. What the queue calls; by itself it is `on_dead` with nothing to say.
-    fn on_dead_then(
-        &self,
-        context: &C,
-        tx: &mut Tx,
-        error: &str,
     ) -> impl Future<Output = Result<AfterCommit, StorageError>> + Send {
-        async move {
-            self.on_dead(context, tx, error).await?;
-            Ok(AfterCommit::default())
-        }
+        async { Ok(AfterCommit::default()) }
     }
 }
 
@@ -138,7 +129,7 @@ impl<C: Send + Sync + 'static, J: Handler<C>> Erased<C> for Typed<J> {
     fn on_dead<'a>(&'a self, payload: Value, context: &'a C, tx: &'a mut Tx, error: &'a str) -> HookFuture<'a> {
         Box::pin(async move {
             match serde_json::from_value::<J>(payload) {
-                Ok(job) => job.on_dead_then(context, tx, error).await,
+                Ok(job) => job.on_dead(context, tx, error).await,
                 Err(_) => Ok(AfterCommit::default()), // nobody knows whose job it was; the dead row says so
             }
         })
@@ -153,9 +144,11 @@ pub(super) struct Hooks<C> {
 
 impl<C: Send + Sync + 'static> DeadHooks for Hooks<C> {
     fn on_dead<'a>(&'a self, tx: &'a mut Tx, kind: &'a str, payload: Value, error: &'a str) -> HookFuture<'a> {
-        match self.registry.handlers.get(kind) {
-            Some(handler) => handler.on_dead(payload, &self.context, tx, error),
-            None => Box::pin(async { Ok(AfterCommit::default()) }),
-        }
+        let Some(handler) = self.registry.handlers.get(kind) else {
+            return Box::pin(async { Ok(AfterCommit::default()) });
+        };
+        let hook = AssertUnwindSafe(handler.on_dead(payload, &self.context, tx, error));
+        // Every worker would panic over the same job, again and again, with all that is recorded beside it.
+        Box::pin(async { hook.catch_unwind().await.unwrap_or(Err(StorageError::Panicked)) })
     }
 }

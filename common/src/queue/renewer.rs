@@ -61,15 +61,16 @@ async fn renew(
     connection: &mut Option<PgConnection>,
     due: &[Lease],
 ) -> Result<(), StorageError> {
+    // Also where no connection is to be had: the next try is not at once.
+    for lease in due {
+        lease.renewal_tried(Instant::now());
+    }
     let connection = match connection {
         Some(open) => open,
         None => connection.insert(options.connect().await?),
     };
     failpoint!("queue.renewing");
     let asked_at = Instant::now();
-    for lease in due {
-        lease.renewal_tried(asked_at);
-    }
     let ids: Vec<JobId> = due.iter().map(Lease::job).collect();
     let attempts: Vec<i32> = due.iter().map(Lease::attempt).collect();
     let renewed = sql::renew(connection, &ids, &attempts).await?;
@@ -80,7 +81,7 @@ async fn renew(
 }
 
 /// The leases this process holds.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Leases(Arc<Mutex<HashMap<(JobId, i32), Lease>>>);
 
 impl Leases {
@@ -108,6 +109,7 @@ impl Leases {
 }
 
 /// While it lives, the lease is renewed.
+#[derive(Debug)]
 pub(super) struct Held {
     leases: Leases,
     key: (JobId, i32),
@@ -120,5 +122,50 @@ impl Drop for Held {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        queue::{
+            Lane,
+            lease::Facts,
+            record::{DeadHooks, HookFuture},
+        },
+        storage::Tx,
+    };
+
+    struct NoHooks;
+
+    impl DeadHooks for NoHooks {
+        fn on_dead<'a>(&'a self, _: &'a mut Tx, _: &'a str, _: serde_json::Value, _: &'a str) -> HookFuture<'a> {
+            unreachable!("nothing dies here")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_not_tried_again_at_once() {
+        let facts = Facts {
+            job: 1,
+            attempt: 1,
+            used: 1,
+            max_attempts: 1,
+            lane: Lane::Upkeep,
+            request_id: None,
+            epoch: None,
+            probe: None,
+            length: Duration::from_secs(45),
+        };
+        let claimed_at = Instant::now().checked_sub(Duration::from_secs(16)).unwrap();
+        let lease = Lease::new(facts, claimed_at, Arc::new(NoHooks));
+        let leases = Leases::default();
+        let _held = leases.hold(&lease);
+        let due = leases.due(Instant::now());
+        assert_eq!(due.len(), 1);
+        let nowhere = "postgres://nobody@127.0.0.1:1/none".parse().expect("an address");
+        assert!(renew(&nowhere, &mut None, &due).await.is_err());
+        assert!(leases.due(Instant::now()).is_empty());
     }
 }

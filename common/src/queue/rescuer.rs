@@ -1,26 +1,25 @@
-//! Takes back the jobs of workers that died, and ends the ones whose time has passed: any worker does it, every second.
-//! The attempt budget holds here too.
+//! Takes back the jobs of workers that died, ends the ones whose time has passed, and draws the consequences of deaths that
+//! could not be drawn: any worker does it, every second. The attempt budget holds here too.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use super::{
     AfterCommit, JobId, Lane, Outcome,
     claim::Claimer,
-    record::{Ack, record},
-    sql,
+    record::{Ack, Deaths, record},
+    sql::{self, Overdue},
     supervise::Pauses,
 };
-use crate::{resilience::backoff::between, storage::StorageError};
+use crate::{
+    resilience::backoff::between,
+    storage::{StorageError, Tx, patiently},
+};
 
-/// Rescues and expires for ever.
+/// Sweeps for ever.
 pub(super) async fn rescue_forever(claimer: Claimer) {
     let mut pauses = Pauses::default();
     loop {
-        let swept = match rescue(&claimer).await {
-            Ok(()) => expire(&claimer).await,
-            failed @ Err(_) => failed,
-        };
-        let pause = match swept {
+        let pause = match sweep(&claimer).await {
             Ok(()) => {
                 pauses.reset();
                 between(Duration::from_millis(900), Duration::from_millis(1100))
@@ -34,44 +33,66 @@ pub(super) async fn rescue_forever(claimer: Claimer) {
     }
 }
 
-/// Takes back jobs whose lease has run out, up to 100.
-pub(super) async fn rescue(claimer: &Claimer) -> Result<(), StorageError> {
-    match rescue_batch(claimer, None).await {
-        Err(error) if !error.is_transient() => {
-            for job in sql::abandoned(&claimer.db).await? {
-                report(job, rescue_batch(claimer, Some(job)).await);
-            }
-            Ok(())
-        }
-        rescued => rescued,
-    }
+/// Takes back jobs whose lease has run out, ends waiting jobs that came too late, those in a lane that nobody claims from
+/// too, and tries the hooks again that have failed. Up to 100 of each.
+pub(super) async fn sweep(claimer: &Claimer) -> Result<(), StorageError> {
+    one_by_one_if_need_be(claimer, rescue, sql::abandoned(&claimer.db)).await?;
+    one_by_one_if_need_be(claimer, expire, sql::late(&claimer.db)).await?;
+    tell(claimer).await
 }
 
-/// Ends waiting jobs that came too late: those in a lane that nobody claims from, too. Up to 100 at a time.
-pub(super) async fn expire(claimer: &Claimer) -> Result<(), StorageError> {
-    match expire_batch(claimer, None).await {
-        Err(error) if !error.is_transient() => {
-            for job in sql::late(&claimer.db).await? {
-                report(job, expire_batch(claimer, Some(job)).await);
-            }
-            Ok(())
-        }
-        expired => expired,
-    }
-}
-
-/// After a batch was refused its jobs are taken one by one, so that the one at fault does not hold up the others.
-fn report(job: JobId, swept: Result<(), StorageError>) {
-    if let Err(error) = swept {
-        tracing::error!(%error, job.id = job, "the end of the expired job {job} cannot be recorded");
-    }
-}
-
-async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
-    let mut tx = claimer.db.begin().await?;
-    let expired = sql::lock_abandoned(&mut tx, only).await?;
-    if expired.is_empty() {
+/// After a batch has failed its jobs are taken one by one, so that the one at fault does not hold up the others; and that
+/// one without its hook, at once if it can never work, or when it has not for a minute.
+async fn one_by_one_if_need_be(
+    claimer: &Claimer,
+    end: impl AsyncFn(&Claimer, Option<JobId>, Deaths<'_>) -> Result<(), StorageError>,
+    overdue: impl Future<Output = Result<Vec<Overdue>, StorageError>>,
+) -> Result<(), StorageError> {
+    let told = Deaths::Told(&*claimer.hooks);
+    if patiently(end(claimer, None, told)).await.is_ok() {
         return Ok(());
+    }
+    for Overdue { id, long } in patiently(overdue).await? {
+        let Err(mut error) = patiently(end(claimer, Some(id), told)).await else {
+            continue;
+        };
+        if !error.is_transient() || long && !error.is_away() {
+            tracing::error!(%error, job.id = id, "the end of the expired job {id} cannot be recorded as it should be");
+            match patiently(end(claimer, Some(id), Deaths::Untold(&error))).await {
+                Ok(()) => continue,
+                Err(again) => error = again,
+            }
+        }
+        if error.is_away() {
+            return Err(error);
+        }
+        tracing::warn!(%error, job.id = id, "the end of the expired job {id} cannot be recorded yet");
+    }
+    Ok(())
+}
+
+async fn rescue(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
+    let mut tx = claimer.db.begin().await?;
+    let rescued = rescue_in(&mut tx, only, deaths).await;
+    let Some((lanes, after)) = end_of(tx, rescued).await? else {
+        return Ok(());
+    };
+    after.say();
+    tracing::warn!(jobs = lanes.len(), "jobs whose lease had expired were taken back");
+    for lane in lanes.into_iter().filter_map(Lane::from_id) {
+        claimer.watch.rescued(lane);
+    }
+    Ok(())
+}
+
+async fn rescue_in(
+    tx: &mut Tx,
+    only: Option<JobId>,
+    deaths: Deaths<'_>,
+) -> Result<Option<(Vec<i16>, AfterCommit)>, StorageError> {
+    let expired = sql::lock_abandoned(tx, only).await?;
+    if expired.is_empty() {
+        return Ok(None);
     }
     let acks: Vec<Ack> = expired
         .iter()
@@ -82,26 +103,54 @@ async fn rescue_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), Stor
             error: Some("lease expired".to_owned()),
         })
         .collect();
-    let (_, after) = record(&mut tx, &acks, &*claimer.hooks).await?;
-    tx.commit().await?;
-    after.say();
-    for lane in expired.iter().filter_map(|row| Lane::from_id(row.lane)) {
-        claimer.watch.rescued(lane);
-    }
-    tracing::warn!(jobs = acks.len(), "jobs whose lease had expired were taken back");
+    let (_, after) = record(tx, &acks, deaths).await?;
+    Ok(Some((expired.into_iter().map(|row| row.lane).collect(), after)))
+}
+
+async fn expire(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
+    let mut tx = claimer.db.begin().await?;
+    let expired = expire_in(&mut tx, only, deaths).await;
+    end_of(tx, expired).await?.say();
     Ok(())
 }
 
-async fn expire_batch(claimer: &Claimer, only: Option<JobId>) -> Result<(), StorageError> {
-    let mut tx = claimer.db.begin().await?;
-    let expired = sql::expire(&mut tx, only).await?;
+async fn expire_in(tx: &mut Tx, only: Option<JobId>, deaths: Deaths<'_>) -> Result<AfterCommit, StorageError> {
     let mut after = AfterCommit::default();
-    for job in expired {
-        tracing::error!(job.id, job.kind, "job {} ({}) came too late", job.id, job.kind);
-        let dead = claimer.hooks.on_dead(&mut tx, &job.kind, job.payload, "expired");
-        after.extend(dead.await?);
+    for job in sql::expire(tx, only, deaths.untold().as_deref()).await? {
+        after.extend(deaths.tell(tx, job).await?);
     }
-    tx.commit().await?;
-    after.say();
+    Ok(after)
+}
+
+/// A minute after each failure, until it works or somebody runs the job again.
+async fn tell(claimer: &Claimer) -> Result<(), StorageError> {
+    for job in patiently(sql::untold(&claimer.db)).await? {
+        if let Err(error) = patiently(tell_one(claimer, job)).await {
+            tracing::error!(%error, job.id = job, "what follows from the death of job {job} cannot be written yet");
+            patiently(sql::tell_later(&claimer.db, job, &error.to_string())).await?;
+        }
+    }
     Ok(())
+}
+
+async fn tell_one(claimer: &Claimer, job: JobId) -> Result<(), StorageError> {
+    let mut tx = claimer.db.begin().await?;
+    let Some(dead) = sql::tell(&mut tx, job).await? else {
+        return Ok(());
+    };
+    let told = Deaths::Told(&*claimer.hooks).tell(&mut tx, dead).await;
+    end_of(tx, told).await?.say();
+    Ok(())
+}
+
+/// Commits, or rolls back before anything else is tried: a transaction that is merely dropped still holds its rows for a
+/// moment, and who skips locked rows would find none to try again.
+async fn end_of<T>(tx: Tx, done: Result<T, StorageError>) -> Result<T, StorageError> {
+    match done {
+        Ok(done) => tx.commit().await.map(|()| done).map_err(StorageError::from),
+        Err(error) => {
+            let _gone = tx.rollback().await; // with its connection, if that failed
+            Err(error)
+        }
+    }
 }

@@ -13,9 +13,8 @@ use super::{
     claim::{Claim, Claimer},
     outcome::{Recorded, retry_delay},
     record::Ack,
-    renewer::Leases,
 };
-use crate::resilience::breaker::Breaker;
+use crate::{resilience::breaker::Breaker, storage::patiently};
 
 /// Everything the jobs of one process share.
 pub(super) struct Engine<C> {
@@ -24,7 +23,6 @@ pub(super) struct Engine<C> {
     pub(super) claimer: Claimer,
     pub(super) breaker: Breaker,
     pub(super) acker: Acker,
-    pub(super) leases: Leases,
 }
 
 impl<C: Send + Sync + 'static> Engine<C> {
@@ -32,29 +30,31 @@ impl<C: Send + Sync + 'static> Engine<C> {
     pub(super) async fn run(&self, claim: Claim) {
         let Claim {
             lease,
+            held,
             kind,
             payload,
             waited,
             slot,
         } = claim;
-        if !lease.has_ended() {
-            let started = Instant::now();
-            self.claimer.watch.started(lease.lane(), waited);
-            let held = self.leases.hold(&lease);
-            let outcome = match self.execute(&lease, &kind, payload).await {
-                Ended::Outcome(ack) => self.acker.write(ack, lease.clone()).await,
-                Ended::Recorded(word) => word,
-                Ended::Lost => "lost",
-            };
-            drop(held);
-            self.claimer
-                .watch
-                .finished(lease.lane(), &kind, outcome, started.elapsed());
-        }
+        let started = Instant::now();
+        self.claimer.watch.started(lease.lane(), waited);
+        let outcome = match self.execute(&lease, &kind, payload).await {
+            Ended::Outcome(ack) => self.acker.write(ack, lease.clone()).await,
+            Ended::Recorded(word) => word,
+            Ended::Lost => "lost",
+        };
+        drop(held);
+        self.claimer
+            .watch
+            .finished(lease.lane(), &kind, outcome, started.elapsed());
         drop(slot);
     }
 
     async fn execute(&self, lease: &Lease, kind: &str, payload: Value) -> Ended {
+        if lease.has_ended() {
+            tracing::warn!("job {} was not started: its lease has ended", lease.job());
+            return Ended::Lost;
+        }
         let span = tracing::info_span!(
             "job",
             job.id = lease.job(),
@@ -82,7 +82,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     /// A probe whose call was answered or failed is decided by now; this gives back one that made no call.
     async fn settle_probe(&self, lease: &Lease) {
         if let (Some(probe), Some(key)) = (lease.probe(), lease.lane().breaker())
-            && let Err(error) = self.breaker.release(key, probe).await
+            && let Err(error) = patiently(self.breaker.release(key, probe)).await
         {
             tracing::warn!(%error, breaker = key.as_str(), "a probe could not be given back; it ends by itself");
         }

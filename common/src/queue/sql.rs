@@ -39,10 +39,10 @@ pub(super) async fn enqueue(db: impl PgExecutor<'_>, new: NewJob) -> Result<Opti
     .await?)
 }
 
-/// A finished row gives its key up; it keeps its history.
+/// A finished row gives its key up; it keeps its history. What its death meant, if nobody was told, is its successor's now.
 pub(super) async fn release_key(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE jobs SET unique_key = NULL WHERE kind = $1 AND unique_key = $2 AND state IN ('done', 'dead')",
+        "UPDATE jobs SET unique_key = NULL, untold = NULL WHERE kind = $1 AND unique_key = $2 AND state IN ('done', 'dead')",
         kind,
         key
     )
@@ -133,6 +133,24 @@ pub(super) async fn claim_with_probe(
     .await?)
 }
 
+/// Returns claims that never started: as if they had not been made, except for the attempt number.
+pub(super) async fn give_back(db: &mut PgConnection, jobs: &[JobId], attempts: &[i32]) -> Result<(), StorageError> {
+    sqlx::query!(
+        "WITH mine AS MATERIALIZED (
+           SELECT j.id FROM unnest($1::bigint[], $2::int[]) AS a (id, attempt)
+             JOIN jobs j ON a.id = j.id AND a.attempt = j.attempt AND j.state = 'running'
+            ORDER BY j.id FOR NO KEY UPDATE OF j
+         )
+         UPDATE jobs j SET state = 'ready', owner = NULL, lease_until = NULL, unused = j.unused + 1
+           FROM mine m WHERE j.id = m.id",
+        jobs,
+        attempts,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit.
 pub(super) async fn fence(db: &mut PgConnection, job: JobId, attempt: i32) -> Result<bool, StorageError> {
     let held = sqlx::query_scalar!(
@@ -165,8 +183,13 @@ pub(super) struct Ended {
     pub(super) last_error: Option<String>,
 }
 
-/// Writes outcomes, those of lost leases excepted. Locked in id order, so that two batches cannot deadlock.
-pub(super) async fn record(db: &mut PgConnection, batch: &Outcomes) -> Result<Vec<Ended>, StorageError> {
+/// Writes outcomes, those of lost leases excepted. Locked in id order, so that two batches cannot deadlock. `untold`: why
+/// the hooks of those that die with this have not been run.
+pub(super) async fn record(
+    db: &mut PgConnection,
+    batch: &Outcomes,
+    untold: Option<&str>,
+) -> Result<Vec<Ended>, StorageError> {
     Ok(sqlx::query_as!(
         Ended,
         r#"WITH mine AS MATERIALIZED (
@@ -182,14 +205,18 @@ pub(super) async fn record(db: &mut PgConnection, batch: &Outcomes) -> Result<Ve
            UPDATE jobs j SET owner = NULL, lease_until = NULL, last_error = coalesce(m.error, j.last_error),
                state       = CASE WHEN m.result IN ('done','dead') THEN m.result ELSE 'ready' END,
                finished_at = CASE WHEN m.result IN ('done','dead') THEN clock_timestamp() END,
-               run_at      = CASE WHEN m.result IN ('again','wait') THEN clock_timestamp() + m.delay_ms * interval '1 ms' ELSE j.run_at END,
-               unused      = j.unused + (m.result = 'wait')::int
+               run_at      = CASE WHEN m.result IN ('again','wait') THEN clock_timestamp() + m.delay_ms * interval '1 ms'
+                                  WHEN m.result = 'dead' AND $6::text IS NOT NULL THEN clock_timestamp() + interval '1 min'
+                                  ELSE j.run_at END,
+               unused      = j.unused + (m.result = 'wait')::int,
+               untold      = CASE WHEN m.result = 'dead' THEN $6::text END
              FROM mine m WHERE j.id = m.id RETURNING j.id, j.kind, j.state, j.payload, j.last_error"#,
         &batch.jobs,
         &batch.attempts,
         &batch.words,
         &batch.delays_ms,
         &batch.errors as &[Option<String>],
+        untold,
     )
     .fetch_all(db)
     .await?)
@@ -233,26 +260,32 @@ pub(super) async fn lock_abandoned(db: &mut PgConnection, only: Option<JobId>) -
     .await?)
 }
 
+/// A job that should have ended.
+pub(super) struct Overdue {
+    pub(super) id: JobId,
+    /// For so long that it is not tried any more as it should be.
+    pub(super) long: bool,
+}
+
 /// Which they are.
-pub(super) async fn abandoned(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        "SELECT id FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"
+pub(super) async fn abandoned(db: impl PgExecutor<'_>) -> Result<Vec<Overdue>, StorageError> {
+    Ok(sqlx::query_as!(
+        Overdue,
+        r#"SELECT id, lease_until < clock_timestamp() - interval '1 min' AS "long!"
+             FROM jobs WHERE state = 'running' AND lease_until < clock_timestamp() ORDER BY id LIMIT 1000"#
     )
     .fetch_all(db)
     .await?)
 }
 
-/// A waiting job whose time has passed.
-pub(super) struct Late {
-    pub(super) id: JobId,
-    pub(super) kind: String,
-    pub(super) payload: Value,
-}
-
-/// Makes up to 100 of them dead, or one.
-pub(super) async fn expire(db: &mut PgConnection, only: Option<JobId>) -> Result<Vec<Late>, StorageError> {
+/// Makes up to 100 waiting jobs dead whose time has passed, or one. `untold`: as in `record`.
+pub(super) async fn expire(
+    db: &mut PgConnection,
+    only: Option<JobId>,
+    untold: Option<&str>,
+) -> Result<Vec<Ended>, StorageError> {
     Ok(sqlx::query_as!(
-        Late,
+        Ended,
         "WITH late AS MATERIALIZED (
            SELECT id, attempt FROM jobs WHERE state = 'ready' AND expires_at <= now() AND ($1::bigint IS NULL OR id = $1)
             ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
@@ -260,21 +293,85 @@ pub(super) async fn expire(db: &mut PgConnection, only: Option<JobId>) -> Result
            INSERT INTO job_attempts (job_id, attempt, result, error)
            SELECT id, attempt, 'dead', 'expired' FROM late ON CONFLICT DO NOTHING
          )
-         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired'
-           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.payload",
+         UPDATE jobs j SET state = 'dead', finished_at = clock_timestamp(), last_error = 'expired', untold = $2::text,
+                run_at = CASE WHEN $2::text IS NULL THEN j.run_at ELSE clock_timestamp() + interval '1 min' END
+           FROM late WHERE j.id = late.id RETURNING j.id, j.kind, j.state, j.payload, j.last_error",
         only,
+        untold,
     )
     .fetch_all(db)
     .await?)
 }
 
 /// Which they are.
-pub(super) async fn late(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
-    Ok(
-        sqlx::query_scalar!("SELECT id FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000")
-            .fetch_all(db)
-            .await?,
+pub(super) async fn late(db: impl PgExecutor<'_>) -> Result<Vec<Overdue>, StorageError> {
+    Ok(sqlx::query_as!(
+        Overdue,
+        r#"SELECT id, expires_at < now() - interval '1 min' AS "long!"
+             FROM jobs WHERE state = 'ready' AND expires_at <= now() ORDER BY id LIMIT 1000"#
     )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Dead jobs whose hook is to be tried again, up to 100.
+pub(super) async fn untold(db: impl PgExecutor<'_>) -> Result<Vec<JobId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT id FROM jobs WHERE untold IS NOT NULL AND run_at <= clock_timestamp() ORDER BY run_at LIMIT 100"
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The hook of this one runs in the same transaction. `None`: somebody else's does.
+pub(super) async fn tell(db: &mut PgConnection, job: JobId) -> Result<Option<Ended>, StorageError> {
+    Ok(sqlx::query_as!(
+        Ended,
+        "UPDATE jobs SET untold = NULL
+          WHERE id = (SELECT id FROM jobs WHERE id = $1 AND untold IS NOT NULL FOR UPDATE SKIP LOCKED)
+         RETURNING id, kind, state, payload, last_error",
+        job,
+    )
+    .fetch_optional(db)
+    .await?)
+}
+
+/// It failed again, with this.
+pub(super) async fn tell_later(db: impl PgExecutor<'_>, job: JobId, why: &str) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE jobs SET untold = $2, run_at = clock_timestamp() + interval '1 min' WHERE id = $1 AND untold IS NOT NULL",
+        job,
+        why,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes a dead job ready with all its attempts, and one that waits for its time ready now; false: it is neither.
+pub(super) async fn retry(db: &mut PgConnection, job: JobId) -> Result<bool, StorageError> {
+    // `attempt` is the fence and never falls; what was used up is written off as unused.
+    let retried = sqlx::query!(
+        "UPDATE jobs SET state = 'ready', run_at = clock_timestamp(), finished_at = NULL, untold = NULL,
+                unused = CASE state WHEN 'dead' THEN attempt ELSE unused END,
+                expires_at = CASE state WHEN 'dead' THEN NULL ELSE expires_at END
+          WHERE id = $1 AND (state = 'dead' OR state = 'ready' AND run_at > clock_timestamp())",
+        job,
+    )
+    .execute(db)
+    .await?;
+    Ok(retried.rows_affected() == 1)
+}
+
+/// Deletes a dead job; false: it is not dead, or untold.
+pub(super) async fn discard(db: &mut PgConnection, job: JobId) -> Result<bool, StorageError> {
+    let discarded = sqlx::query!(
+        "DELETE FROM jobs WHERE id = $1 AND state = 'dead' AND untold IS NULL",
+        job
+    )
+    .execute(db)
+    .await?;
+    Ok(discarded.rows_affected() == 1)
 }
 
 /// Deletes up to 5,000 jobs that were done more than 7 days ago. Returns how many.

@@ -26,7 +26,10 @@ where
     })
 }
 
-/// The pauses of a loop that failed: full jitter up to 10 s, from the start again after a success.
+/// So that a loop is at work again within 10 s of the end of an outage.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// The pauses of a loop that failed: full jitter, from the start again after a success.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     failures: u32,
@@ -41,6 +44,18 @@ impl Pauses {
     /// How long to pause after one more failure.
     pub(super) fn next(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        Duration::from_millis(20) + full_jitter(Duration::from_millis(100), self.failures, Duration::from_secs(10))
+        Duration::from_millis(20) + full_jitter(Duration::from_millis(100), self.failures, LONGEST_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_has_failed_for_long_tries_again_within_ten_seconds() {
+        let mut pauses = Pauses::default();
+        let longest = (0..1_000).map(|_| pauses.next()).max().expect("pauses");
+        assert!((6.0..9.0).contains(&longest.as_secs_f64()), "{longest:?}");
     }
 }

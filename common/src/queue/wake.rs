@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, PgConnection, PgPool,
+    ConnectOptions, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::{sync::Notify, task::JoinHandle};
@@ -19,13 +19,16 @@ use super::{
     Lane,
     supervise::{Pauses, supervise},
 };
-use crate::storage::StorageError;
+use crate::storage::{StorageError, patiently};
 
 const CHANNEL: &str = "jobs";
 /// At most one NOTIFY per lane in this time: it takes a lock that all committing notifiers share.
 const COALESCE: Duration = Duration::from_millis(20);
+/// How long the listener hears nothing before it asks whether the database is still there.
+const SILENCE: Duration = Duration::from_secs(10);
 
-/// Signals between those who enqueue and those who claim, in this process and in the others. Cheap to clone.
+/// Signals between those who enqueue and those who claim: in this process, and once started in the others too. Cheap to
+/// clone.
 #[derive(Clone, Default)]
 pub struct Wake(Arc<Inner>);
 
@@ -37,11 +40,6 @@ struct Inner {
 }
 
 impl Wake {
-    /// Only within this process, until `start` connects it to the others.
-    pub fn local() -> Self {
-        Self::default()
-    }
-
     /// Sends signals to other processes (and, with `listen`, receives theirs) until `stop`.
     pub fn start(&self, db: &PgPool, listen: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
         let options = db.connect_options();
@@ -87,7 +85,7 @@ async fn send_forever(wake: Wake, options: PgConnectOptions) {
         if lanes == 0 {
             continue;
         }
-        if let Err(error) = send(&options, &mut connection, lanes).await {
+        if let Err(error) = patiently(send(&options, &mut connection, lanes)).await {
             tracing::debug!(%error, "a wake-up was lost; the workers poll");
             connection = None;
         }
@@ -95,6 +93,8 @@ async fn send_forever(wake: Wake, options: PgConnectOptions) {
     }
 }
 
+/// On a connection of its own, whose commits do not wait for the disk: a notification that is lost costs a poll interval, and
+/// one that waits holds up what it is to start.
 async fn send(
     options: &PgConnectOptions,
     connection: &mut Option<PgConnection>,
@@ -102,7 +102,13 @@ async fn send(
 ) -> Result<(), StorageError> {
     let connection = match connection {
         Some(open) => open,
-        None => connection.insert(options.connect().await?),
+        None => connection.insert(
+            options
+                .clone()
+                .options([("synchronous_commit", "off")])
+                .connect()
+                .await?,
+        ),
     };
     let lanes: Vec<String> = Lane::ALL
         .into_iter()
@@ -131,22 +137,31 @@ async fn listen_forever(wake: Wake, options: PgConnectOptions) {
 
 /// Ends when the connection does: the listener may also end silently.
 async fn listen(wake: &Wake, options: &PgConnectOptions, pauses: &mut Pauses) -> Result<(), StorageError> {
+    let mut listener = patiently(start_listening(options)).await?;
+    pauses.reset();
+    for lane in Lane::ALL {
+        wake.0.lanes[index(lane)].notify_one(); // whatever was signalled before we listened
+    }
+    loop {
+        let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+            patiently(async { Ok(listener.execute("LISTEN jobs").await?) }).await?;
+            continue;
+        };
+        let Some(notification) = heard? else { return Ok(()) };
+        if let Some(lane) = notification.payload().parse().ok().and_then(Lane::from_id) {
+            wake.0.lanes[index(lane)].notify_one();
+        }
+    }
+}
+
+async fn start_listening(options: &PgConnectOptions) -> Result<PgListener, StorageError> {
     let own = PgPoolOptions::new()
         .max_connections(1)
         .connect_with(options.clone())
         .await?;
     let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
-    pauses.reset();
-    for lane in Lane::ALL {
-        wake.0.lanes[index(lane)].notify_one(); // whatever was signalled before we listened
-    }
-    while let Some(notification) = listener.try_recv().await? {
-        if let Some(lane) = notification.payload().parse().ok().and_then(Lane::from_id) {
-            wake.0.lanes[index(lane)].notify_one();
-        }
-    }
-    Ok(())
+    Ok(listener)
 }
 
 fn index(lane: Lane) -> usize {

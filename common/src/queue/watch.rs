@@ -12,6 +12,9 @@ pub trait Watch: Send + Sync + 'static {
     /// A claim failed: until the next one succeeds, the process does not work off this lane.
     fn claim_failed(&self, _lane: Lane) {}
 
+    /// All slots of the lane are taken, and have been for a while: its claimer waits for one, as it should.
+    fn full(&self, _lane: Lane) {}
+
     /// A job starts, this long after it could have. The lane's jobs in flight: starts less finishes.
     fn started(&self, _lane: Lane, _waited: Duration) {}
 

@@ -42,8 +42,12 @@ pub async fn run_workers<C: Send + Sync + 'static>(
     let (engine, acker) = engine(registry, context, &db, &around);
     let renewing = CancellationToken::new();
     let _stop_renewing = renewing.clone().drop_guard();
-    renewer::start((*db.connect_options()).clone(), engine.leases.clone(), renewing.clone())
-        .map_err(WorkersError::Renewer)?;
+    renewer::start(
+        (*db.connect_options()).clone(),
+        engine.claimer.leases.clone(),
+        renewing.clone(),
+    )
+    .map_err(WorkersError::Renewer)?;
     let mut tasks = wake.start(&db, true, &around);
     let claimer = engine.claimer.clone();
     tasks.push(supervise("rescuer", around.clone(), move || {
@@ -124,6 +128,7 @@ pub(super) fn engine<C: Send + Sync + 'static>(
         owner: Uuid::new_v4(),
         hooks,
         watch: Arc::clone(&registry.watch),
+        leases: Leases::default(),
     };
     let breaker = Breaker::new(db.clone());
     (
@@ -133,7 +138,6 @@ pub(super) fn engine<C: Send + Sync + 'static>(
             claimer,
             breaker,
             acker,
-            leases: Leases::default(),
         }),
         task,
     )

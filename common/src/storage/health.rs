@@ -1,4 +1,4 @@
-//! Whether work waits too long, and which providers are not being called.
+//! Whether work waits too long, which providers are not being called, and whether BankID answers.
 
 use sqlx::PgExecutor;
 
@@ -11,6 +11,8 @@ pub struct Reading {
     pub queue_is_late: bool,
     /// The keys of the circuits that are open.
     pub open_circuits: Vec<String>,
+    /// BankID, which has no circuit: the last three logins of ten minutes for which it was asked could not reach it.
+    pub bankid_is_unreachable: bool,
 }
 
 /// Reads it.
@@ -20,7 +22,11 @@ pub async fn read(db: impl PgExecutor<'_>) -> Result<Reading, StorageError> {
         r#"SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (
                             SELECT min(run_at) AS oldest FROM jobs WHERE lane = l.lane AND state = 'ready') j
                            WHERE j.oldest < now() - l.max_ready_age) AS "queue_is_late!",
-                  ARRAY(SELECT key FROM breaker WHERE open) AS "open_circuits!""#
+                  ARRAY(SELECT key FROM breaker WHERE open) AS "open_circuits!",
+                  (SELECT count(*) = 3 AND bool_and(bankid_unreachable)
+                     FROM (SELECT bankid_unreachable FROM logins
+                            WHERE bankid_unreachable IS NOT NULL AND finished_at > now() - interval '10 minutes'
+                            ORDER BY finished_at DESC LIMIT 3) last) AS "bankid_is_unreachable!""#
     )
     .fetch_one(db)
     .await?)

@@ -24,8 +24,11 @@ pub mod payments;
 pub mod row_changes;
 pub mod schedule;
 pub mod sessions;
+mod silence;
 pub mod users;
 pub mod webhooks;
+
+pub use silence::patiently;
 
 /// A unit of work. Functions that write take `&mut Tx`; only handlers and jobs begin and commit one.
 pub type Tx = sqlx::Transaction<'static, Postgres>;
@@ -82,6 +85,7 @@ fn pool_options(options: PoolOptions) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(options.max)
         .acquire_timeout(options.acquire_timeout)
+        .after_release(|connection, _| Box::pin(silence::answers(connection)))
 }
 
 fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError> {
@@ -107,6 +111,9 @@ pub enum StorageError {
     /// A stored value is not what this build writes: an unknown word, or a ciphertext that does not open.
     #[error("a stored value is not readable: {0}")]
     Corrupt(String),
+    /// What was to write rows panicked instead; nothing of it is written.
+    #[error("a panic")]
+    Panicked,
     /// A value could not be turned into the JSON that is stored.
     #[error("a value could not be stored as JSON")]
     Encode(#[from] serde_json::Error),
@@ -134,15 +141,21 @@ impl StorageError {
                         | sqlx::Error::Protocol(_)
                 ),
             },
-            Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
+            Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
         }
+    }
+
+    /// Whether nothing else would succeed either: the database does not answer. What it answers with a refusal, it may be
+    /// asked again without whatever it refused.
+    pub fn is_away(&self) -> bool {
+        self.is_transient() && !matches!(self, Self::Database(sqlx::Error::Database(_)))
     }
 
     /// Whether a unique index or constraint of this name refused the row.
     pub fn violates(&self, constraint: &str) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.constraint() == Some(constraint),
-            Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Encode(_) => false,
+            Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Sessions: what an access token's `sid` must name, and the refresh tokens that keep one going.
 //!
 //! A refresh token is used once; the session is the family of its tokens. Whoever presents a used one again, after the
-//! few seconds in which two tabs may do so, holds a copy, and the whole family ends (RFC 9700 section 4.14).
+//! few seconds in which tabs may do so, holds a copy, and the whole family ends (RFC 9700 section 4.14).
 
 use chrono::{DateTime, Duration, Utc};
 use sqlx::PgPool;
@@ -12,7 +12,8 @@ use crate::domain::{
     session::Channel,
 };
 
-/// How long a used refresh token still gives its successor: tabs that refresh at once, or an answer that got lost.
+/// How long a used refresh token still gives the session's unused one: tabs that refresh at once, or an answer that got
+/// lost.
 pub const REFRESH_GRACE_SECONDS: f64 = 10.0;
 
 /// What a new session is made of.
@@ -68,6 +69,20 @@ pub async fn is_live(db: &PgPool, id: SessionId, user: UserId) -> Result<bool, S
     .await?)
 }
 
+/// The same within a transaction, which whoever ends the session then waits for. The caller holds the user's lock.
+pub async fn hold(tx: &mut Tx, id: SessionId, user: UserId) -> Result<bool, StorageError> {
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM sessions
+          WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL
+            AND least(expires_at, idle_expires_at) > clock_timestamp() FOR SHARE",
+        id.uuid(),
+        user.uuid(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held.is_some())
+}
+
 /// The live session that a refresh token belongs to, and whether the token may still be used.
 pub struct Presented {
     pub session: SessionId,
@@ -80,7 +95,8 @@ pub struct Presented {
 pub enum TokenStanding {
     /// Not used yet.
     Unused,
-    /// Used a moment ago, and its successor not at all: the successor, sealed.
+    /// Used a moment ago: the session's unused token, sealed. That is its successor, or, where another tab was quick to use
+    /// that one too, the successor's.
     JustUsed(Vec<u8>),
     /// Used before: somebody has a copy.
     Reused,
@@ -90,7 +106,7 @@ pub enum TokenStanding {
 /// `None`: unknown, or its session is over.
 pub async fn present(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<Presented>, StorageError> {
     let row = sqlx::query!(
-        r#"SELECT s.id, s.user_id, s.channel, t.used_at IS NULL AS "unused!", t.successor_sealed,
+        r#"SELECT s.id, s.user_id, s.channel, t.used_at IS NULL AS "unused!",
                   coalesce(t.used_at > clock_timestamp() - make_interval(secs => $2), false) AS "in_grace!"
              FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
             WHERE t.token_hash = $1 AND s.revoked_at IS NULL AND u.erased_at IS NULL
@@ -102,10 +118,13 @@ pub async fn present(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<Presen
     .fetch_optional(&mut **tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let token = match (row.unused, row.successor_sealed) {
-        (true, _) => TokenStanding::Unused,
-        (false, Some(successor)) if row.in_grace => TokenStanding::JustUsed(successor),
-        (false, _) => TokenStanding::Reused,
+    let token = if row.unused {
+        TokenStanding::Unused
+    } else if row.in_grace {
+        let sealed = unused_sealed(tx, row.id.into()).await?;
+        sealed.map_or(TokenStanding::Reused, TokenStanding::JustUsed)
+    } else {
+        TokenStanding::Reused
     };
     Ok(Some(Presented {
         session: row.id.into(),
@@ -113,6 +132,18 @@ pub async fn present(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<Presen
         channel: row.channel.parse().map_err(StorageError::corrupt)?,
         token,
     }))
+}
+
+/// The session's unused token, sealed. A statement of its own: the one that waited for the lock sees the other rows as they
+/// were before it.
+async fn unused_sealed(tx: &mut Tx, session: SessionId) -> Result<Option<Vec<u8>>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT successor_sealed AS "sealed!" FROM refresh_tokens
+            WHERE session_id = $1 AND successor_sealed IS NOT NULL ORDER BY used_at DESC LIMIT 1"#,
+        session.uuid(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
 }
 
 /// A refresh token's replacement.
@@ -129,7 +160,8 @@ pub struct Rotation<'a> {
 }
 
 /// Uses the token up, puts its successor in its place, and moves the session's idle limit on. The token is the caller's
-/// by [`present`]. That it was used tells that it arrived, so the sealed copy beside its predecessor goes.
+/// by [`present`]. That it was used tells that it arrived, so the sealed copy beside its predecessor goes: the unused token
+/// is the only one that has a copy.
 pub async fn rotate(tx: &mut Tx, rotation: Rotation<'_>) -> Result<(), StorageError> {
     sqlx::query!(
         "WITH arrived AS (
@@ -162,6 +194,8 @@ pub enum Revocation {
     EndedByUser,
     /// A refresh token of it came twice.
     RefreshTokenReused,
+    /// Somebody logged in with the browser that held it.
+    Replaced,
 }
 
 impl Revocation {
@@ -171,6 +205,7 @@ impl Revocation {
             Self::Logout => "logout",
             Self::EndedByUser => "ended_by_user",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::Replaced => "replaced",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The people who use Drop.
 
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -25,7 +25,8 @@ pub struct Upserted {
 }
 
 /// The same national id is the same user (contract 3.1), also when two first logins run at once and after the pepper was
-/// changed: `hashes` are all that the person's row may hold, the current one first. The name follows BankID.
+/// changed: `hashes` are all that the person's row may hold, the current one first. The name follows BankID; a part that
+/// BankID does not tell stays as it was. None where the person was erased: nothing is written into that row any more.
 ///
 /// # Panics
 /// Without any hash.
@@ -34,22 +35,32 @@ pub async fn upsert(
     hashes: &[IdentityHash],
     first_name: &str,
     last_name: &str,
-) -> Result<Upserted, StorageError> {
+) -> Result<Option<Upserted>, StorageError> {
     let current = hashes.first().expect("a person has a hash").hex_secret();
     let fresh = UserId::new();
-    let known = match known(tx, hashes).await? {
+    let mut found = known(tx, hashes).await?;
+    if found.is_none() {
+        lock(tx, hashes).await?;
+        found = known(tx, hashes).await?;
+    }
+    let known = match found {
         Some(known) => known,
         None if insert(tx, fresh, current, first_name, last_name).await? => {
-            return Ok(Upserted {
+            return Ok(Some(Upserted {
                 id: fresh,
                 new: true,
                 renamed: false,
                 rehashed: false,
-            });
+            }));
         }
-        // Another first login of the same person was quicker, and has committed: the insert waited for it.
+        // A worker of a release without the lock was quicker, and has committed: the insert waited for it.
         None => known(tx, hashes).await?.ok_or(sqlx::Error::RowNotFound)?,
     };
+    if known.erased {
+        return Ok(None);
+    }
+    let first_name = told_or_known(first_name, &known.first_name);
+    let last_name = told_or_known(last_name, &known.last_name);
     let renamed = known.first_name != first_name || known.last_name != last_name;
     let rehashed = known.national_id_hash != current;
     if renamed || rehashed {
@@ -64,12 +75,16 @@ pub async fn upsert(
         .execute(&mut **tx)
         .await?;
     }
-    Ok(Upserted {
+    Ok(Some(Upserted {
         id: known.id.into(),
         new: false,
         renamed,
         rehashed,
-    })
+    }))
+}
+
+fn told_or_known<'a>(told: &'a str, known: &'a str) -> &'a str {
+    if told.is_empty() { known } else { told }
 }
 
 struct Known {
@@ -77,18 +92,34 @@ struct Known {
     national_id_hash: String,
     first_name: String,
     last_name: String,
+    erased: bool,
 }
 
 async fn known(tx: &mut Tx, hashes: &[IdentityHash]) -> Result<Option<Known>, StorageError> {
     let hashes: Vec<String> = hashes.iter().map(|hash| hash.hex_secret().to_owned()).collect();
     Ok(sqlx::query_as!(
         Known,
-        "SELECT id, national_id_hash, first_name, last_name FROM users WHERE national_id_hash = ANY ($1)
-          ORDER BY array_position($1, national_id_hash) LIMIT 1 FOR NO KEY UPDATE",
+        r#"SELECT id, national_id_hash, first_name, last_name, erased_at IS NOT NULL AS "erased!"
+             FROM users WHERE national_id_hash = ANY ($1)
+            ORDER BY array_position($1, national_id_hash) LIMIT 1 FOR NO KEY UPDATE"#,
         &hashes,
     )
     .fetch_optional(&mut **tx)
     .await?)
+}
+
+/// Orders the first logins of one person until the transaction ends: workers before and after a change of the pepper
+/// insert different hashes, which the unique index does not know for one person. Sorted, so that none waits in a circle.
+async fn lock(tx: &mut Tx, hashes: &[IdentityHash]) -> Result<(), StorageError> {
+    let mut hashes: Vec<String> = hashes.iter().map(|hash| hash.hex_secret().to_owned()).collect();
+    hashes.sort_unstable();
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('first login ' || hash, 0)) FROM unnest($1::text[]) AS hash",
+        &hashes,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// False where the hash is in a row already.
@@ -107,7 +138,7 @@ async fn insert(tx: &mut Tx, id: UserId, hash: &str, first_name: &str, last_name
 }
 
 /// One user, unless erased.
-pub async fn find(db: &PgPool, id: UserId) -> Result<Option<User>, StorageError> {
+pub async fn find(db: impl PgExecutor<'_>, id: UserId) -> Result<Option<User>, StorageError> {
     let row = sqlx::query!(
         "SELECT first_name, last_name, kyc_status FROM users WHERE id = $1 AND erased_at IS NULL",
         id.uuid()

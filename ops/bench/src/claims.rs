@@ -7,9 +7,9 @@ use drop_common::queue::Lane;
 use crate::{
     Sizes,
     database::{Database, LANE},
-    drain::until_done,
+    drain::{exactly_once, until_done},
     latency::milliseconds,
-    table::{Figure, Table, percentile},
+    table::{Figure, Table, percentile, rate},
     worker::Running,
 };
 
@@ -23,22 +23,24 @@ const HOUR: Duration = Duration::from_hours(1);
 
 pub(crate) async fn measure(database: &Database, sizes: &Sizes, table: &mut Table) -> anyhow::Result<()> {
     let few = case(database, None, true).await?;
-    table.add(Figure::ClaimFew, few.p50);
-    table.add(Figure::MemoryIdle, few.memory_mib);
+    table.add_with_claims(Figure::ClaimFew, few.p50, few.jobs_a_claim);
+    table.add(Figure::MemoryFew, few.memory_mib);
     let ready = case(database, Some((LANE, sizes.waiting, Duration::ZERO)), false).await?;
-    table.add(Figure::ClaimManyReady, ready.p50);
+    table.add_with_claims(Figure::ClaimManyReady, ready.p50, ready.jobs_a_claim);
     table.add(Figure::MemoryMany, ready.memory_mib);
     let later = case(database, Some((LANE, sizes.waiting, HOUR)), true).await?;
-    table.add(Figure::ClaimManyLater, later.p50);
+    table.add_with_claims(Figure::ClaimManyLater, later.p50, later.jobs_a_claim);
     open_circuit(database, true).await?;
     let blocked = case(database, Some((Lane::PaymentSend, sizes.waiting, Duration::ZERO)), true).await;
     open_circuit(database, false).await?;
-    table.add(Figure::ClaimManyBlocked, blocked?.p50);
+    let blocked = blocked?;
+    table.add_with_claims(Figure::ClaimManyBlocked, blocked.p50, blocked.jobs_a_claim);
     Ok(())
 }
 
 struct Reading {
     p50: f64,
+    jobs_a_claim: f64,
     memory_mib: f64,
 }
 
@@ -63,10 +65,15 @@ async fn case(
         tokio::time::timeout(WHILE, until_done(database)).await.ok();
     }
     let report = worker.end().await?;
+    if to_the_end {
+        exactly_once(database, READY, report.runs).await?;
+    }
+    let jobs_a_claim = rate(report.runs, report.claims());
     let claims: Vec<f64> = report.claims_us.into_iter().map(milliseconds).collect();
     anyhow::ensure!(claims.len() > 50, "too few claims to say anything: {}", claims.len());
     Ok(Reading {
         p50: percentile(&claims, 0.5),
+        jobs_a_claim,
         memory_mib: report.memory_mib,
     })
 }

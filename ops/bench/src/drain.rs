@@ -5,25 +5,27 @@ use std::time::Duration;
 use tokio::time::interval;
 
 use crate::{
-    Sizes,
     database::{Database, LANE},
-    table::{Figure, Table, rate},
+    table::rate,
     worker::Running,
 };
 
-pub(crate) async fn measure(
-    database: &Database,
-    sizes: &Sizes,
-    workers: usize,
-    table: &mut Table,
-) -> anyhow::Result<()> {
+/// How it went.
+pub(crate) struct Drained {
+    /// Jobs a second.
+    pub(crate) rate: f64,
+    /// On average.
+    pub(crate) jobs_a_claim: f64,
+}
+
+pub(crate) async fn measure(database: &Database, jobs: usize, workers: usize, slots: usize) -> anyhow::Result<Drained> {
     database.empty().await?;
     database.pause(true).await?;
-    database.fill(LANE, sizes.jobs, Duration::ZERO).await?;
+    database.fill(LANE, jobs, Duration::ZERO).await?;
     database.run("ANALYZE jobs").await?;
     let mut running = Vec::new();
     for _ in 0..workers {
-        running.push(Running::start(database, sizes.slots).await?);
+        running.push(Running::start(database, slots).await?);
     }
     database.pause(false).await?;
     until_done(database).await?;
@@ -32,18 +34,17 @@ pub(crate) async fn measure(
     )
     .fetch_one(&database.pool)
     .await?;
-    let mut runs = 0;
+    let (mut runs, mut claims) = (0, 0.0);
     for worker in running {
-        runs += worker.end().await?.runs;
+        let report = worker.end().await?;
+        runs += report.runs;
+        claims += report.claims();
     }
-    exactly_once(database, sizes.jobs, runs).await?;
-    let figure = match workers {
-        1 => Figure::Drain1,
-        2 => Figure::Drain2,
-        _ => Figure::Drain4,
-    };
-    table.add(figure, rate(sizes.jobs, seconds));
-    Ok(())
+    exactly_once(database, jobs, runs).await?;
+    Ok(Drained {
+        rate: rate(jobs, seconds),
+        jobs_a_claim: rate(jobs, claims),
+    })
 }
 
 /// Waits until nothing is ready or running.
@@ -65,7 +66,7 @@ pub(crate) async fn until_done(database: &Database) -> anyhow::Result<()> {
 }
 
 /// Every job ran, and none twice: by the rows, and by the handlers' own count.
-async fn exactly_once(database: &Database, jobs: usize, runs: usize) -> anyhow::Result<()> {
+pub(crate) async fn exactly_once(database: &Database, jobs: usize, runs: usize) -> anyhow::Result<()> {
     let done: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'done' AND attempt = 1 AND unused = 0")
         .fetch_one(&database.pool)
         .await?;

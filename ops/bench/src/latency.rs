@@ -1,6 +1,6 @@
 //! From the enqueue to the first line of the handler.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drop_common::queue::{self, EnqueueOptions, Wake};
 use tokio::time::interval;
@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     database::{Database, LANE},
-    drain::until_done,
-    table::{Figure, Table, percentile},
+    drain::{exactly_once, until_done},
+    table::{Figure, Table, percentile, rate},
     worker::{Bench, Running, now_us},
 };
 
@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(23);
 const TICKS_PER_SECOND: u32 = 50;
 
 pub(crate) async fn measure(database: &Database, slots: usize, table: &mut Table) -> anyhow::Result<()> {
-    let idle = sample(database, slots, SAMPLES, Signal::Sent, 0).await?;
+    let (idle, _) = sample(database, slots, SAMPLES, Signal::Sent, 0).await?;
     table.add(Figure::StartIdleP50, percentile(&idle, 0.5));
     table.add(Figure::StartIdleP99, percentile(&idle, 0.99));
 
@@ -30,11 +30,12 @@ pub(crate) async fn measure(database: &Database, slots: usize, table: &mut Table
         clippy::cast_sign_loss,
         reason = "a rate of some thousands"
     )]
-    let busy = sample(database, slots, SAMPLES, Signal::Sent, half as u32).await?;
+    let (busy, load) = sample(database, slots, SAMPLES, Signal::Sent, half as u32).await?;
     table.add(Figure::StartBusyP50, percentile(&busy, 0.5));
     table.add(Figure::StartBusyP99, percentile(&busy, 0.99));
+    table.add(Figure::StartBusyLoad, load);
 
-    let polled = sample(database, slots, SAMPLES / 3, Signal::Lost, 0).await?;
+    let (polled, _) = sample(database, slots, SAMPLES / 3, Signal::Lost, 0).await?;
     table.add(Figure::StartWithoutWakeP50, percentile(&polled, 0.5));
     table.add(Figure::StartWithoutWakeMax, percentile(&polled, 1.0));
     Ok(())
@@ -47,20 +48,21 @@ enum Signal {
     Lost,
 }
 
-/// Milliseconds from enqueue to start of each sample, with so many other jobs a second.
+/// Milliseconds from enqueue to start of each sample, and how many other jobs a second came meanwhile; `load` were to.
 async fn sample(
     database: &Database,
     slots: usize,
     samples: u32,
     signal: Signal,
     load: u32,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<(Vec<f64>, f64)> {
     database.empty().await?;
     let worker = Running::start(database, slots).await?;
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let wake = Wake::default();
     wake.start(&database.pool, false, &stop);
+    let asked = CancellationToken::new();
     let asking = async {
         let mut connection = database.pool.acquire().await?;
         let mut ticks = interval(EVERY);
@@ -72,31 +74,32 @@ async fn sample(
                 wake.signal(LANE);
             }
         }
+        asked.cancel();
         anyhow::Ok(())
     };
-    tokio::select! {
-        failed = others(database, &wake, load) => failed?,
-        asked = asking => asked?,
-    }
+    let began = Instant::now();
+    let ((), others) = tokio::try_join!(asking, others(database, &wake, load, &asked))?;
+    let achieved = rate(others, began.elapsed().as_secs_f64());
     until_done(database).await?;
-    let waited = worker.end().await?.waited_us;
+    let report = worker.end().await?;
+    exactly_once(database, usize::try_from(samples)? + others, report.runs).await?;
+    let waited = report.waited_us;
     anyhow::ensure!(waited.len() == usize::try_from(samples)?, "a sample is missing");
-    Ok(waited.into_iter().map(milliseconds).collect())
+    Ok((waited.into_iter().map(milliseconds).collect(), achieved))
 }
 
-/// Enqueues so many other jobs a second; ends only when it fails.
-async fn others(database: &Database, wake: &Wake, a_second: u32) -> anyhow::Result<()> {
-    if a_second == 0 {
-        return std::future::pending().await;
-    }
+/// Enqueues so many other jobs a second, a statement a tick, until it is stopped. Returns how many they were.
+async fn others(database: &Database, wake: &Wake, a_second: u32, stop: &CancellationToken) -> anyhow::Result<usize> {
+    let a_tick = usize::try_from(a_second / TICKS_PER_SECOND)?;
     let mut ticks = interval(Duration::from_secs(1) / TICKS_PER_SECOND);
-    loop {
+    let mut enqueued = 0;
+    while a_tick > 0 && !stop.is_cancelled() {
         ticks.tick().await;
-        database
-            .fill(LANE, usize::try_from(a_second / TICKS_PER_SECOND)?, Duration::ZERO)
-            .await?;
+        database.fill(LANE, a_tick, Duration::ZERO).await?;
         wake.signal(LANE);
+        enqueued += a_tick;
     }
+    Ok(enqueued)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a second or two")]

@@ -16,7 +16,7 @@ mod worker;
 use clap::{Args, Parser, Subcommand};
 
 use database::Database;
-use table::Table;
+use table::{Figure, Table};
 
 /// Measures the job queue against the PostgreSQL it is given.
 #[derive(Parser)]
@@ -50,7 +50,7 @@ struct Sizes {
     /// Jobs that wait in the large claim cases.
     #[arg(long, default_value_t = 1_000_000)]
     waiting: usize,
-    /// Slots of the lane in the drains.
+    /// Slots of the lane where nothing else is said. It ships with a few: its jobs are rare, and these do nothing.
     #[arg(long, default_value_t = 512)]
     slots: usize,
 }
@@ -59,6 +59,8 @@ struct Sizes {
 enum Command {
     /// Measures complete logins instead of the queue.
     Logins,
+    /// Measures payments instead of the queue.
+    Payments,
     // The bench starts itself for its workers: processes of their own, as in production.
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -73,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Worker(worker)) => worker.run().await,
         Some(Command::Process(process)) => process.run().await,
         Some(Command::Logins) => measure(&sizes, Subject::Logins).await,
+        Some(Command::Payments) => measure(&sizes, Subject::Payments).await,
         None => measure(&sizes, Subject::Queue).await,
     }
 }
@@ -82,6 +85,7 @@ async fn main() -> anyhow::Result<()> {
 enum Subject {
     Queue,
     Logins,
+    Payments,
 }
 
 async fn measure(sizes: &Sizes, subject: Subject) -> anyhow::Result<()> {
@@ -97,9 +101,15 @@ async fn measure(sizes: &Sizes, subject: Subject) -> anyhow::Result<()> {
 }
 
 async fn all(database: &Database, sizes: &Sizes, subject: Subject) -> anyhow::Result<Table> {
-    let mut table = Table::new(database.settings().await?);
+    let mut table = Table::new(format!(
+        "{}; {} slots a worker unless a row says otherwise, in a lane that ships with {}",
+        database.settings().await?,
+        sizes.slots,
+        database::LANE.default_slots()
+    ));
     match subject {
         Subject::Queue => queue(database, sizes, &mut table).await?,
+        Subject::Payments => service::payments::measure(database, sizes.rounds, &mut table).await?,
         Subject::Logins => service::logins::measure(database, sizes.rounds, &mut table).await?,
     }
     Ok(table)
@@ -111,8 +121,14 @@ async fn queue(database: &Database, sizes: &Sizes, table: &mut Table) -> anyhow:
         baseline::inserts(database, sizes.jobs, table).await?;
         enqueue::measure(database, sizes.jobs, table).await?;
         baseline::claims(database, sizes.jobs, table).await?;
-        for workers in [1, 2, 4] {
-            drain::measure(database, sizes, workers, table).await?;
+        for (figure, workers, slots) in [
+            (Figure::DrainFewSlots, 1, 64),
+            (Figure::Drain1, 1, sizes.slots),
+            (Figure::Drain2, 2, sizes.slots),
+            (Figure::Drain4, 4, sizes.slots),
+        ] {
+            let drained = drain::measure(database, sizes.jobs, workers, slots).await?;
+            table.add_with_claims(figure, drained.rate, drained.jobs_a_claim);
         }
         latency::measure(database, sizes.slots, table).await?;
         claims::measure(database, sizes, table).await?;

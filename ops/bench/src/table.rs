@@ -12,6 +12,7 @@ pub(crate) enum Figure {
     Enqueue8,
     HandClaim1,
     HandClaim50,
+    DrainFewSlots,
     Drain1,
     Drain2,
     Drain4,
@@ -19,13 +20,14 @@ pub(crate) enum Figure {
     StartIdleP99,
     StartBusyP50,
     StartBusyP99,
+    StartBusyLoad,
     StartWithoutWakeP50,
     StartWithoutWakeMax,
     ClaimFew,
     ClaimManyReady,
     ClaimManyLater,
     ClaimManyBlocked,
-    MemoryIdle,
+    MemoryFew,
     MemoryMany,
     Commit,
     LoginAllowed,
@@ -35,6 +37,15 @@ pub(crate) enum Figure {
     LoginAddedCommits,
     LoginSyncs,
     Logins,
+    PaymentAllowed,
+    PaymentWhole,
+    PaymentAdded,
+    PaymentAddedP99,
+    PaymentAddedCommits,
+    PaymentSyncs,
+    Payments,
+    BareStatement,
+    CircuitAsked,
 }
 
 impl Figure {
@@ -47,6 +58,7 @@ impl Figure {
             Self::Enqueue8 => ("our enqueue, 8 connections", "jobs/s"),
             Self::HandClaim1 => ("hand-written claim of 1", "rows/s"),
             Self::HandClaim50 => ("hand-written claim of 50", "rows/s"),
+            Self::DrainFewSlots => ("our drain, 1 worker of 64 slots", "jobs/s"),
             Self::Drain1 => ("our drain, 1 worker", "jobs/s"),
             Self::Drain2 => ("our drain, 2 workers", "jobs/s"),
             Self::Drain4 => ("our drain, 4 workers", "jobs/s"),
@@ -54,14 +66,15 @@ impl Figure {
             Self::StartIdleP99 => ("enqueue to start, idle, p99", "ms"),
             Self::StartBusyP50 => ("enqueue to start, half load, p50", "ms"),
             Self::StartBusyP99 => ("enqueue to start, half load, p99", "ms"),
+            Self::StartBusyLoad => ("the load beside which that was, as it came", "jobs/s"),
             Self::StartWithoutWakeP50 => ("enqueue to start, no wake-up, p50", "ms"),
             Self::StartWithoutWakeMax => ("enqueue to start, no wake-up, slowest", "ms"),
             Self::ClaimFew => ("claim, few waiting, p50", "ms"),
             Self::ClaimManyReady => ("claim, many ready, p50", "ms"),
             Self::ClaimManyLater => ("claim, many later, p50", "ms"),
             Self::ClaimManyBlocked => ("claim, many behind a circuit, p50", "ms"),
-            Self::MemoryIdle => ("memory of an idle worker", "MiB"),
-            Self::MemoryMany => ("memory of a worker, many waiting", "MiB"),
+            Self::MemoryFew => ("memory of a worker, after 8,000 jobs", "MiB"),
+            Self::MemoryMany => ("memory of a worker, after 3 s before many", "MiB"),
             Self::Commit => ("durable commit of one row, p50", "ms"),
             Self::LoginAllowed => ("7 commits and 5 ms", "ms"),
             Self::LoginWhole => ("login, callback to answer, p50", "ms"),
@@ -70,6 +83,15 @@ impl Figure {
             Self::LoginAddedCommits => ("login, what we add, p50", "commits"),
             Self::LoginSyncs => ("log writes to disk a login", "writes"),
             Self::Logins => ("complete logins, 32 at a time", "logins/s"),
+            Self::PaymentAllowed => ("6 commits and 5 ms", "ms"),
+            Self::PaymentWhole => ("payment, order to link, p50", "ms"),
+            Self::PaymentAdded => ("payment, what we add to the bank's time, p50", "ms"),
+            Self::PaymentAddedP99 => ("payment, what we add to the bank's time, p99", "ms"),
+            Self::PaymentAddedCommits => ("payment, what we add, p50", "commits"),
+            Self::PaymentSyncs => ("log writes to disk a payment", "writes"),
+            Self::Payments => ("payments, 32 at a time", "payments/s"),
+            Self::BareStatement => ("a statement that does nothing", "ms"),
+            Self::CircuitAsked => ("whether the circuit lets a call through", "ms"),
         }
     }
 
@@ -78,8 +100,12 @@ impl Figure {
         match self {
             Self::Enqueue1 => Some(Self::InsertLikeJobs1),
             Self::InsertWithPrimaryKey8 | Self::Enqueue8 => Some(Self::InsertLikeJobs8),
-            Self::HandClaim1 | Self::Drain1 | Self::Drain2 | Self::Drain4 => Some(Self::HandClaim50),
+            Self::HandClaim1 | Self::DrainFewSlots | Self::Drain1 | Self::Drain2 | Self::Drain4 => {
+                Some(Self::HandClaim50)
+            }
             Self::LoginAdded => Some(Self::LoginAllowed),
+            Self::PaymentAdded => Some(Self::PaymentAllowed),
+            Self::CircuitAsked => Some(Self::BareStatement),
             Self::ClaimManyReady | Self::ClaimManyLater | Self::ClaimManyBlocked => Some(Self::ClaimFew),
             _ => None,
         }
@@ -90,6 +116,7 @@ impl Figure {
 pub(crate) struct Table {
     settings: String,
     readings: BTreeMap<Figure, Vec<f64>>,
+    claim_sizes: BTreeMap<Figure, Vec<f64>>,
 }
 
 impl Table {
@@ -98,6 +125,7 @@ impl Table {
         Self {
             settings,
             readings: BTreeMap::new(),
+            claim_sizes: BTreeMap::new(),
         }
     }
 
@@ -109,6 +137,12 @@ impl Table {
             figure.about().1
         ));
         self.readings.entry(figure).or_default().push(value);
+    }
+
+    /// One reading of one round, from claims of so many jobs each.
+    pub(crate) fn add_with_claims(&mut self, figure: Figure, value: f64, jobs_a_claim: f64) {
+        self.add(figure, value);
+        self.claim_sizes.entry(figure).or_default().push(jobs_a_claim);
     }
 
     /// The latest reading.
@@ -123,6 +157,9 @@ impl Table {
         println!("| | median | range | | of | ratio |\n|---|---:|---:|---|---|---:|");
         for (figure, readings) in &self.readings {
             let (what, unit) = figure.about();
+            let size = self.claim_sizes.get(figure).map_or_else(String::new, |sizes| {
+                format!(", {:.1} jobs a claim", percentile(sizes, 0.5))
+            });
             let (least, most) = (percentile(readings, 0.0), percentile(readings, 1.0));
             let ratio = figure.against().and_then(|other| {
                 let ratios: Vec<f64> = readings
@@ -133,7 +170,7 @@ impl Table {
                 Some(format!("{} | {:.2}", other.about().0, percentile(&ratios, 0.5)))
             });
             println!(
-                "| {what} | {:.2} | {least:.2}–{most:.2} | {unit} | {} |",
+                "| {what}{size} | {:.2} | {least:.2}–{most:.2} | {unit} | {} |",
                 percentile(readings, 0.5),
                 ratio.unwrap_or_else(|| "|".to_owned())
             );

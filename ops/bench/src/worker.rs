@@ -86,6 +86,14 @@ pub(crate) struct Report {
     pub(crate) memory_mib: f64,
 }
 
+impl Report {
+    /// How many claims found something.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+    pub(crate) fn claims(&self) -> f64 {
+        self.claims_us.len() as f64
+    }
+}
+
 /// Runs jobs until standard input ends, then prints a report.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {

@@ -1,6 +1,7 @@
 //! Login in the app: what its browser brings back is worth nothing without the verifier that never left it.
 
 mod redeeming;
+mod sessions;
 mod way_back;
 
 use reqwest::Url;

@@ -167,7 +167,7 @@ async fn a_person_who_is_lured_into_somebody_elses_app_login_gains_them_nothing(
     for guess in [GUESS, &state, &challenge, VERIFIER] {
         assert_eq!(app.redeem(&lure.id, guess, VERIFIER).await.problem(), INVALID_STATE);
     }
-    let outcome = format!("{}/v1/auth/bankid/logins/{}", app.url, lure.id);
+    let outcome = format!("{}/api/auth/bankid/logins/{}", app.url, lure.id);
     let as_a_browser = app.come_back(&outcome, &format!("bankid_state={state}")).await;
     assert_eq!(as_a_browser.problem(), (404, "not_found"));
     // Anna's app has the code, and would not have redeemed a login that it did not start; its verifier is another.

@@ -1,10 +1,14 @@
 //! What ties a login to its browser.
 
-use drop_tests::{app::TestApp, person::Answer};
-use reqwest::Method;
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::Answer,
+};
+use reqwest::{Method, header::SET_COOKIE};
 use rstest::rstest;
+use serde_json::json;
 
-use super::{HTTPS, INVALID_STATE, START, STATE, signs_in};
+use super::{HTTPS, INVALID_STATE, STATE, signs_in};
 use crate::balances::count;
 
 const BINDING: &str = "__Host-drop_bind";
@@ -43,6 +47,37 @@ async fn a_login_has_two_cookies_which_end_with_it() {
             let attributes = &browser.attributes[name];
             assert!(attributes.contains("Secure; Path=/; Max-Age=0"), "{attributes}");
         }
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn behind_https_the_sessions_cookies_are_secure_and_only_this_host_can_set_them() {
+    let app = behind_https("true").await;
+    let (session, refresh) = ("__Host-drop_session", "__Host-drop_refresh");
+    let mut browser = app.browser();
+    browser.origin = HTTPS.to_owned();
+    let back = signs_in(&app, &mut browser, "anna").await;
+    assert_eq!(browser.get(&back).await.status, 200);
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), [refresh, session]);
+    assert_eq!(browser.attributes[session], "HttpOnly; SameSite=Lax; Secure; Path=/");
+    assert_eq!(browser.attributes[refresh], "HttpOnly; SameSite=Strict; Secure; Path=/");
+    assert_eq!(browser.post("/v1/auth/refresh", &json!({})).await.status, 200);
+    assert_eq!(browser.get("/v1/me").await.status, 200);
+    // A neighbouring domain can set one without the prefix.
+    let mut planted = app.browser();
+    planted.cookies = [("drop_session", session), ("drop_refresh", refresh)]
+        .map(|(name, held)| (name.to_owned(), browser.cookies[held].clone()))
+        .into();
+    planted.origin = HTTPS.to_owned();
+    assert_eq!(planted.get("/v1/me").await.problem(), (401, "unauthenticated"));
+    let refreshed = planted.post("/v1/auth/refresh", &json!({})).await;
+    assert_eq!(refreshed.problem(), (401, "unauthenticated"));
+    assert_eq!(browser.post("/v1/auth/logout", &json!({})).await.status, 204);
+    assert!(browser.cookies.is_empty());
+    for name in [session, refresh] {
+        let attributes = &browser.attributes[name];
+        assert!(attributes.contains("Secure; Path=/; Max-Age=0"), "{attributes}");
     }
     app.finish().await;
 }
@@ -162,21 +197,47 @@ async fn of_two_tabs_the_later_one_logs_in(#[values(true, false)] https: bool) {
 }
 
 #[tokio::test]
-async fn a_browser_chooses_the_language_of_bankid() {
-    let app = TestApp::start().await;
-    let mut browser = app.browser();
-    for (query, sent) in [
-        ("", None),
-        ("?ui_locales=no", Some("no")),
-        ("?ui_locales=en", Some("en")),
-    ] {
-        let started = browser.get(&format!("{START}{query}")).await;
-        let page = reqwest::Url::parse(&started.location.unwrap()).unwrap();
-        let language = page.query_pairs().find(|(name, _)| name == "ui_locales");
-        assert_eq!(language.map(|(_, value)| value.into_owned()).as_deref(), sent);
+async fn an_answer_that_comes_late_leaves_the_cookies_of_the_login_that_another_tab_has_started() {
+    let app = behind_https("true").await;
+    for person in ["anna", "minor"] {
+        app.stop_worker().await;
+        let mut browser = app.browser();
+        let earlier = signs_in(&app, &mut browser, person).await;
+        let answer = tokio::spawn(browser.request(Method::GET, &earlier, None).send());
+        let checking = "SELECT count(*) FROM logins WHERE status = 'checking'";
+        assert!(eventually(async || count(&app, checking).await == 1).await);
+        let later = signs_in(&app, &mut browser, "anna").await;
+        app.run_jobs().await;
+        let answer = answer.await.unwrap().unwrap();
+        assert_eq!(answer.status(), if person == "anna" { 200 } else { 403 });
+        for cookie in answer.headers().get_all(SET_COOKIE) {
+            let cookie = cookie.to_str().unwrap();
+            assert!(!cookie.starts_with(STATE) && !cookie.starts_with(BINDING), "{cookie}");
+        }
+        app.start_worker().await;
+        assert_eq!(browser.get(&later).await.status, 200);
+        assert!(!browser.cookies.contains_key(STATE));
     }
-    let other = browser.get(&format!("{START}?ui_locales=de")).await;
-    assert_eq!(other.problem(), (422, "validation_failed"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_state_that_was_planted_before_a_persons_own_locks_nobody_out() {
+    let app = behind_https("true").await;
+    app.stop_worker().await;
+    let mut browser = app.browser();
+    let back = signs_in(&app, &mut browser, "anna").await;
+    // The browser sends the cookie of the longer path first.
+    let both = format!(
+        "{STATE}=planted; {STATE}={}; {BINDING}={}",
+        browser.cookies[STATE], browser.cookies[BINDING]
+    );
+    let callback = format!("{}{back}", app.url);
+    let checking = app.come_back_later(&callback, &both).await;
+    assert_eq!(checking.status, 202, "{:?}", checking.problem());
+    app.run_jobs().await;
+    let outcome = format!("{}{}", app.url, checking.location.unwrap());
+    assert_eq!(app.come_back(&outcome, &both).await.status, 200);
     app.finish().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod cookies;
 mod pages;
+mod starting;
 
 use drop_tests::{app::TestApp, web::Browser};
 

@@ -100,7 +100,7 @@ impl Mishap {
                 ))
             }
             Self::WrongLink => format!("{START}?return_to=//canary.example"),
-            Self::AnotherBrowsers => "/v1/auth/bankid/logins/lgn_canary".to_owned(),
+            Self::AnotherBrowsers => "/api/auth/bankid/logins/lgn_canary".to_owned(),
             Self::TooMany => {
                 for _ in 0..10 {
                     browser.get(START).await;
@@ -207,7 +207,7 @@ async fn a_program_gets_problems_on_the_same_addresses() {
     ] {
         for (path, code) in [
             ("/api/auth/bankid/callback?state=x", INVALID_STATE),
-            ("/v1/auth/bankid/logins/lgn_1", (404, "not_found")),
+            ("/api/auth/bankid/logins/lgn_1", (404, "not_found")),
         ] {
             let request = browser().get(format!("{}{path}", app.url));
             let request = accept
@@ -237,7 +237,7 @@ async fn a_browser_whose_login_is_still_being_checked_is_shown_a_page_that_asks_
     assert_eq!(waiting.status, 202);
     waiting.is_sealed("en");
     let place = waiting.header("location").to_owned();
-    assert!(place.starts_with("/v1/auth/bankid/logins/lgn_"), "{place}");
+    assert!(place.starts_with("/api/auth/bankid/logins/lgn_"), "{place}");
     for (page, heading) in [
         (waiting, "Signing you in"),
         (opens(&mut browser, &place, "nb").await, "Vi logger deg inn"),

@@ -6,12 +6,13 @@ use drop_sandbox::Operation;
 use drop_tests::{
     app::{TestApp, eventually},
     person::Answer,
+    time,
 };
 use rstest::rstest;
 
 use crate::login::scene::{Browser, NO_TOKEN, Underway, gets_in, service, signed_in};
 
-/// Long enough for a lease of the lane to end, and short enough for a code to live.
+/// Long enough for the lease to end that nobody renews any more.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 #[rstest]
@@ -42,7 +43,7 @@ async fn a_login_ends_refused_or_complete_although_its_worker_died(
     assert!(!ended.success(), "it did not die at {point}: {ended:?}");
     assert_eq!(answer.status, 202, "{:?}", answer.problem());
 
-    app.advance(LEASE).await;
+    time::pass(&app.db, LEASE).await;
     app.start_worker().await;
     let end = outcome(&app, &browser, &underway, &answer).await;
     let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
@@ -97,7 +98,7 @@ async fn the_person_starts_again_at_once_while_the_dead_workers_login_still_wait
     app.start_worker().await;
     gets_in(&app, &browser, "anna").await;
 
-    app.advance(LEASE).await;
+    time::pass(&app.db, LEASE).await;
     let end = outcome(&app, &browser, &underway, &first).await;
     assert_eq!(end.problem(), (502, NO_TOKEN));
     app.finish().await;

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use drop_sandbox::Operation;
-use drop_tests::app::TestApp;
+use drop_sandbox::{Mutation, Operation};
+use drop_tests::app::{TestApp, eventually};
+use reqwest::StatusCode;
+use serde_json::Value;
 
 use crate::paying::busy;
+
+const FIRST: &str = "the-first-pepper-of-this-test-000";
+const SECOND: &str = "the-second-pepper-of-this-test-00";
 
 #[tokio::test]
 async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
@@ -22,9 +27,51 @@ async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
 }
 
 #[tokio::test]
+async fn the_name_follows_bankid_and_what_bankid_leaves_out_stays() {
+    let app = TestApp::start().await;
+    let person = |given: &str, family: &str| drop_sandbox::Person {
+        given_name: given.into(),
+        family_name: family.into(),
+        ..app.sandbox.bankid().person("anna").unwrap()
+    };
+    for (given, family, renamed) in [
+        ("Anna", "Berg", false),
+        ("Anna", "Berg", false),
+        ("Anna", "Dahl", true),
+        ("Anne", "Dahl", true),
+    ] {
+        app.sandbox.bankid().add_person(person(given, family));
+        let login = app.log_in("anna").await;
+        assert_eq!(named(&login.body), (given, family));
+        assert_eq!(last_renamed(&app).await, renamed, "{given} {family}");
+    }
+    for left_out in [&["name", "given_name", "family_name"][..], &["name", "family_name"]] {
+        let without = left_out.iter().map(|claim| Mutation::claim(claim, Value::Null));
+        app.sandbox.bankid().spoil_next(without.collect());
+        let login = app.log_in("anna").await;
+        assert_eq!(named(&login.body), ("Anne", "Dahl"), "without {left_out:?}");
+        assert!(!last_renamed(&app).await, "without {left_out:?}");
+    }
+    app.finish().await;
+}
+
+fn named(login: &Value) -> (&str, &str) {
+    let part = |part| login["user"][part].as_str().unwrap();
+    (part("firstName"), part("lastName"))
+}
+
+/// Whether the login that succeeded last changed the user's name, as the audit log says.
+async fn last_renamed(app: &TestApp) -> bool {
+    sqlx::query_scalar(
+        "SELECT (detail ->> 'renamed')::boolean FROM audit_log WHERE action = 'login.succeeded' ORDER BY id DESC LIMIT 1",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
 async fn a_person_is_the_same_user_whichever_pepper_their_row_was_hashed_with() {
-    const FIRST: &str = "the-first-pepper-of-this-test-000";
-    const SECOND: &str = "the-second-pepper-of-this-test-00";
     let rotation: [&[(&str, &str)]; 4] = [
         &[],
         &[("NATIONAL_ID_PEPPER", FIRST), ("NATIONAL_ID_PEPPER_PREVIOUS", "none")],
@@ -52,6 +99,52 @@ async fn a_person_is_the_same_user_whichever_pepper_their_row_was_hashed_with() 
         3,
         "the row has the current pepper's hash"
     );
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_first_logins_at_workers_before_and_after_a_change_of_the_pepper_make_one_user() {
+    let peppers = |current, previous| {
+        [
+            ("NATIONAL_ID_PEPPER", current),
+            ("NATIONAL_ID_PEPPER_PREVIOUS", previous),
+            // One login at a time, so that the other worker takes the other.
+            ("DROP_LANES", "login=1,upkeep"),
+        ]
+    };
+    let app = TestApp::start_with(&peppers(FIRST, SECOND)).await;
+    let after = app.worker_process(env!("CARGO_BIN_EXE_drop-node"), &peppers(SECOND, FIRST));
+    sqlx::raw_sql(
+        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
+         CREATE TRIGGER hold BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION hold()",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let mut holding = app.db.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(1)")
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    let both_wait = async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+              WHERE datname = current_database() AND (wait_event_type, wait_event) = ('Lock', 'advisory')",
+        )
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+        waiting == 2
+    };
+    let let_go = async {
+        assert!(eventually(both_wait).await, "the two do not meet");
+        holding.commit().await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(app.log_in("anna"), app.log_in("anna"), let_go);
+    assert_eq!((one.status, other.status), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(one.body["user"]["id"], other.body["user"]["id"]);
+    drop(after);
     app.finish().await;
 }
 

@@ -161,6 +161,19 @@ async fn the_edges_header_that_somebody_else_wrote_changes_nobody() {
 }
 
 #[tokio::test]
+async fn a_program_that_runs_at_the_edge_is_one_caller_whatever_it_forges() {
+    let app = TestApp::start_with(&BEHIND_THE_EDGE).await;
+    let mut limited = 0;
+    for forged in 0..20 {
+        let forwarded = format!("203.0.113.{forged}, 198.51.100.200, 198.51.100.7");
+        let headers = [("X-Forwarded-For", &*forwarded), ("CF-Connecting-IP", "198.51.100.200")];
+        limited += usize::from(is_limited(&asks(&app, LOGIN, &headers).await));
+    }
+    assert_eq!(limited, 10);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn the_edges_header_is_nothing_where_no_edge_is_configured() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     exhaust(&app, &[("X-Forwarded-For", "192.0.2.7")]).await;

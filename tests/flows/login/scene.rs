@@ -210,7 +210,7 @@ pub(super) async fn leaves_nothing(
     let left: (i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM logins
                   WHERE status <> 'started' AND num_nonnulls(code_sealed, nonce_sealed, verifier_sealed) > 0),
-                (SELECT count(*) FROM job_attempts)",
+                (SELECT count(*) FROM job_attempts a JOIN jobs j ON j.id = a.job_id WHERE j.kind = 'check-login')",
     )
     .fetch_one(&app.db)
     .await

@@ -1,7 +1,72 @@
 //! The session that a login opens.
 
 use chrono::TimeDelta;
-use drop_tests::app::TestApp;
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::{Answer, browser},
+};
+use reqwest::header::{ACCEPT, COOKIE};
+
+async fn erased(app: &TestApp, erased: bool) {
+    sqlx::query("UPDATE users SET erased_at = CASE WHEN $1 THEN now() END, first_name = 'kept', last_name = 'apart'")
+        .bind(erased)
+        .execute(&app.db)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn somebody_who_was_erased_is_not_let_in_and_their_name_does_not_come_back() {
+    let app = TestApp::start().await;
+    app.signed_in("anna").await;
+    erased(&app, true).await;
+    assert_eq!(app.log_in("anna").await.problem(), (401, "unauthenticated"));
+    let held: (String, String, bool, i64) = sqlx::query_as(
+        "SELECT first_name, last_name, erased_at IS NOT NULL, (SELECT count(*) FROM sessions) FROM users",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(held, ("kept".into(), "apart".into(), true, 1));
+    let audited: Vec<String> = sqlx::query_scalar("SELECT action FROM audit_log ORDER BY id")
+        .fetch_all(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(audited, ["login.succeeded", "session.opened", "login.refused"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_whose_person_cannot_be_told_is_not_used_up() {
+    let app = TestApp::start().await;
+    let login = app.start_login().await;
+    let callback = app.sandbox.bankid().sign_in(&login.authorization_url, "anna").unwrap();
+    let accepted = app.come_back_later(&callback, &login.cookie).await;
+    assert_eq!(accepted.status, 202);
+    let place = accepted.location.expect("a place to ask");
+    let succeeded = async || {
+        let succeeded = "SELECT count(*) FROM audit_log WHERE action = 'login.succeeded'";
+        let succeeded: i64 = sqlx::query_scalar(succeeded).fetch_one(&app.db).await.unwrap();
+        succeeded == 1
+    };
+    assert!(eventually(succeeded).await);
+    let again = async || {
+        let request = browser().get(format!("{}{place}", app.url));
+        let request = request.header(COOKIE, &login.cookie).header(ACCEPT, "application/json");
+        Answer::of(request.send().await.unwrap()).await
+    };
+    erased(&app, true).await;
+    assert_eq!(again().await.problem(), (401, "unauthenticated"));
+    erased(&app, false).await;
+    let answer = again().await;
+    assert_eq!(answer.status, 200, "{:?}", answer.problem());
+    let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(sessions, 1);
+    app.finish().await;
+}
 
 #[tokio::test]
 async fn a_session_is_audited_with_the_login_that_opened_it_and_the_request_that_asked() {

@@ -7,3 +7,4 @@ mod outage;
 mod processes;
 mod scene;
 mod shipped;
+mod silence;

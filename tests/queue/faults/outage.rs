@@ -9,8 +9,7 @@ use sqlx::{Executor, PgPool};
 use super::scene::{Scene, stop};
 
 const OUTAGE: Duration = Duration::from_secs(20);
-/// The pauses between attempts grow to 10 s.
-const BACK_AT_WORK: i64 = 12;
+const BACK_AT_WORK: i64 = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn o2_q9_workers_survive_an_outage_of_the_database_and_lose_nothing() {

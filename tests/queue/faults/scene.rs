@@ -2,26 +2,26 @@
 
 use std::{process::ExitStatus, time::Duration};
 
-use drop_common::queue::{self, EnqueueOptions, Enqueued, JobId};
+use drop_common::queue::{self, EnqueueOptions, Enqueued, Job, JobId};
 use drop_tests::{
     database::TestDatabase,
     effects::{self, Effect, Way},
     processes::Node,
 };
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::database::guarded;
 
 /// What the connections of the worker processes are called in `pg_stat_activity`.
 pub(super) const WORKERS: &str = "drop-node";
-/// Longer than a lease, a sweep and a few retries, also on a busy machine.
-const SETTLED: Duration = Duration::from_secs(30);
+/// Longer than a lease, a sweep and a few retries, and than a silent connection is waited for, also on a busy machine.
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// A database of its own, whose leases last 2 s, and the way to it for processes.
 #[derive(Clone)]
 pub(super) struct Scene {
     pub(super) db: PgPool,
-    url: String,
+    pub(super) url: String,
 }
 
 impl Scene {
@@ -46,6 +46,25 @@ impl Scene {
         Node::start(env!("CARGO_BIN_EXE_drop-node"), "queue", &[&own, variables].concat())
     }
 
+    /// A worker that reaches the database by another way.
+    pub(super) fn worker_over(&self, url: &str) -> Node {
+        self.worker_with(&[("DATABASE_URL", url)])
+    }
+
+    /// Adds a job that a dead worker has left behind.
+    pub(super) async fn abandoned(&self) -> JobId {
+        sqlx::query_scalar(
+            "INSERT INTO jobs (kind, lane, payload, max_attempts, state, attempt, owner, claimed_at, lease_until)
+             VALUES ($1, $2, '{\"way\": \"Together\"}', 50, 'running', 1, gen_random_uuid(), now(), now() - interval '1 s')
+             RETURNING id",
+        )
+        .bind(Effect::KIND)
+        .bind(Effect::LANE.id())
+        .fetch_one(&self.db)
+        .await
+        .unwrap()
+    }
+
     pub(super) async fn add(&self, way: Way) -> JobId {
         let enqueued = queue::enqueue_alone(&self.db, &Effect { way }, EnqueueOptions::default()).await;
         match enqueued.unwrap() {
@@ -66,6 +85,14 @@ impl Scene {
             queue::enqueue(&mut tx, &Effect { way }).await.unwrap();
         }
         tx.commit().await.unwrap();
+    }
+
+    /// Keeps everybody from writing into a table until it is closed.
+    pub(super) async fn hold(&self, table: &'static str) -> PgConnection {
+        let mut held = PgConnection::connect(&self.url).await.unwrap();
+        let lock = AssertSqlSafe(format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE"));
+        sqlx::raw_sql(lock).execute(&mut held).await.unwrap();
+        held
     }
 
     /// Keeps adding jobs until the worker, which is to fail, has ended.
@@ -114,6 +141,15 @@ impl Scene {
                 "effects of another attempt than the recorded one",
                 "SELECT count(*) FROM jobs j JOIN effects e ON e.job = j.id
                   WHERE payload ->> 'way' <> 'OutcomeLater' AND e.attempt <> j.attempt",
+            ),
+            (
+                "jobs with more effects than claims that ended, each in its failure or in the one outcome",
+                "SELECT count(*) FROM jobs j WHERE (SELECT count(*) FROM effects WHERE job = j.id)
+                    > 1 + (SELECT count(*) FROM job_attempts WHERE job_id = j.id)",
+            ),
+            (
+                "effects that came after the job was somebody else's",
+                "SELECT count(*) FROM jobs j JOIN effects e ON e.job = j.id WHERE e.attempt < j.attempt AND e.at > j.claimed_at",
             ),
             (
                 "jobs without an effect",

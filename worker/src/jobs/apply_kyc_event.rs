@@ -26,7 +26,7 @@ impl Handler<Context> for ApplyKycEvent {
     }
 
     /// The event stays in the inbox, for a person to apply.
-    async fn on_dead_then(&self, context: &Context, _tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+    async fn on_dead(&self, context: &Context, _tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
         after.add(move || metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["apply"]));
         Ok(after)

@@ -36,10 +36,33 @@ use uuid::Uuid;
 
 use crate::{context::Context, recording};
 
-/// What the login proved, or why it ends.
+/// Whom the login proved.
 struct Person {
     hashes: Vec<IdentityHash>,
     name: PersonName,
+}
+
+/// Why it proved nobody: what the caller is told, and the exact reason, which is for us alone.
+#[derive(Clone, Copy)]
+struct Refusal {
+    failure: LoginFailure,
+    reason: &'static str,
+    bankid_unreachable: bool,
+}
+
+impl Refusal {
+    fn new(failure: LoginFailure, reason: &'static str) -> Self {
+        Self {
+            failure,
+            reason,
+            bankid_unreachable: false,
+        }
+    }
+
+    /// Where there is no more to say.
+    fn plain(failure: LoginFailure) -> Self {
+        Self::new(failure, failure.code())
+    }
 }
 
 impl Handler<Context> for CheckLogin {
@@ -48,7 +71,8 @@ impl Handler<Context> for CheckLogin {
         let Some(secrets) = logins::take_secrets(&mut tx, &ctx.keys, self.login).await? else {
             // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
             // code once, so the person starts again (contract 3.1: no retry).
-            return refuse(&ctx, &lease, tx, self.login, LoginFailure::TokenExchangeFailed, None).await;
+            let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "interrupted");
+            return refuse(&ctx, &lease, tx, self.login, refusal, None).await;
         };
         tx.commit().await?;
         failpoint!("login.secrets_taken");
@@ -58,35 +82,24 @@ impl Handler<Context> for CheckLogin {
         // With the check of the signature, which is too short for a watch of its own.
         let waited = asked.elapsed();
         let person = match proved {
-            Ok(claims) => identify(&ctx, self.login, &claims).inspect_err(|failure| {
-                if *failure == LoginFailure::InvalidIdentityClaim {
-                    alerts::raise(
-                        &alerts::LOGIN_REFUSED,
-                        format_args!("{}, {}", self.login, failure.code()),
-                    );
-                }
-            }),
-            Err(refused) => {
-                if refused.needs_ops() {
-                    alerts::raise(
-                        &alerts::LOGIN_REFUSED,
-                        format_args!("{}, {}", self.login, refused.reason()),
-                    );
-                }
-                warn!(login.id = %self.login, reason = refused.reason(), "login {} refused: {}", self.login, refused.reason());
-                Err(refused.code().parse().expect("a refusal's code is a login failure"))
-            }
+            Ok(claims) => identify(&ctx, self.login, &claims),
+            Err(refused) => Err(told(self.login, &refused)),
         };
 
         recording::record(&lease, || write(&ctx, &lease, self.login, person.as_ref(), waited)).await
     }
 
-    /// A login that could not be checked is over: the person starts again.
-    async fn on_dead_then(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
-        let failure = LoginFailure::TokenExchangeFailed;
+    /// A login that could not be checked is over: the person starts again, and somebody looks why.
+    async fn on_dead(&self, context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "not_checked");
         let (metrics, mut after) = (Arc::clone(&context.metrics), AfterCommit::default());
-        if logins::fail(tx, self.login, failure).await?.is_some() {
-            after.add(move || count_failure(&metrics, failure));
+        if logins::fail(tx, self.login, refusal.failure, None).await?.is_some() {
+            audit_refusal(tx, Actor::Worker, self.login, refusal, None).await?;
+            let login = self.login;
+            after.add(move || {
+                count(&metrics, refusal);
+                alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {}", refusal.reason));
+            });
         }
         Ok(after)
     }
@@ -97,21 +110,19 @@ async fn write(
     ctx: &Context,
     lease: &Lease,
     login: LoginId,
-    person: Result<&Person, &LoginFailure>,
+    person: Result<&Person, &Refusal>,
     waited: Duration,
 ) -> Result<Verdict, JobError> {
     let mut tx = lease.begin(&ctx.db).await?;
     let person = match person {
         Ok(person) => person,
-        Err(failure) => return refuse(ctx, lease, tx, login, *failure, Some(waited)).await,
+        Err(refusal) => return refuse(ctx, lease, tx, login, *refusal, Some(waited)).await,
     };
-    let user = users::upsert(
-        &mut tx,
-        &person.hashes,
-        person.name.first_secret(),
-        person.name.last_secret(),
-    )
-    .await?;
+    let (first_name, last_name) = (person.name.first_secret(), person.name.last_secret());
+    let Some(user) = users::upsert(&mut tx, &person.hashes, first_name, last_name).await? else {
+        let refusal = Refusal::plain(LoginFailure::Erased);
+        return refuse(ctx, lease, tx, login, refusal, Some(waited)).await;
+    };
     let took = logins::succeed(&mut tx, login, user.id).await?;
     audit::record(
         &mut tx,
@@ -156,13 +167,36 @@ async fn prove(ctx: &Context, lease: &Lease, secrets: &Secrets) -> Result<Verifi
     Ok(claims)
 }
 
+/// Tells operations why BankID's answer proves nobody, where they must know.
+fn told(login: LoginId, refused: &LoginRefused) -> Refusal {
+    let (reason, bankid_unreachable) = (refused.reason(), refused.is_unreachable());
+    let alert = if refused.needs_ops() {
+        Some(&alerts::LOGIN_REFUSED)
+    } else {
+        bankid_unreachable.then_some(&alerts::BANKID_UNREACHABLE)
+    };
+    if let Some(alert) = alert {
+        alerts::raise(alert, format_args!("{login}, {reason}"));
+    }
+    warn!(login.id = %login, reason, "login {login} refused: {reason}");
+    Refusal {
+        failure: refused.failure(),
+        reason,
+        bankid_unreachable,
+    }
+}
+
 /// The national id, the age and the name that the verified token holds.
-fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, LoginFailure> {
+fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Person, Refusal> {
     let number = claims
         .national_id()
         .map(|text| NationalId::parse(text.expose_secret(), &ctx.accepted_ids))
         .transpose()
-        .map_err(|_| LoginFailure::InvalidIdentityClaim)?;
+        .map_err(|_| {
+            let refusal = Refusal::new(LoginFailure::InvalidIdentityClaim, "national_id");
+            alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {}", refusal.reason));
+            refusal
+        })?;
     let today = age::today_in_oslo(ctx.clock.now());
     let decision = age::decide(claims.birthdate(), number.as_ref().and_then(NationalId::born), today);
     if decision.disagree {
@@ -170,8 +204,8 @@ fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Pe
     }
     match decision.check {
         AgeCheck::Adult => {}
-        AgeCheck::Underage => return Err(LoginFailure::Underage),
-        AgeCheck::Unverified => return Err(LoginFailure::AgeUnverified),
+        AgeCheck::Underage => return Err(Refusal::plain(LoginFailure::Underage)),
+        AgeCheck::Unverified => return Err(Refusal::plain(LoginFailure::AgeUnverified)),
     }
     let hash = |pepper| match &number {
         Some(number) => IdentityHash::of_national_id(number, pepper),
@@ -188,27 +222,17 @@ async fn refuse(
     lease: &Lease,
     mut tx: Tx,
     login: LoginId,
-    failure: LoginFailure,
+    refusal: Refusal,
     waited: Option<Duration>,
 ) -> Result<Verdict, JobError> {
-    let Some(took) = logins::fail(&mut tx, login, failure).await? else {
+    let unreachable = waited.map(|_| refusal.bankid_unreachable);
+    let Some(took) = logins::fail(&mut tx, login, refusal.failure, unreachable).await? else {
         // It had ended before, and was told then.
         return Ok(lease.finish(tx, Outcome::Done).await?.into());
     };
-    audit::record(
-        &mut tx,
-        Entry {
-            actor: Actor::User,
-            user: None,
-            action: "login.refused",
-            object: login.to_string(),
-            detail: json!({ "failure": failure.code() }),
-            request_id: lease.request_id(),
-        },
-    )
-    .await?;
+    audit_refusal(&mut tx, Actor::User, login, refusal, lease.request_id()).await?;
     let recorded = lease.finish(tx, Outcome::Done).await?;
-    count_failure(&ctx.metrics, failure);
+    count(&ctx.metrics, refusal);
     if let Some(waited) = waited {
         observe(&ctx.metrics, took, waited);
     }
@@ -216,10 +240,28 @@ async fn refuse(
     Ok(recorded.into())
 }
 
-fn count_failure(metrics: &Metrics, failure: LoginFailure) {
+async fn audit_refusal(
+    tx: &mut Tx,
+    actor: Actor,
+    login: LoginId,
+    refusal: Refusal,
+    request_id: Option<Uuid>,
+) -> Result<(), StorageError> {
+    let entry = Entry {
+        actor,
+        user: None,
+        action: "login.refused",
+        object: login.to_string(),
+        detail: json!({ "failure": refusal.failure.code(), "reason": refusal.reason }),
+        request_id,
+    };
+    audit::record(tx, entry).await
+}
+
+fn count(metrics: &Metrics, Refusal { failure, reason, .. }: Refusal) {
     metrics.count(&LOGINS, &[failure.code()]);
     if failure.counts_as_error() {
-        metrics.count(&BANKID_LOGIN_ERRORS, &[failure.code()]);
+        metrics.count(&BANKID_LOGIN_ERRORS, &[reason]);
     }
     if failure == LoginFailure::Underage {
         metrics.count(&BANKID_UNDERAGE_REJECTIONS, &[]);

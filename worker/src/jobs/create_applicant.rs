@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     domain::ids::{KycApplicantId, UserId},
     providers::{Class, http::Trace, sumsub::NewApplicant},
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::CreateApplicant},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::CreateApplicant},
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
@@ -89,8 +89,9 @@ impl Handler<Context> for CreateApplicant {
     }
 
     /// Sumsub never answered: the person may ask again.
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        failed(tx, self.applicant, "no_answer", None).await
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        failed(tx, self.applicant, "no_answer", None).await?;
+        Ok(AfterCommit::default())
     }
 }
 

@@ -15,7 +15,7 @@ use drop_common::{
         neonomics::{Account, CallContext},
     },
     queue::{
-        Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue,
+        AfterCommit, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue,
         payloads::{FetchAccounts, RefreshBalance},
     },
     resilience::{backoff, breaker::BreakerKey},
@@ -46,8 +46,9 @@ impl Handler<Context> for FetchAccounts {
     }
 
     /// Nobody looks any more: the person may link anew.
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        consent_moves::abandon(tx, self.consent).await
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        consent_moves::abandon(tx, self.consent).await?;
+        Ok(AfterCommit::default())
     }
 }
 

@@ -47,7 +47,7 @@ impl Handler<Context> for InitiatePayment {
     }
 
     /// However the job died: what provably never left has failed, anything else a person looks at.
-    async fn on_dead_then(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
+    async fn on_dead(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
         let Some(locked) = payments::lock(tx, self.payment).await? else {
             return Ok(AfterCommit::default());
         };

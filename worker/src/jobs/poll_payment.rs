@@ -40,7 +40,7 @@ impl Handler<Context> for PollPayment {
     }
 
     /// Nobody asks the bank any more, so a person does.
-    async fn on_dead_then(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
+    async fn on_dead(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
         let why = format!("it is not asked for any more: {error}");
         payment_moves::review(&Mover::job(ctx, None), tx, self.payment, "ambiguous", &why).await
     }

@@ -43,7 +43,8 @@ impl Handler<Context> for RefreshBalance {
         Ok(recorded.into())
     }
 
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        balance_reads::finish_refresh(tx, self.refresh, false).await
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        balance_reads::finish_refresh(tx, self.refresh, false).await?;
+        Ok(AfterCommit::default())
     }
 }

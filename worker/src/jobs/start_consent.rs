@@ -10,7 +10,7 @@ use drop_common::{
         neonomics::{CallContext, Redirects, ScaLink},
     },
     queue::{
-        EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
+        AfterCommit, EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
         payloads::{FetchAccounts, StartConsent},
     },
     resilience::{backoff, breaker::BreakerKey},
@@ -98,7 +98,8 @@ impl Handler<Context> for StartConsent {
     }
 
     /// The bank never answered: the person may try again.
-    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<(), StorageError> {
-        consent_moves::failed(tx, None, self.consent, "no_answer").await
+    async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        consent_moves::failed(tx, None, self.consent, "no_answer").await?;
+        Ok(AfterCommit::default())
     }
 }

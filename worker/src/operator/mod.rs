@@ -45,7 +45,7 @@ pub enum JobsVerb {
     /// List jobs, newest first.
     List {
         /// Only jobs of this state.
-        #[arg(long, value_parser = ["ready", "running", "done", "dead"])]
+        #[arg(long, value_parser = ["ready", "running", "done", "dead", "untold"])]
         state: Option<String>,
         /// Only jobs of this lane.
         #[arg(long, value_parser = lane)]
@@ -77,7 +77,7 @@ pub enum JobsVerb {
         #[command(flatten)]
         by: By,
     },
-    /// Delete dead jobs and their histories.
+    /// Delete dead jobs and their histories, but not untold ones.
     Discard {
         /// The jobs' numbers.
         #[arg(required = true)]
@@ -181,7 +181,9 @@ async fn jobs(db: &PgPool, verb: JobsVerb) -> anyhow::Result<()> {
             )
             .await
         }
-        JobsVerb::Discard { ids, by } => change(db, &ids, &by, "job.discarded", "not dead", operate::discard).await,
+        JobsVerb::Discard { ids, by } => {
+            change(db, &ids, &by, "job.discarded", "not dead, or untold", operate::discard).await
+        }
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn job(job: &JobDetail, json: bool) -> anyhow::Result<()> {
         ("lease until", time(job.lease_until)),
         ("finished", time(summary.finished_at)),
         ("last error", text(summary.last_error.as_ref())),
+        ("untold", text(job.untold.as_ref())),
     ];
     for (what, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
         println!("{what:<12} {value}");
@@ -84,6 +85,7 @@ pub(super) fn stats(lanes: &[LaneReading], json: bool) -> anyhow::Result<()> {
             lane.scheduled.to_string(),
             lane.running.to_string(),
             lane.dead.to_string(),
+            lane.untold.to_string(),
             format!("{:.1} s", lane.oldest_ready_age),
             if lane.blocked { "yes" } else { "no" }.to_owned(),
         ]
@@ -95,6 +97,7 @@ pub(super) fn stats(lanes: &[LaneReading], json: bool) -> anyhow::Result<()> {
             "scheduled",
             "running",
             "dead",
+            "untold",
             "oldest ready",
             "blocked",
         ],

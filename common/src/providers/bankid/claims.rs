@@ -37,7 +37,7 @@ impl VerifiedClaims {
         &self.name
     }
 
-    /// The `birthdate` claim.
+    /// The `birthdate` claim, where it tells the year.
     pub fn birthdate(&self) -> Option<NaiveDate> {
         self.birthdate
     }
@@ -85,9 +85,7 @@ fn national_id(payload: &Payload, names: &[String]) -> Result<Option<SecretStrin
 fn birthdate(payload: &Payload) -> Result<Option<NaiveDate>, LoginRefused> {
     match payload.get("birthdate") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => age::parse_birthdate(text)
-            .map(Some)
-            .map_err(|InvalidBirthdate| LoginRefused::IdentityClaim),
+        Some(Value::String(text)) => age::parse_birthdate(text).map_err(|InvalidBirthdate| LoginRefused::IdentityClaim),
         Some(_) => Err(LoginRefused::IdentityClaim),
     }
 }

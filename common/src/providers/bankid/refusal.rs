@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use crate::providers::ProviderError;
+use crate::{
+    domain::{login::LoginFailure, words::closed_words},
+    providers::ProviderError,
+};
 
 /// Why a login ends without a session. Never retried: a code is accepted once.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -28,72 +31,52 @@ pub enum LoginRefused {
     IdentityClaim,
 }
 
-/// Which check of an ID token failed. For logs and alerts only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
+closed_words! {
+    /// Which check of an ID token failed. For logs, metrics and alerts only.
+    Check, "check of an ID token";
     /// `crit`, `cty`, header `typ`, encryption.
-    Header,
+    Header = "header",
     /// `iss` is not the issuer, byte by byte.
-    Issuer,
+    Issuer = "issuer",
     /// `aud` lacks us, or holds somebody else.
-    Audience,
+    Audience = "audience",
     /// `azp` is not us.
-    AuthorizedParty,
+    AuthorizedParty = "authorized_party",
     /// `alg` is not one of the pinned ones.
-    Algorithm,
+    Algorithm = "algorithm",
     /// No published key fits, or several do.
-    Key,
+    Key = "key",
     /// The signature is wrong.
-    Signature,
+    Signature = "signature",
     /// `exp` is past, or `iat` outside its window.
-    Time,
+    Time = "time",
     /// `nbf` is ahead.
-    NotBefore,
+    NotBefore = "not_before",
     /// `nonce` is not this login's.
-    Nonce,
+    Nonce = "nonce",
     /// `acr` is lower than asked, or absent where required.
-    Acr,
+    Acr = "acr",
     /// `at_hash` does not fit the access token.
-    AccessTokenHash,
+    AccessTokenHash = "access_token_hash",
     /// Payload `typ` is not `ID`.
-    TokenType,
+    TokenType = "token_type",
     /// `sub` is empty or too long.
-    Subject,
-}
-
-impl Check {
-    /// A stable word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Header => "header",
-            Self::Issuer => "issuer",
-            Self::Audience => "audience",
-            Self::AuthorizedParty => "authorized_party",
-            Self::Algorithm => "algorithm",
-            Self::Key => "key",
-            Self::Signature => "signature",
-            Self::Time => "time",
-            Self::NotBefore => "not_before",
-            Self::Nonce => "nonce",
-            Self::Acr => "acr",
-            Self::AccessTokenHash => "access_token_hash",
-            Self::TokenType => "token_type",
-            Self::Subject => "subject",
-        }
-    }
+    Subject = "subject",
 }
 
 impl LoginRefused {
-    /// The contract's code for the client; each is answered with 502.
-    pub fn code(&self) -> &'static str {
+    /// What the caller is told, in the contract's words; each is answered with 502.
+    pub fn failure(&self) -> LoginFailure {
         match self {
-            Self::CodeRefused | Self::ClientRefused | Self::Exchange(_) | Self::Unusable => "token_exchange_failed",
-            Self::Keys(_) | Self::Token(_) => "jwks_verification_failed",
-            Self::IdentityClaim => "invalid_identity_claim",
+            Self::CodeRefused | Self::ClientRefused | Self::Exchange(_) | Self::Unusable => {
+                LoginFailure::TokenExchangeFailed
+            }
+            Self::Keys(_) | Self::Token(_) => LoginFailure::JwksVerificationFailed,
+            Self::IdentityClaim => LoginFailure::InvalidIdentityClaim,
         }
     }
 
-    /// The exact reason, for logs and alerts: a stable word.
+    /// The exact reason, for logs, metrics and alerts: a stable word.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::CodeRefused => "code_refused",
@@ -103,6 +86,14 @@ impl LoginRefused {
             Self::Keys(_) => "keys",
             Self::Token(check) => check.as_str(),
             Self::IdentityClaim => "identity_claim",
+        }
+    }
+
+    /// Whether BankID was not to be reached, or not to be understood.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Exchange(error) | Self::Keys(error) => error.counts_for_breaker(),
+            Self::CodeRefused | Self::ClientRefused | Self::Unusable | Self::Token(_) | Self::IdentityClaim => false,
         }
     }
 

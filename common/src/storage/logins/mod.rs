@@ -7,7 +7,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
-pub use self::outcome::{Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser};
+pub use self::outcome::{
+    Ended, Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser,
+};
 use super::{StorageError, Tx};
 use crate::domain::{
     ids::{LoginId, UserId},
@@ -34,6 +36,8 @@ pub enum Holder<'a> {
     Browser {
         binding_hash: &'a [u8; 32],
         return_to: Option<&'a str>,
+        /// The states it holds of logins that were started before; its cookies are the new login's from now on.
+        held_state_hashes: &'a [Vec<u8>],
     },
     /// The app: it holds the verifier of this S256 challenge.
     App { challenge: &'a str },
@@ -46,7 +50,11 @@ pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(
         Holder::Browser {
             binding_hash,
             return_to,
-        } => (Channel::Web, Some(binding_hash.as_slice()), return_to, None),
+            held_state_hashes,
+        } => {
+            overtake(tx, held_state_hashes).await?;
+            (Channel::Web, Some(binding_hash.as_slice()), return_to, None)
+        }
         Holder::App { challenge } => (Channel::Mobile, None, None, Some(challenge)),
     };
     sqlx::query!(
@@ -62,6 +70,16 @@ pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(
         return_to,
         challenge,
         LIFE_MINUTES,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn overtake(tx: &mut Tx, state_hashes: &[Vec<u8>]) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE logins SET overtaken = true WHERE state_hash = ANY ($1) AND channel = 'web'",
+        state_hashes,
     )
     .execute(&mut **tx)
     .await?;
@@ -170,7 +188,7 @@ pub async fn take_secrets(tx: &mut Tx, keys: &Keyring, id: LoginId) -> Result<Op
 /// The person is known. How long after its callback that was; `None` where the login had ended before.
 pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<Option<Duration>, StorageError> {
     let seconds = sqlx::query_scalar!(
-        r#"UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp()
+        r#"UPDATE logins SET status = 'succeeded', user_id = $2, finished_at = clock_timestamp(), bankid_unreachable = false
             WHERE id = $1 AND status = 'checking'
            RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
         id.uuid(),
@@ -181,16 +199,22 @@ pub async fn succeed(tx: &mut Tx, id: LoginId, user: UserId) -> Result<Option<Du
     Ok(seconds.map(duration))
 }
 
-/// The login ends without a session; what is left of its secrets goes with it. How long after its callback that was;
-/// `None` where it had ended before.
-pub async fn fail(tx: &mut Tx, id: LoginId, failure: LoginFailure) -> Result<Option<Duration>, StorageError> {
+/// The login ends without a session; what is left of its secrets goes with it. `bankid_unreachable` is `None` where BankID
+/// was not asked. How long after its callback that was; `None` where it had ended before.
+pub async fn fail(
+    tx: &mut Tx,
+    id: LoginId,
+    failure: LoginFailure,
+    bankid_unreachable: Option<bool>,
+) -> Result<Option<Duration>, StorageError> {
     let seconds = sqlx::query_scalar!(
-        r#"UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(),
+        r#"UPDATE logins SET status = 'failed', failure = $2, finished_at = clock_timestamp(), bankid_unreachable = $3,
                   code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL
             WHERE id = $1 AND status = 'checking'
            RETURNING extract(epoch FROM finished_at - consumed_at)::float8 AS "took!""#,
         id.uuid(),
         failure.code(),
+        bankid_unreachable,
     )
     .fetch_optional(&mut **tx)
     .await?;

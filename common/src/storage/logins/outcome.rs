@@ -25,19 +25,19 @@ impl ProvenLogin {
     }
 }
 
-/// The login, if these are the cookies that its browser was given.
+/// The login, if these are the cookies that its browser was given; of several states one must be the login's.
 pub async fn proven_by_browser(
     db: &PgPool,
     id: LoginId,
-    state_hash: &[u8; 32],
+    state_hashes: &[Vec<u8>],
     binding: Binding,
 ) -> Result<Option<ProvenLogin>, StorageError> {
     let found = sqlx::query_scalar!(
         "SELECT id FROM logins
-          WHERE id = $1 AND channel = 'web' AND state_hash = $2
+          WHERE id = $1 AND channel = 'web' AND state_hash = ANY ($2)
             AND (binding_hash IS NULL OR binding_hash = $3 OR $3::bytea IS NULL AND NOT $4::boolean)",
         id.uuid(),
-        state_hash.as_slice(),
+        state_hashes,
         binding.shown.as_ref().map(<[u8; 32]>::as_slice),
         binding.required,
     )
@@ -94,10 +94,18 @@ pub enum Outcome {
     Granted { return_to: Option<String> },
 }
 
+/// A login that came to its end.
+#[derive(Debug)]
+pub struct Ended {
+    pub outcome: Outcome,
+    /// Another login was started in its browser meanwhile.
+    pub overtaken: bool,
+}
+
 /// What the login ended with; `None` while that is open.
-pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Outcome>, StorageError> {
+pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Ended>, StorageError> {
     let row = sqlx::query!(
-        "SELECT status, failure, return_to FROM logins WHERE id = $1",
+        "SELECT status, failure, return_to, overtaken FROM logins WHERE id = $1",
         login.0.uuid()
     )
     .fetch_optional(db)
@@ -105,13 +113,15 @@ pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Outcome>,
     let Some(row) = row else { return Ok(None) };
     let failure = row.failure.map(|word| word.parse()).transpose();
     let status = row.status.parse().map_err(StorageError::corrupt)?;
-    Ok(match (status, failure.map_err(StorageError::corrupt)?) {
+    let outcome = match (status, failure.map_err(StorageError::corrupt)?) {
         (LoginStatus::Succeeded, _) => Some(Outcome::Granted {
             return_to: row.return_to,
         }),
         (LoginStatus::Failed, failure) => failure.map(Outcome::Refused),
         (LoginStatus::Started | LoginStatus::Checking, _) => None,
-    })
+    };
+    let overtaken = row.overtaken;
+    Ok(outcome.map(|outcome| Ended { outcome, overtaken }))
 }
 
 /// Hands the login out, once.

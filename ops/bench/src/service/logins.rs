@@ -73,7 +73,7 @@ async fn alone(
         Figure::LoginAddedCommits,
         percentile(&added, 0.5) / table.last(Figure::Commit).unwrap_or(f64::NAN),
     );
-    table.add(Figure::LoginSyncs, rate(ALONE, 1.0).recip() * synced);
+    table.add(Figure::LoginSyncs, synced / rate(ALONE, 1.0));
     Ok(())
 }
 
@@ -119,7 +119,7 @@ async fn bankid_seconds(service: &Service) -> anyhow::Result<f64> {
 }
 
 /// The time of one durable commit of one row, by one connection: the median.
-async fn commit_ms(database: &Database) -> anyhow::Result<f64> {
+pub(super) async fn commit_ms(database: &Database) -> anyhow::Result<f64> {
     let mut connection = database.pool.acquire().await?;
     let mut times = Vec::new();
     for _ in 0..500 {
@@ -137,7 +137,7 @@ async fn commit_ms(database: &Database) -> anyhow::Result<f64> {
     clippy::disallowed_methods,
     reason = "the statistics come late, and nothing says when"
 )]
-async fn syncs(database: &Database) -> anyhow::Result<f64> {
+pub(super) async fn syncs(database: &Database) -> anyhow::Result<f64> {
     // A backend reports what it counted at most once a second.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let syncs: i64 = sqlx::query_scalar("SELECT wal_sync FROM pg_stat_wal")

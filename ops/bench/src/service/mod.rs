@@ -1,6 +1,8 @@
 //! The whole service, each process as in production, and the simulated providers in the bench's own.
 
 pub(crate) mod logins;
+mod payer;
+pub(crate) mod payments;
 mod people;
 
 use std::{

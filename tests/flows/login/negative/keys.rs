@@ -60,7 +60,8 @@ async fn a_key_set_that_cannot_be_used_ends_the_login_and_the_next_one_recovers(
     for fault in [
         Fault::status(500),
         answered(503, json!(format!("<html>{THEIR_WORDS}"))),
-        Fault::status(403),
+        // With the very keys, and a status that takes them back.
+        answered(503, app.sandbox.bankid().published_keys()),
         Fault::Garbage,
         answered(200, json!(format!("<html>{THEIR_WORDS}"))),
         answered(200, json!({ "keys": [] })),

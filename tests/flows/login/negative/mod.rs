@@ -29,9 +29,10 @@
 //! | 23 | the token endpoint | `a_token_endpoint_that_fails_ends_the_login_after_one_request`, `a_token_endpoint_that_is_slow_ends_the_login_after_ten_seconds_and_one_request`, `the_access_token_is_a_bearer_token_in_any_letter_case` |
 //! | 24 | redirects | `a_token_endpoint_that_redirects_is_not_followed_with_code_and_secret`, `a_key_set_that_redirects_is_not_followed` |
 //! | 25 | the key set | `a_key_set_that_cannot_be_used_ends_the_login_and_the_next_one_recovers`, `logins_go_on_with_the_keys_at_hand_while_a_fetch_hangs`, `a_login_that_needs_a_fetch_which_hangs_holds_up_no_other` |
+//! | 26 | the discovery document | `neither_process_starts_with_a_document_that_is_not_the_issuers_own`, `a_document_that_is_not_to_be_trusted_is_refused_at_once`, `an_answer_that_is_no_document_is_refused_at_once` |
 //! | 27 | the national id | `a_national_id_that_is_none_is_refused_and_nothing_of_it_is_stored`, `two_national_ids_must_be_one`, `a_synthetic_national_id_is_refused_where_its_series_is_not_configured`, `a_synthetic_national_id_is_accepted_where_its_series_is_configured` |
 //! | 28 | no national id | `a_person_without_a_national_id_is_known_by_subject_where_the_birth_date_proves_the_age`, `a_subject_that_is_somebodys_national_id_is_somebody_else` |
-//! | 29, 30 | the age | `a_minor_is_refused_by_whichever_date_is_the_younger`, `an_adult_whose_two_dates_differ_gets_in_and_somebody_is_told`, `a_birth_date_that_is_no_date_does_not_count_as_none` |
+//! | 29, 30 | the age | `a_minor_is_refused_by_whichever_date_is_the_younger`, `an_adult_whose_two_dates_differ_gets_in_and_somebody_is_told`, `a_birth_date_that_is_no_date_does_not_count_as_none`, `a_birth_date_whose_year_is_kept_back_proves_no_age` |
 //! | 31 | more than was asked for | `claims_that_nobody_asked_for_change_nothing_and_userinfo_is_not_called` |
 
 mod callback;
@@ -50,6 +51,29 @@ const OWN: [&str; 6] = [
     include_str!("signature.rs"),
 ];
 
+/// Tests that also show something else.
+const BESIDE: [&str; 3] = [
+    include_str!("../concurrency.rs"),
+    include_str!("../../discovery.rs"),
+    include_str!("../../../../common/src/providers/bankid/tests/discovery.rs"),
+];
+
+/// The cells of the table's rows.
+fn table() -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = include_str!("mod.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | "));
+    let rows = rows.map(|row| row.trim_end_matches(" |").split(" | ").collect());
+    rows.skip(1) // what the columns are called
+}
+
+#[test]
+fn the_table_has_every_row() {
+    let rows = table().flat_map(|cells| cells[0].split(", "));
+    let rows: Vec<u8> = rows.map(|row| row.parse().expect("a number")).collect();
+    assert_eq!(rows, (1..=31).collect::<Vec<_>>());
+}
+
 #[test]
 fn the_table_names_every_test_and_no_other() {
     let tests = |file: &'static str| {
@@ -58,11 +82,9 @@ fn the_table_names_every_test_and_no_other() {
         tests.map(|rest| rest.split('(').next().unwrap_or_default())
     };
     let own: Vec<&str> = OWN.into_iter().flat_map(tests).collect();
-    let beside: Vec<&str> = tests(include_str!("../concurrency.rs")).collect();
-    let table = include_str!("mod.rs").lines();
-    let named: Vec<&str> = table
-        .filter(|line| line.starts_with("//! | "))
-        .filter_map(|row| row.trim_end_matches(" |").rsplit(" | ").next())
+    let beside: Vec<&str> = BESIDE.into_iter().flat_map(tests).collect();
+    let named: Vec<&str> = table()
+        .filter_map(|cells| cells.last().copied())
         .flat_map(|cell| cell.split('`').skip(1).step_by(2))
         .collect();
     for name in &named {

@@ -170,6 +170,30 @@ async fn a_birth_date_that_is_no_date_does_not_count_as_none() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_birth_date_whose_year_is_kept_back_proves_no_age() {
+    let app = service().await;
+    let without_year = |number: Option<&str>| Person {
+        key: "ageless".into(),
+        national_id: number.map(str::to_owned),
+        given_name: "Uten".into(),
+        family_name: "Alder".into(),
+        birthdate: Some("0000-09-13".into()),
+        note: String::new(),
+    };
+    for (way, number, end) in [
+        ("alone", None, (403, "age_unverified")),
+        ("with a minor's number", Some(MINORS_NUMBER), (403, "underage")),
+    ] {
+        app.sandbox.bankid().add_person(without_year(number));
+        leaves_nothing(&app, way, end, 1, async || Browser::of(&app).logs_in("ageless").await).await;
+    }
+    // The number tells it then.
+    app.sandbox.bankid().add_person(without_year(Some(ANNAS_NUMBER)));
+    gets_in(&app, &Browser::of(&app), "ageless").await;
+    app.finish().await;
+}
+
 /// The login that was refused or succeeded last, as audit and alerts call it.
 async fn last_login(app: &TestApp) -> String {
     sqlx::query_scalar("SELECT object FROM audit_log WHERE action LIKE 'login.%' ORDER BY id DESC LIMIT 1")

@@ -131,7 +131,7 @@ async fn a_failed_exchange_is_never_repeated(#[case] answered: String, #[case] r
     let (result, provider) = exchange(vec![answered.clone(), answered]).await;
     let refused = result.expect_err("refused");
     assert_eq!(
-        (refused.code(), refused.reason(), refused.needs_ops()),
+        (refused.failure().code(), refused.reason(), refused.needs_ops()),
         ("token_exchange_failed", reason, ops)
     );
     assert_eq!(provider.seen().len(), 1);

@@ -47,7 +47,7 @@ async fn logins_that_find_no_keys_share_one_fetch_and_a_failure_is_not_kept() {
         .await
         .expect_err("no keys");
     assert_eq!(
-        (refused.code(), refused.reason(), refused.needs_ops()),
+        (refused.failure().code(), refused.reason(), refused.needs_ops()),
         ("jwks_verification_failed", "keys", true)
     );
     let login = || check_at(&bankid, signer.sign(&claims()), now());

@@ -3,7 +3,13 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{ISSUER, PID, Signer, check_at, claims, client, config, keys, now, with_claims};
-use crate::providers::{bankid::id_token::UnverifiedIdToken, testing::FakeProvider};
+use crate::{
+    metrics::BANKID_LOGIN_ERRORS,
+    providers::{
+        bankid::{Check, id_token::UnverifiedIdToken},
+        testing::FakeProvider,
+    },
+};
 
 #[tokio::test]
 async fn a_good_token_gives_its_claims_and_shows_none_of_them() {
@@ -47,7 +53,18 @@ async fn a_good_token_gives_its_claims_and_shows_none_of_them() {
 #[tokio::test]
 async fn a_token_that_fails_a_check_is_refused(#[case] change: Value, #[case] reason: &str) {
     let refused = with_claims(change, |_| ()).await.expect_err("must be refused");
-    assert_eq!((refused.code(), refused.reason()), ("jwks_verification_failed", reason));
+    assert_eq!(
+        (refused.failure().code(), refused.reason()),
+        ("jwks_verification_failed", reason)
+    );
+}
+
+#[test]
+fn every_check_is_a_reason_that_is_counted() {
+    let counted = BANKID_LOGIN_ERRORS.series();
+    for check in Check::ALL {
+        assert!(counted.contains(&vec![check.as_str()]), "{check}");
+    }
 }
 
 #[rstest]
@@ -59,7 +76,11 @@ async fn a_token_that_fails_a_check_is_refused(#[case] change: Value, #[case] re
 #[tokio::test]
 async fn a_token_without_a_required_claim_is_an_unusable_answer(#[case] change: Value) {
     assert_eq!(
-        with_claims(change, |_| ()).await.expect_err("unreadable").code(),
+        with_claims(change, |_| ())
+            .await
+            .expect_err("unreadable")
+            .failure()
+            .code(),
         "token_exchange_failed"
     );
 }
@@ -110,7 +131,7 @@ async fn a_missing_acr_is_refused_where_it_is_required_and_a_higher_one_suffices
 #[tokio::test]
 async fn a_claim_about_the_person_that_is_malformed_is_refused(#[case] change: Value) {
     assert_eq!(
-        with_claims(change, |_| ()).await.expect_err("refused").code(),
+        with_claims(change, |_| ()).await.expect_err("refused").failure().code(),
         "invalid_identity_claim"
     );
 }
@@ -197,5 +218,8 @@ async fn what_is_no_token_is_refused_without_a_call(#[case] token: &str) {
     let refused = check_at(&client(config(&provider.url)), token.to_owned(), now())
         .await
         .expect_err("no token");
-    assert_eq!((refused.code(), provider.seen().len()), ("token_exchange_failed", 0));
+    assert_eq!(
+        (refused.failure().code(), provider.seen().len()),
+        ("token_exchange_failed", 0)
+    );
 }

@@ -1,0 +1,136 @@
+//! Payments: what the service adds to the bank's own time, how many it takes a second, and what the circuit costs.
+
+use std::time::Instant;
+
+use anyhow::ensure;
+use drop_common::resilience::breaker::{self, BreakerKey};
+use drop_sandbox::{Fault, Operation};
+use drop_tests::person::browser;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use reqwest::Client;
+
+use super::{Service, logins, payer::Payer, people::people};
+use crate::{
+    database::Database,
+    table::{Figure, Table, percentile, progress, rate},
+};
+
+/// How long the simulated bank thinks about a payment.
+const BANK_MS: u64 = 50;
+const PAYERS: usize = 32;
+/// One after the other, for the time that is added.
+const ALONE: usize = 100;
+/// All at once, for the rate.
+const TOGETHER: usize = 1_000;
+/// The target: so many durable commits, and so many milliseconds more.
+const COMMITS_ALLOWED: f64 = 6.0;
+const MORE_ALLOWED_MS: f64 = 5.0;
+const ASKED: usize = 2_000;
+
+/// Pays for some rounds.
+pub(crate) async fn measure(database: &Database, rounds: usize, table: &mut Table) -> anyhow::Result<()> {
+    let service = Service::start(database).await?;
+    let client = browser();
+    let mut payers = Vec::new();
+    for person in people(PAYERS) {
+        service.sandbox.bankid().add_person(person.clone());
+        payers.push(Payer::prepare(&service, &client, &person).await?);
+    }
+    service
+        .sandbox
+        .faults()
+        .add(Operation::Payment, Fault::Delay { ms: BANK_MS }, None);
+    let mut numbers = 0..;
+    for round in 1..=rounds {
+        progress(&format!("round {round} of {rounds}"));
+        let commit = logins::commit_ms(database).await?;
+        table.add(Figure::Commit, commit);
+        table.add(Figure::PaymentAllowed, COMMITS_ALLOWED.mul_add(commit, MORE_ALLOWED_MS));
+        alone(database, &service, &client, &payers, &mut numbers, table).await?;
+        together(&service, &client, &payers, &mut numbers, table).await?;
+        circuit(database, table).await?;
+    }
+    Ok(())
+}
+
+/// One at a time: from the order to the link, and how much of that was the bank's.
+async fn alone(
+    database: &Database,
+    service: &Service,
+    client: &Client,
+    payers: &[Payer],
+    numbers: &mut impl Iterator<Item = usize>,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let (mut whole, mut added) = (Vec::new(), Vec::new());
+    let synced = logins::syncs(database).await?;
+    for (payer, number) in payers.iter().cycle().zip(numbers.by_ref()).take(ALONE) {
+        let before = service.seconds_at("neonomics", "payment_initiate").await?;
+        let took = pay(payer, service, client, number).await?;
+        let bank = service.seconds_at("neonomics", "payment_initiate").await? - before;
+        whole.push(took * 1_000.0);
+        added.push((took - bank) * 1_000.0);
+    }
+    let synced = logins::syncs(database).await? - synced;
+    table.add(Figure::PaymentWhole, percentile(&whole, 0.5));
+    table.add(Figure::PaymentAdded, percentile(&added, 0.5));
+    table.add(Figure::PaymentAddedP99, percentile(&added, 0.99));
+    let commits = percentile(&added, 0.5) / table.last(Figure::Commit).unwrap_or(f64::NAN);
+    table.add(Figure::PaymentAddedCommits, commits);
+    table.add(Figure::PaymentSyncs, synced / rate(ALONE, 1.0));
+    Ok(())
+}
+
+async fn together(
+    service: &Service,
+    client: &Client,
+    payers: &[Payer],
+    numbers: &mut impl Iterator<Item = usize>,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let orders: Vec<_> = payers.iter().cycle().zip(numbers).take(TOGETHER).collect();
+    let started = Instant::now();
+    stream::iter(orders)
+        .map(|(payer, number)| pay(payer, service, client, number))
+        .buffer_unordered(PAYERS)
+        .try_collect::<Vec<_>>()
+        .await?;
+    table.add(Figure::Payments, rate(TOGETHER, started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Seconds from the order to its link.
+async fn pay(payer: &Payer, service: &Service, client: &Client, number: usize) -> anyhow::Result<f64> {
+    let order = payer.order(service, client, number);
+    let asked = Instant::now();
+    let answer = order.send().await?;
+    let took = asked.elapsed().as_secs_f64();
+    ensure!(
+        answer.status() == 201,
+        "a payment was answered with {}",
+        answer.status()
+    );
+    Ok(took)
+}
+
+/// Whether a call may leave, as it is asked before each, beside the least that a statement costs.
+async fn circuit(database: &Database, table: &mut Table) -> anyhow::Result<()> {
+    let mut connection = database.pool.acquire().await?;
+    let started = Instant::now();
+    for _ in 0..ASKED {
+        sqlx::query("SELECT 1").execute(&mut *connection).await?;
+    }
+    table.add(
+        Figure::BareStatement,
+        started.elapsed().as_secs_f64() * 1_000.0 / rate(ASKED, 1.0),
+    );
+    let started = Instant::now();
+    for _ in 0..ASKED {
+        breaker::state_in(&mut *connection, BreakerKey::NeonomicsPisp).await?;
+    }
+    table.add(
+        Figure::CircuitAsked,
+        started.elapsed().as_secs_f64() * 1_000.0 / rate(ASKED, 1.0),
+    );
+    Ok(())
+}
