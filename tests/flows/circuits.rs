@@ -214,7 +214,10 @@ async fn calls_that_succeed_and_refusals_that_count_for_nothing_write_no_circuit
         app.sandbox.fault(Operation::Payment, Fault::status(status), 1);
         let mut order = order(&account, "2010.00");
         order["remittanceInformation"] = json!(key);
-        assert_eq!(anna.post_keyed("/v1/transactions", key, &order).await.body["status"], "failed");
+        assert_eq!(
+            anna.post_keyed("/v1/transactions", key, &order).await.body["status"],
+            "failed"
+        );
     }
     app.advance(TimeDelta::seconds(11)).await; // the pause after the 429
     let paid = pays(&anna, &account, "first").await;

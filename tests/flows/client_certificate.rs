@@ -80,10 +80,17 @@ async fn a_worker_shows_when_its_certificate_ends_and_takes_the_next_one_but_no_
 
     replace(Path::new(&files.path("key")), "-----BEGIN NOTHING-----");
     let told = || alerts::about("neonomics, certificate and key cannot be used together");
-    assert!(eventually(async || told() == ["client_certificate"]).await, "nobody is told");
+    assert!(
+        eventually(async || told() == ["client_certificate"]).await,
+        "nobody is told"
+    );
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
-    assert_eq!(pays(&anna, &account, "first").await.status, 201, "the old one serves on");
+    assert_eq!(
+        pays(&anna, &account, "first").await.status,
+        201,
+        "the old one serves on"
+    );
     assert_eq!(Scrape::of_worker(&app).await.value(ENDS), IN_2040);
 
     files.put(2041);

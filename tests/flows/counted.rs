@@ -72,7 +72,10 @@ async fn a_payment_that_is_taken_back_before_it_left_is_counted_by_the_api() {
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     app.lane("payment.send", "paused = true").await;
-    let id = pays_later(&anna, &account, "first").await.body["id"].as_str().unwrap().to_owned();
+    let id = pays_later(&anna, &account, "first").await.body["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let cancel = anna.request(&format!("/v1/transactions/{id}/cancel"));
     let cancelled = Answer::of(cancel.send().await.unwrap()).await;
     assert_eq!(cancelled.body["status"], "cancelled", "{:?}", cancelled.problem());
@@ -102,7 +105,11 @@ async fn a_read_of_a_balance_counts_by_its_outcome_and_by_whether_the_owner_was_
         .configure(|bank| bank.balance_answer = Some(json!({ "balances": [] })));
     plan_reads(&app, 1).await;
     let planned = async || {
-        execute(&app, "UPDATE jobs SET run_at = clock_timestamp() WHERE kind = 'sync-balance' AND state = 'ready'").await;
+        execute(
+            &app,
+            "UPDATE jobs SET run_at = clock_timestamp() WHERE kind = 'sync-balance' AND state = 'ready'",
+        )
+        .await;
         reads(&Scrape::of_worker(&app).await).len() > 2
     };
     assert!(eventually(planned).await, "the planned read");
@@ -120,7 +127,9 @@ async fn a_circuit_counts_each_time_it_opens_a_failed_probe_included_and_when_it
     let of_payments = |open: f64, closed: f64| {
         let counted = |to: &str| format!("{{key=\"neonomics/pisp\",to=\"{to}\"}}");
         let all = BTreeMap::from([(counted("closed"), closed), (counted("open"), open)]);
-        all.into_iter().filter(|(_, count)| *count > 0.0).collect::<BTreeMap<_, _>>()
+        all.into_iter()
+            .filter(|(_, count)| *count > 0.0)
+            .collect::<BTreeMap<_, _>>()
     };
     assert!(circuits(&Scrape::of_worker(&app).await).is_empty());
     app.sandbox.fault(Operation::Payment, Fault::status(500), 4);
@@ -130,7 +139,10 @@ async fn a_circuit_counts_each_time_it_opens_a_failed_probe_included_and_when_it
     assert_eq!(first.problem(), (502, "circuit_open"));
     until(&app, "it opened", |scrape| circuits(scrape) == of_payments(1.0, 0.0)).await;
     app.advance(TimeDelta::seconds(61)).await;
-    until(&app, "the probe failed", |scrape| circuits(scrape) == of_payments(2.0, 0.0)).await;
+    until(&app, "the probe failed", |scrape| {
+        circuits(scrape) == of_payments(2.0, 0.0)
+    })
+    .await;
     app.advance(TimeDelta::seconds(61)).await;
     until(&app, "it closed", |scrape| circuits(scrape) == of_payments(2.0, 1.0)).await;
     app.abandon().await;

@@ -65,7 +65,10 @@ async fn two_accounts(app: &TestApp, person: &SignedIn<'_>) -> [String; 2] {
     ["NOK", "EUR"].map(|currency| {
         let mut accounts = accounts.as_array().unwrap().iter();
         let account = accounts.find(|account| account["currency"] == currency);
-        account.unwrap_or_else(|| panic!("no {currency}: {}", app.url))["id"].as_str().unwrap().to_owned()
+        account.unwrap_or_else(|| panic!("no {currency}: {}", app.url))["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     })
 }
 
@@ -94,23 +97,45 @@ async fn a_further_currency_has_limits_of_its_own_and_only_its_own_payments_coun
         anna.post_keyed("/v1/transactions", key, &order).await
     };
     for amount in ["9.99", "50.01"] {
-        assert_eq!(pays(&euro, amount, "EUR", "over").await.problem(), (422, "limit_exceeded"));
+        assert_eq!(
+            pays(&euro, amount, "EUR", "over").await.problem(),
+            (422, "limit_exceeded")
+        );
     }
     assert_eq!(pays(&euro, "50.00", "EUR", "euro").await.status, 201);
     // As many øre to the same payee are another payment, and not one of euro.
     assert_eq!(pays(&kroner, "50.00", "NOK", "kroner").await.status, 201);
-    assert_eq!(pays(&euro, "30.01", "EUR", "more").await.problem(), (422, "limit_exceeded"));
+    assert_eq!(
+        pays(&euro, "30.01", "EUR", "more").await.problem(),
+        (422, "limit_exceeded")
+    );
     assert_eq!(pays(&euro, "30.00", "EUR", "more").await.status, 201);
     assert_eq!(pays(&kroner, "30.00", "NOK", "more kroner").await.status, 201);
 
     let dollars = pays(&kroner, "50.00", "USD", "dollars").await;
     assert_eq!(dollars.problem(), (422, "validation_failed"));
     assert_eq!(dollars.body["errors"][0]["field"], "instructedAmount.currency");
-    let products: Vec<_> = app.sandbox.neonomics().payments().into_iter().map(|payment| {
-        (payment.order["instructedAmount"]["currency"].as_str().unwrap().to_owned(), payment.product)
-    }).collect();
+    let products: Vec<_> = app
+        .sandbox
+        .neonomics()
+        .payments()
+        .into_iter()
+        .map(|payment| {
+            (
+                payment.order["instructedAmount"]["currency"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
+                payment.product,
+            )
+        })
+        .collect();
     for (currency, product) in products {
-        let wanted = if currency == "EUR" { "instant-sepa-credit-transfers" } else { "norwegian-cross-border-credit-transfers" };
+        let wanted = if currency == "EUR" {
+            "instant-sepa-credit-transfers"
+        } else {
+            "norwegian-cross-border-credit-transfers"
+        };
         assert_eq!(product, wanted);
     }
     app.finish().await;

@@ -39,7 +39,10 @@ async fn the_first_answer_has_the_link_and_the_payment_completes() {
     let start = &app.sandbox.journal().entries_of(Operation::PaymentAuthorise)[0];
     let order = &app.sandbox.journal().entries_of(Operation::Payment)[0];
     for same in ["tpp-redirect-uri", "psu-ip-address", "x-correlation-id"] {
-        assert!(start.header(same).is_some() && start.header(same) == order.header(same), "{same}");
+        assert!(
+            start.header(same).is_some() && start.header(same) == order.header(same),
+            "{same}"
+        );
     }
     assert_ne!(start.header("x-request-id"), order.header("x-request-id"));
     assert_eq!(audited(&app, "payment.authorisation_started").await, 1);
@@ -75,12 +78,18 @@ async fn a_start_that_may_have_arrived_is_never_made_again_and_is_told(#[case] f
     assert_eq!((starts(&app), started(&app)), (1, there));
     assert_eq!(alerts::about(&id), ["payment"]);
     let payment = shown(&anna, &id).await;
-    assert_eq!((&payment["status"], &payment["scaRedirect"]), (&json!("processing"), &Value::Null));
+    assert_eq!(
+        (&payment["status"], &payment["scaRedirect"]),
+        (&json!("processing"), &Value::Null)
+    );
 
     app.advance(TimeDelta::seconds(240)).await;
     app.run_jobs().await;
     let payment = shown(&anna, &id).await;
-    assert_eq!((&payment["status"], &payment["reason"]), (&json!("failed"), &json!("sca_timeout")));
+    assert_eq!(
+        (&payment["status"], &payment["reason"]),
+        (&json!("failed"), &json!("sca_timeout"))
+    );
     assert_eq!(app.sandbox.neonomics().payments()[0].status, "CANC", "withdrawn there");
     app.abandon().await;
 }
@@ -118,7 +127,11 @@ async fn a_start_that_did_not_leave_is_made_later_and_the_time_for_approval_begi
     };
     app.sandbox.fault(Operation::PaymentAuthorise, refused, 2);
     app.run_jobs().await;
-    assert_eq!((starts(&app), started(&app)), (2, 0), "once, and once more with a fresh token");
+    assert_eq!(
+        (starts(&app), started(&app)),
+        (2, 0),
+        "once, and once more with a fresh token"
+    );
     assert_eq!(shown(&anna, &id).await["scaRedirect"], Value::Null);
     assert_eq!(alerts::about(&id), ["payment"]);
     app.advance(TimeDelta::seconds(200)).await;
@@ -140,11 +153,16 @@ async fn a_payment_that_the_bank_rejects_at_once_is_not_started() {
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     let id = ordered(&app, &anna, &account).await;
-    app.sandbox.neonomics().configure(|bank| bank.initial_status = "RJCT".to_owned());
+    app.sandbox
+        .neonomics()
+        .configure(|bank| bank.initial_status = "RJCT".to_owned());
     app.run_jobs().await;
     assert_eq!(starts(&app), 0);
     let payment = shown(&anna, &id).await;
-    assert_eq!((&payment["status"], &payment["reason"]), (&json!("failed"), &json!("bank_rejected")));
+    assert_eq!(
+        (&payment["status"], &payment["reason"]),
+        (&json!("failed"), &json!("bank_rejected"))
+    );
     assert!(alerts::about(&id).is_empty());
     app.finish().await;
 }

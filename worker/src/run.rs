@@ -28,7 +28,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{certificate, context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
+use crate::{
+    certificate, context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry,
+    schedule::Ticker,
+};
 
 /// What is left to do after the jobs' grace time: the last outcomes, the internal listener.
 const REST: Duration = Duration::from_secs(5);

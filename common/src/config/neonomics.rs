@@ -107,7 +107,10 @@ impl NeonomicsConfig {
         }
         let path = &self.payment_path;
         if !path.starts_with('/') || !path.contains("{paymentId}") || path.ends_with('/') {
-            reader.problem("PISP_PAYMENT_PATH", "must be /…{paymentId}…, without a slash at its end");
+            reader.problem(
+                "PISP_PAYMENT_PATH",
+                "must be /…{paymentId}…, without a slash at its end",
+            );
         }
         if self.sca_hosts.is_empty() && !self.sca_loopback_http {
             reader.problem("SCA_HOSTS", "is required");

@@ -49,7 +49,10 @@ impl PaymentProducts {
                     reader.problem("PISP_PRODUCTS", "has two products for one currency and country");
                 }
                 Some(new) => rules.push(new),
-                None => reader.problem("PISP_PRODUCTS", "must be like NOK/NO=norwegian-domestic-credit-transfers"),
+                None => reader.problem(
+                    "PISP_PRODUCTS",
+                    "must be like NOK/NO=norwegian-domestic-credit-transfers",
+                ),
             }
         }
         Self { otherwise, rules }

@@ -221,7 +221,8 @@ fn production_refuses(#[case] name: &str, #[case] value: &str) {
 
 #[test]
 fn a_client_certificate_needs_its_key_and_is_where_its_variables_say() {
-    let read = |environment: &Environment| WorkerSettings::read(environment).map(|worker| worker.neonomics.client_certificate);
+    let read =
+        |environment: &Environment| WorkerSettings::read(environment).map(|worker| worker.neonomics.client_certificate);
     assert!(read(&production()).expect("none is needed").is_none());
     for (one, other) in [
         ("NEONOMICS_CLIENT_CERT", "NEONOMICS_CLIENT_KEY"),
@@ -243,7 +244,10 @@ fn a_client_certificate_needs_its_key_and_is_where_its_variables_say() {
     let [certificate, key] = texts.map(|text| text.expect("readable"));
     assert_eq!((certificate.as_str(), key.as_str()), ("CERTIFICATE", "s3cret"));
     assert!(pair.key.read().is_err(), "read anew each time");
-    assert!(!format!("{pair:?}").contains("CERTIFICATE"), "the variable may hold the key");
+    assert!(
+        !format!("{pair:?}").contains("CERTIFICATE"),
+        "the variable may hold the key"
+    );
 }
 
 #[test]
@@ -270,7 +274,11 @@ fn kroner_are_paid_and_what_else_is_named_each_within_its_own_limits() {
     let payments = |environment: &Environment| ApiSettings::read(environment).expect("complete").payments;
     assert!(payments(&production()).limits_in(Currency::Eur).is_none());
     let payments = payments(&production().with("PAYMENT_OTHER_LIMITS", "EUR=100/2000/3000, JPY=1/1/1"));
-    let limits = |currency| payments.limits_in(currency).map(|limits| (limits.min, limits.max, limits.daily));
+    let limits = |currency| {
+        payments
+            .limits_in(currency)
+            .map(|limits| (limits.min, limits.max, limits.daily))
+    };
     assert_eq!(limits(Currency::Nok), Some((100, 10_000_000, 25_000_000)));
     assert_eq!(limits(Currency::Eur), Some((100, 2_000, 3_000)));
     assert_eq!(limits(Currency::Jpy), Some((1, 1, 1)));

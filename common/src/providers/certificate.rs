@@ -73,8 +73,7 @@ impl UncheckedCertificate {
         let first = first.and_then(Result::ok).ok_or(CertificateError::NoCertificate)?;
         let validity = Validity::of(&first).ok_or(CertificateError::NoCertificate)?;
         let pem = SecretString::from(format!("{certificate}\n{}", self.key.expose_secret()));
-        let identity =
-            Identity::from_pem(pem.expose_secret().as_bytes()).map_err(|_| CertificateError::Unusable)?;
+        let identity = Identity::from_pem(pem.expose_secret().as_bytes()).map_err(|_| CertificateError::Unusable)?;
         Ok(ClientCertificate {
             identity,
             validity,
@@ -169,16 +168,13 @@ fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 /// A time in either form (RFC 5280, 4.1.2.5), and what follows it.
 fn time(bytes: &[u8]) -> Option<(DateTime<Utc>, &[u8])> {
-    let (text, rest) = match element(bytes, UTC_TIME) {
-        Some((digits, rest)) => {
-            let digits = str::from_utf8(digits).ok()?;
-            let century = if digits.get(..2)? < "50" { "20" } else { "19" };
-            (format!("{century}{digits}"), rest)
-        }
-        None => {
-            let (digits, rest) = element(bytes, GENERALIZED_TIME)?;
-            (str::from_utf8(digits).ok()?.to_owned(), rest)
-        }
+    let (text, rest) = if let Some((digits, rest)) = element(bytes, UTC_TIME) {
+        let digits = str::from_utf8(digits).ok()?;
+        let century = if digits.get(..2)? < "50" { "20" } else { "19" };
+        (format!("{century}{digits}"), rest)
+    } else {
+        let (digits, rest) = element(bytes, GENERALIZED_TIME)?;
+        (str::from_utf8(digits).ok()?.to_owned(), rest)
     };
     let time = NaiveDateTime::parse_from_str(&text, "%Y%m%d%H%M%SZ").ok()?;
     Some((time.and_utc(), rest))

@@ -321,7 +321,7 @@ fn is_turned_down(error: &reqwest::Error) -> bool {
         "UnknownCA",
         "UnsupportedCertificate",
     ];
-    std::iter::successors(error.source(), |error| error.source()).any(|error| {
+    std::iter::successors(error.source(), |error| (*error).source()).any(|error| {
         let text = error.to_string();
         let alert = text.split_once("received fatal alert: ").map(|(_, alert)| alert);
         alert.is_some_and(|alert| ALERTS.contains(&alert))

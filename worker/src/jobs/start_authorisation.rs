@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     initiate_payment::{call, redirect},
-    payment_moves::{self, Mover, Moving},
+    payment_moves::{self, Moving},
 };
 use crate::{context::Context, recording};
 
@@ -35,7 +35,7 @@ impl Handler<Context> for StartAuthorisation {
     }
 
     /// However it died, there will be no link: the time for approval ends the payment.
-    async fn on_dead_then(&self, ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
+    async fn on_dead(&self, _ctx: &Context, tx: &mut Tx, error: &str) -> Result<AfterCommit, StorageError> {
         let Some(locked) = payments::lock(tx, self.payment).await? else {
             return Ok(AfterCommit::default());
         };
@@ -44,7 +44,10 @@ impl Handler<Context> for StartAuthorisation {
             Some(Authorisation::Started | Authorisation::Failed) | None => return Ok(AfterCommit::default()),
         }
         payments::set_authorisation(tx, self.payment, Authorisation::Failed).await?;
-        Ok(payment_moves::told(self.payment, format!("its approval was not started: {error}")))
+        Ok(payment_moves::told(
+            self.payment,
+            format!("its approval was not started: {error}"),
+        ))
     }
 }
 
@@ -59,7 +62,10 @@ async fn start(ctx: &Context, lease: &Lease, job: &StartAuthorisation) -> Result
         Some(Authorisation::Starting) => return fail(moving, "the start of its approval was cut short").await,
         Some(Authorisation::Started | Authorisation::Failed) | None => return moving.finish(Outcome::Done).await,
     }
-    let in_time = moving.payment.sca_deadline.is_some_and(|deadline| moving.now < deadline);
+    let in_time = moving
+        .payment
+        .sca_deadline
+        .is_some_and(|deadline| moving.now < deadline);
     if !moving.payment.state.is_processing() || !in_time {
         payments::set_authorisation(&mut moving.tx, job.payment, Authorisation::Failed).await?;
         return moving.finish(Outcome::Done).await;
@@ -85,7 +91,12 @@ async fn ask(ctx: &Context, lease: &Lease, payment: &Payment, wire: &Wire) -> Re
     let request_id = Uuid::new_v5(&payment.idempotency_key, b"authorisation");
     let at_bank = payment.payment_id.as_deref().unwrap_or_default();
     ctx.neonomics
-        .start_authorisation(&payment.product, at_bank, redirects, &call(ctx, lease, payment, request_id))
+        .start_authorisation(
+            &payment.product,
+            at_bank,
+            redirects,
+            &call(ctx, lease, payment, request_id),
+        )
         .await
 }
 

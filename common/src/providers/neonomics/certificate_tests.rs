@@ -82,7 +82,10 @@ fn begins(year: i32) -> Option<DateTime<Utc>> {
 #[tokio::test]
 async fn a_provider_that_asks_for_a_certificate_is_shown_ours_and_lets_in_nobody_without_one() {
     let ours = certify("ours", 2020..2030);
-    let (files, provider) = (Files::with(&ours), TlsProvider::start(vec![("ours", ours.clone())]).await);
+    let (files, provider) = (
+        Files::with(&ours),
+        TlsProvider::start(vec![("ours", ours.clone())]).await,
+    );
     let neonomics = Neonomics::new(showing(&files, &provider), unobserved()).expect("usable");
     assert_eq!(read(&neonomics, "p1").await.expect("let in").as_deref(), Some("ACCP"));
     assert!(provider.seen().iter().all(|shown| shown.name == "ours"));
@@ -172,6 +175,8 @@ async fn until(is_so: impl Fn() -> bool) {
     waited.expect("it never became so");
 }
 
+type Wanted = fn(&CertificateError) -> bool;
+
 #[tokio::test]
 async fn what_cannot_be_used_takes_no_ones_place_and_its_successor_is_taken_all_the_same() {
     let good = certify("good", 2020..2030);
@@ -184,28 +189,49 @@ async fn what_cannot_be_used_takes_no_ones_place_and_its_successor_is_taken_all_
         files.write("cert", certificate);
         files.write("key", key);
     };
-    let (stranger, unknown) = (Authority::new().certify("stranger", 2020..2031), certify("unknown", 2020..2031));
+    let (stranger, unknown) = (
+        Authority::new().certify("stranger", 2020..2031),
+        certify("unknown", 2020..2031),
+    );
     // The clock of these tests stands in 2023.
     let (early, ended) = (certify("good", 2024..2031), certify("good", 2020..2023));
     let half = &next.certificate[..next.certificate.len() / 2];
-    type Wanted = fn(&CertificateError) -> bool;
     let bad: [(&str, &str, Wanted); 9] = [
         ("", "", |error| matches!(error, CertificateError::NoCertificate)),
-        (half, &next.key, |error| matches!(error, CertificateError::NoCertificate)),
-        (&next.key, &next.certificate, |error| matches!(error, CertificateError::NoCertificate)),
-        (&next.certificate, "", |error| matches!(error, CertificateError::Unusable)),
-        (&next.certificate, &good.key, |error| matches!(error, CertificateError::Unusable)),
-        (&early.certificate, &early.key, |error| matches!(error, CertificateError::Early)),
-        (&ended.certificate, &ended.key, |error| matches!(error, CertificateError::Ended)),
-        (&stranger.certificate, &stranger.key, |error| matches!(error, CertificateError::NotAccepted(_))),
-        (&unknown.certificate, &unknown.key, |error| matches!(error, CertificateError::NotAccepted(_))),
+        (half, &next.key, |error| {
+            matches!(error, CertificateError::NoCertificate)
+        }),
+        (&next.key, &next.certificate, |error| {
+            matches!(error, CertificateError::NoCertificate)
+        }),
+        (&next.certificate, "", |error| {
+            matches!(error, CertificateError::Unusable)
+        }),
+        (&next.certificate, &good.key, |error| {
+            matches!(error, CertificateError::Unusable)
+        }),
+        (&early.certificate, &early.key, |error| {
+            matches!(error, CertificateError::Early)
+        }),
+        (&ended.certificate, &ended.key, |error| {
+            matches!(error, CertificateError::Ended)
+        }),
+        (&stranger.certificate, &stranger.key, |error| {
+            matches!(error, CertificateError::NotAccepted(_))
+        }),
+        (&unknown.certificate, &unknown.key, |error| {
+            matches!(error, CertificateError::NotAccepted(_))
+        }),
     ];
     for (number, (certificate, key, is_wanted)) in bad.into_iter().enumerate() {
         with(certificate, key);
         let error = look(&neonomics).await.expect_err("it cannot be used");
         assert!(is_wanted(&error), "{number}: {error:?}");
         let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("BEGIN") && !shown.contains(files.0.to_str().expect("plain")), "{shown}");
+        assert!(
+            !shown.contains("BEGIN") && !shown.contains(files.0.to_str().expect("plain")),
+            "{shown}"
+        );
         read(&neonomics, "p1").await.expect("the old one serves on");
         assert_eq!(neonomics.certificate_ends(), begins(2030), "{number}");
     }

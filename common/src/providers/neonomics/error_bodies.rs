@@ -49,7 +49,11 @@ fn a_dead_consent_is_recognised_by_its_code_on_any_4xx(
     for status in 400..=499 {
         for (body, error) in in_every_shape(status, code) {
             assert_eq!(error.class(), Class::Expired, "{status} {body}");
-            assert_eq!((error.code(), error.needs_ops()), (Some(code), false), "{status} {body}");
+            assert_eq!(
+                (error.code(), error.needs_ops()),
+                (Some(code), false),
+                "{status} {body}"
+            );
         }
     }
     for (body, error) in in_every_shape(500, code) {
@@ -161,13 +165,21 @@ fn a_401_or_403_that_says_nothing_keeps_the_consent_and_calls_for_a_person() {
         let shown = String::from_utf8_lossy(body);
         for status in [401, 403] {
             let error = refusal(status, body);
-            assert_eq!((error.class(), error.code()), (Class::Refused, None), "{status} {shown}");
+            assert_eq!(
+                (error.class(), error.code()),
+                (Class::Refused, None),
+                "{status} {shown}"
+            );
             assert!(error.needs_ops(), "{status} {shown}");
             assert!(!is_token_refused(&error));
         }
         for status in [400, 404, 406, 415] {
             let error = refusal(status, body);
-            assert_eq!((error.class(), error.needs_ops()), (Class::Refused, false), "{status} {shown}");
+            assert_eq!(
+                (error.class(), error.needs_ops()),
+                (Class::Refused, false),
+                "{status} {shown}"
+            );
         }
         assert_eq!(refusal(408, body).class(), Class::Ambiguous, "{shown}");
         assert_eq!(refusal(429, body).class(), Class::Limited, "{shown}");

@@ -52,8 +52,7 @@ impl Neonomics {
         context: &CallContext,
     ) -> Result<ScaLink, ProviderError> {
         let path = format!("{}/authorisations", self.payment_path(product, payment_id)?);
-        let mut outgoing =
-            Outgoing::new(Operation::PaymentAuthorise, Method::POST, path).with_redirects(redirects)?;
+        let mut outgoing = Outgoing::new(Operation::PaymentAuthorise, Method::POST, path).with_redirects(redirects)?;
         outgoing.body = b"{}".to_vec();
         self.send_with_token(outgoing, context, |reply| {
             let started: Started = success(&reply)?.json()?;

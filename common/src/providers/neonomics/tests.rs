@@ -425,7 +425,10 @@ async fn a_payment_that_was_created_with_warnings_and_without_a_status_exists() 
     let body = r#"{"paymentId":"p","tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED","text":"soon"}]}"#;
     let provider = FakeProvider::start([token(), json(201, body)]).await;
     let payment = pay(&client(config(&provider.url))).await.expect("created");
-    assert_eq!((payment.payment_id.as_str(), payment.status, payment.sca), ("p", None, ScaLink::None));
+    assert_eq!(
+        (payment.payment_id.as_str(), payment.status, payment.sca),
+        ("p", None, ScaLink::None)
+    );
 }
 
 #[tokio::test]
@@ -437,7 +440,10 @@ async fn the_order_is_read_as_the_bank_has_it() {
         json(200, changed),
         json(200, r#"{"instructedAmount":{"currency":"NOK","amount":"2010.00"}}"#),
         json(200, r#"{"instructedAmount":{"currency":"NOK","amount":2010.0}}"#),
-        json(200, r#"{"instructedAmount":{"currency":"NOK","amount":"2010.00"},"requestedExecutionDate":"soon"}"#),
+        json(
+            200,
+            r#"{"instructedAmount":{"currency":"NOK","amount":"2010.00"},"requestedExecutionDate":"soon"}"#,
+        ),
     ];
     let provider = FakeProvider::start(answers).await;
     let (neonomics, context) = (client(config(&provider.url)), context());
@@ -459,7 +465,9 @@ async fn the_order_is_read_as_the_bank_has_it() {
 async fn an_approval_is_started_at_our_own_address_whatever_the_banks_link_says() {
     let wanted = r#"{"paymentId":"p1","_links":{"startAuthorisation":{"href":"https://evil.example/authorisations"}}}"#;
     let started = |href: &str| {
-        let body = format!(r#"{{"scaStatus":"received","authorisationId":"a","_links":{{"scaRedirect":{{"href":"{href}"}}}}}}"#);
+        let body = format!(
+            r#"{{"scaStatus":"received","authorisationId":"a","_links":{{"scaRedirect":{{"href":"{href}"}}}}}}"#
+        );
         json(201, &body)
     };
     let provider = FakeProvider::start([
@@ -467,7 +475,10 @@ async fn an_approval_is_started_at_our_own_address_whatever_the_banks_link_says(
         json(201, wanted),
         started("https://dnb.no/sca/1"),
         started("https://evil.example/sca"),
-        json(201, r#"{"scaStatus":"scaMethodSelected","psuMessage":"look at your phone"}"#),
+        json(
+            201,
+            r#"{"scaStatus":"scaMethodSelected","psuMessage":"look at your phone"}"#,
+        ),
     ])
     .await;
     let neonomics = client(config(&provider.url));

@@ -80,7 +80,9 @@ async fn a_hundred_calls(neonomics: Neonomics) -> Vec<Result<Option<String>, Pro
 
 fn token_calls(provider: &FakeProvider) -> usize {
     let seen = provider.seen();
-    seen.iter().filter(|seen| seen.line().starts_with("POST /auth/token")).count()
+    seen.iter()
+        .filter(|seen| seen.line().starts_with("POST /auth/token"))
+        .count()
 }
 
 #[tokio::test]
@@ -99,7 +101,11 @@ async fn a_hundred_calls_that_waited_for_a_token_call_that_failed_make_no_furthe
     let provider = FakeProvider::start_slow([json(503, "")], Duration::from_millis(500)).await;
     let ended = a_hundred_calls(client(config(&provider.url))).await;
     let errors: Vec<_> = ended.into_iter().map(|ended| ended.expect_err("no token")).collect();
-    assert!(errors.iter().all(|error| error.class() == Class::NotSent && error.was_not_made()));
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.class() == Class::NotSent && error.was_not_made())
+    );
     assert_eq!(provider.seen().len(), 1);
     let counted = errors.iter().filter(|error| error.counts_for_breaker()).count();
     assert_eq!(counted, 1, "one call failed, so one failure is reported");

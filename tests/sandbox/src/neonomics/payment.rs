@@ -115,9 +115,9 @@ fn created(neonomics: &Neonomics, state: &State, payment: &Payment) -> Reply {
         members.retain(|name, _| !state.settings.left_out.contains(name));
     }
     Reply::json(201, &body)
-    .header("aspsp-sca-approach", "REDIRECT")
-    .header("x-request-id", &payment.request_id)
-    .header("location", &format!("/v1/payments/{}/{}", payment.product, payment.id))
+        .header("aspsp-sca-approach", "REDIRECT")
+        .header("x-request-id", &payment.request_id)
+        .header("location", &format!("/v1/payments/{}/{}", payment.product, payment.id))
 }
 
 /// Where the person approves it.

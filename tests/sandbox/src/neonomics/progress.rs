@@ -41,7 +41,10 @@ pub(super) fn look(neonomics: &Neonomics, call: &Call) -> Reply {
     } else {
         let mut body = payment.order.clone();
         body["transactionStatus"] = json!(payment.status);
-        for (name, value) in changed.iter().flat_map(|changed| changed.as_object().into_iter().flatten()) {
+        for (name, value) in changed
+            .iter()
+            .flat_map(|changed| changed.as_object().into_iter().flatten())
+        {
             body[name] = value.clone();
         }
         body
@@ -70,7 +73,8 @@ pub(super) fn authorise(neonomics: &Neonomics, call: &Call) -> Reply {
     payment.authorisations += 1;
     let links = links.unwrap_or_else(|| json!({ "scaRedirect": { "href": sca_page(neonomics, payment) } }));
     let number = payment.authorisations;
-    let body = json!({ "scaStatus": "received", "authorisationId": format!("{}-{number}", payment.id), "_links": links });
+    let body =
+        json!({ "scaStatus": "received", "authorisationId": format!("{}-{number}", payment.id), "_links": links });
     Reply::json(201, &body)
         .header("aspsp-sca-approach", "REDIRECT")
         .header("x-request-id", &request_id)

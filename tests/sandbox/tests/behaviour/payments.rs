@@ -178,7 +178,12 @@ async fn a_bank_that_wants_the_approval_started_gives_the_link_for_each_start() 
     let id = created["paymentId"].as_str().unwrap();
     assert_eq!(created["_links"]["scaRedirect"], Value::Null);
     let path = created["_links"]["startAuthorisation"]["href"].as_str().unwrap();
-    let start = async |path: &str| bank.post(path, &Uuid::new_v4().to_string(), &json!({})).send().await.unwrap();
+    let start = async |path: &str| {
+        bank.post(path, &Uuid::new_v4().to_string(), &json!({}))
+            .send()
+            .await
+            .unwrap()
+    };
     let started: Value = start(path).await.json().await.unwrap();
     let link = started["_links"]["scaRedirect"]["href"].as_str().unwrap();
     assert!(sandbox.bank().decide_at(link, Decision::Leave).is_ok());
