@@ -30,6 +30,8 @@ mod ops;
 mod paying;
 mod payment_approval;
 mod payment_attempts;
+mod payment_cases;
+mod payment_faults;
 mod payments;
 mod products;
 mod reconciling;

@@ -8,6 +8,7 @@ use drop_common::{
         money::{Amount, Currency},
         payment_status::FailureReason,
     },
+    failpoint,
     providers::{
         Class, ProviderError,
         neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
@@ -64,6 +65,7 @@ impl Handler<Context> for InitiatePayment {
 }
 
 async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result<Verdict, JobError> {
+    failpoint!("pay.claimed");
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
@@ -98,9 +100,12 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
             return review(moving, "ambiguous", why).await;
         }
     };
+    failpoint!("pay.attempt_written");
     moving.commit().await?;
 
+    failpoint!("pay.sending");
     let answer = send(ctx, lease, &payment, &wire, &prepared).await;
+    failpoint!("pay.response_read");
     ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
         .await;
     recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await
@@ -194,6 +199,7 @@ async fn record(
         Class::Refused | Class::Expired | Class::Limited => AttemptOutcome::Refused,
     };
     payments::attempt_ended(&mut moving.tx, attempt, ended, error.status()).await?;
+    failpoint!("pay.result");
     if error.needs_ops() {
         moving.alert(format!("the bank refuses our own standing: {error}"));
     }
@@ -261,6 +267,7 @@ async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPa
         let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
         moving.apply(transition).await?;
     }
+    failpoint!("pay.result");
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
     let recorded = moving.finish(Outcome::Done).await?;
     ctx.wake.signal(Lane::PaymentSend);

@@ -9,6 +9,7 @@ use drop_common::{
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
+    failpoint,
     providers::{Class, ProviderError},
     queue::{AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::PollPayment, throttle},
     resilience::backoff,
@@ -47,6 +48,7 @@ impl Handler<Context> for PollPayment {
 }
 
 async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict, JobError> {
+    failpoint!("pay.poll_claimed");
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
@@ -55,12 +57,15 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
     };
     let bank = AtBank::new(ctx, lease, &payment.product, at_bank);
     let answer = bank.status().await;
+    failpoint!("pay.polled");
     let state = match &answer {
         Ok(Some(code)) => payment.state.on_bank_code(code, &ctx.provisional()).state,
         Ok(None) | Err(_) => payment.state,
     };
     let withdrawal = if state.is_early() && has_timed_out(ctx, lease, &payment).await? {
-        Some(bank.withdraw().await)
+        let withdrawal = bank.withdraw().await;
+        failpoint!("pay.withdrawn");
+        Some(withdrawal)
     } else {
         None
     };
@@ -121,6 +126,7 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         false if came_back => Outcome::Wait(Duration::ZERO),
         false => next(&mut moving, seen.answer.is_err()).await?,
     };
+    failpoint!("pay.final");
     moving.finish(outcome).await
 }
 
