@@ -110,7 +110,7 @@ async fn a_further_currency_has_limits_of_its_own_and_only_its_own_payments_coun
         (422, "limit_exceeded")
     );
     assert_eq!(pays(&euro, "30.00", "EUR", "more").await.status, 201);
-    assert_eq!(pays(&kroner, "30.00", "NOK", "more kroner").await.status, 201);
+    assert_eq!(pays(&kroner, "30.00", "NOK", "more-kroner").await.status, 201);
 
     let dollars = pays(&kroner, "50.00", "USD", "dollars").await;
     assert_eq!(dollars.problem(), (422, "validation_failed"));

@@ -173,9 +173,9 @@ async fn a_payment_that_the_bank_rejects_at_once_is_not_started() {
 #[tokio::test]
 async fn a_bank_without_a_usable_link_is_told_and_starts_nothing(#[case] links: Value) {
     let app = with_such_a_bank().await;
-    app.sandbox.neonomics().configure(|bank| bank.links = Some(links));
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
+    app.sandbox.neonomics().configure(|bank| bank.links = Some(links));
     let id = ordered(&app, &anna, &account).await;
     app.sandbox.journal().clear();
     app.run_jobs().await;

@@ -18,7 +18,7 @@
 //! | 14 | 400, 403, 404, 422 | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again` |
 //! | 15 | an expired access token | `an_access_token_that_has_expired_costs_one_request_more_and_no_second_payment`, `an_expired_token_is_replaced_once_and_the_call_repeated_with_the_same_request_id` |
 //! | 16 | 429 | `a_bank_that_asks_for_fewer_calls_is_sent_no_payment_for_that_long`, `b5_no_refusal_and_no_limit_of_the_banks_counts_towards_an_open_circuit` |
-//! | 17 | a 201 that lacks something | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `what_the_bank_says_at_once_counts_and_what_it_leaves_out_is_not_made_up`, `a_payment_without_a_link_that_can_be_trusted_is_shown_without_one_and_looked_at_by_a_person` |
+//! | 17 | a 201 that lacks something | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `what_the_bank_says_at_once_counts_and_what_it_leaves_out_is_not_made_up`, `a_payment_without_a_link_that_can_be_trusted_is_shown_without_one_and_looked_at_by_a_person`, `the_first_answer_has_the_link_and_the_payment_completes`, `a_start_that_may_have_arrived_is_never_made_again_and_is_told` |
 //! | 18 | rejected at once | `what_the_bank_says_at_once_counts_and_what_it_leaves_out_is_not_made_up` |
 //! | 19 | a link to somewhere else | `a_payment_without_a_link_that_can_be_trusted_is_shown_without_one_and_looked_at_by_a_person`, `a_user_is_sent_to_an_allow_listed_bank_only_and_the_payment_is_kept` |
 //! | 20 | one id of the bank's for two payments | `a_banks_id_that_is_another_payments_overwrites_nothing_and_calls_for_a_person` |
@@ -36,7 +36,7 @@
 //! | 32 | a last word that changes | `a_final_word_that_changes_is_a_conflict_and_flips_nothing`; nobody is asked again after the last word |
 //! | 33 | a word that nobody knows | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `an_unknown_code_changes_nothing_and_is_told` |
 //! | 34 | accepted for ever | `a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_seven_days` |
-//! | 35 | accepted with a change | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`: a person compares it with the order |
+//! | 35 | accepted with a change | `the_banks_amount_is_shown_and_a_difference_is_told_once`, `an_order_that_could_not_be_read_is_read_with_the_next_look_even_after_the_last_word`, `a_bank_that_never_says_what_it_changed_is_told_with_its_last_word` |
 //! | 36 | unknown at the bank | `a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polled_on`, `a_payment_that_is_gone_after_its_withdrawal_is_over_and_nobody_is_alerted` |
 //! | 37 | what a bank answers to a withdrawal | `a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_order_is_withdrawn`, `a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_asked_again`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out`, `a_bank_that_does_not_answer_leaves_the_payment_to_its_own_course` |
 //! | 38 | taken back during the approval | `a_payment_that_waits_for_approval_is_withdrawn_and_final_with_the_banks_next_word`, `a_payment_that_the_bank_has_accepted_is_not_cancelled_and_its_word_counts`, `p4_p6_a_worker_that_dies_while_it_takes_a_payment_back_still_tells_what_became_of_it` |
@@ -59,7 +59,7 @@
 //! | 55 | an event before its applicant | `an_approval_that_comes_before_we_know_of_the_applicant_is_applied_when_it_appears` |
 //! | 56 | the fifth unattended read | `a_fifth_unattended_read_within_24_hours_is_not_sent`, `no_window_ever_holds_a_fifth_read` |
 //! | 57 | an attended read without an address | `whoever_has_just_come_back_from_the_bank_is_there_however_late_and_not_for_long`, `a_refresh_by_the_owner_carries_their_address_and_is_not_one_of_the_four` |
-//! | 58 | a hundred without an access token | `callers_that_miss_together_cause_one_token_call_and_it_is_kept_until_its_margin` |
+//! | 58 | a hundred without an access token | `a_hundred_calls_that_miss_together_cause_one_token_call`, `a_hundred_calls_that_waited_for_a_token_call_that_failed_make_no_further_one`, `a_token_is_kept_until_half_a_minute_before_its_end` |
 //! | 59 | a redirect of the provider's | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_token_endpoint_that_redirects_is_not_followed_with_code_and_secret` |
 //! | 60 | an answer without an end | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_body_over_the_cap_is_refused` |
 //! | 61 | no database after the bank's 201 | `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it` |

@@ -14,7 +14,7 @@ use drop_common::{
         neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
     },
     queue::{
-        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue, enqueue_with,
+        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
         payloads::{InitiatePayment, PollPayment, StartAuthorisation},
         throttle,
     },
@@ -187,7 +187,7 @@ async fn record(
     let error = match answer {
         Ok(initiated) => {
             payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
-            return accepted(ctx, moving, initiated).await;
+            return accepted(ctx, lease, moving, initiated).await;
         }
         Err(error) => error,
     };
@@ -238,7 +238,12 @@ fn delay_after(failures: usize, then: Duration) -> Duration {
 }
 
 /// The bank has the payment: its id and link are stored with the first poll, in one transaction.
-async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPayment) -> Result<Verdict, JobError> {
+async fn accepted(
+    ctx: &Context,
+    lease: &Lease,
+    mut moving: Moving<'_>,
+    initiated: &InitiatedPayment,
+) -> Result<Verdict, JobError> {
     let id = moving.payment.id;
     let link = match &initiated.sca {
         ScaLink::Redirect(link) => Some(link.as_str()),
@@ -252,7 +257,11 @@ async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPa
     let authorise = initiated.sca == ScaLink::StartAuthorisation;
     payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
     if authorise {
-        enqueue(&mut moving.tx, &StartAuthorisation { payment: id }).await?;
+        let options = EnqueueOptions {
+            request_id: lease.request_id(),
+            ..EnqueueOptions::default()
+        };
+        enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
     }
     moving
         .audit("payment.initiated", json!({ "link": link.is_some() }))
