@@ -326,6 +326,11 @@ impl TestApp {
         way.lose_commit_after(statement);
     }
 
+    /// Whether that commit came, and its answer is lost.
+    pub fn has_lost_a_commit(&self) -> bool {
+        self.way.as_ref().is_some_and(LossyWay::has_lost_it)
+    }
+
     /// The settings of further processes, with some variables set otherwise.
     pub fn settings_with(&self, changes: &[(&'static str, &str)]) -> (ApiSettings, WorkerSettings) {
         let changed = changes

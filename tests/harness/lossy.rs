@@ -85,6 +85,11 @@ impl LossyWay {
         *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some(statement);
     }
 
+    /// Whether the answer that was to be lost is lost.
+    pub(crate) fn has_lost_it(&self) -> bool {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Cuts what is open and refuses what comes, or lets it pass again.
     pub(crate) fn close(&self, closed: bool) {
         self.state

@@ -27,9 +27,13 @@ const REJECTED: usize = 1;
 const WAITING: usize = 2;
 
 /// Each rule, and what breaks it.
-const FAULTS: [(Rule, Plant); 39] = [
+const FAULTS: [(Rule, Plant); 40] = [
     (Rule::OnePayment, Records(paid_twice)),
     (Rule::OnePayment, Records(ordered_twice)),
+    (
+        Rule::OnePayment,
+        Records(|books| order_of(books, WAITING).authorisations = 2),
+    ),
     (
         Rule::OnePayment,
         Records(|books| books.bank.orders[0].request_id.clear()),

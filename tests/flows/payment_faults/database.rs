@@ -93,29 +93,35 @@ async fn p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p1_p6_an_answer_to_a_commit_that_is_lost_lets_nothing_be_sent_twice() {
+async fn p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_nothing_be_sent_twice() {
     let app = TestApp::start_on_a_lossy_way().await;
+    app.sandbox
+        .neonomics()
+        .configure(|bank| bank.explicit_authorisation = true);
     let payer = Payer::of(&app).await;
-    for (commit, end) in [
-        // The attempt is committed and the worker does not know it. As if it had died, nobody sends it.
-        ("INSERT INTO payment_attempts", "review"),
+    for commit in [
+        // The attempt is committed and the worker does not know it. It has sent nothing yet, so it reads what became of it.
+        "INSERT INTO payment_attempts",
         // What the bank answered is committed and the worker does not know it. It finds that its job is done.
-        ("UPDATE payment_attempts", "completed"),
+        "UPDATE payment_attempts",
+        // The same with the start of its approval, and with what the bank answered to that.
+        "UPDATE transactions SET authorisation = $2",
+        "UPDATE transactions SET authorisation = 'started'",
     ] {
         let id = payer.orders().await;
         app.lose_commit_after(commit);
         let worker = app.worker_process(PROGRAM, &[("DROP_LANES", "payment.send")]);
-        let over = async || {
-            let shown = shown(&payer.person, &id).await;
-            shown["scaRedirect"].is_string() || payer.standing(&id).await == "review"
-        };
-        assert!(eventually(over).await, "the worker does not go on: {commit}");
+        let linked = async || shown(&payer.person, &id).await["scaRedirect"].is_string();
+        assert!(eventually(linked).await, "the worker does not go on: {commit}");
         kill(worker).await;
-        assert_eq!(payer.plays_out(&id).await, end, "{commit}");
+        assert!(app.has_lost_a_commit(), "{commit}");
+        assert_eq!(payer.plays_out(&id).await, "completed", "{commit}");
         app.check_the_books().await;
     }
-    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
-    app.abandon().await;
+    for call in [Operation::Payment, Operation::PaymentAuthorise] {
+        assert_eq!(app.sandbox.journal().entries_of(call).len(), 4, "{call:?}");
+    }
+    app.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

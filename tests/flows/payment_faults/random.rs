@@ -14,7 +14,7 @@ use crate::paying::{execute, shown, value};
 const SEED: &str = "DROP_KILL_SEED";
 const ROUNDS: &str = "DROP_KILL_ROUNDS";
 
-const POINTS: [&str; 16] = [
+const POINTS: [&str; 21] = [
     "queue.claimed",
     "queue.domain_committed",
     "queue.before_ack",
@@ -23,6 +23,11 @@ const POINTS: [&str; 16] = [
     "pay.sending",
     "pay.response_read",
     "pay.result",
+    "authorise.claimed",
+    "authorise.written",
+    "authorise.sending",
+    "authorise.response_read",
+    "authorise.result",
     "pay.poll_claimed",
     "pay.polled",
     "pay.withdrawn",
@@ -32,7 +37,12 @@ const POINTS: [&str; 16] = [
     "cancel.result",
     "cancel.recorded",
 ];
-const CALLS: [Operation; 3] = [Operation::Payment, Operation::PaymentStatus, Operation::PaymentCancel];
+const CALLS: [Operation; 4] = [
+    Operation::Payment,
+    Operation::PaymentAuthorise,
+    Operation::PaymentStatus,
+    Operation::PaymentCancel,
+];
 
 /// Numbers that follow from a seed (splitmix64).
 struct Chance(u64);
@@ -64,7 +74,11 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
     let mut chance = Chance(seed);
     let proven = chance.below(2) == 1;
     let app = TestApp::start_with(&[("PISP_DEDUPE_PROVEN", if proven { "true" } else { "false" })]).await;
-    app.sandbox.neonomics().configure(|bank| bank.deduplicate = proven);
+    let explicit = chance.below(2) == 1;
+    app.sandbox.neonomics().configure(|bank| {
+        bank.deduplicate = proven;
+        bank.explicit_authorisation = explicit;
+    });
     let mut payer = Payer::of(&app).await;
     execute(&app, "UPDATE lanes SET lease = '2 s'").await;
     let mut ids: Vec<String> = Vec::new();

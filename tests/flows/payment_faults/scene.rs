@@ -128,7 +128,12 @@ pub(crate) async fn approves(app: &TestApp, link: &str) {
 
 /// A worker that serves this lane reaches the point and dies there.
 pub(crate) async fn worker_dies(app: &TestApp, lane: &str, point: &str) {
-    let armed = format!("{point}=abort");
+    worker_dies_the(1, app, lane, point).await;
+}
+
+/// As [`worker_dies`], when it reaches the point for the nth time.
+pub(crate) async fn worker_dies_the(nth: u32, app: &TestApp, lane: &str, point: &str) {
+    let armed = format!("{point}=abort@{nth}");
     let changes = [("DROP_FAILPOINT", armed.as_str()), ("DROP_LANES", lane)];
     let ended = app.worker_process(PROGRAM, &changes).ended().await;
     assert_died(ended, point);

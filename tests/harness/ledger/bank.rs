@@ -26,6 +26,13 @@ pub(super) fn one_payment(books: &Books) -> Vec<Broken> {
                 format_args!("is {} orders at the bank", orders.len()),
             ));
         }
+        if orders.iter().any(|order| order.authorisations > 1) {
+            broken.push(Broken::new(
+                Rule::OnePayment,
+                &row.id,
+                "had its approval started twice, so that the first link may be dead",
+            ));
+        }
         let told = books.heard.iter().filter(|heard| heard.shown["id"] == *row.id);
         let links: BTreeSet<_> = told.filter_map(|heard| heard.shown["scaRedirect"].as_str()).collect();
         let other = links

@@ -29,7 +29,10 @@ use serde_json::json;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::payment_moves::{self, Mover, Moving};
+use super::{
+    intent::Intent,
+    payment_moves::{self, Mover, Moving},
+};
 use crate::{context::Context, recording};
 
 /// The delays between attempts (contract 3.3), before jitter.
@@ -101,7 +104,7 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         }
     };
     failpoint!("pay.attempt_written");
-    moving.commit().await?;
+    Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
     failpoint!("pay.sending");
     let answer = send(ctx, lease, &payment, &wire, &prepared).await;

@@ -11,6 +11,7 @@ mod consent_moves;
 mod create_applicant;
 mod fetch_accounts;
 mod initiate_payment;
+mod intent;
 mod kyc_about;
 mod kyc_event;
 mod kyc_moves;

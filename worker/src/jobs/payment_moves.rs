@@ -103,7 +103,7 @@ impl<'a> Moving<'a> {
         Ok(())
     }
 
-    /// Commits without an outcome: the job goes on, with a call.
+    /// Commits without an outcome: the job goes on.
     pub(super) async fn commit(self) -> Result<(), JobError> {
         self.tx.commit().await?;
         self.after.say();

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use drop_common::{
     domain::bank_order::Authorisation,
+    failpoint,
     providers::{
         Class, ProviderError,
         neonomics::{Redirects, ScaLink},
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     initiate_payment::{call, redirect},
+    intent::Intent,
     payment_moves::{self, Moving},
 };
 use crate::{context::Context, recording};
@@ -52,6 +54,7 @@ impl Handler<Context> for StartAuthorisation {
 }
 
 async fn start(ctx: &Context, lease: &Lease, job: &StartAuthorisation) -> Result<Verdict, JobError> {
+    failpoint!("authorise.claimed");
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
@@ -74,9 +77,12 @@ async fn start(ctx: &Context, lease: &Lease, job: &StartAuthorisation) -> Result
         return moving.finish(Outcome::Wait(wait)).await;
     }
     payments::set_authorisation(&mut moving.tx, job.payment, Authorisation::Starting).await?;
-    moving.commit().await?;
+    failpoint!("authorise.written");
+    Intent::Authorisation.commit(ctx, lease, moving).await?;
+    failpoint!("authorise.sending");
 
     let answer = ask(ctx, lease, &payment, &wire).await;
+    failpoint!("authorise.response_read");
     ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
         .await;
     recording::record(lease, || record(ctx, lease, &payment, &answer)).await
@@ -112,6 +118,7 @@ async fn record(
             let patience = ctx.settings.payments.sca_timeout;
             payments::authorised(&mut moving.tx, payment.id, link.as_str(), patience).await?;
             moving.audit("payment.authorisation_started", json!({})).await?;
+            failpoint!("authorise.result");
             moving.finish(Outcome::Done).await
         }
         Ok(ScaLink::Untrusted | ScaLink::StartAuthorisation | ScaLink::None) => {
