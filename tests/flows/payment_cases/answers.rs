@@ -18,7 +18,7 @@ fn orders_sent(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_is_sent_none_after_it() {
+async fn p11_a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_is_sent_none_after_it() {
     let mut app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;

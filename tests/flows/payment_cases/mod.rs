@@ -9,9 +9,9 @@
 //! | 5 | another key, an equal payment | `an_equal_payment_under_another_key_names_the_first_and_passes_when_it_is_confirmed`, `an_equal_payment_after_the_first_is_over_is_allowed_and_the_audit_names_the_first_for_a_minute` |
 //! | 6 | no key, or none that is one | `a_second_click_is_the_same_payment_whatever_form_its_key_has_and_a_malformed_key_is_400`, `empty_long_and_invisible_keys_are_refused` |
 //! | 7 | a key that is no UUID | `a_second_click_is_the_same_payment_whatever_form_its_key_has_and_a_malformed_key_is_400` |
-//! | 8 | a crash before the order leaves | `p1_p2_p5_p6_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice`, `p1_p3_p5_an_api_that_dies_while_it_takes_an_order_has_taken_it_once_or_not_at_all`, `a_payment_that_could_not_be_sent_within_five_minutes_has_failed_and_is_never_sent` |
-//! | 9 | a crash before the answer is stored | `p1_p2_p5_p6_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice`, `an_attempt_whose_process_died_is_never_repeated_but_reviewed` |
-//! | 10 | a bank that cannot be reached | `a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_is_sent_none_after_it`, `what_did_not_leave_is_tried_again_after_1_2_and_4_seconds_and_then_every_ten`, `a_refused_connection_is_not_sent` |
+//! | 8 | a crash before the order leaves | `p1_p2_p5_p6_p7_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice`, `p1_p3_p5_an_api_that_dies_while_it_takes_an_order_has_taken_it_once_or_not_at_all`, `a_payment_that_could_not_be_sent_within_five_minutes_has_failed_and_is_never_sent` |
+//! | 9 | a crash before the answer is stored | `p1_p5_p6_a_worker_that_dies_while_it_starts_an_approval_starts_none_twice_and_loses_no_payment`, `p1_p2_p5_p6_p7_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice`, `an_attempt_whose_process_died_is_never_repeated_but_reviewed` |
+//! | 10 | a bank that cannot be reached | `p11_a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_is_sent_none_after_it`, `what_did_not_leave_is_tried_again_after_1_2_and_4_seconds_and_then_every_ten`, `a_refused_connection_is_not_sent` |
 //! | 11 | an answer that is lost | `an_answer_that_is_lost_is_reviewed_and_nothing_is_sent_again`, `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read` |
 //! | 12 | 500, 502, 503, then 201 | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key` |
 //! | 13 | 504, a reset, half an answer | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_payment_is_sent_once_and_its_failure_has_one_class` |
@@ -50,8 +50,8 @@
 //! | 46 | account numbers | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `an_iban_that_is_not_one_is_refused`, `mod_97_alone_does_not_make_a_norwegian_iban`, `a_bban_that_is_not_one_is_refused` |
 //! | 47 | texts | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `what_banks_do_not_carry_is_refused`, `length_is_counted_in_the_characters_that_go_out`; there is no KID |
 //! | 48 | the consent dies before the payment | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again`, `nobody_pays_from_an_account_whose_consent_has_ended` |
-//! | 49 | no longer verified | `whoever_is_no_longer_verified_pays_nothing_that_has_not_left`, `an_order_that_may_have_arrived_is_not_sent_again_for_a_user_who_may_not_pay_any_more` |
-//! | 50 | the owner is gone | `a_payment_is_followed_to_its_end_although_its_owner_has_logged_out` |
+//! | 49 | no longer verified | `p9_whoever_is_no_longer_verified_pays_nothing_that_has_not_left`, `an_order_that_may_have_arrived_is_not_sent_again_for_a_user_who_may_not_pay_any_more` |
+//! | 50 | the owner is gone | `a_payment_is_followed_to_its_end_although_its_owner_has_logged_out`, `a_payment_is_followed_to_its_end_although_its_owner_has_been_erased` |
 //! | 51 | a cached balance that is too low | `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo` |
 //! | 52 | what is held comes back | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again`, `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told`, `a_payment_is_taken_off_the_balance_once_before_and_after_the_bank_has_settled_it` |
 //! | 53 | a circuit that opens meanwhile | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key`, `b6_payments_that_succeed_write_nothing_to_the_circuit`, `b7_what_an_open_circuit_refuses_keeps_its_attempts_before_and_after_it_was_claimed`, `b3_in_two_hundred_half_open_rounds_one_of_eight_processes_may_probe` |
@@ -62,7 +62,7 @@
 //! | 58 | a hundred without an access token | `a_hundred_calls_that_miss_together_cause_one_token_call`, `a_hundred_calls_that_waited_for_a_token_call_that_failed_make_no_further_one`, `a_token_is_kept_until_half_a_minute_before_its_end` |
 //! | 59 | a redirect of the provider's | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_token_endpoint_that_redirects_is_not_followed_with_code_and_secret` |
 //! | 60 | an answer without an end | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_body_over_the_cap_is_refused` |
-//! | 61 | no database after the bank's 201 | `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it` |
+//! | 61 | no database after the bank's 201 | `p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_nothing_be_sent_twice`, `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it` |
 //! | 62 | two that poll | `two_apis_and_three_workers_play_the_walk_through_without_a_double_effect`, `three_workers_claim_batches_and_run_each_job_once` |
 //! | 63 | a notification that fails | it is a row of the payment's transaction, and nothing delivers it yet; `p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_whole` |
 //! | 64 | logs and errors | `a_run_at_the_most_talkative_setting_prints_nothing_secret_or_personal` |

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn whoever_is_no_longer_verified_pays_nothing_that_has_not_left() {
+async fn p9_whoever_is_no_longer_verified_pays_nothing_that_has_not_left() {
     let app = TestApp::start().await;
     let payer = Payer::of(&app).await;
     let (before, link) = payer.has_one_at_the_bank().await;
@@ -24,6 +24,26 @@ async fn whoever_is_no_longer_verified_pays_nothing_that_has_not_left() {
     approves(&app, &link).await;
     recovers(&app).await;
     assert_eq!(payer.standing(&before).await, "completed");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_payment_is_followed_to_its_end_although_its_owner_has_been_erased() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let (_, link) = payer.has_one_at_the_bank().await;
+    let unsent = payer.orders().await;
+    execute(&app, "UPDATE users SET erased_at = clock_timestamp()").await;
+    approved(&app, &link);
+    recovers(&app).await;
+    let ends =
+        "SELECT string_agg(status || coalesce(':' || reason, ''), ', ' ORDER BY id) FROM transactions WHERE bank_final";
+    assert_eq!(
+        value::<String>(&app, ends).await,
+        "completed, failed:kyc_required",
+        "{unsent} had not left"
+    );
+    assert_eq!(app.sandbox.neonomics().payments().len(), 1);
     app.finish().await;
 }
 

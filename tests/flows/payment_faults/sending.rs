@@ -61,7 +61,9 @@ fn runs() -> Vec<Run> {
 #[case::where_each_order_is_a_payment(false)]
 #[case::where_one_key_is_one_payment(true)]
 #[tokio::test(flavor = "multi_thread")]
-async fn p1_p2_p5_p6_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice(#[case] proven: bool) {
+async fn p1_p2_p5_p6_p7_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice(
+    #[case] proven: bool,
+) {
     let app = TestApp::start_with(&[("PISP_DEDUPE_PROVEN", if proven { "true" } else { "false" })]).await;
     app.sandbox.neonomics().configure(|bank| bank.deduplicate = proven);
     let payer = Payer::of(&app).await;
