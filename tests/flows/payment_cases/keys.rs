@@ -2,7 +2,10 @@
 
 use chrono::TimeDelta;
 use drop_sandbox::Operation;
-use drop_tests::{app::TestApp, person::Answer};
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::Answer,
+};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -67,6 +70,32 @@ async fn fifty_requests_at_once_with_one_key_are_one_row_one_call_and_equal_answ
         let path = format!("/v1/transactions/{}", foreign["id"].as_str().unwrap());
         assert_eq!(person.get(&path).await.problem(), (404, "not_found"));
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p3_those_that_looked_for_a_key_before_it_was_stored_find_it_under_the_lock() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    // All four have looked in vain, and wait for her lock.
+    let mut held = app.db.begin().await.unwrap();
+    let hold = "SELECT 1 FROM users FOR UPDATE";
+    sqlx::query(hold).execute(&mut *held).await.unwrap();
+    let goes_on = async {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let all_wait = async || value::<i64>(&app, waiting).await == 4;
+        assert!(eventually(all_wait).await, "they do not wait");
+        held.rollback().await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(join_all((0..4).map(|_| pays(&anna, &account, "one"))), goes_on);
+    for answer in &answers {
+        assert_eq!(answer.status, 201, "{:?}", answer.problem());
+        assert_eq!(answer.body["id"], answers[0].body["id"]);
+    }
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
     app.finish().await;
 }
 

@@ -3,7 +3,7 @@
 //! | case | what | tests, or why there is none |
 //! |---|---|---|
 //! | 1 | a double click | `a_second_click_is_the_same_payment_whatever_form_its_key_has_and_a_malformed_key_is_400` |
-//! | 2 | fifty at once with one key | `fifty_requests_at_once_with_one_key_are_one_row_one_call_and_equal_answers` |
+//! | 2 | fifty at once with one key | `p3_those_that_looked_for_a_key_before_it_was_stored_find_it_under_the_lock`, `fifty_requests_at_once_with_one_key_are_one_row_one_call_and_equal_answers` |
 //! | 3 | the same key, another order | `the_same_key_is_the_same_payment_and_another_order_under_it_is_422`, `fifty_requests_at_once_with_one_key_are_one_row_one_call_and_equal_answers` |
 //! | 4 | the same key, another user | `two_people_with_one_key_at_the_same_moment_have_a_payment_each`, `fifty_requests_at_once_with_one_key_are_one_row_one_call_and_equal_answers` |
 //! | 5 | another key, an equal payment | `an_equal_payment_under_another_key_names_the_first_and_passes_when_it_is_confirmed`, `an_equal_payment_after_the_first_is_over_is_allowed_and_the_audit_names_the_first_for_a_minute` |
