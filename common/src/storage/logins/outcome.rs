@@ -3,9 +3,12 @@
 use sqlx::PgPool;
 
 use super::{Binding, StorageError, Tx};
-use crate::domain::{
-    ids::{LoginId, UserId},
-    login::{LoginFailure, LoginStatus},
+use crate::{
+    domain::{
+        ids::LoginId,
+        login::{LoginFailure, LoginStatus},
+    },
+    storage::users::User,
 };
 
 /// For how long the app may show its login code for the first time, in seconds.
@@ -124,15 +127,24 @@ pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Ended>, S
     Ok(outcome.map(|outcome| Ended { outcome, overtaken }))
 }
 
-/// Hands the login out, once.
-pub async fn hand_out(tx: &mut Tx, login: ProvenLogin) -> Result<Option<UserId>, StorageError> {
-    let user = sqlx::query_scalar!(
-        r#"UPDATE logins SET handed_out_at = clock_timestamp()
-            WHERE id = $1 AND status = 'succeeded' AND handed_out_at IS NULL AND expires_at > clock_timestamp()
-           RETURNING user_id AS "user_id!""#,
+/// Hands the login out, once, to the person it proved.
+pub async fn hand_out(tx: &mut Tx, login: ProvenLogin) -> Result<Option<User>, StorageError> {
+    let row = sqlx::query!(
+        "UPDATE logins l SET handed_out_at = clock_timestamp() FROM users u
+          WHERE l.id = $1 AND l.status = 'succeeded' AND l.handed_out_at IS NULL AND l.expires_at > clock_timestamp()
+            AND u.id = l.user_id AND u.erased_at IS NULL
+         RETURNING u.id, u.first_name, u.last_name, u.kyc_status",
         login.0.uuid(),
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(user.map(UserId::from))
+    row.map(|row| {
+        Ok(User {
+            id: row.id.into(),
+            first_name: row.first_name,
+            last_name: row.last_name,
+            kyc_status: row.kyc_status.parse().map_err(StorageError::corrupt)?,
+        })
+    })
+    .transpose()
 }
