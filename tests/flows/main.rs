@@ -43,3 +43,4 @@ mod settling;
 mod signing_keys;
 mod starting_approvals;
 mod tokens;
+mod unlinking;
