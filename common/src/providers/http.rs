@@ -1,5 +1,4 @@
 use std::{
-    error::Error as _,
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -18,6 +17,7 @@ use super::{
     certificate::ClientCertificate,
     error::ProviderError,
     observe::{Field, Operation, SharedObserver},
+    transport,
 };
 use crate::config::authority;
 
@@ -186,9 +186,9 @@ impl GuardedClient {
         if not_after.is_some_and(|end| Instant::now() >= end) {
             return Err(ProviderError::TooLate);
         }
-        let mut answer = self.http.execute(request).await.map_err(transport)?;
+        let mut answer = self.http.execute(request).await.map_err(transport::unanswered)?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        while let Some(chunk) = answer.chunk().await.map_err(transport::cut_off)? {
             if body.len() + chunk.len() > self.cap {
                 return Err(ProviderError::Unreadable {
                     what: "the body is too large",
@@ -289,41 +289,4 @@ pub(crate) fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut url = Url::parse("form:").expect("a constant URL");
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().as_bytes().to_vec()
-}
-
-/// Sorts a failure of the transport: only what happened before a connection stood is provably not sent. With TLS 1.3 the
-/// server judges our certificate after we have begun to send; it has read none of that when it turns us down.
-fn transport(error: reqwest::Error) -> ProviderError {
-    // The URL may hold a payment's or an applicant's id.
-    let error = error.without_url();
-    if error.is_builder() {
-        ProviderError::Blocked
-    } else if error.is_connect() || is_turned_down(&error) {
-        ProviderError::Connect(Box::new(error))
-    } else if error.is_timeout() {
-        ProviderError::Timeout
-    } else {
-        ProviderError::Broken(Box::new(error))
-    }
-}
-
-/// Whether the server ended the handshake because of who we are. The kind of an alert is kept in the error's text alone
-/// where HTTP/2 was spoken.
-fn is_turned_down(error: &reqwest::Error) -> bool {
-    const ALERTS: [&str; 9] = [
-        "AccessDenied",
-        "BadCertificate",
-        "CertificateExpired",
-        "CertificateRequired",
-        "CertificateRevoked",
-        "CertificateUnknown",
-        "HandshakeFailure",
-        "UnknownCA",
-        "UnsupportedCertificate",
-    ];
-    std::iter::successors(error.source(), |error| (*error).source()).any(|error| {
-        let text = error.to_string();
-        let alert = text.split_once("received fatal alert: ").map(|(_, alert)| alert);
-        alert.is_some_and(|alert| ALERTS.contains(&alert))
-    })
 }

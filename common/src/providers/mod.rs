@@ -11,6 +11,7 @@ pub mod neonomics;
 pub mod observe;
 mod provider_metrics;
 pub mod sumsub;
+mod transport;
 
 #[cfg(test)]
 mod testing;
