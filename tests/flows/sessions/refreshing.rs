@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{REFRESH, REFRESH_COOKIE, SESSION_COOKIE, endings, live, me, over, refresh};
+use crate::balances::count;
 
 #[tokio::test]
 async fn a_refresh_outlives_the_access_token_in_the_same_session() {
@@ -132,6 +133,19 @@ async fn tabs_that_refresh_at_once_several_times_end_no_session() {
     }
     assert_eq!(refresh(&mut anna).await.status, 200);
     assert_eq!(endings(&app).await, [""; 0]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn of_a_sessions_tokens_only_the_one_that_is_not_used_yet_has_a_copy() {
+    let app = TestApp::start().await;
+    let (mut anna, _) = app.logged_in_browser("anna").await;
+    let copies = "SELECT count(*) FROM refresh_tokens WHERE successor_sealed IS NOT NULL";
+    assert_eq!(count(&app, copies).await, 0);
+    for _ in 0..3 {
+        assert_eq!(refresh(&mut anna).await.status, 200);
+        assert_eq!(count(&app, copies).await, 1);
+    }
     app.finish().await;
 }
 
