@@ -8,4 +8,5 @@ mod identity;
 mod limits;
 mod negative;
 mod scene;
+mod secrecy;
 mod sessions;
