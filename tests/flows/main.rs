@@ -36,3 +36,4 @@ mod sessions;
 mod settling;
 mod signing_keys;
 mod tokens;
+mod unlinking;

@@ -3,8 +3,8 @@
 use drop_common::queue::{
     Registry,
     payloads::{
-        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, FetchAccounts, InitiatePayment, PlanBalanceSyncs,
-        PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartConsent, SyncBalance,
+        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, EndConsent, FetchAccounts, InitiatePayment,
+        PlanBalanceSyncs, PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartConsent, SyncBalance,
     },
 };
 
@@ -18,6 +18,7 @@ pub fn registry() -> Registry<Context> {
         .with::<ApplyKycEvent>()
         .with::<StartConsent>()
         .with::<FetchAccounts>()
+        .with::<EndConsent>()
         .with::<RefreshBalance>()
         .with::<PlanBalanceSyncs>()
         .with::<SyncBalance>()

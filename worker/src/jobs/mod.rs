@@ -8,6 +8,7 @@ mod check_login;
 mod consent_days;
 mod consent_moves;
 mod create_applicant;
+mod end_consent;
 mod fetch_accounts;
 mod initiate_payment;
 mod kyc_about;
