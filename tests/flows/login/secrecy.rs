@@ -250,4 +250,14 @@ async fn whatever_a_login_must_keep_to_itself_is_in_no_line_of_a_log_and_in_no_r
         assert!(said.contains(heard), "nobody said {heard}");
     }
     secrets.are_not_in("a line of a log", &said);
+    // What nobody here knows, such as the verifier for BankID: 256 random bits have no fewer letters in base64url.
+    let random = said
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_".contains(letter))
+        .find(|word| word.len() >= 43 && is_random(word));
+    assert_eq!(random, None);
+}
+
+fn is_random(word: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| word.as_bytes().iter().any(kind);
+    has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)
 }
