@@ -4,6 +4,7 @@ mod birthdays;
 mod concurrency;
 mod crashes;
 mod errors;
+mod gate;
 mod identity;
 mod limits;
 mod negative;
