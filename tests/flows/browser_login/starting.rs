@@ -25,6 +25,20 @@ async fn a_browser_chooses_the_language_of_bankid() {
 }
 
 #[tokio::test]
+async fn bankid_sends_people_back_to_the_configured_address_whatever_host_a_request_names() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    for named in ["Host", "X-Forwarded-Host", "X-Original-Host"] {
+        let request = browser.request(Method::GET, START, None).header(named, "evil.example");
+        let started = Answer::of(request.send().await.unwrap()).await;
+        let page = reqwest::Url::parse(&started.location.expect(named)).unwrap();
+        let (_, back) = page.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap();
+        assert_eq!(back, format!("{}/api/auth/bankid/callback", app.url), "{named}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_login_returns_only_to_the_pages_that_are_configured() {
     let app = TestApp::start_with(&[("DROP_RETURN_PAGES", "/pay, /home")]).await;
     let mut browser = app.browser();
