@@ -119,14 +119,14 @@ async fn that_fail(app: &TestApp, person: &str, secrets: &mut Secrets) {
     let spoilt = |mutation| bankid.spoil_next(vec![mutation]);
     let ways: [(&str, u16, &dyn Fn()); 10] = [
         ("a number that is none", 502, &|| {
-            spoilt(Mutation::claim("pid", wrong_number.as_str()))
+            spoilt(Mutation::claim("pid", wrong_number.as_str()));
         }),
         ("two numbers", 502, &|| {
-            spoilt(Mutation::claim("nnin_altsub", "17829049236"))
+            spoilt(Mutation::claim("nnin_altsub", "17829049236"));
         }),
         ("another nonce", 502, &|| spoilt(Mutation::claim("nonce", person))),
         ("a name that is no word", 502, &|| {
-            spoilt(Mutation::header("kid", "no word"))
+            spoilt(Mutation::header("kid", "no word"));
         }),
         ("no token", 502, &|| spoilt(Mutation::answer("id_token", person))),
         ("a refusal", 502, &|| {

@@ -149,7 +149,7 @@ async fn keys_are_fresh_for_as_long_as_it_is_configured() {
     let signer = Signer::new("k1");
     let provider = FakeProvider::start([keys(&[&signer]), keys(&[&signer])]).await;
     let bankid = client(BankIdConfig {
-        jwks_ttl: Duration::from_secs(60),
+        jwks_ttl: Duration::from_mins(1),
         ..config(&provider.url)
     });
     for (seconds, fetches) in [(0, 1), (59, 1), (60, 2)] {
