@@ -180,6 +180,18 @@ async fn a_session_ends_an_hour_after_its_last_refresh_and_a_day_after_the_login
 }
 
 #[tokio::test]
+async fn a_session_that_is_not_used_for_an_hour_is_over() {
+    let app = TestApp::start().await;
+    let (mut used, _) = app.logged_in_browser("anna").await;
+    let (mut unused, _) = app.logged_in_browser("anna").await;
+    app.advance(TimeDelta::minutes(59)).await;
+    assert_eq!(refresh(&mut used).await.status, 200);
+    app.advance(TimeDelta::minutes(2)).await;
+    assert_eq!(refresh(&mut unused).await.problem(), (401, "unauthenticated"));
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_browsers_refresh_token_is_worth_nothing_in_a_body_and_neither_is_anything_else() {
     let app = TestApp::start().await;
     let (mut anna, _) = app.logged_in_browser("anna").await;
