@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     balances::plan_reads,
     metrics::{Scrape, until},
-    paying::{becomes, busy, execute, order, pays, pays_later, shown},
+    paying::{becomes, busy, execute, order, pays, pays_later, shown, value},
 };
 
 fn payments(scrape: &Scrape) -> BTreeMap<String, f64> {
@@ -138,6 +138,9 @@ async fn a_circuit_counts_each_time_it_opens_a_failed_probe_included_and_when_it
         .await;
     assert_eq!(first.problem(), (502, "circuit_open"));
     until(&app, "it opened", |scrape| circuits(scrape) == of_payments(1.0, 0.0)).await;
+    // The circuit is told before the job is: where none waits, a call for a token would be the probe.
+    let waits = "SELECT count(*) FROM jobs WHERE kind = 'initiate-payment' AND state = 'ready'";
+    assert!(eventually(async || value::<i64>(&app, waits).await == 1).await);
     app.advance(TimeDelta::seconds(61)).await;
     until(&app, "the probe failed", |scrape| {
         circuits(scrape) == of_payments(2.0, 0.0)

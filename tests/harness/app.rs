@@ -278,6 +278,9 @@ impl TestApp {
     /// The database's server is there again.
     pub async fn restart_database(&self) {
         self.database.restart().await;
+        // A pool asks a connection whether it is still there once it was idle for a second.
+        let idle = Duration::from_millis(1_100);
+        tokio::time::timeout(idle, std::future::pending::<()>()).await.ok();
     }
 
     /// What the API tells Prometheus.
