@@ -163,7 +163,12 @@ async fn a_probe_that_made_no_call_leaves_the_circuit_open_for_the_next_probe() 
     .unwrap();
 
     app.reconfigure_worker(&[("NEONOMICS_CLIENT_SECRET", "a-secret-that-is-not-known-there")]);
-    assert_eq!(app.run_jobs().await, 1, "the payment is the probe");
+    app.run_jobs().await;
+    let tried: i32 = sqlx::query_scalar("SELECT attempt FROM jobs WHERE kind = 'initiate-payment'")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(tried, 1, "the payment is the probe");
     assert_eq!(circuit(&app).await, (true, false), "open, and nobody probes");
     assert_eq!(app.sandbox.neonomics().payments().len(), 0);
     app.abandon().await;

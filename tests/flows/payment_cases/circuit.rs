@@ -89,7 +89,7 @@ async fn b7_what_an_open_circuit_refuses_keeps_its_attempts_before_and_after_it_
 
     // It is open: nobody claims.
     execute(&app, "UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'ready'").await;
-    assert_eq!(app.run_jobs().await, 0);
+    app.run_jobs().await;
     assert_eq!(value::<i32>(&app, attempts).await, 101);
     assert_eq!(payer.standing(&id).await, "processing?");
     assert!(app.sandbox.journal().entries_of(Operation::Payment).is_empty());
