@@ -96,6 +96,50 @@ async fn the_banks_answer_is_kept_and_written_once_the_database_takes_it() {
     app.abandon().await;
 }
 
+#[rstest]
+#[case::too_many_requests(429)]
+#[case::known_already(409)]
+#[case::not_understood(400)]
+#[tokio::test]
+async fn a_refusal_after_an_attempt_that_may_have_arrived_ends_nothing_and_is_reviewed(#[case] refusal: u16) {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::Payment, Fault::status(503), 1);
+    app.sandbox.fault(Operation::Payment, Fault::status(refusal), 1);
+    app.run_jobs().await;
+    app.advance(TimeDelta::seconds(3)).await;
+    app.run_jobs().await;
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 2);
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    assert!(needs_review(&app).await);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_that_its_owner_takes_back_between_two_attempts_is_not_sent_again() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::Payment, Fault::status(503), 1);
+    app.run_jobs().await;
+    let wish = anna.request(&format!("/v1/transactions/{id}/cancel"));
+    assert_eq!(
+        wish.header("Prefer", "respond-async").send().await.unwrap().status(),
+        202
+    );
+    for _ in 0..3 {
+        app.advance(TimeDelta::seconds(3)).await;
+        app.run_jobs().await;
+    }
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
+    assert!(needs_review(&app).await, "the bank may have the first");
+    assert_eq!(shown(&anna, &id).await["cancellation"], "unconfirmed");
+    app.abandon().await;
+}
+
 #[tokio::test]
 async fn an_attempt_whose_process_died_is_never_repeated_but_reviewed() {
     let app = TestApp::start().await;

@@ -1,11 +1,16 @@
 //! Every open payment has a next step; one that lost it is given another.
 
 use chrono::TimeDelta;
-use drop_common::queue::{self, payloads::ReconcilePayments};
+use drop_common::{
+    queue::{self, payloads::ReconcilePayments},
+    storage::payments,
+};
 use drop_sandbox::Operation;
-use drop_tests::{alerts, app::TestApp};
+use drop_tests::{alerts, app::TestApp, person::browser};
 
-use crate::paying::{approved, at_the_bank, audited, execute, ordered, shown, value};
+use rstest::rstest;
+
+use crate::paying::{approved, at_the_bank, audited, execute, order, ordered, shown, value};
 
 async fn reconcile(app: &TestApp) {
     let mut tx = app.db.begin().await.unwrap();
@@ -69,7 +74,7 @@ async fn a_payment_that_never_left_is_sent_within_its_time_and_fails_after_it() 
         assert_eq!(shown["status"], status);
         assert_eq!(shown["reason"].as_str(), late.then_some("not_sent"));
         assert_eq!(app.sandbox.neonomics().payments().len(), usize::from(!late));
-        app.finish().await;
+        app.abandon().await;
     }
 }
 
@@ -145,6 +150,99 @@ async fn a_person_hears_of_the_end_of_their_time_although_the_bank_cannot_be_ask
     let messages: i64 = value(&app, "SELECT count(*) FROM notifications WHERE kind = 'payment'").await;
     assert_eq!(messages, 1);
     app.finish().await;
+}
+
+#[rstest]
+#[case::and_comes_back(true)]
+#[case::and_stays_away(false)]
+#[tokio::test]
+async fn what_a_person_approved_while_the_bank_could_not_be_asked_is_not_withdrawn(#[case] comes_back: bool) {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| {
+        bank.withdraws_approved = true;
+        bank.progression = vec!["ACSP".into()];
+    });
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    execute(
+        &app,
+        "UPDATE breaker SET open = true, opened_at = clock_timestamp(), retry_at = clock_timestamp() + interval '1 hour'
+          WHERE key = 'neonomics/pisp'",
+    )
+    .await;
+    let back = approved(&app, &payment.link);
+    app.advance(TimeDelta::seconds(340)).await;
+    reconcile(&app).await;
+    assert_eq!(shown(&anna, &payment.id).await["reason"], "sca_timeout");
+    if comes_back {
+        assert_eq!(browser().get(&back).send().await.unwrap().status(), 200);
+    }
+    execute(
+        &app,
+        "UPDATE breaker SET retry_at = clock_timestamp() WHERE key = 'neonomics/pisp'",
+    )
+    .await;
+    for _ in 0..3 {
+        app.run_jobs().await;
+        app.advance(TimeDelta::seconds(61)).await;
+    }
+    assert_eq!(shown(&anna, &payment.id).await["status"], "processing");
+    assert_eq!(app.sandbox.neonomics().payments()[0].status, "ACSP");
+    assert!(app.sandbox.journal().entries_of(Operation::PaymentCancel).is_empty());
+    assert!(
+        payments::overdue_approvals(&app.db, 10).await.unwrap().is_empty(),
+        "accepted"
+    );
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_payment_whose_job_was_lost_ends_in_time_although_nobody_claims_the_new_one() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.lane("payment.send", "paused = true").await;
+    lose_jobs(&app).await;
+    app.advance(TimeDelta::seconds(100)).await;
+    reconcile(&app).await;
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    app.advance(TimeDelta::seconds(201)).await;
+    app.run_jobs().await;
+    assert_eq!(shown(&anna, &id).await["reason"], "not_sent");
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_payment_that_cannot_be_read_keeps_no_other_from_its_next_step() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let unreadable = at_the_bank(&app, &anna, &account).await;
+    execute(&app, "UPDATE transactions SET bank_status = 'NEWS'").await;
+    let behind = anna
+        .post_later("/v1/transactions", "behind", &order(&account, "10.00"))
+        .await;
+    assert_eq!(behind.status, 202, "{:?}", behind.problem());
+    lose_jobs(&app).await;
+    app.advance(TimeDelta::seconds(16)).await;
+    reconcile(&app).await;
+    assert_eq!(app.sandbox.neonomics().payments().len(), 2, "it was sent");
+    assert!(alerts::about(&unreadable.id).contains(&"payment".to_owned()));
+    execute(
+        &app,
+        "UPDATE transactions SET bank_status = 'RCVD' WHERE bank_status = 'NEWS'",
+    )
+    .await;
+    reconcile(&app).await;
+    assert_eq!(
+        audited(&app, "payment.next_step_restored").await,
+        2,
+        "once it can be read"
+    );
+    app.abandon().await;
 }
 
 #[tokio::test]

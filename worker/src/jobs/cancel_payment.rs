@@ -5,16 +5,19 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     domain::payment_status::{Cancellation, PaymentStatus},
     failpoint,
+    providers::ProviderError,
     queue::{
         AfterCommit, Handler, Job as _, JobError, Lane, Lease, Outcome, Verdict, hasten,
         payloads::{CancelPayment, PollPayment},
     },
+    resilience::backoff,
     storage::{
         StorageError, Tx,
         payments::{self, Payment},
     },
 };
 use serde_json::json;
+use tracing::warn;
 
 use super::{
     at_bank::{AtBank, Withdrawal},
@@ -25,6 +28,8 @@ use crate::{context::Context, recording};
 
 /// Until the attempt that is under way has an outcome: there is nothing to withdraw before.
 const WAIT_FOR_THE_BANKS_ID: Duration = Duration::from_secs(1);
+/// After the bank could not say where a payment stands.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
 
 impl Handler<Context> for CancelPayment {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -48,8 +53,17 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
     let withdrawal = match &payment.payment_id {
-        Some(id) if payment.state.is_processing() || payment.state.is_timed_out() => {
+        Some(id) if payment.cancellation == Some(Cancellation::Requested) && is_open(&payment) => {
             Some(AtBank::new(ctx, lease, &payment.product, id).withdraw().await)
+        }
+        Some(id) if payment.state.is_timed_out() && payment.callback_at.is_none() => {
+            match withdraw_unless_approved(ctx, lease, &payment, id).await {
+                Ok(withdrawal) => Some(withdrawal),
+                Err(error) => {
+                    warn!(payment.id = %payment.id, "the bank did not say whether {} was approved: {error}", payment.id);
+                    return Ok(Outcome::Again(backoff::jittered(AFTER_A_FAILURE)).into());
+                }
+            }
         }
         // It is being sent just now, or again soon.
         None if payment.state.is_processing() && !payment.needs_review => {
@@ -64,6 +78,33 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
     hasten(&ctx.db, PollPayment::KIND, &payment.id.to_string()).await?;
     ctx.wake.signal(Lane::PaymentPoll);
     Ok(recorded)
+}
+
+fn is_open(payment: &Payment) -> bool {
+    payment.state.is_processing() || payment.state.is_timed_out()
+}
+
+/// Nobody asked for this withdrawal: the time for approval was over while the bank could not be asked. So it is asked first,
+/// for a payment that was approved meanwhile is the person's wish, and no bank must cancel it for our patience.
+async fn withdraw_unless_approved(
+    ctx: &Context,
+    lease: &Lease,
+    payment: &Payment,
+    id: &str,
+) -> Result<Withdrawal, ProviderError> {
+    let bank = AtBank::new(ctx, lease, &payment.product, id);
+    let code = bank.status().await?;
+    let approved = code.as_deref().is_some_and(|code| {
+        !payment
+            .state
+            .on_bank_code(code, &ctx.provisional())
+            .state
+            .is_timed_out()
+    });
+    if approved {
+        return Ok(Withdrawal::Refused { now: code });
+    }
+    Ok(bank.withdraw().await)
 }
 
 /// What the bank did, written to the payment as it is now.

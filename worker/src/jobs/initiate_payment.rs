@@ -231,6 +231,15 @@ async fn record(
         Class::Refused => FailureReason::Refused,
     };
     warn!(payment.id = %id, "the bank refused payment {id}: {error}");
+    // A no to this request says nothing of an earlier one, which the bank may have taken before its answer got lost.
+    if payments::may_have_left(&mut moving.tx, id).await? {
+        return review(
+            moving,
+            "ambiguous",
+            "refused, and an earlier attempt may have reached the bank",
+        )
+        .await;
+    }
     moving.apply(moving.payment.state.on_refused(reason)).await?;
     moving.finish(Outcome::Done).await
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use drop_common::{
+    alerts,
     domain::{ids::PaymentId, payment_status::PaymentStatus},
     queue::{
         EnqueueOptions, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue_anew,
@@ -27,12 +28,23 @@ const BATCH: i64 = 500;
 impl Handler<Context> for ReconcilePayments {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         for id in payments::without_next_step(&ctx.db, &STEPS, BATCH).await? {
-            give_next_step(&ctx, &lease, id).await?;
+            unless_unreadable(id, give_next_step(&ctx, &lease, id).await)?;
         }
         for id in payments::overdue_approvals(&ctx.db, BATCH).await? {
-            end_patience(&ctx, &lease, id).await?;
+            unless_unreadable(id, end_patience(&ctx, &lease, id).await)?;
         }
         Ok(Outcome::Done.into())
+    }
+}
+
+/// One payment that cannot be read, of a newer release perhaps, keeps nobody else's from its next step.
+fn unless_unreadable(id: PaymentId, done: Result<(), JobError>) -> Result<(), JobError> {
+    match done {
+        Err(JobError::Storage(error)) if !error.is_transient() => {
+            alerts::raise(&alerts::PAYMENT, format_args!("{id}, cannot be reconciled: {error}"));
+            Ok(())
+        }
+        done => done,
     }
 }
 
@@ -51,13 +63,13 @@ async fn give_next_step(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(
         moving.review("ambiguous", "no job was left for it").await?;
         "review"
     } else {
-        // Sent within its time or never: the job itself looks at the clock.
-        enqueue_anew(
-            &mut moving.tx,
-            &InitiatePayment { payment: id },
-            EnqueueOptions::default(),
-        )
-        .await?;
+        // Sent within its time or never, also where nobody claims the job.
+        let left = payment.expires_at - moving.now;
+        let options = EnqueueOptions {
+            expires_in: Some(left.to_std().unwrap_or_default()),
+            ..EnqueueOptions::default()
+        };
+        enqueue_anew(&mut moving.tx, &InitiatePayment { payment: id }, options).await?;
         InitiatePayment::KIND
     };
     moving

@@ -1,7 +1,8 @@
 use std::fmt;
 
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{CallContext, Neonomics, Redirects, ScaLink, client::Outgoing, errors::success, sca::Links};
@@ -180,13 +181,13 @@ impl Neonomics {
         self.send_with_token(
             Outgoing::new(Operation::PaymentCancel, Method::DELETE, path),
             context,
-            |reply| {
-                success(&reply)?;
-                Ok(if reply.status == 202 {
-                    Cancellation::NeedsApproval
-                } else {
-                    Cancellation::Done
-                })
+            |reply| match success(&reply)?.status {
+                204 => Ok(Cancellation::Done),
+                202 => Ok(Cancellation::NeedsApproval),
+                // A success that says something else cancelled nothing for sure.
+                _ => Err(ProviderError::Unreadable {
+                    what: "the cancellation is neither done nor to be approved",
+                }),
             },
         )
         .await
@@ -245,9 +246,15 @@ struct Amount<'a> {
 #[serde(rename_all = "camelCase")]
 struct Created {
     payment_id: Option<String>,
+    #[serde(default, deserialize_with = "if_readable")]
     transaction_status: Option<String>,
-    #[serde(rename = "_links")]
+    #[serde(rename = "_links", default, deserialize_with = "if_readable")]
     links: Option<Links>,
+}
+
+/// With its id a payment can be asked for: what else the answer says in another form than it should is read later.
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
 }
 
 #[derive(Deserialize)]

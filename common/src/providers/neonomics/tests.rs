@@ -397,7 +397,14 @@ async fn a_consent_is_asked_for_read_and_deleted() {
 
 #[tokio::test]
 async fn a_cancellation_goes_to_the_payment_itself_and_says_when_the_user_must_approve() {
-    let provider = FakeProvider::start([token(), answer(204, "", ""), json(202, "{}"), json(405, "")]).await;
+    let answers = [
+        token(),
+        answer(204, "", ""),
+        json(202, "{}"),
+        json(405, ""),
+        json(200, "{}"),
+    ];
+    let provider = FakeProvider::start(answers).await;
     let standard = NeonomicsConfig {
         status_path: "/v1/payments/{product}/{paymentId}/status".to_owned(),
         ..config(&provider.url)
@@ -413,10 +420,23 @@ async fn a_cancellation_goes_to_the_payment_itself_and_says_when_the_user_must_a
     );
     let refused = neonomics.cancel_payment("straks", "p1", &context).await;
     assert!(matches!(refused, Err(ProviderError::Refused { status: 405, .. })));
+    let vague = neonomics.cancel_payment("straks", "p1", &context).await;
+    assert_eq!(vague.expect_err("200 cancels nothing").class(), Class::Ambiguous);
     assert_eq!(provider.seen()[1].line(), "DELETE /v1/payments/straks/p1 HTTP/1.1");
     assert!(
         neonomics.cancel_payment("straks", "..", &context).await.is_err(),
         "an id is never a path"
+    );
+}
+
+#[tokio::test]
+async fn a_payment_exists_whatever_form_the_rest_of_the_answer_has() {
+    let body = r#"{"paymentId":"p","transactionStatus":7,"_links":{"scaRedirect":"https://dnb.no/sca/1"}}"#;
+    let provider = FakeProvider::start([token(), json(201, body)]).await;
+    let payment = pay(&client(config(&provider.url))).await.expect("created");
+    assert_eq!(
+        (payment.payment_id.as_str(), payment.status, payment.sca),
+        ("p", None, ScaLink::None)
     );
 }
 

@@ -32,6 +32,7 @@ pub async fn about_to_send(
     let row = sqlx::query!(
         r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.status, t.payment_id,
                   t.expires_at <= clock_timestamp() AS "late!", t.needs_review,
+                  t.cancellation IS NOT NULL AS "unwanted!",
                   EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome = 'sending') AS "unknown!",
                   EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!"
              FROM transactions t JOIN users u ON u.id = t.user_id WHERE t.id = $1 FOR NO KEY UPDATE OF t FOR SHARE OF u"#,
@@ -44,6 +45,11 @@ pub async fn about_to_send(
     }
     if row.unknown && !deduplicated {
         return Ok(Sending::Unknown);
+    }
+    if row.unwanted && (row.unknown || row.reached) {
+        return Ok(Sending::NoMore {
+            why: "an attempt may have reached the bank, and the user has taken the payment back",
+        });
     }
     match (row.unknown || row.reached, row.late, row.allowed) {
         (_, false, true) => {}

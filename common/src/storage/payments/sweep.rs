@@ -24,11 +24,12 @@ pub async fn without_next_step(db: &PgPool, kinds: &[&str], limit: i64) -> Resul
 }
 
 /// Payments whose time for approval ended some while ago, and which still wait for it: whoever looks at the bank ends
-/// them within seconds, so nobody could look.
+/// them within seconds, so nobody could look. One that the bank has accepted was approved, whoever has not come back.
 pub async fn overdue_approvals(db: &PgPool, limit: i64) -> Result<Vec<PaymentId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: PaymentId" FROM transactions
             WHERE NOT bank_final AND status = 'processing' AND callback_at IS NULL
+              AND (bank_status IS NULL OR bank_status IN ('RCVD', 'PDNG', 'PATC', 'ACTC'))
               AND sca_deadline < clock_timestamp() - interval '30 s'
             ORDER BY sca_deadline LIMIT $1"#,
         limit

@@ -89,12 +89,12 @@ pub(super) fn cancel(neonomics: &Neonomics, call: &Call) -> Reply {
         Err(reply) => return reply,
     };
     let (product, id, _) = addressed(call, false);
-    let needs_approval = state.settings.cancel_needs_approval;
+    let (needs_approval, withdraws) = (state.settings.cancel_needs_approval, state.settings.withdraws_approved);
     let found = find(&state, product.as_deref(), &id);
     let Some(payment) = found.and_then(|id| state.payments.get_mut(&id)) else {
         return resource_unknown();
     };
-    if payment.approved || is_final(&payment.status) {
+    if payment.approved && !withdraws || is_final(&payment.status) {
         return refused(405, "CANCELLATION_INVALID", "the payment can no longer be cancelled");
     }
     if needs_approval {

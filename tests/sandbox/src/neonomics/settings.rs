@@ -41,6 +41,8 @@ pub struct BankSettings {
     pub consent_days: i64,
     /// The HTTP status of an expired consent: 403 by the contract, 401 by the standard.
     pub consent_expired_status: u16,
+    /// A payment that the person has approved is cancelled all the same, until it is executed.
+    pub withdraws_approved: bool,
     /// A cancellation needs the person's approval too: 202 in place of 204, and nothing is cancelled.
     pub cancel_needs_approval: bool,
 }
@@ -63,6 +65,7 @@ impl Default for BankSettings {
             new_consent_ends_older: false,
             consent_days: 180,
             consent_expired_status: 403,
+            withdraws_approved: false,
             cancel_needs_approval: false,
         }
     }
