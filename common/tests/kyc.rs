@@ -111,7 +111,15 @@ fn a_decision_sets_its_status_and_tells_the_person_once(
     let after = standing(status, Some(decision), 5);
     for before in KycStatus::ALL {
         let outcome = apply(Standing::fresh(*before), Some(decision), Some(at(5)), at(6));
-        assert_eq!(outcome.applied, Applied::NewState { standing: after, title });
+        let notice = decision.notice().unwrap();
+        assert_eq!((notice.title, notice.body.is_empty()), (title, false));
+        assert_eq!(
+            outcome.applied,
+            Applied::NewState {
+                standing: after,
+                notice
+            }
+        );
         assert_eq!(
             (outcome.event_at, outcome.clock_alert, outcome.read_status),
             (at(5), false, false)
@@ -169,7 +177,7 @@ fn each_retry_tells_the_person_again() {
         outcome.applied,
         Applied::NewState {
             standing: after,
-            title: "Vennligst prøv igjen"
+            notice: Decision::Retry.notice().unwrap()
         }
     );
 }

@@ -83,7 +83,7 @@ fn texts(members: &Map<String, Value>, name: &'static str) -> Result<Vec<String>
 }
 
 /// In the forms that Sumsub writes: ISO with Z, with `+0000`, without a zone in UTC; and as milliseconds since 1970.
-fn time(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     let with_zone = || {
         DateTime::parse_from_rfc3339(text)
             .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%z"))
