@@ -18,6 +18,7 @@ pub mod balance_reads;
 pub mod consents;
 pub mod gauges;
 pub mod health;
+pub mod inbox;
 pub mod kyc;
 pub mod kyc_reviews;
 pub mod logins;
