@@ -319,3 +319,58 @@ proptest! {
         prop_assert!(!news);
     }
 }
+
+/// Every order of so many things.
+fn orders(things: usize) -> Vec<Vec<usize>> {
+    if things == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(things - 1);
+    let longer = shorter.iter().flat_map(|order| {
+        (0..things).map(move |place| {
+            let mut order = order.clone();
+            order.insert(place, things - 1);
+            order
+        })
+    });
+    longer.collect()
+}
+
+/// All of them, not a sample: every story of five events in every order, with everything said twice.
+#[test]
+fn every_order_of_up_to_five_events_ends_in_what_the_newest_decision_demands_with_one_message_for_each_change() {
+    let kinds = Decision::ALL.len();
+    for length in 0..=5_usize {
+        let orders = orders(length);
+        for story in 0..kinds.pow(u32::try_from(length).unwrap()) {
+            let story: Vec<Decision> = (0..length)
+                .map(|at| Decision::ALL[story / kinds.pow(u32::try_from(at).unwrap()) % kinds])
+                .collect();
+            let newest = story.iter().rev().find_map(|decision| decision.status());
+            for order in &orders {
+                let (mut row, mut told) = (Standing::fresh(KycStatus::Pending), None);
+                for &when in order {
+                    let minute = i64::try_from(when).unwrap();
+                    // Once as it came first, and once repeated under another name; a retry is news each time.
+                    for _ in 0..if story[when] == Decision::Retry { 1 } else { 2 } {
+                        let applied = apply(row, Some(story[when]), Some(at(minute)), received()).applied;
+                        if let Applied::NewState { standing, .. } = applied {
+                            let again = told == Some(row.status) && row.last_decision == standing.last_decision;
+                            assert!(
+                                !again || story[when] == Decision::Retry,
+                                "{story:?} in the order {order:?}"
+                            );
+                            told = Some(standing.status);
+                        }
+                        row = next(row, Some(story[when]), at(minute));
+                    }
+                }
+                assert_eq!(
+                    row.status,
+                    newest.unwrap_or(KycStatus::Pending),
+                    "{story:?} in the order {order:?}"
+                );
+            }
+        }
+    }
+}

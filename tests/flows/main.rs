@@ -16,7 +16,6 @@ mod discovery;
 mod events;
 mod fleet;
 mod holds;
-mod inbox;
 mod kyc;
 mod login;
 mod metrics;

@@ -1,0 +1,291 @@
+//! Webhooks that never came, came at the same time as others, or say too little: Sumsub is asked, and its answer goes
+//! through the same rule.
+
+use chrono::TimeDelta;
+use drop_common::queue::{self, payloads::ReconcileKyc};
+use drop_sandbox::{Delivery, Operation, Review};
+use drop_tests::{alerts, app::TestApp, person::SignedIn};
+use serde_json::{Map, Value, json};
+
+use crate::paying::{execute, value};
+
+async fn starts(person: &SignedIn<'_>) {
+    let started = person
+        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!(started.status, 201, "{:?}", started.problem());
+}
+
+/// Something happens at Sumsub, and its webhook is lost. Its number, to send it later.
+async fn happens_unheard(app: &TestApp, review: Review) -> usize {
+    let unsent = Delivery {
+        times: 0,
+        ..Delivery::default()
+    };
+    app.sandbox.sumsub().review(review, &unsent).await.unwrap().number
+}
+
+async fn happens(app: &TestApp, review: Review) {
+    let sent = app.sandbox.sumsub().review(review, &Delivery::default()).await.unwrap();
+    assert_eq!(sent.statuses, [Some(200)]);
+    app.run_jobs().await;
+}
+
+/// As the hourly schedule does it.
+async fn reconciles(app: &TestApp) {
+    let mut tx = app.db.begin().await.unwrap();
+    let slot = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    queue::enqueue(&mut tx, &ReconcileKyc { slot }).await.unwrap();
+    tx.commit().await.unwrap();
+    app.run_jobs().await;
+}
+
+fn asked(app: &TestApp) -> usize {
+    app.sandbox.journal().entries_of(Operation::ApplicantStatus).len()
+}
+
+async fn told(app: &TestApp) -> Vec<String> {
+    sqlx::query_scalar("SELECT title FROM notifications WHERE kind = 'kyc' ORDER BY id")
+        .fetch_all(&app.db)
+        .await
+        .unwrap()
+}
+
+async fn status(person: &SignedIn<'_>) -> Value {
+    person.get("/v1/kyc").await.body["status"].clone()
+}
+
+#[tokio::test]
+async fn an_approval_whose_webhook_was_lost_is_found_and_its_webhook_that_comes_late_tells_nothing_new() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    let lost = happens_unheard(&app, Review::of(&anna.user, "GREEN")).await;
+    reconciles(&app).await;
+    assert_eq!(asked(&app), 0, "half an hour is not over");
+    app.advance(TimeDelta::minutes(31)).await;
+    reconciles(&app).await;
+    assert_eq!((asked(&app), status(&anna).await), (1, json!("approved")));
+    assert_eq!(told(&app).await, ["Du er nå verifisert"]);
+    let said: (String, String) = sqlx::query_as("SELECT event_type, state FROM webhook_events")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(said, ("status".to_owned(), "applied".to_owned()));
+
+    let late = app.sandbox.sumsub().resend(lost).await.unwrap();
+    assert_eq!(late.statuses, [Some(200)]);
+    app.run_jobs().await;
+    app.advance(TimeDelta::hours(2)).await;
+    reconciles(&app).await;
+    assert_eq!(asked(&app), 1, "nobody asks about somebody approved");
+    assert_eq!(told(&app).await.len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_review_that_goes_on_is_seen_and_a_retry_is_told_once_however_often_it_is_asked_for() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    happens_unheard(&app, Review::event(&anna.user, "applicantPending")).await;
+    app.advance(TimeDelta::minutes(31)).await;
+    reconciles(&app).await;
+    assert_eq!(anna.get("/v1/kyc").await.body["next"], "wait");
+    happens(&app, Review::of(&anna.user, "RETRY")).await;
+    assert_eq!(anna.get("/v1/kyc").await.body["next"], "retry");
+    for _ in 0..3 {
+        app.advance(TimeDelta::hours(2)).await;
+        reconciles(&app).await;
+    }
+    assert_eq!(asked(&app), 4);
+    assert_eq!(told(&app).await, ["Vennligst prøv igjen"]);
+    // Another retry, of which no webhook came.
+    happens_unheard(&app, Review::of(&anna.user, "RETRY")).await;
+    app.advance(TimeDelta::hours(2)).await;
+    reconciles(&app).await;
+    assert_eq!(told(&app).await, ["Vennligst prøv igjen", "Vennligst prøv igjen"]);
+    app.finish().await;
+}
+
+/// At equal times the order of arrival counts, until Sumsub says which was the last.
+#[tokio::test]
+async fn of_two_decisions_of_the_same_time_the_one_that_sumsub_stands_by_counts() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    let at = (app.now() - TimeDelta::seconds(2)).to_rfc3339();
+    let overrides: Map<String, Value> = serde_json::from_value(json!({ "createdAt": at })).unwrap();
+    let said = |answer| Review {
+        overrides: overrides.clone(),
+        ..Review::of(&anna.user, answer)
+    };
+    let turned_round = Delivery {
+        reversed: true,
+        ..Delivery::default()
+    };
+    let both = vec![said("GREEN"), said("RED")];
+    app.sandbox.sumsub().review_all(both, &turned_round).await.unwrap();
+    app.run_jobs().await;
+    assert_eq!((asked(&app), status(&anna).await), (1, json!("rejected")));
+    assert_eq!(
+        told(&app).await,
+        ["Verifisering avslått", "Du er nå verifisert", "Verifisering avslått"]
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_deactivated_person_who_is_activated_again_stands_where_their_review_does() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    happens(
+        &app,
+        Review {
+            created_at_offset: -60,
+            ..Review::of(&anna.user, "GREEN")
+        },
+    )
+    .await;
+    happens(
+        &app,
+        Review {
+            created_at_offset: -30,
+            ..Review::event(&anna.user, "applicantDeactivated")
+        },
+    )
+    .await;
+    assert_eq!(
+        anna.get("/v1/kyc").await.body,
+        json!({ "status": "pending", "applicant": "created", "next": "support" })
+    );
+    app.advance(TimeDelta::hours(1)).await;
+    reconciles(&app).await;
+    assert_eq!(status(&anna).await, "pending", "the old review does not undo it");
+    happens(&app, Review::event(&anna.user, "applicantActivated")).await;
+    assert_eq!(status(&anna).await, "approved");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_applicant_that_was_decided_before_we_knew_of_it_is_asked_for_at_once() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    happens_unheard(&app, Review::of(&anna.user, "GREEN")).await;
+    execute(&app, "DELETE FROM kyc_applicants").await;
+    starts(&anna).await;
+    app.until_idle().await;
+    assert_eq!(status(&anna).await, "approved");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_answer_about_another_level_approves_nobody() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    happens_unheard(&app, Review::of(&anna.user, "GREEN")).await;
+    // Here another level is wanted by now; Sumsub speaks of the one before.
+    execute(
+        &app,
+        "UPDATE kyc_applicants SET level_name = 'another', updated_at = now() - interval '1 hour'",
+    )
+    .await;
+    let applicant: uuid::Uuid = value(&app, "SELECT id FROM kyc_applicants").await;
+    execute(
+        &app,
+        &format!(
+            "INSERT INTO jobs (lane, kind, payload, max_attempts)
+             VALUES (6, 'read-kyc-status', '{{\"applicant\": \"{applicant}\", \"not_before\": null}}', 5)"
+        ),
+    )
+    .await;
+    app.run_jobs().await;
+    assert_eq!(status(&anna).await, "pending");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_applicant_that_sumsub_deletes_is_unlinked_the_status_stays_and_a_new_check_begins_anew() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    happens(
+        &app,
+        Review {
+            created_at_offset: -30,
+            ..Review::of(&anna.user, "GREEN")
+        },
+    )
+    .await;
+    happens(
+        &app,
+        Review {
+            created_at_offset: -20,
+            ..Review::event(&anna.user, "applicantDeleted")
+        },
+    )
+    .await;
+    assert_eq!(
+        anna.get("/v1/kyc").await.body,
+        json!({ "status": "approved", "applicant": "failed", "next": "none" })
+    );
+    let kept: (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM screening_results), (SELECT count(*) FROM kyc_former_applicants WHERE last_decision = 'approved')",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(kept, (1, 1));
+    // What still comes of the deleted one is about nobody's check.
+    happens(
+        &app,
+        Review {
+            created_at_offset: -10,
+            ..Review::of(&anna.user, "RED")
+        },
+    )
+    .await;
+    assert_eq!(status(&anna).await, "approved");
+    let late: uuid::Uuid = value(&app, "SELECT id FROM webhook_events ORDER BY received_at DESC LIMIT 1").await;
+    assert_eq!(alerts::about(&format!("evt_{}", late.simple())), ["kyc_event"]);
+
+    app.start_worker().await;
+    starts(&anna).await;
+    app.until_idle().await;
+    assert_eq!(anna.get("/v1/kyc").await.body["applicant"], "created");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_accepted_event_whose_job_is_gone_gets_another() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    let sent = app
+        .sandbox
+        .sumsub()
+        .review(Review::of(&anna.user, "GREEN"), &Delivery::default())
+        .await;
+    assert_eq!(sent.unwrap().statuses, [Some(200)]);
+    execute(&app, "DELETE FROM jobs WHERE kind = 'apply-kyc-event'").await;
+    app.run_jobs().await;
+    assert_eq!(status(&anna).await, "pending");
+    app.advance(TimeDelta::minutes(11)).await;
+    reconciles(&app).await;
+    assert_eq!(status(&anna).await, "approved");
+    app.finish().await;
+}
