@@ -184,6 +184,12 @@ async fn members_that_are_missing_or_odd_change_nobody() {
         ("levelName", json!("another"), "recorded"),
         ("reviewStatus", json!("init"), "recorded"),
         ("reviewResult", json!({}), "recorded"),
+        ("applicantId", json!("a\u{0}b"), "recorded"),
+        (
+            "reviewResult",
+            json!({ "reviewAnswer": "GREEN\u{0}", "rejectLabels": ["\u{0}"] }),
+            "recorded",
+        ),
         ("reviewResult", json!([]), "quarantined"),
         ("sandboxMode", json!("perhaps"), "quarantined"),
     ] {
