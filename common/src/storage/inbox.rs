@@ -133,3 +133,15 @@ pub async fn is_open(tx: &mut Tx, id: WebhookEventId) -> Result<Option<bool>, St
     .fetch_optional(&mut **tx)
     .await?)
 }
+
+/// Ends the wait of an event that will never be anybody's. False: it does not wait for a person.
+pub async fn dismiss(tx: &mut Tx, id: WebhookEventId) -> Result<bool, StorageError> {
+    let dismissed = sqlx::query!(
+        "UPDATE webhook_events SET state = 'recorded', note = 'dismissed', applied_at = clock_timestamp()
+          WHERE id = $1 AND state IN ('unmatched', 'quarantined')",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(dismissed.rows_affected() == 1)
+}

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::{TimeDelta, Utc};
 use drop_common::storage::{self, PoolOptions};
 use drop_sandbox::Sandbox;
 use drop_tests::{
@@ -27,7 +26,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use sqlx::{Executor as _, PgPool};
 
-use super::scene::{Checked, digest, people};
+use super::scene::{Checked, digest, past, people};
 
 const COPIES: usize = 20;
 const SENDERS: usize = 8;
@@ -127,9 +126,8 @@ async fn database(cluster: &Cluster) -> PgPool {
 
 /// The bodies of so many events, spread over some people: later ones decide otherwise than those before.
 fn bodies(people: &[Checked], count: usize) -> Vec<String> {
-    let began = Utc::now() - TimeDelta::hours(12);
     let body = |number: usize| {
-        let at = began + TimeDelta::minutes(i64::try_from(number).unwrap());
+        let at = past(i64::try_from(number).unwrap());
         let answer = ["GREEN", "RED", "RETRY"][number / people.len() % 3];
         let said = json!({ "createdAt": at.to_rfc3339(), "reviewResult": { "reviewAnswer": answer } });
         let event: Value = people[number % people.len()].event("applicantReviewed", said);

@@ -180,6 +180,26 @@ async fn an_event_that_waits_for_its_applicant_is_applied_by_a_replay_once_that_
 }
 
 #[tokio::test]
+async fn what_will_never_be_anybodys_is_dismissed_and_keeps_its_body() {
+    let app = TestApp::start().await;
+    assert_eq!(signed(&app, "no JSON").await.0, 400);
+    let id = json_of(&app, &["webhooks", "list"]).await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let dismiss = with_by(&["webhooks", "dismiss", &id]);
+    does(&app, &dismiss).await;
+    assert!(!runs(&app, &dismiss).await.0, "once");
+    let shown = json_of(&app, &["webhooks", "show", &id]).await;
+    assert_eq!(
+        (&shown["state"], &shown["note"], &shown["body"]),
+        (&json!("recorded"), &json!("dismissed"), &json!("no JSON"))
+    );
+    assert_eq!(audited(&app).await[0].0, "webhook.dismissed");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_case_is_listed_with_its_labels_and_closed_once_with_what_was_found() {
     let app = TestApp::start().await;
     let person = people(&app.db, 1).await.remove(0);

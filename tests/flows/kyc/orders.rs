@@ -1,11 +1,10 @@
 //! In whatever order events come, how often, and beside how many workers: the newest decision is what counts.
 
-use chrono::{TimeDelta, Utc};
 use drop_tests::{app::TestApp, fleet::Fleet};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::scene::{Checked, people, sends};
+use super::scene::{Checked, past, people, sends};
 
 /// What happened, in order of its time; and the status it ends in.
 const STORIES: [([&str; 5], &str); 2] = [
@@ -32,9 +31,8 @@ fn orders() -> Vec<[usize; 5]> {
 }
 
 fn events(person: &Checked, story: [&str; 5]) -> Vec<Value> {
-    let began = Utc::now() - TimeDelta::hours(1);
     let events = story.iter().enumerate().map(|(at, word)| {
-        let at = began + TimeDelta::minutes(i64::try_from(at).unwrap());
+        let at = past(i64::try_from(at).unwrap());
         let at = at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
         if word.starts_with("applicant") {
             return person.event(word, json!({ "createdAt": at }));

@@ -1,10 +1,9 @@
 //! The written rule, line by line: what an event does to somebody, after what came before it.
 
-use chrono::{TimeDelta, Utc};
 use drop_tests::app::TestApp;
 use serde_json::{Value, json};
 
-use super::scene::{Checked, people, sends};
+use super::scene::{Checked, past, people, sends};
 
 /// What came before, as `event@minute`; the event; what becomes of it; the status after it; what the person is told.
 type Line = (&'static str, &'static str, &'static str, &'static str, &'static str);
@@ -47,7 +46,7 @@ const RULE: &[Line] = &[
     ("", "green_of_sandbox@10", "applied", "approved", VERIFIED),
     // Without a time, an event counts as of its arrival; and so it does when it claims the future.
     ("red@10", "green_without_time@0", "applied", "approved", VERIFIED),
-    ("red@10", "green@2000", "applied", "approved", VERIFIED),
+    ("red@10", "green@60000000", "applied", "approved", VERIFIED),
     // The current decision is what an event is compared with, not any past one.
     ("green@10", "green@20", "same_state", "approved", ""),
     ("red@10", "red@20", "same_state", "rejected", ""),
@@ -82,7 +81,7 @@ const RULE: &[Line] = &[
 /// The event that a word stands for, so many minutes after a time that is long past.
 fn event(person: &Checked, word: &str) -> Value {
     let (name, minute) = word.split_once('@').expect("word@minute");
-    let at = Utc::now() - TimeDelta::minutes(1_000) + TimeDelta::minutes(minute.parse().unwrap());
+    let at = past(minute.parse().unwrap());
     let at = at.format("%Y-%m-%dT%H:%M:00.000Z").to_string();
     let said = |answer: &str| json!({ "createdAt": at, "reviewStatus": "completed", "reviewResult": { "reviewAnswer": answer } });
     let plain = |status: &str| json!({ "createdAt": at, "reviewStatus": status });

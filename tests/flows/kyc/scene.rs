@@ -1,5 +1,6 @@
 //! Webhooks written and signed by the test itself, and people who wait for them.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use drop_tests::{app::TestApp, person::browser, settings::SUMSUB_SECRET};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use ring::hmac;
@@ -11,7 +12,17 @@ pub(super) fn digest(secret: &str, body: &[u8]) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+/// A time that is long past, and so many minutes after it.
+pub(super) fn past(minutes: i64) -> DateTime<Utc> {
+    let began: DateTime<Utc> = "2026-02-23T10:00:00Z".parse().unwrap();
+    began + TimeDelta::minutes(minutes)
 }
 
 /// Posts a body under these headers and no others. The status, and the problem's code.

@@ -55,6 +55,14 @@ pub enum WebhooksVerb {
         #[command(flatten)]
         output: Output,
     },
+    /// End the wait of events that will never be anybody's. Their bodies are kept.
+    Dismiss {
+        /// The events, `evt_…`.
+        #[arg(required = true)]
+        ids: Vec<WebhookEventId>,
+        #[command(flatten)]
+        by: By,
+    },
     /// Have events applied that still wait. Those that were applied are left alone, so this may be repeated.
     Replay {
         /// The events, `evt_…`.
@@ -89,6 +97,7 @@ pub(super) async fn operate(db: &PgPool, verb: WebhooksVerb) -> anyhow::Result<(
             let event = inbox::show(db, id, ApplyKycEvent::KIND).await?;
             print::webhook(&event.with_context(|| format!("there is no event {id}"))?, output.json)
         }
+        WebhooksVerb::Dismiss { ids, by } => dismiss(db, &ids, &by).await,
         WebhooksVerb::Replay { ids, state, by } => replay(db, ids, state, &by).await,
     }
 }
@@ -116,5 +125,21 @@ async fn replay(db: &PgPool, mut ids: Vec<WebhookEventId>, state: Option<String>
     }
     tx.commit().await?;
     print::changed(replayed, "webhook.replayed");
+    Ok(())
+}
+
+/// All of them, or none: one that is applied was somebody's.
+async fn dismiss(db: &PgPool, ids: &[WebhookEventId], by: &By) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    for &event in ids {
+        let dismissed = inbox::dismiss(&mut tx, event).await?;
+        ensure!(
+            dismissed,
+            "event {event} does not wait for a person; nothing was changed"
+        );
+        record(&mut tx, by, "webhook.dismissed", &event.to_string(), None).await?;
+    }
+    tx.commit().await?;
+    print::changed(ids.len(), "webhook.dismissed");
     Ok(())
 }
