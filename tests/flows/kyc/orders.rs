@@ -1,10 +1,11 @@
 //! In whatever order events come, how often, and beside how many workers: the newest decision is what counts.
 
-use drop_tests::{app::TestApp, fleet::Fleet};
+use drop_tests::{app::TestApp, fleet::Fleet, person::browser};
 use futures_util::future::join_all;
+use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::scene::{Checked, past, people, sends};
+use super::scene::{Checked, past, people, sends_by};
 
 /// What happened, in order of its time; and the status it ends in.
 const STORIES: [([&str; 5], &str); 2] = [
@@ -44,14 +45,14 @@ fn events(person: &Checked, story: [&str; 5]) -> Vec<Value> {
 }
 
 /// Sends them in this order, each twice and at once, and in the end the first of them under another name.
-async fn lives_through(app: &TestApp, person: &Checked, story: [&str; 5], order: [usize; 5]) {
+async fn lives_through(app: &TestApp, client: &Client, person: &Checked, story: [&str; 5], order: [usize; 5]) {
     let events = events(person, story);
     for at in order {
-        tokio::join!(sends(app, &events[at]), sends(app, &events[at]));
+        tokio::join!(sends_by(client, app, &events[at]), sends_by(client, app, &events[at]));
     }
     let mut repeated = events[0].clone();
     repeated["correlationId"] = json!("told once more");
-    sends(app, &repeated).await;
+    sends_by(client, app, &repeated).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +63,7 @@ async fn every_order_of_five_events_with_repeats_ends_in_what_the_newest_decisio
         workers: 2,
     };
     let app = TestApp::start_fleet(fleet).await;
-    let orders = orders();
+    let (orders, client) = (orders(), browser());
     assert_eq!(orders.len(), 120);
     for (story, ends) in STORIES {
         sqlx::query("TRUNCATE users CASCADE").execute(&app.db).await.unwrap();
@@ -71,7 +72,7 @@ async fn every_order_of_five_events_with_repeats_ends_in_what_the_newest_decisio
             join_all(
                 people
                     .iter()
-                    .map(|(person, order)| lives_through(&app, person, story, **order)),
+                    .map(|(person, order)| lives_through(&app, &client, person, story, **order)),
             )
             .await;
         }

@@ -1,9 +1,9 @@
 //! The written rule, line by line: what an event does to somebody, after what came before it.
 
-use drop_tests::app::TestApp;
+use drop_tests::{app::TestApp, person::browser};
 use serde_json::{Value, json};
 
-use super::scene::{Checked, past, people, sends};
+use super::scene::{Checked, past, people, sends, sends_by};
 
 /// What came before, as `event@minute`; the event; what becomes of it; the status after it; what the person is told.
 type Line = (&'static str, &'static str, &'static str, &'static str, &'static str);
@@ -134,9 +134,10 @@ async fn every_line_of_the_written_rule_holds() {
     let app = TestApp::start().await;
     app.stop_worker().await;
     let people = people(&app.db, i32::try_from(RULE.len()).unwrap()).await;
+    let client = browser();
     for (person, (before, word, ..)) in people.iter().zip(RULE) {
         for word in before.split_whitespace().chain([*word]) {
-            sends(&app, &event(person, word)).await;
+            sends_by(&client, &app, &event(person, word)).await;
         }
     }
     app.run_jobs().await;

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drop_tests::{app::TestApp, person::browser, settings::SUMSUB_SECRET};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{
+    Client,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -27,6 +30,15 @@ pub(super) fn past(minutes: i64) -> DateTime<Utc> {
 
 /// Posts a body under these headers and no others. The status, and the problem's code.
 pub(super) async fn posts(url: &str, body: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> (u16, String) {
+    posts_by(&browser(), url, body, headers).await
+}
+
+async fn posts_by(
+    client: &Client,
+    url: &str,
+    body: impl Into<reqwest::Body>,
+    headers: &[(&str, &str)],
+) -> (u16, String) {
     let headers: HeaderMap = headers
         .iter()
         .map(|(name, value)| {
@@ -34,7 +46,7 @@ pub(super) async fn posts(url: &str, body: impl Into<reqwest::Body>, headers: &[
             (name, HeaderValue::from_str(value).unwrap())
         })
         .collect();
-    let request = browser().post(format!("{url}/v1/webhooks/sumsub")).headers(headers);
+    let request = client.post(format!("{url}/v1/webhooks/sumsub")).headers(headers);
     let answer = request.body(body).send().await.unwrap();
     let status = answer.status().as_u16();
     let problem: Value = answer.json().await.unwrap_or_default();
@@ -53,7 +65,15 @@ pub(super) async fn signed(app: &TestApp, body: impl AsRef<[u8]>) -> (u16, Strin
 
 /// Sends an event, which is accepted.
 pub(super) async fn sends(app: &TestApp, event: &Value) {
-    assert_eq!(signed(app, event.to_string()).await, (200, String::new()), "{event}");
+    sends_by(&browser(), app, event).await;
+}
+
+/// The same by somebody who sends many.
+pub(super) async fn sends_by(client: &Client, app: &TestApp, event: &Value) {
+    let body = event.to_string();
+    let digest = digest(SUMSUB_SECRET, body.as_bytes());
+    let answer = posts_by(client, &app.url, body, &[("x-payload-digest", &digest)]).await;
+    assert_eq!(answer, (200, String::new()), "{event}");
 }
 
 /// Somebody whose check was started, and who never logged in: their id and the applicant's.
