@@ -1,15 +1,15 @@
 //! Calls from providers: Sumsub's webhook (contract 3.4).
 
 mod digest;
+mod intake;
 
 use std::time::Instant;
 
 use drop_common::{
-    domain::kyc::event_word,
+    domain::{ids::WebhookEventId, kyc::event_word},
     keyring::sha256,
     metrics::{WEBHOOK_ACCEPT_DURATION, WEBHOOK_EVENTS},
-    queue::Lane,
-    storage::webhooks::{self, About},
+    storage::webhooks::{self, NewEvent},
 };
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Header, types::Example};
@@ -30,6 +30,7 @@ const LONGEST_WORD: usize = 255;
 pub struct WebhooksApi {
     state: State,
     refusals: digest::Refusals,
+    intake: intake::Intake,
 }
 
 impl WebhooksApi {
@@ -38,6 +39,7 @@ impl WebhooksApi {
         Self {
             state,
             refusals: digest::Refusals::default(),
+            intake: intake::Intake::default(),
         }
     }
 }
@@ -99,7 +101,7 @@ impl WebhooksApi {
         let began = Instant::now();
         let body = digest::check(&self.state, request, algorithm.0.as_deref(), body)
             .inspect_err(|_| self.refusals.tell(&self.state))?;
-        let accepted = accept(&self.state, body.bytes()).await.inspect_err(|error| {
+        let accepted = self.accept(body.bytes()).await.inspect_err(|error| {
             // A body that cannot be read is counted where that is seen; all else is the database.
             if !matches!(error, ApiError::BadRequest(_)) {
                 self.state.count_webhook_failure("storage");
@@ -111,31 +113,34 @@ impl WebhooksApi {
     }
 }
 
-/// Stores the event with its job, in one statement.
-async fn accept(state: &State, raw: &[u8]) -> Result<Accepted, ApiError> {
-    let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(raw) else {
-        webhooks::quarantine(&state.db, &hash_key(raw), raw).await?;
-        state.count_webhook_failure("unreadable");
-        return Err(ApiError::of(Code::BadRequest));
-    };
-    // What is a text and can be stored as one; all else is in the raw bytes.
-    let text = |name: &str| {
-        let text = event.get(name).and_then(Value::as_str);
-        text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
-    };
-    let about = About {
-        event_type: text("type"),
-        applicant_id: text("applicantId"),
-        external_user_id: text("externalUserId"),
-    };
-    let key = event_key(text, raw);
-    if webhooks::accept(&state.db, &key, about, raw, request_id::current()).await? {
-        state.wake.signal(Lane::KycApply);
-    } else {
-        let word = event_word(about.event_type.unwrap_or_default());
-        state.metrics.count(&WEBHOOK_EVENTS, &[word, "duplicate"]);
+impl WebhooksApi {
+    /// Stores the event with its job.
+    async fn accept(&self, raw: &[u8]) -> Result<Accepted, ApiError> {
+        let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(raw) else {
+            webhooks::quarantine(&self.state.db, &hash_key(raw), raw).await?;
+            self.state.count_webhook_failure("unreadable");
+            return Err(ApiError::of(Code::BadRequest));
+        };
+        // What is a text and can be stored as one; all else is in the raw bytes.
+        let text = |name: &str| {
+            let text = event.get(name).and_then(Value::as_str);
+            text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
+        };
+        let new = NewEvent {
+            id: WebhookEventId::new(),
+            event_key: event_key(text, raw),
+            event_type: text("type").map(str::to_owned),
+            applicant_id: text("applicantId").map(str::to_owned),
+            external_user_id: text("externalUserId").map(str::to_owned),
+            raw: raw.to_vec(),
+            request_id: request_id::current(),
+        };
+        if !self.intake.store(&self.state, new).await? {
+            let word = event_word(text("type").unwrap_or_default());
+            self.state.metrics.count(&WEBHOOK_EVENTS, &[word, "duplicate"]);
+        }
+        Ok(Accepted::Stored)
     }
-    Ok(Accepted::Stored)
 }
 
 /// What makes an event the same event: its own ids and time, or else its very bytes.

@@ -19,41 +19,64 @@ pub struct About<'a> {
     pub external_user_id: Option<&'a str>,
 }
 
-/// Stores an event with the job that applies it, unless its key is known. One statement, which is its own transaction on a
-/// pool: the sender waits for one round trip. False: a duplicate.
-pub async fn accept(
-    db: impl PgExecutor<'_>,
-    event_key: &str,
-    about: About<'_>,
-    raw: &[u8],
-    request_id: Uuid,
-) -> Result<bool, StorageError> {
-    let job = ApplyKycEvent {
-        event: WebhookEventId::new(),
+/// An event that is to be stored.
+#[derive(Debug)]
+pub struct NewEvent {
+    pub id: WebhookEventId,
+    pub event_key: String,
+    pub event_type: Option<String>,
+    pub applicant_id: Option<String>,
+    pub external_user_id: Option<String>,
+    pub raw: Vec<u8>,
+    pub request_id: Uuid,
+}
+
+/// Stores events, each with the job that applies it, unless their keys are known. One statement, which is its own
+/// transaction on a pool: however many they are, they wait for one round trip and one commit. The ids of those that are
+/// new; the others are duplicates, of others of these, too.
+pub async fn accept(db: impl PgExecutor<'_>, events: &[NewEvent]) -> Result<Vec<WebhookEventId>, StorageError> {
+    // By key: two statements that bring the same events must not wait for each other in a circle. The time of each is
+    // that of its arrival, nevertheless.
+    let mut sorted: Vec<(i32, &NewEvent)> = (0..).zip(events).collect();
+    sorted.sort_unstable_by(|(_, one), (_, other)| one.event_key.cmp(&other.event_key));
+    let column = |of: fn(&NewEvent) -> &Option<String>| -> Vec<Option<&str>> {
+        sorted.iter().map(|(_, event)| of(event).as_deref()).collect()
     };
-    let accepted = sqlx::query!(
-        "WITH stored AS (
-           INSERT INTO webhook_events (id, provider, event_key, event_type, applicant_id, external_user_id, raw)
-           VALUES ($1, 'sumsub', $2, $3, $4, $5, $6)
-           ON CONFLICT (provider, event_key) DO NOTHING RETURNING id)
-         INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, request_id)
-         SELECT $7, $8, $9, $10, $11, $12 FROM stored",
-        job.event.uuid(),
-        event_key,
-        about.event_type,
-        about.applicant_id,
-        about.external_user_id,
-        raw,
+    let jobs: Vec<ApplyKycEvent> = sorted
+        .iter()
+        .map(|(_, event)| ApplyKycEvent { event: event.id })
+        .collect();
+    let payloads = jobs.iter().map(to_value).collect::<Result<Vec<_>, _>>()?;
+    Ok(sqlx::query_scalar!(
+        r#"WITH given AS (
+             SELECT * FROM unnest($1::int[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[],
+                                  $8::text[], $9::jsonb[], $10::uuid[])
+               AS g (place, id, event_key, event_type, applicant_id, external_user_id, raw, unique_key, payload, request_id)),
+           stored AS (
+             INSERT INTO webhook_events (id, provider, event_key, event_type, applicant_id, external_user_id, raw, received_at)
+             SELECT id, 'sumsub', event_key, event_type, applicant_id, external_user_id, raw,
+                    statement_timestamp() + place * interval '1 microsecond' FROM given
+             ON CONFLICT (provider, event_key) DO NOTHING RETURNING id),
+           enqueued AS (
+             INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, request_id)
+             SELECT $11, $12, unique_key, payload, $13, request_id FROM given JOIN stored USING (id) ORDER BY place)
+           SELECT id AS "id!: WebhookEventId" FROM stored"#,
+        &sorted.iter().map(|(place, _)| *place).collect::<Vec<_>>(),
+        &sorted.iter().map(|(_, event)| event.id.uuid()).collect::<Vec<_>>(),
+        &sorted.iter().map(|(_, event)| event.event_key.as_str()).collect::<Vec<_>>() as _,
+        &column(|event| &event.event_type) as _,
+        &column(|event| &event.applicant_id) as _,
+        &column(|event| &event.external_user_id) as _,
+        &sorted.iter().map(|(_, event)| event.raw.as_slice()).collect::<Vec<_>>() as _,
+        &jobs.iter().filter_map(ApplyKycEvent::unique_key).collect::<Vec<_>>(),
+        &payloads,
+        &sorted.iter().map(|(_, event)| event.request_id).collect::<Vec<_>>(),
         ApplyKycEvent::LANE.id(),
         ApplyKycEvent::KIND,
-        job.unique_key(),
-        to_value(&job)?,
         ApplyKycEvent::MAX_ATTEMPTS,
-        request_id,
     )
-    .execute(db)
-    .await?;
-    Ok(accepted.rows_affected() == 1)
+    .fetch_all(db)
+    .await?)
 }
 
 /// Keeps a correctly signed body that is not a JSON object, for a person to look at.

@@ -4,6 +4,7 @@ mod bad_input;
 mod checks;
 mod exactly_once;
 mod inbox;
+mod intake;
 mod lost_approval;
 mod measures;
 mod notifications;

@@ -51,7 +51,7 @@ async fn a_hundred_applicants_a_minute_are_created_and_the_rest_waits_without_lo
     app.stop_worker().await;
     sqlx::raw_sql(AssertSqlSafe(
         "INSERT INTO users (id, national_id_hash, first_name, last_name)
-         SELECT gen_random_uuid(), lpad(to_hex(n), 64, 'f'), 'Kari', 'Testperson' FROM generate_series(1, 130) n;
+         SELECT gen_random_uuid(), lpad(to_hex(n), 64, '0'), 'Kari', 'Testperson' FROM generate_series(1, 130) n;
          INSERT INTO kyc_applicants (id, user_id, level_name, request_id)
          SELECT gen_random_uuid(), id, 'basic-kyc-level', gen_random_uuid() FROM users;
          INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts)

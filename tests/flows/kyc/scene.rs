@@ -14,6 +14,11 @@ pub(super) fn digest(secret: &str, body: &[u8]) -> String {
     hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), body).as_ref())
 }
 
+/// The digest under the secret of these tests.
+pub(super) fn signature(body: &[u8]) -> String {
+    digest(SUMSUB_SECRET, body)
+}
+
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -33,7 +38,8 @@ pub(super) async fn posts(url: &str, body: impl Into<reqwest::Body>, headers: &[
     posts_by(&browser(), url, body, headers).await
 }
 
-async fn posts_by(
+/// The same by somebody who sends many.
+pub(super) async fn posts_by(
     client: &Client,
     url: &str,
     body: impl Into<reqwest::Body>,
@@ -145,7 +151,7 @@ pub(super) async fn people(db: &sqlx::PgPool, count: i32) -> Vec<Checked> {
     let rows: Vec<(String, String)> = sqlx::query_as(
         "WITH people AS (
            INSERT INTO users (id, national_id_hash, first_name, last_name)
-           SELECT gen_random_uuid(), lpad(to_hex(n), 64, 'f'), 'Kari', 'Testperson' FROM generate_series(1, $1) n
+           SELECT gen_random_uuid(), lpad(to_hex(n), 64, '0'), 'Kari', 'Testperson' FROM generate_series(1, $1) n
            RETURNING id)
          INSERT INTO kyc_applicants (id, user_id, level_name, status, applicant_id, request_id)
          SELECT gen_random_uuid(), id, 'basic-kyc-level', 'created', left(replace(gen_random_uuid()::text, '-', ''), 24), gen_random_uuid()

@@ -125,7 +125,7 @@ async fn people(database: &Database) -> anyhow::Result<Arc<Vec<(String, String)>
     let rows = sqlx::query(
         "WITH people AS (
            INSERT INTO users (id, national_id_hash, first_name, last_name)
-           SELECT gen_random_uuid(), lpad(to_hex(n), 64, 'f'), 'Kari', 'Testperson' FROM generate_series(1, $1) n RETURNING id)
+           SELECT gen_random_uuid(), lpad(to_hex(n), 64, '0'), 'Kari', 'Testperson' FROM generate_series(1, $1) n RETURNING id)
          INSERT INTO kyc_applicants (id, user_id, level_name, status, applicant_id, request_id)
          SELECT gen_random_uuid(), id, 'basic-kyc-level', 'created', left(replace(gen_random_uuid()::text, '-', ''), 24), gen_random_uuid()
            FROM people RETURNING 'usr_' || replace(user_id::text, '-', ''), applicant_id",
@@ -169,7 +169,7 @@ async fn inserts(database: &Database, table: &mut Table) -> anyhow::Result<()> {
 /// An event as the contract has it.
 fn body(user: &str, applicant: &str, number: usize) -> Vec<u8> {
     // Each event about a person decides otherwise than the one before.
-    let answer = ["GREEN", "RED"][number / 500 % 2];
+    let answer = ["GREEN", "RETRY"][number / 500 % 2];
     let event = json!({
         "type": "applicantReviewed", "applicantId": applicant, "externalUserId": user,
         "inspectionId": "5f9e1b2c3d4e5f6g7h8i9j0l", "correlationId": uuid::Uuid::new_v4().to_string(),
