@@ -8,9 +8,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use drop_common::storage::row_changes;
-use sqlx::PgPool;
+use drop_common::storage::{StorageError, patiently, row_changes};
 use sqlx::postgres::PgListener;
+use sqlx::{Executor, PgPool};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,10 @@ use uuid::Uuid;
 
 /// How long a lost notification can delay an answer.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// How long the listener hears nothing before it asks whether the database is still there: a connection that died without a
+/// word would be listened to for ever.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Pause before the listener connects again.
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -106,17 +110,20 @@ impl RowWaiters {
         }
     }
 
-    async fn listen_once(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen(row_changes::CHANNEL).await?;
+    async fn listen_once(&self, pool: &PgPool) -> Result<(), StorageError> {
+        let mut listener = patiently(start_listening(pool)).await?;
         // Something may have been notified while nobody listened.
         self.wake_all();
-        while let Some(notification) = listener.try_recv().await? {
+        loop {
+            let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await else {
+                patiently(async { Ok(listener.execute("SELECT 1").await?) }).await?;
+                continue;
+            };
+            let Some(notification) = heard? else { return Ok(()) };
             if let Ok(id) = notification.payload().parse() {
                 self.wake(id);
             }
         }
-        Ok(())
     }
 
     fn wake_all(&self) {
@@ -135,6 +142,12 @@ impl RowWaiters {
         // The map is whole between any two statements, so a panic elsewhere does not spoil it.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn start_listening(pool: &PgPool) -> Result<PgListener, StorageError> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(row_changes::CHANNEL).await?;
+    Ok(listener)
 }
 
 /// One registered waiter; a caller that goes away leaves nothing behind.

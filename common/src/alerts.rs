@@ -81,6 +81,13 @@ pub const CONSENT_LINK: Alert = Alert {
     meaning: "a bank gave no usable link for the approval of a consent",
 };
 
+/// It ends with its last day; until then the bank would let us read, and the person was told that we do not.
+pub const CONSENT_NOT_ENDED: Alert = Alert {
+    name: "consent_not_ended",
+    severity: Severity::Medium,
+    meaning: "a consent that its owner has unlinked is still good at the bank",
+};
+
 /// A signed event that cannot be applied as it is, or that should not have come here.
 pub const KYC_EVENT: Alert = Alert {
     name: "kyc_event",

@@ -302,6 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn a_token_says_nothing_else_of_its_user() {
+        let token = issued(&tokens(&key()));
+        let claims = crate::base64::decode_url(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+        let issued = now().timestamp();
+        assert_eq!(
+            claims,
+            serde_json::json!({
+                "iss": "https://api.drop.example", "aud": "drop", "iat": issued, "exp": issued + 600,
+                "sub": Uuid::from_u128(1), "sid": Uuid::from_u128(2), "jti": Uuid::from_u128(3),
+            })
+        );
+    }
+
+    #[test]
     fn a_token_ends_after_ten_minutes_and_the_leeway() {
         let tokens = tokens(&key());
         let token = issued(&tokens);

@@ -1,8 +1,18 @@
 //! What the database says, and what it means to whoever asked.
 
-use drop_common::storage::StorageError;
-use drop_tests::database::TestDatabase;
-use sqlx::AssertSqlSafe;
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use drop_api::wait::RowWaiters;
+use drop_common::storage::{StorageError, row_changes};
+use drop_tests::{app::eventually, database::TestDatabase, lossy::LossyWay};
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 #[tokio::test]
 async fn a_state_of_the_database_that_passes_is_not_taken_for_a_mistake() {
@@ -34,5 +44,50 @@ async fn a_statement_that_outlasts_our_own_limit_may_be_tried_again() {
     let error = StorageError::from(ended.unwrap_err());
     assert!(error.is_transient(), "{error}");
     drop(tx);
+    database.remove().await;
+}
+
+/// Whether the end of a wait came by a notification: there is no timer, and the wait is long.
+async fn is_told(database: &TestDatabase, waiters: &RowWaiters) -> bool {
+    let (row, reads) = (Uuid::now_v7(), AtomicU32::new(0));
+    let patience = Duration::from_secs(2);
+    let began = Instant::now();
+    let read = || async { Ok::<_, Infallible>((reads.fetch_add(1, Ordering::SeqCst) > 0).then_some(())) };
+    let unhurried = waiters.looking_every(Duration::from_hours(1));
+    let tell = async { row_changes::tell(&database.pool, row).await.unwrap() };
+    let (waited, ()) = tokio::join!(unhurried.wait_until(row, began + patience, read), tell);
+    waited.unwrap().is_some() && began.elapsed() < patience
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "long enough that every connection notices; none says so"
+)]
+async fn fall_silent(way: &LossyWay) {
+    way.fall_silent(true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    way.fall_silent(false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q9_whoever_waits_for_a_row_is_told_again_after_the_database_fell_silent() {
+    let database = TestDatabase::new().await;
+    let way = LossyWay::to(&database.url()).await;
+    let pool = PgPool::connect(&way.url).await.unwrap();
+    let (waiters, stop) = (RowWaiters::default(), CancellationToken::new());
+    let listening = tokio::spawn({
+        let (waiters, stop) = (waiters.clone(), stop.clone());
+        async move { waiters.listen(&pool, &stop).await }
+    });
+    assert!(eventually(async || is_told(&database, &waiters).await).await);
+    fall_silent(&way).await;
+    assert!(!is_told(&database, &waiters).await, "the connection is dead");
+    let mut told = false;
+    for _ in 0..30 {
+        told = told || is_told(&database, &waiters).await; // two seconds each
+    }
+    assert!(told);
+    stop.cancel();
+    listening.await.unwrap();
     database.remove().await;
 }

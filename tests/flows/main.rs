@@ -35,3 +35,4 @@ mod sessions;
 mod settling;
 mod signing_keys;
 mod tokens;
+mod unlinking;

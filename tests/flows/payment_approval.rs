@@ -47,10 +47,10 @@ async fn a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_or
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     let payment = at_the_bank(&app, &anna, &account).await;
-    app.advance(TimeDelta::seconds(299)).await;
+    app.advance(TimeDelta::seconds(290)).await;
     app.run_jobs().await;
     assert_eq!(shown(&anna, &payment.id).await["status"], "processing");
-    app.advance(TimeDelta::seconds(2)).await;
+    app.advance(TimeDelta::seconds(11)).await;
     app.run_jobs().await;
     assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
     assert!(

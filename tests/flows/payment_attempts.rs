@@ -31,10 +31,10 @@ async fn a_payment_that_could_not_be_sent_within_five_minutes_has_failed_and_is_
     let account = anna.has_an_account().await;
     let id = ordered(&app, &anna, &account).await;
     app.lane("payment.send", "paused = true").await; // nobody claims it, so only the sweep can end it
-    app.advance(TimeDelta::seconds(299)).await;
+    app.advance(TimeDelta::seconds(290)).await;
     app.run_jobs().await;
     assert_eq!(shown(&anna, &id).await["status"], "processing");
-    app.advance(TimeDelta::seconds(2)).await;
+    app.advance(TimeDelta::seconds(11)).await;
     app.run_jobs().await;
     let ended = shown(&anna, &id).await;
     assert_eq!(

@@ -58,6 +58,12 @@ async fn a_token_that_is_not_ours_or_not_of_a_live_session_is_401() {
         .fetch_one(&app.db)
         .await
         .unwrap();
+    app.signed_in("marko").await;
+    let marko: Uuid = sqlx::query_scalar("SELECT id FROM users WHERE id <> $1")
+        .bind(user)
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
     let key = app.session_key();
     let ours = || Issuer {
         name: &app.url,
@@ -102,7 +108,8 @@ async fn a_token_that_is_not_ours_or_not_of_a_live_session_is_401() {
             .issue(user, session),
         ),
         ("a session that never was", ours().issue(user, Uuid::now_v7())),
-        ("another person's session", ours().issue(Uuid::now_v7(), session)),
+        ("another person's session", ours().issue(marko, session)),
+        ("nobody's session", ours().issue(Uuid::now_v7(), session)),
         ("no token", "x".to_owned()),
         ("no signature", good.rsplit_once('.').unwrap().0.to_owned() + "."),
     ];

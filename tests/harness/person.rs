@@ -225,6 +225,14 @@ impl SignedIn<'_> {
         self.app.until_idle().await;
     }
 
+    /// `DELETE` as this person.
+    pub async fn delete(&self, path: &str) -> Answer {
+        let request = browser()
+            .delete(format!("{}{path}", self.app.url))
+            .bearer_auth(&self.token);
+        Answer::of(request.send().await.expect("an answer")).await
+    }
+
     /// A `GET` as this person, for the test to complete.
     pub fn getting(&self, path: &str) -> RequestBuilder {
         browser()

@@ -1,6 +1,7 @@
 //! A worker process that a test kills, stops and wakes.
 
 use std::{
+    fs::File,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -9,6 +10,9 @@ use tokio::process::{Child, Command};
 
 /// A kill has an effect at once; a drain takes as long as the running jobs do.
 const LONGEST_END: Duration = Duration::from_secs(20);
+
+/// The file that a node's output goes to, in place of ours, where this is among its variables.
+pub const SAYS_TO: &str = "DROP_NODE_SAYS_TO";
 
 /// A running `drop-node`. It is killed when this is dropped, even while it is stopped.
 pub struct Node(Child);
@@ -22,7 +26,12 @@ impl Node {
 
     /// The same with this as its standard input.
     pub fn start_with(program: &str, part: &str, variables: &[(&str, &str)], input: Stdio) -> Self {
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        if let Some((_, file)) = variables.iter().find(|(name, _)| *name == SAYS_TO) {
+            let output = || File::options().create(true).append(true).open(file).expect("a file");
+            command.stdout(output()).stderr(output());
+        }
+        let child = command
             .arg(part)
             .env_clear()
             .env("RUST_LOG", "error")

@@ -3,9 +3,9 @@
 use drop_common::queue::{
     Registry,
     payloads::{
-        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, CreateSdkToken, DeliverNotification, FetchAccounts,
-        InitiatePayment, PlanBalanceSyncs, PollPayment, PruneJobs, ReadKycStatus, ReconcileKyc, ReconcilePayments,
-        RefreshBalance, StartConsent, SweepOutbox, SyncBalance,
+        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, CreateSdkToken, DeliverNotification, EndConsent,
+        FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment, PruneJobs, ReadKycStatus, ReconcileKyc,
+        ReconcilePayments, RefreshBalance, StartConsent, SweepOutbox, SyncBalance,
     },
 };
 
@@ -24,6 +24,7 @@ pub fn registry() -> Registry<Context> {
         .with::<SweepOutbox>()
         .with::<StartConsent>()
         .with::<FetchAccounts>()
+        .with::<EndConsent>()
         .with::<RefreshBalance>()
         .with::<PlanBalanceSyncs>()
         .with::<SyncBalance>()

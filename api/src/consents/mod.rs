@@ -2,6 +2,7 @@
 
 mod callback;
 mod create;
+mod end;
 
 use drop_common::{
     domain::ids::ConsentId,
@@ -24,6 +25,9 @@ use crate::{
     session::Session,
     state::State,
 };
+
+/// Consents in one list: far more than anybody links.
+const LISTED: i64 = 50;
 
 /// The operations.
 pub struct ConsentsApi {
@@ -73,6 +77,30 @@ impl BankConsent {
     }
 }
 
+/// A person's consents.
+#[derive(Object)]
+#[oai(example)]
+pub struct BankConsents {
+    /// The newest first.
+    pub consents: Vec<BankConsent>,
+}
+
+impl Example for BankConsents {
+    fn example() -> Self {
+        Self {
+            consents: vec![BankConsent::example()],
+        }
+    }
+}
+
+/// The answer to a request to unlink a bank.
+#[derive(ApiResponse)]
+pub enum Unlinked {
+    /// The consent is over.
+    #[oai(status = 204)]
+    Done,
+}
+
 /// The answer to a request to link a bank.
 #[derive(ApiResponse)]
 pub enum Linking {
@@ -112,6 +140,17 @@ impl ConsentsApi {
         create::create(&self.state, request, session.user.into(), &key.0, prefer).await
     }
 
+    /// List the person's consents.
+    ///
+    /// The newest 50, the newest first, also those that are over.
+    #[oai(path = "/v1/bank-consents", method = "get", operation_id = "listBankConsents")]
+    async fn list(&self, session: Session) -> Result<Json<BankConsents>, ApiError> {
+        let consents = consents::list(&self.state.db, &self.state.keys, session.user.into(), LISTED).await?;
+        Ok(Json(BankConsents {
+            consents: consents.into_iter().map(BankConsent::of).collect(),
+        }))
+    }
+
     /// Show a consent.
     ///
     /// Its accounts can be read once it is `valid`.
@@ -125,6 +164,23 @@ impl ConsentsApi {
         let id: ConsentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
         let own = consents::find_own(&self.state.db, &self.state.keys, session.user.into(), id).await?;
         Ok(Json(BankConsent::of(own.ok_or(ApiError::of(Code::NotFound))?)))
+    }
+
+    /// Unlink a bank.
+    ///
+    /// From here on nothing is read with the consent, and its accounts and their balances are gone; payments that are under
+    /// way go on. The bank is told by itself. A consent that is over already stays as it is.
+    #[oai(path = "/v1/bank-consents/:id", method = "delete", operation_id = "unlinkBank")]
+    async fn unlink(
+        &self,
+        session: Session,
+        /// The consent's id, `con_…`.
+        id: Path<String>,
+    ) -> Result<Unlinked, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
+        let id: ConsentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
+        end::end(&self.state, session.user.into(), id).await?;
+        Ok(Unlinked::Done)
     }
 
     /// Take the person back from the bank.

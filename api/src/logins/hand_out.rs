@@ -2,10 +2,7 @@
 
 use drop_common::{
     domain::{ids::LoginId, login::LoginFailure, session::Channel},
-    storage::{
-        logins::{self, Ended, Outcome, ProvenLogin},
-        users,
-    },
+    storage::logins::{self, Ended, HandedOut, Outcome, ProvenLogin},
 };
 use poem::{Request, web::cookie::CookieJar};
 use poem_openapi::payload::Json;
@@ -83,13 +80,12 @@ pub(super) async fn open_session(
     channel: Channel,
 ) -> Result<LoggedIn, ApiError> {
     let mut tx = state.db.begin().await?;
-    let user = logins::hand_out(&mut tx, login)
-        .await?
-        .ok_or(ApiError::of(Code::InvalidState))?;
-    let grant = sessions::open(state, &mut tx, request, user, channel, login.id()).await?;
-    let user = users::find(&mut *tx, user)
-        .await?
-        .ok_or(ApiError::of(Code::Unauthenticated))?;
+    let user = match logins::hand_out(&mut tx, login).await? {
+        Some(HandedOut::To(user)) => user,
+        Some(HandedOut::Erased) => return Err(ApiError::of(Code::Unauthenticated)),
+        None => return Err(ApiError::of(Code::InvalidState)),
+    };
+    let grant = sessions::open(state, &mut tx, request, user.id, channel, login.id()).await?;
     tx.commit().await?;
     let tokens = grant.hand_out(state, jar);
     Ok(LoggedIn {

@@ -47,10 +47,12 @@ pub(super) async fn by_browser(
 }
 
 /// Whether the browser goes here, as far as it tells. A foreign page that embeds the address, as an image or a frame, would
-/// use up its visitor's limit.
+/// use up its visitor's limit. `Sec-Fetch-Mode` says no more of a browser, and is not the browser's where the web backend
+/// forwards with `fetch`: Node writes `cors` over it.
 fn is_navigation(request: &Request) -> bool {
-    let is = |name, expected| request.header(name).is_none_or(|value| value == expected);
-    is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+    request
+        .header("sec-fetch-dest")
+        .is_none_or(|destination| destination == "document")
 }
 
 pub(super) async fn by_app(state: &State, request: &Request, body: &NewAppLogin) -> Result<AppLoginStarted, ApiError> {

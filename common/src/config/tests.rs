@@ -291,6 +291,19 @@ fn a_test_system_never_falls_back_to_the_production_issuer() {
     assert_eq!(names(&error).first(), Some(&"BANKID_ISSUER"));
 }
 
+#[rstest]
+#[case("BANKID_MOCK", "true")]
+#[case("BANKID_SYNTHETIC_IDS", "tenor")]
+fn a_test_system_at_the_production_issuer_takes_no_person_who_is_made_up(#[case] name: &str, #[case] value: &str) {
+    let staging = production().with("DROP_PROFILE", "staging").with(name, value);
+    let elsewhere = staging
+        .clone()
+        .with("BANKID_ISSUER", "https://auth.current.bankid.no/auth/realms/current");
+    assert!(ApiSettings::read(&elsewhere).is_ok());
+    let real = staging.with("BANKID_ISSUER", "https://auth.bankid.no/auth/realms/prod");
+    assert_eq!(names(&ApiSettings::read(&real).expect_err("must be refused")), [name]);
+}
+
 #[test]
 fn a_mounted_file_gives_the_value_without_its_line_break() {
     let path = std::env::temp_dir().join(format!("drop-config-{}", uuid::Uuid::new_v4()));

@@ -62,18 +62,20 @@ impl Feeder {
                 Err(_) => self.claimer.watch.claim_failed(self.lane),
             }
             let pause = match claimed {
-                Ok(claimed) if claimed.is_empty() => {
-                    pauses.reset();
-                    between(Duration::from_millis(900), Duration::from_millis(1100))
-                }
                 Ok(claimed) => {
-                    failpoint!("queue.claimed");
                     pauses.reset();
+                    let may_be_more = claimed.len() == slots.len();
+                    if !claimed.is_empty() {
+                        failpoint!("queue.claimed");
+                    }
                     let undelivered = hand_over(claimed, &mut slots, &claims, stop).await;
-                    if undelivered.is_empty() {
+                    if !undelivered.is_empty() {
+                        return undelivered;
+                    }
+                    if may_be_more {
                         continue;
                     }
-                    return undelivered;
+                    between(Duration::from_millis(900), Duration::from_millis(1100))
                 }
                 Err(error) => {
                     tracing::warn!(%error, lane = self.lane.name(), "no jobs could be claimed");

@@ -85,8 +85,16 @@ pub struct PoolOptions {
     pub acquire_timeout: Duration,
 }
 
+/// A connection was asked when it came back; one that was used this short a time ago is not asked again, which would be a
+/// round trip more before every statement.
+const FRESH: Duration = Duration::from_secs(1);
+
 fn pool_options(options: PoolOptions) -> PgPoolOptions {
     PgPoolOptions::new()
+        .test_before_acquire(false)
+        .before_acquire(|connection, was| {
+            Box::pin(async move { Ok(was.idle_for < FRESH || silence::answers(connection).await?) })
+        })
         .max_connections(options.max)
         .acquire_timeout(options.acquire_timeout)
         .after_release(|connection, _| Box::pin(silence::answers(connection)))

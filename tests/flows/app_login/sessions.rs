@@ -54,6 +54,17 @@ async fn a_session_of_the_app_lives_for_sixty_days_if_it_is_used_within_every_fo
 }
 
 #[tokio::test]
+async fn a_session_of_the_app_that_is_not_used_for_fourteen_days_is_over() {
+    let app = TestApp::start().await;
+    let (used, unused) = (logs_in(&app).await, logs_in(&app).await);
+    app.advance(TimeDelta::hours(14 * 24 - 1)).await;
+    refresh_token(&refreshes(&app, &used).await);
+    app.advance(TimeDelta::hours(2)).await;
+    assert_eq!(refreshes(&app, &unused).await.problem(), OVER);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_apps_used_token_gives_the_same_successor_for_ten_seconds_and_then_ends_the_session() {
     let app = TestApp::start().await;
     let first = logs_in(&app).await;

@@ -1,6 +1,6 @@
 //! The start of a login in a browser.
 
-use drop_tests::{app::TestApp, person::Answer};
+use drop_tests::{app::TestApp, person::Answer, web::Browser};
 use reqwest::Method;
 
 use super::START;
@@ -25,6 +25,20 @@ async fn a_browser_chooses_the_language_of_bankid() {
 }
 
 #[tokio::test]
+async fn bankid_sends_people_back_to_the_configured_address_whatever_host_a_request_names() {
+    let app = TestApp::start().await;
+    let browser = app.browser();
+    for named in ["Host", "X-Forwarded-Host", "X-Original-Host"] {
+        let request = browser.request(Method::GET, START, None).header(named, "evil.example");
+        let started = Answer::of(request.send().await.unwrap()).await;
+        let page = reqwest::Url::parse(&started.location.expect(named)).unwrap();
+        let (_, back) = page.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap();
+        assert_eq!(back, format!("{}/api/auth/bankid/callback", app.url), "{named}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_login_returns_only_to_the_pages_that_are_configured() {
     let app = TestApp::start_with(&[("DROP_RETURN_PAGES", "/pay, /home")]).await;
     let mut browser = app.browser();
@@ -43,29 +57,40 @@ async fn a_login_returns_only_to_the_pages_that_are_configured() {
     app.finish().await;
 }
 
+/// A start by which a browser says what it is for.
+async fn starts(browser: &Browser, mode: &str, destination: &str) -> Answer {
+    let request = browser.request(Method::GET, START, None);
+    let request = request
+        .header("Sec-Fetch-Mode", mode)
+        .header("Sec-Fetch-Dest", destination);
+    Answer::of(request.send().await.unwrap()).await
+}
+
 #[tokio::test]
 async fn a_foreign_page_that_embeds_the_start_uses_up_nobodys_limit() {
     let app = TestApp::start().await;
     let browser = app.browser();
-    let starts = async |mode: &str, destination: &str| {
-        let request = browser.request(Method::GET, START, None);
-        let request = request
-            .header("Sec-Fetch-Mode", mode)
-            .header("Sec-Fetch-Dest", destination);
-        Answer::of(request.send().await.unwrap()).await
-    };
     for _ in 0..5 {
         for (mode, destination) in [("no-cors", "image"), ("navigate", "iframe"), ("cors", "empty")] {
             assert_eq!(
-                starts(mode, destination).await.problem(),
+                starts(&browser, mode, destination).await.problem(),
                 (403, "forbidden"),
                 "{destination}"
             );
         }
     }
     for _ in 0..10 {
-        assert_eq!(starts("navigate", "document").await.status, 303);
+        assert_eq!(starts(&browser, "navigate", "document").await.status, 303);
     }
-    assert_eq!(starts("navigate", "document").await.problem(), (429, "rate_limited"));
+    let refused = starts(&browser, "navigate", "document").await;
+    assert_eq!(refused.problem(), (429, "rate_limited"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_starts_behind_a_web_backend_that_forwards_with_fetch() {
+    let app = TestApp::start().await;
+    // What the browser said of the mode, Node's `fetch` has written over.
+    assert_eq!(starts(&app.browser(), "cors", "document").await.status, 303);
     app.finish().await;
 }

@@ -5,19 +5,22 @@ use drop_tests::{app::TestApp, fleet::Fleet};
 use futures_util::future::join_all;
 use rstest::rstest;
 
-use crate::login::scene::{BEHIND_A_PROXY, Browser, gets_in, service, signed_in};
+use crate::login::{
+    gate::meeting,
+    scene::{BEHIND_A_PROXY, Browser, gets_in, service_with, signed_in},
+};
 
 /// The service in this process, or in several of each kind.
-async fn service_in(processes: bool) -> TestApp {
+async fn service_in(processes: bool, changes: &[(&'static str, &str)]) -> TestApp {
     if !processes {
-        return service().await;
+        return service_with(changes).await;
     }
     let fleet = Fleet {
         program: env!("CARGO_BIN_EXE_drop-node"),
         apis: 2,
         workers: 2,
     };
-    TestApp::start_fleet_with(fleet, &[BEHIND_A_PROXY]).await
+    TestApp::start_fleet_with(fleet, &[&[BEHIND_A_PROXY][..], changes].concat()).await
 }
 
 async fn count(app: &TestApp, table: &'static str) -> i64 {
@@ -30,7 +33,7 @@ async fn count(app: &TestApp, table: &'static str) -> i64 {
 #[case::in_two_of_each_kind(true)]
 #[tokio::test(flavor = "multi_thread")]
 async fn of_fifty_callbacks_at_once_one_opens_a_session(#[case] processes: bool) {
-    let app = service_in(processes).await;
+    let app = service_in(processes, &[]).await;
     let underway = Browser::of(&app).starts().await;
     let callback = signed_in(&app, &underway, "anna");
     // Each from an address of its own, or the limit would answer most of them.
@@ -56,9 +59,12 @@ async fn of_fifty_callbacks_at_once_one_opens_a_session(#[case] processes: bool)
 #[case::in_two_of_each_kind(true)]
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_first_logins_of_one_person_at_once_make_one_user(#[case] processes: bool) {
-    let app = service_in(processes).await;
+    // More at once than have a connection to the database: as many as have one meet.
+    let app = service_in(processes, &[("DROP_LANES", "login=20,upkeep")]).await;
     let browsers: Vec<_> = (0..20).map(|_| Browser::of(&app)).collect();
-    let mut users = join_all(browsers.iter().map(|browser| gets_in(&app, browser, "anna"))).await;
+    let logins = join_all(browsers.iter().map(|browser| gets_in(&app, browser, "anna")));
+    let mut users = meeting(&app, 10, logins).await;
+    users.sort_unstable();
     users.dedup();
     assert_eq!(users.len(), 1);
     assert_eq!((count(&app, "users").await, count(&app, "sessions").await), (1, 20));

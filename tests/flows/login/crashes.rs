@@ -16,12 +16,14 @@ use crate::login::scene::{Browser, NO_TOKEN, Underway, gets_in, service, signed_
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 #[rstest]
-#[case::when_it_has_claimed_the_job("queue.claimed", true, 1)]
-#[case::when_it_has_taken_the_secrets("login.secrets_taken", false, 0)]
-#[case::when_it_has_exchanged_the_code("login.exchanged", false, 1)]
-#[case::when_it_has_verified_the_token("login.verified", false, 1)]
-#[case::when_it_has_written_and_not_committed("login.written", false, 1)]
-#[case::when_it_has_committed_and_told_nobody("queue.domain_committed", true, 1)]
+#[case::when_it_has_claimed_the_job("queue.claimed=abort", true, 1)]
+#[case::when_it_is_about_to_take_the_secrets("queue.fenced=abort", true, 1)]
+#[case::when_it_has_taken_the_secrets("login.secrets_taken=abort", false, 0)]
+#[case::when_it_has_exchanged_the_code("login.exchanged=abort", false, 1)]
+#[case::when_it_has_verified_the_token("login.verified=abort", false, 1)]
+#[case::when_it_is_about_to_write("queue.fenced=abort@2", false, 1)]
+#[case::when_it_has_written_and_not_committed("login.written=abort", false, 1)]
+#[case::when_it_has_committed_and_told_nobody("queue.domain_committed=abort", true, 1)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_ends_refused_or_complete_although_its_worker_died(
     #[case] point: &str,
@@ -33,8 +35,7 @@ async fn a_login_ends_refused_or_complete_although_its_worker_died(
     let browser = Browser::of(&app);
     let underway = browser.starts().await;
     let callback = signed_in(&app, &underway, "anna");
-    let armed = format!("{point}=abort");
-    let changes = [("DROP_FAILPOINT", armed.as_str()), ("DROP_LANES", "login")];
+    let changes = [("DROP_FAILPOINT", point), ("DROP_LANES", "login")];
     let mut dying = app.worker_process(env!("CARGO_BIN_EXE_drop-node"), &changes);
     let (answer, ended) = tokio::join!(
         browser.returns_without_waiting(&callback, &underway.cookies),

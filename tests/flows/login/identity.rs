@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use drop_sandbox::{Mutation, Operation};
-use drop_tests::app::{TestApp, eventually};
+use drop_tests::app::TestApp;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::paying::busy;
+use crate::{login::gate::meeting, paying::busy};
 
 const FIRST: &str = "the-first-pepper-of-this-test-000";
 const SECOND: &str = "the-second-pepper-of-this-test-00";
@@ -114,34 +114,8 @@ async fn two_first_logins_at_workers_before_and_after_a_change_of_the_pepper_mak
     };
     let app = TestApp::start_with(&peppers(FIRST, SECOND)).await;
     let after = app.worker_process(env!("CARGO_BIN_EXE_drop-node"), &peppers(SECOND, FIRST));
-    sqlx::raw_sql(
-        "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
-           'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END';
-         CREATE TRIGGER hold BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION hold()",
-    )
-    .execute(&app.db)
-    .await
-    .unwrap();
-    let mut holding = app.db.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock(1)")
-        .execute(&mut *holding)
-        .await
-        .unwrap();
-    let both_wait = async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity
-              WHERE datname = current_database() AND (wait_event_type, wait_event) = ('Lock', 'advisory')",
-        )
-        .fetch_one(&app.db)
-        .await
-        .unwrap();
-        waiting == 2
-    };
-    let let_go = async {
-        assert!(eventually(both_wait).await, "the two do not meet");
-        holding.commit().await.unwrap();
-    };
-    let (one, other, ()) = tokio::join!(app.log_in("anna"), app.log_in("anna"), let_go);
+    let logins = async { tokio::join!(app.log_in("anna"), app.log_in("anna")) };
+    let (one, other) = meeting(&app, 2, logins).await;
     assert_eq!((one.status, other.status), (StatusCode::OK, StatusCode::OK));
     assert_eq!(one.body["user"]["id"], other.body["user"]["id"]);
     drop(after);

@@ -6,6 +6,7 @@ use drop_tests::{
     person::{Answer, browser},
 };
 use reqwest::header::{ACCEPT, COOKIE};
+use serde_json::json;
 
 async fn erased(app: &TestApp, erased: bool) {
     sqlx::query("UPDATE users SET erased_at = CASE WHEN $1 THEN now() END, first_name = 'kept', last_name = 'apart'")
@@ -33,6 +34,22 @@ async fn somebody_who_was_erased_is_not_let_in_and_their_name_does_not_come_back
         .await
         .unwrap();
     assert_eq!(audited, ["login.succeeded", "session.opened", "login.refused"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_sessions_of_somebody_who_was_erased_are_over_at_once() {
+    let app = TestApp::start().await;
+    let (mut browser, login) = app.logged_in_browser("anna").await;
+    let anna = app.person(&login);
+    let over = (401, "unauthenticated");
+    erased(&app, true).await;
+    assert_eq!(anna.get("/v1/transactions").await.problem(), over);
+    assert_eq!(browser.get("/v1/me").await.problem(), over);
+    assert_eq!(browser.post("/v1/auth/refresh", &json!({})).await.problem(), over);
+    // The refresh used nothing up: a mistake that is taken back costs no session.
+    erased(&app, false).await;
+    assert_eq!(browser.post("/v1/auth/refresh", &json!({})).await.status, 200);
     app.finish().await;
 }
 

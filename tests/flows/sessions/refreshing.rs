@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{REFRESH, REFRESH_COOKIE, SESSION_COOKIE, endings, live, me, over, refresh};
+use crate::balances::count;
 
 #[tokio::test]
 async fn a_refresh_outlives_the_access_token_in_the_same_session() {
@@ -136,6 +137,19 @@ async fn tabs_that_refresh_at_once_several_times_end_no_session() {
 }
 
 #[tokio::test]
+async fn of_a_sessions_tokens_only_the_one_that_is_not_used_yet_has_a_copy() {
+    let app = TestApp::start().await;
+    let (mut anna, _) = app.logged_in_browser("anna").await;
+    let copies = "SELECT count(*) FROM refresh_tokens WHERE successor_sealed IS NOT NULL";
+    assert_eq!(count(&app, copies).await, 0);
+    for _ in 0..3 {
+        assert_eq!(refresh(&mut anna).await.status, 200);
+        assert_eq!(count(&app, copies).await, 1);
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_session_ends_an_hour_after_its_last_refresh_and_a_day_after_the_login_whatever_is_done() {
     let app = TestApp::start().await;
     let (mut idle, _) = app.logged_in_browser("anna").await;
@@ -162,6 +176,18 @@ async fn a_session_ends_an_hour_after_its_last_refresh_and_a_day_after_the_login
     }
     app.advance(TimeDelta::minutes(11)).await;
     assert_eq!(refresh(&mut busy).await.problem(), (401, "unauthenticated"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_used_for_an_hour_is_over() {
+    let app = TestApp::start().await;
+    let (mut used, _) = app.logged_in_browser("anna").await;
+    let (mut unused, _) = app.logged_in_browser("anna").await;
+    app.advance(TimeDelta::minutes(59)).await;
+    assert_eq!(refresh(&mut used).await.status, 200);
+    app.advance(TimeDelta::minutes(2)).await;
+    assert_eq!(refresh(&mut unused).await.problem(), (401, "unauthenticated"));
     app.finish().await;
 }
 

@@ -76,12 +76,17 @@ async fn o5_q2_a_database_clock_that_jumps_ahead_ends_the_leases_of_what_runs_an
                 scene.add(Way::After(Duration::from_secs(3))).await; // so that none ends before the jump
             }
             scene
-                .until("SELECT count(*) = 10 FROM jobs WHERE state = 'running' AND payload #>> '{way,After,secs}' = '3'")
+                .until(
+                    "SELECT count(*) = 10 FROM jobs WHERE state = 'running' AND payload #>> '{way,After,secs}' = '3'",
+                )
                 .await;
             time::pass(&scene.db, TimeDelta::hours(1)).await;
             scene.every_job_has_its_effect().await;
             let lost = scene.lost_leases().await;
-            assert!(lost >= jump * RUNNING_AT_THE_JUMP, "{lost} leases had ended after jump {jump}");
+            assert!(
+                lost >= jump * RUNNING_AT_THE_JUMP,
+                "{lost} leases had ended after jump {jump}"
+            );
         }
         stop(workers).await;
     })

@@ -10,6 +10,7 @@ mod consent_moves;
 mod create_applicant;
 mod create_sdk_token;
 mod deliver_notification;
+mod end_consent;
 mod fetch_accounts;
 mod initiate_payment;
 mod kyc_about;

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 
 pub use self::outcome::{
-    Ended, Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser,
+    Ended, HandedOut, Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser,
 };
 use super::{StorageError, Tx};
 use crate::domain::{

@@ -3,9 +3,12 @@
 use sqlx::PgPool;
 
 use super::{Binding, StorageError, Tx};
-use crate::domain::{
-    ids::{LoginId, UserId},
-    login::{LoginFailure, LoginStatus},
+use crate::{
+    domain::{
+        ids::LoginId,
+        login::{LoginFailure, LoginStatus},
+    },
+    storage::users::User,
 };
 
 /// For how long the app may show its login code for the first time, in seconds.
@@ -124,15 +127,33 @@ pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Ended>, S
     Ok(outcome.map(|outcome| Ended { outcome, overtaken }))
 }
 
-/// Hands the login out, once.
-pub async fn hand_out(tx: &mut Tx, login: ProvenLogin) -> Result<Option<UserId>, StorageError> {
-    let user = sqlx::query_scalar!(
-        r#"UPDATE logins SET handed_out_at = clock_timestamp()
-            WHERE id = $1 AND status = 'succeeded' AND handed_out_at IS NULL AND expires_at > clock_timestamp()
-           RETURNING user_id AS "user_id!""#,
+/// Whom a login is handed out to.
+pub enum HandedOut {
+    /// The person it proved.
+    To(User),
+    /// They were erased since. The caller rolls back: there is nobody to use the login up.
+    Erased,
+}
+
+/// Hands the login out, once. `None`: it was before, or its time is over.
+pub async fn hand_out(tx: &mut Tx, login: ProvenLogin) -> Result<Option<HandedOut>, StorageError> {
+    let row = sqlx::query!(
+        r#"UPDATE logins l SET handed_out_at = clock_timestamp() FROM users u
+            WHERE l.id = $1 AND l.status = 'succeeded' AND l.handed_out_at IS NULL AND l.expires_at > clock_timestamp()
+              AND u.id = l.user_id
+           RETURNING u.id, u.first_name, u.last_name, u.kyc_status, u.erased_at IS NOT NULL AS "erased!""#,
         login.0.uuid(),
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(user.map(UserId::from))
+    let Some(row) = row else { return Ok(None) };
+    if row.erased {
+        return Ok(Some(HandedOut::Erased));
+    }
+    Ok(Some(HandedOut::To(User {
+        id: row.id.into(),
+        first_name: row.first_name,
+        last_name: row.last_name,
+        kyc_status: row.kyc_status.parse().map_err(StorageError::corrupt)?,
+    })))
 }

@@ -1,10 +1,11 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Signer, check_at, claims, client, config, keys, now, tokens, trace};
+use crate::config::BankIdConfig;
 use crate::providers::{
     bankid::{BankId, LoginRefused, VerifiedClaims},
     http::Trace,
@@ -50,6 +51,7 @@ async fn logins_that_find_no_keys_share_one_fetch_and_a_failure_is_not_kept() {
         (refused.failure().code(), refused.reason(), refused.needs_ops()),
         ("jwks_verification_failed", "keys", true)
     );
+    assert!(refused.is_unreachable());
     let login = || check_at(&bankid, signer.sign(&claims()), now());
     let (one, two, three) = tokio::join!(login(), login(), login());
     assert!(one.is_ok() && two.is_ok() && three.is_ok());
@@ -140,6 +142,20 @@ async fn old_keys_serve_for_as_long_as_they_were_promised_and_not_after_it(
         .expect("inside the promise the login does not wait");
     let refused = check_in(&bankid, &signer, seconds).await;
     assert_eq!(refused.expect_err("the promise is over").reason(), "keys");
+}
+
+#[tokio::test]
+async fn keys_are_fresh_for_as_long_as_it_is_configured() {
+    let signer = Signer::new("k1");
+    let provider = FakeProvider::start([keys(&[&signer]), keys(&[&signer])]).await;
+    let bankid = client(BankIdConfig {
+        jwks_ttl: Duration::from_mins(1),
+        ..config(&provider.url)
+    });
+    for (seconds, fetches) in [(0, 1), (59, 1), (60, 2)] {
+        check_in(&bankid, &signer, seconds).await.expect("a good token");
+        assert_eq!(provider.seen().len(), fetches, "after {seconds} s");
+    }
 }
 
 fn only(change: &Value) -> String {

@@ -1,11 +1,15 @@
 //! Consents to read accounts at a bank.
 
+mod endings;
+
+pub use endings::{Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, replace_older, take_ending};
+
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{StorageError, Tx, accounts};
+use super::{StorageError, Tx};
 use crate::domain::{
     consent::ConsentStatus,
     ids::{ConsentId, UserId},
@@ -71,37 +75,72 @@ pub async fn request(tx: &mut Tx, keys: &Keyring, new: NewConsent<'_>) -> Result
     Ok((first.into(), false))
 }
 
+/// What the statements below read of a consent.
+struct Row {
+    id: ConsentId,
+    user_id: UserId,
+    bank: String,
+    status: String,
+    failure: Option<String>,
+    request_id: Uuid,
+    consent_id_sealed: Option<Vec<u8>>,
+    sca_redirect: Option<String>,
+    psu_ip: Option<String>,
+    valid_until: Option<NaiveDate>,
+    created_at: DateTime<Utc>,
+}
+
+impl Row {
+    fn open(self, keys: &Keyring) -> Result<Consent, StorageError> {
+        let consent_id = self
+            .consent_id_sealed
+            .map(|sealed| keys.open_text("bank_consents.consent_id_sealed", self.id.uuid(), &sealed))
+            .transpose()
+            .map_err(StorageError::corrupt)?;
+        Ok(Consent {
+            id: self.id,
+            user: self.user_id,
+            bank: self.bank,
+            status: self.status.parse().map_err(StorageError::corrupt)?,
+            failure: self.failure,
+            request_id: self.request_id,
+            consent_id,
+            sca_redirect: self.sca_redirect,
+            psu_ip: self.psu_ip,
+            valid_until: self.valid_until,
+            created_at: self.created_at,
+        })
+    }
+}
+
 /// One consent, whoever owns it: for jobs.
 pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<Consent>, StorageError> {
-    let row = sqlx::query!(
-        "SELECT user_id, bank, status, failure, request_id, consent_id_sealed, sca_redirect, valid_until, created_at,
-                CASE WHEN status = 'requested' OR callback_at > clock_timestamp() - interval '5 minutes' THEN psu_ip END AS psu_ip
-           FROM bank_consents WHERE id = $1",
+    let row = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ConsentId", user_id AS "user_id: UserId", bank, status, failure, request_id, consent_id_sealed,
+                  sca_redirect, valid_until, created_at,
+                  CASE WHEN status = 'requested' OR callback_at > clock_timestamp() - interval '5 minutes' THEN psu_ip END AS psu_ip
+             FROM bank_consents WHERE id = $1"#,
         id.uuid()
     )
     .fetch_optional(db)
     .await?;
-    row.map(|row| {
-        let consent_id = row
-            .consent_id_sealed
-            .map(|sealed| keys.open_text("bank_consents.consent_id_sealed", id.uuid(), &sealed))
-            .transpose()
-            .map_err(StorageError::corrupt)?;
-        Ok(Consent {
-            id,
-            user: row.user_id.into(),
-            bank: row.bank,
-            status: row.status.parse().map_err(StorageError::corrupt)?,
-            failure: row.failure,
-            request_id: row.request_id,
-            consent_id,
-            sca_redirect: row.sca_redirect,
-            psu_ip: row.psu_ip,
-            valid_until: row.valid_until,
-            created_at: row.created_at,
-        })
-    })
-    .transpose()
+    row.map(|row| row.open(keys)).transpose()
+}
+
+/// The newest consents of this user, the newest first.
+pub async fn list(db: &PgPool, keys: &Keyring, user: UserId, limit: i64) -> Result<Vec<Consent>, StorageError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT id AS "id: ConsentId", user_id AS "user_id: UserId", bank, status, failure, request_id, consent_id_sealed,
+                  sca_redirect, valid_until, created_at, NULL::text AS psu_ip
+             FROM bank_consents WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2"#,
+        user.uuid(),
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| row.open(keys)).collect()
 }
 
 /// One consent of this user.
@@ -224,74 +263,4 @@ pub async fn moved(
     .execute(&mut **tx)
     .await?;
     Ok(moved.rows_affected() == 1)
-}
-
-/// Ends the user's older consents at the bank of the one that is valid now, as the bank does. Which they are.
-pub async fn replace_older(tx: &mut Tx, new: &Consent) -> Result<Vec<ConsentId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'replaced', version = version + 1, updated_at = clock_timestamp()
-            WHERE user_id = $1 AND bank = $2 AND id <> $3 AND status = 'valid' RETURNING id AS "id: ConsentId""#,
-        new.user.uuid(),
-        new.bank,
-        new.id.uuid(),
-    )
-    .fetch_all(&mut **tx)
-    .await?)
-}
-
-/// A consent that waits for the person is over without them. Its owner; `None`: it does not wait.
-pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'expired', psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
-            WHERE id = $1 AND status = 'received' RETURNING user_id AS "user: UserId""#,
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
-
-/// Takes the valid consents that end on this day or before and whose owners were not asked yet to renew them: each is
-/// taken once. At most `limit`.
-pub async fn take_ending(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<(ConsentId, UserId)>, StorageError> {
-    let rows = sqlx::query!(
-        r#"UPDATE bank_consents SET renewal_asked_at = clock_timestamp()
-            WHERE id = ANY (ARRAY(
-              SELECT id FROM bank_consents WHERE status = 'valid' AND valid_until <= $1 AND renewal_asked_at IS NULL
-               ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED))
-           RETURNING id AS "id: ConsentId", user_id AS "user: UserId""#,
-        day,
-        limit
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.user)).collect())
-}
-
-/// The valid consents whose last day was before this one, locked. At most `limit`.
-pub async fn ended_before(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<ConsentId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT id AS "id: ConsentId" FROM bank_consents WHERE status = 'valid' AND valid_until < $1
-            ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"#,
-        day,
-        limit
-    )
-    .fetch_all(&mut **tx)
-    .await?)
-}
-
-/// The consent is dead, by the bank's word or by its last day: it is deleted here, so that no call can use it again, and the accounts it
-/// opened are unlinked. Its owner, for whoever did it first; `None`: it had ended already.
-pub async fn delete_dead(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
-    let owner = sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'deleted', consent_id_sealed = NULL, sca_redirect = NULL, psu_ip = NULL, psu_user_agent = NULL,
-                  version = version + 1, updated_at = clock_timestamp()
-            WHERE id = $1 AND status = 'valid' RETURNING user_id AS "user: UserId""#,
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    if owner.is_some() {
-        accounts::unlink(tx, &[id]).await?;
-    }
-    Ok(owner)
 }

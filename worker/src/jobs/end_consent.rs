@@ -1,0 +1,97 @@
+//! Ends a consent at the bank that its owner has unlinked here. Nothing uses it meanwhile.
+
+use std::{sync::Arc, time::Duration};
+
+use drop_common::{
+    alerts,
+    domain::{consent::ConsentStatus, ids::ConsentId},
+    providers::{Class, ProviderError, neonomics::CallContext},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::EndConsent},
+    resilience::{backoff, breaker::BreakerKey},
+    storage::{
+        StorageError, Tx,
+        audit::{self, Actor, Entry},
+        consents,
+    },
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::context::Context;
+
+/// Between two tries: a bank that is away for some days is still told.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_hours(6);
+
+impl Handler<Context> for EndConsent {
+    async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+        let consent = consents::find(&ctx.db, &ctx.keys, self.consent).await?;
+        let at_bank = consent
+            .filter(|consent| consent.status == ConsentStatus::Deleted)
+            .and_then(|consent| consent.consent_id);
+        let Some(at_bank) = at_bank else {
+            return Ok(Outcome::Done.into());
+        };
+        let call = CallContext {
+            request_id: Uuid::new_v4(),
+            correlation_id: lease.request_id(),
+            psu: None,
+            now: ctx.clock.now(),
+            not_after: Some(lease.deadline()),
+        };
+        let ended = ctx.neonomics.delete_consent(at_bank.expose_secret(), &call).await;
+        ctx.report(&lease, BreakerKey::NeonomicsAisp, ended.as_ref().err())
+            .await;
+
+        let mut tx = lease.begin(&ctx.db).await?;
+        let outcome = match &ended {
+            Ok(()) => {
+                note_end(&mut tx, &lease, self.consent).await?;
+                Outcome::Done
+            }
+            Err(error) => {
+                warn!(consent.id = %self.consent, "the bank has not ended consent {} yet: {error}", self.consent);
+                again(error, &lease)
+            }
+        };
+        Ok(lease.finish(tx, outcome).await?.into())
+    }
+
+    /// It ends with its last day; until then only the bank's side is open.
+    async fn on_dead(&self, _context: &Context, _tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+        let (mut after, consent) = (AfterCommit::default(), self.consent);
+        after.add(move || alerts::raise(&alerts::CONSENT_NOT_ENDED, consent));
+        Ok(after)
+    }
+}
+
+async fn note_end(tx: &mut Tx, lease: &Lease, consent: ConsentId) -> Result<(), JobError> {
+    if let Some(user) = consents::ended_at_the_bank(tx, consent).await? {
+        let entry = Entry {
+            actor: Actor::Provider,
+            user: Some(user),
+            action: "consent.ended_at_bank",
+            object: consent.to_string(),
+            detail: json!({}),
+            request_id: lease.request_id(),
+        };
+        audit::record(tx, entry).await?;
+        info!(consent.id = %consent, "the bank has ended consent {consent}");
+    }
+    Ok(())
+}
+
+fn again(error: &ProviderError, lease: &Lease) -> Outcome {
+    match error.class() {
+        Class::Limited | Class::CircuitOpen => Outcome::Wait(backoff::jittered(
+            error.retry_after().unwrap_or(Duration::from_secs(10)),
+        )),
+        Class::Refused => Outcome::GiveUp("the bank does not end the consent".into()),
+        Class::NotSent | Class::Transient | Class::Ambiguous | Class::Expired => {
+            let used = u32::try_from(lease.attempts_used()).unwrap_or(1);
+            Outcome::Again(backoff::half_jitter(FIRST_PAUSE, used.saturating_sub(1), LONGEST_PAUSE))
+        }
+    }
+}
