@@ -59,6 +59,13 @@ async fn the_same_events_at_two_processes_at_once_are_stored_once_and_nobody_wai
     let app = TestApp::start().await;
     let second = app.start_replica(&[]).await;
     let person = people(&app.db, 1).await.remove(0);
+    // So slow that the statements of the two are under way together.
+    execute(
+        &app,
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.003); RETURN NEW; END';
+         CREATE TRIGGER dawdle AFTER INSERT ON webhook_events FOR EACH ROW EXECUTE FUNCTION dawdle()",
+    )
+    .await;
     let client = browser();
     let bodies: Vec<String> = (0..150)
         .map(|_| person.event("applicantCreated", json!({})).to_string())

@@ -215,28 +215,25 @@ async fn an_applicant_that_was_decided_before_we_knew_of_it_is_asked_for_at_once
 
 #[tokio::test]
 async fn an_answer_about_another_level_approves_nobody() {
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    starts(&anna).await;
+    let mut app = TestApp::start().await;
+    let user = {
+        let anna = app.signed_in("anna").await;
+        starts(&anna).await;
+        anna.user
+    };
     app.stop_worker().await;
-    happens_unheard(&app, Review::of(&anna.user, "GREEN")).await;
+    happens_unheard(&app, Review::of(&user, "GREEN")).await;
     // Here another level is wanted by now; Sumsub speaks of the one before.
-    execute(
-        &app,
-        "UPDATE kyc_applicants SET level_name = 'another', updated_at = now() - interval '1 hour'",
-    )
-    .await;
-    let applicant: uuid::Uuid = value(&app, "SELECT id FROM kyc_applicants").await;
-    execute(
-        &app,
-        &format!(
-            "INSERT INTO jobs (lane, kind, payload, max_attempts)
-             VALUES (6, 'read-kyc-status', '{{\"applicant\": \"{applicant}\", \"not_before\": null}}', 5)"
-        ),
-    )
-    .await;
-    app.run_jobs().await;
-    assert_eq!(status(&app).await, "pending");
+    app.reconfigure_worker(&[("SUMSUB_LEVEL", "another")]);
+    execute(&app, "UPDATE kyc_applicants SET level_name = 'another'").await;
+    passes(&app, 31).await;
+    reconciles(&app).await;
+    let said: (String, String) = sqlx::query_as("SELECT event_type, state FROM webhook_events")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(said, ("status".to_owned(), "recorded".to_owned()));
+    assert_eq!((asked(&app), status(&app).await), (1, "pending".to_owned()));
     app.finish().await;
 }
 
