@@ -1,5 +1,7 @@
 //! Many webhooks at once share a statement and a commit, and nothing else.
 
+use std::{future::pending, time::Duration};
+
 use drop_tests::{app::TestApp, person::browser};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -67,9 +69,6 @@ async fn the_same_events_at_two_processes_at_once_are_stored_once_and_nobody_wai
     )
     .await;
     let client = browser();
-    let bodies: Vec<String> = (0..150)
-        .map(|_| person.event("applicantCreated", json!({})).to_string())
-        .collect();
     let sent = |url: String, body: String| {
         let client = &client;
         async move {
@@ -79,10 +78,15 @@ async fn the_same_events_at_two_processes_at_once_are_stored_once_and_nobody_wai
                 .0
         }
     };
-    let forth = bodies.iter().map(|body| sent(app.url.clone(), body.clone()));
-    let back = bodies.iter().rev().map(|body| sent(second.clone(), body.clone()));
-    let (one, other) = tokio::join!(join_all(forth), join_all(back));
-    assert!(one.iter().chain(&other).all(|status| *status == 200));
+    for _ in 0..6 {
+        let bodies: Vec<String> = (0..25)
+            .map(|_| person.event("applicantCreated", json!({})).to_string())
+            .collect();
+        let forth = bodies.iter().map(|body| sent(app.url.clone(), body.clone()));
+        let back = bodies.iter().rev().map(|body| sent(second.clone(), body.clone()));
+        let (one, other) = tokio::join!(join_all(forth), join_all(back));
+        assert!(one.iter().chain(&other).all(|status| *status == 200));
+    }
     app.until_idle().await;
     let (events, jobs): (i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM webhook_events), (SELECT count(*) FROM jobs WHERE kind = 'apply-kyc-event')",
@@ -91,5 +95,15 @@ async fn the_same_events_at_two_processes_at_once_are_stored_once_and_nobody_wai
     .await
     .unwrap();
     assert_eq!((events, jobs), (150, 150));
+    // A connection tells of a deadlock up to a second after it.
+    tokio::time::timeout(Duration::from_millis(1_500), pending::<()>())
+        .await
+        .ok();
+    let circles: i64 = value(
+        &app,
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    )
+    .await;
+    assert_eq!(circles, 0);
     app.finish().await;
 }
