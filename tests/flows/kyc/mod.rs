@@ -5,6 +5,7 @@ mod checks;
 mod exactly_once;
 mod inbox;
 mod intake;
+mod left_behind;
 mod lost_approval;
 mod measures;
 mod notifications;

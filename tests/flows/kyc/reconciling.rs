@@ -4,12 +4,12 @@
 use chrono::TimeDelta;
 use drop_common::queue::{self, EnqueueOptions, payloads::ReconcileKyc};
 use drop_sandbox::{Delivery, Operation, Review};
-use drop_tests::{alerts, app::TestApp, person::SignedIn};
+use drop_tests::{app::TestApp, person::SignedIn};
 use serde_json::{Map, Value, json};
 
 use crate::paying::{execute, value};
 
-async fn starts(person: &SignedIn<'_>) {
+pub(super) async fn starts(person: &SignedIn<'_>) {
     let started = person
         .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
         .await;
@@ -25,14 +25,14 @@ async fn happens_unheard(app: &TestApp, review: Review) -> usize {
     app.sandbox.sumsub().review(review, &unsent).await.unwrap().number
 }
 
-async fn happens(app: &TestApp, review: Review) {
+pub(super) async fn happens(app: &TestApp, review: Review) {
     let sent = app.sandbox.sumsub().review(review, &Delivery::default()).await.unwrap();
     assert_eq!(sent.statuses, [Some(200)]);
     app.run_jobs().await;
 }
 
 /// As the hourly schedule does it.
-async fn reconciles(app: &TestApp) {
+pub(super) async fn reconciles(app: &TestApp) {
     let mut tx = app.db.begin().await.unwrap();
     let slot = sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(&mut *tx)
@@ -47,7 +47,7 @@ async fn reconciles(app: &TestApp) {
 }
 
 /// Nothing happens for so long. The times that Sumsub gave stay what they are, there and here.
-async fn passes(app: &TestApp, minutes: i64) {
+pub(super) async fn passes(app: &TestApp, minutes: i64) {
     let by = format!("interval '{minutes} min'");
     execute(
         app,
@@ -71,7 +71,7 @@ async fn told(app: &TestApp) -> Vec<String> {
 }
 
 /// Read from the row: sessions do not live as long as these stories.
-async fn status(app: &TestApp) -> String {
+pub(super) async fn status(app: &TestApp) -> String {
     value(app, "SELECT kyc_status FROM users").await
 }
 
@@ -234,80 +234,5 @@ async fn an_answer_about_another_level_approves_nobody() {
         .unwrap();
     assert_eq!(said, ("status".to_owned(), "recorded".to_owned()));
     assert_eq!((asked(&app), status(&app).await), (1, "pending".to_owned()));
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn an_applicant_that_sumsub_deletes_is_unlinked_the_status_stays_and_a_new_check_begins_anew() {
-    alerts::listen();
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    starts(&anna).await;
-    app.stop_worker().await;
-    happens(
-        &app,
-        Review {
-            created_at_offset: -30,
-            ..Review::of(&anna.user, "GREEN")
-        },
-    )
-    .await;
-    happens(
-        &app,
-        Review {
-            created_at_offset: -20,
-            ..Review::event(&anna.user, "applicantDeleted")
-        },
-    )
-    .await;
-    assert_eq!(
-        anna.get("/v1/kyc").await.body,
-        json!({ "status": "approved", "applicant": "failed", "next": "none" })
-    );
-    let kept: (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM screening_results), (SELECT count(*) FROM kyc_former_applicants WHERE last_decision = 'approved')",
-    )
-    .fetch_one(&app.db)
-    .await
-    .unwrap();
-    assert_eq!(kept, (1, 1));
-    // What still comes of the deleted one is about nobody's check.
-    happens(
-        &app,
-        Review {
-            created_at_offset: -10,
-            ..Review::of(&anna.user, "RED")
-        },
-    )
-    .await;
-    assert_eq!(status(&app).await, "approved");
-    let late: uuid::Uuid = value(&app, "SELECT id FROM webhook_events ORDER BY received_at DESC LIMIT 1").await;
-    assert_eq!(alerts::about(&format!("evt_{}", late.simple())), ["kyc_event"]);
-
-    app.start_worker().await;
-    starts(&anna).await;
-    app.until_idle().await;
-    assert_eq!(anna.get("/v1/kyc").await.body["applicant"], "created");
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn an_accepted_event_whose_job_is_gone_gets_another() {
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    starts(&anna).await;
-    app.stop_worker().await;
-    let sent = app
-        .sandbox
-        .sumsub()
-        .review(Review::of(&anna.user, "GREEN"), &Delivery::default())
-        .await;
-    assert_eq!(sent.unwrap().statuses, [Some(200)]);
-    execute(&app, "DELETE FROM jobs WHERE kind = 'apply-kyc-event'").await;
-    app.run_jobs().await;
-    assert_eq!(status(&app).await, "pending");
-    passes(&app, 11).await;
-    reconciles(&app).await;
-    assert_eq!(status(&app).await, "approved");
     app.finish().await;
 }
