@@ -5,7 +5,7 @@ use drop_common::queue::{
     payloads::{
         ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, CreateSdkToken, DeliverNotification, EndConsent,
         FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment, PruneJobs, ReadKycStatus, ReconcileKyc,
-        ReconcilePayments, RefreshBalance, StartConsent, SweepOutbox, SyncBalance,
+        ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent, SweepOutbox, SyncBalance,
     },
 };
 
@@ -29,6 +29,7 @@ pub fn registry() -> Registry<Context> {
         .with::<PlanBalanceSyncs>()
         .with::<SyncBalance>()
         .with::<InitiatePayment>()
+        .with::<StartAuthorisation>()
         .with::<PollPayment>()
         .with::<CancelPayment>()
         .with::<ReconcilePayments>()

@@ -13,6 +13,7 @@ use crate::{
     control,
     faults::Fault,
     operation::{Operation, Provider},
+    witness::Arrival,
 };
 
 /// Everything the sandbox answers.
@@ -46,6 +47,9 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
         app.shared.journal.record(now, provider, None, &call, Some(404), None);
         return Reply::text(404, "no such operation in this sandbox").into_response();
     };
+    if let Some(witness) = app.shared.witness.get() {
+        witness(Arrival::of(operation, &call)).await;
+    }
     let fault = app.shared.faults.take(operation);
     let reply = match &fault {
         Some(fault) if !fault.executes() => refusal(fault),
