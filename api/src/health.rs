@@ -18,6 +18,8 @@ pub enum Chapter {
     Accounts,
     /// Payments from a linked account.
     Payments,
+    /// What the person is told.
+    Notifications,
     /// The identity check.
     #[oai(rename = "KYC")]
     Kyc,

@@ -12,6 +12,7 @@ pub mod idempotency;
 pub mod kyc;
 pub mod layers;
 pub mod logins;
+pub mod notifications;
 pub mod openapi;
 pub mod operations;
 pub mod payments;

@@ -2,7 +2,8 @@
 
 use crate::{
     accounts::AccountsApi, consents::ConsentsApi, health::HealthApi, kyc::KycApi, logins::LoginsApi,
-    payments::PaymentsApi, sessions::SessionsApi, state::State, users::UsersApi, webhooks::WebhooksApi,
+    notifications::NotificationsApi, payments::PaymentsApi, sessions::SessionsApi, state::State, users::UsersApi,
+    webhooks::WebhooksApi,
 };
 
 /// Every operation there is.
@@ -11,6 +12,7 @@ pub type Operations = (
     LoginsApi,
     SessionsApi,
     UsersApi,
+    NotificationsApi,
     KycApi,
     ConsentsApi,
     AccountsApi,
@@ -25,6 +27,7 @@ pub fn operations(state: State) -> Operations {
         LoginsApi::new(state.clone()),
         SessionsApi::new(state.clone()),
         UsersApi::new(state.clone()),
+        NotificationsApi::new(state.clone()),
         KycApi::new(state.clone()),
         ConsentsApi::new(state.clone()),
         AccountsApi::new(state.clone()),

@@ -187,7 +187,15 @@ fn every_operation_is_named_described_and_filed_under_one_chapter() {
         .collect();
     assert_eq!(
         chapters,
-        ["Auth", "Accounts", "Payments", "KYC", "Webhooks", "Health"],
+        [
+            "Auth",
+            "Notifications",
+            "Accounts",
+            "Payments",
+            "KYC",
+            "Webhooks",
+            "Health"
+        ],
         "the reading order"
     );
     let (mut ids, mut used) = (HashSet::new(), HashSet::new());

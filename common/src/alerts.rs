@@ -102,6 +102,27 @@ pub const KYC_EVENT: Alert = Alert {
     meaning: "somebody must look at an event from Sumsub",
 };
 
+/// Sumsub refuses a call of ours: the token, the level or the request is wrong.
+pub const SUMSUB_REFUSES_US: Alert = Alert {
+    name: "sumsub_refuses_us",
+    severity: Severity::High,
+    meaning: "Sumsub refuses a call of ours",
+};
+
+/// Sumsub's secret was changed there and not here, or somebody else sends.
+pub const WEBHOOK_DIGEST: Alert = Alert {
+    name: "webhook_digest",
+    severity: Severity::High,
+    meaning: "a webhook's digest is wrong: look at the rotation of SUMSUB_SECRET_KEY",
+};
+
+/// A refusal for good: a compliance officer decides whether it is reported.
+pub const AML_CASE: Alert = Alert {
+    name: "aml_case",
+    severity: Severity::Medium,
+    meaning: "a case waits for a compliance officer",
+};
+
 /// A job died, and its kind's `on_dead` failed: a payment, say, is still processing and nobody works for it.
 pub const JOB_UNTOLD: Alert = Alert {
     name: "job_untold",

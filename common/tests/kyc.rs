@@ -111,7 +111,15 @@ fn a_decision_sets_its_status_and_tells_the_person_once(
     let after = standing(status, Some(decision), 5);
     for before in KycStatus::ALL {
         let outcome = apply(Standing::fresh(*before), Some(decision), Some(at(5)), at(6));
-        assert_eq!(outcome.applied, Applied::NewState { standing: after, title });
+        let notice = decision.notice().unwrap();
+        assert_eq!((notice.title, notice.body.is_empty()), (title, false));
+        assert_eq!(
+            outcome.applied,
+            Applied::NewState {
+                standing: after,
+                notice
+            }
+        );
         assert_eq!(
             (outcome.event_at, outcome.clock_alert, outcome.read_status),
             (at(5), false, false)
@@ -169,7 +177,7 @@ fn each_retry_tells_the_person_again() {
         outcome.applied,
         Applied::NewState {
             standing: after,
-            title: "Vennligst prøv igjen"
+            notice: Decision::Retry.notice().unwrap()
         }
     );
 }
@@ -309,5 +317,60 @@ proptest! {
         let again = apply(row, Some(decision), Some(at(minutes)), received()).applied;
         let news = matches!(again, Applied::NewState { .. });
         prop_assert!(!news);
+    }
+}
+
+/// Every order of so many things.
+fn orders(things: usize) -> Vec<Vec<usize>> {
+    if things == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(things - 1);
+    let longer = shorter.iter().flat_map(|order| {
+        (0..things).map(move |place| {
+            let mut order = order.clone();
+            order.insert(place, things - 1);
+            order
+        })
+    });
+    longer.collect()
+}
+
+/// All of them, not a sample: every story of five events in every order, with everything said twice.
+#[test]
+fn every_order_of_up_to_five_events_ends_in_what_the_newest_decision_demands_with_one_message_for_each_change() {
+    let kinds = Decision::ALL.len();
+    for length in 0..=5_usize {
+        let orders = orders(length);
+        for story in 0..kinds.pow(u32::try_from(length).unwrap()) {
+            let story: Vec<Decision> = (0..length)
+                .map(|at| Decision::ALL[story / kinds.pow(u32::try_from(at).unwrap()) % kinds])
+                .collect();
+            let newest = story.iter().rev().find_map(|decision| decision.status());
+            for order in &orders {
+                let (mut row, mut told) = (Standing::fresh(KycStatus::Pending), None);
+                for &when in order {
+                    let minute = i64::try_from(when).unwrap();
+                    // Once as it came first, and once repeated under another name; a retry is news each time.
+                    for _ in 0..if story[when] == Decision::Retry { 1 } else { 2 } {
+                        let applied = apply(row, Some(story[when]), Some(at(minute)), received()).applied;
+                        if let Applied::NewState { standing, .. } = applied {
+                            let again = told == Some(row.status) && row.last_decision == standing.last_decision;
+                            assert!(
+                                !again || story[when] == Decision::Retry,
+                                "{story:?} in the order {order:?}"
+                            );
+                            told = Some(standing.status);
+                        }
+                        row = next(row, Some(story[when]), at(minute));
+                    }
+                }
+                assert_eq!(
+                    row.status,
+                    newest.unwrap_or(KycStatus::Pending),
+                    "{story:?} in the order {order:?}"
+                );
+            }
+        }
     }
 }

@@ -19,7 +19,6 @@ mod discovery;
 mod events;
 mod fleet;
 mod holds;
-mod inbox;
 mod kyc;
 mod login;
 mod metrics;

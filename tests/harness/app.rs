@@ -334,6 +334,12 @@ impl TestApp {
         self.way.as_ref().is_some_and(LossyWay::has_lost_it)
     }
 
+    /// The next answer of the database to the service that holds these bytes is lost.
+    pub fn lose_next_answer(&self, holding: &'static [u8]) {
+        let way = self.way.as_ref().expect("started on a lossy way");
+        way.lose_next_answer(holding);
+    }
+
     /// The settings of further processes, with some variables set otherwise.
     pub fn settings_with(&self, changes: &[(&'static str, &str)]) -> (ApiSettings, WorkerSettings) {
         let changed = changes

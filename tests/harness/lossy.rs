@@ -27,6 +27,8 @@ enum State {
     Silent,
 }
 
+/// An answer that holds these bytes is lost, once.
+type Unwanted = Arc<Mutex<Option<&'static [u8]>>>;
 /// The commit whose answer is lost: of a connection that has sent this statement, or of any.
 type Armed = Arc<Mutex<Option<&'static str>>>;
 
@@ -35,6 +37,7 @@ pub struct LossyWay {
     /// The database's address through here.
     pub url: String,
     armed: Armed,
+    unwanted: Unwanted,
     state: watch::Sender<State>,
     forwarding: JoinHandle<()>,
 }
@@ -55,6 +58,8 @@ impl LossyWay {
         through.set_ip_host(here.ip()).expect("an address");
         through.set_port(Some(here.port())).expect("a port");
         let armed = Armed::default();
+        let unwanted = Unwanted::default();
+        let lost = Arc::clone(&unwanted);
         let (cut, (state, current)) = (Arc::clone(&armed), watch::channel(State::Open));
         let forwarding = tokio::spawn(async move {
             let mut unheard = Vec::new();
@@ -65,7 +70,8 @@ impl LossyWay {
                     State::Silent => unheard.push(client),
                     State::Open => {
                         if let Ok(server) = TcpStream::connect(there.clone()).await {
-                            tokio::spawn(forward(client, server, Arc::clone(&cut), current.clone()));
+                            let losses = (Arc::clone(&cut), Arc::clone(&lost));
+                            tokio::spawn(forward(client, server, losses, current.clone()));
                         }
                     }
                 }
@@ -74,6 +80,7 @@ impl LossyWay {
         Self {
             url: through.into(),
             armed,
+            unwanted,
             state,
             forwarding,
         }
@@ -88,6 +95,12 @@ impl LossyWay {
     /// Whether the answer that was to be lost is lost.
     pub(crate) fn has_lost_it(&self) -> bool {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Loses the next answer that holds these bytes, once: a statement that is its own transaction says no word of a commit,
+    /// and it is done when the server answers.
+    pub(crate) fn lose_next_answer(&self, holding: &'static [u8]) {
+        *self.unwanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(holding);
     }
 
     /// Cuts what is open and refuses what comes, or lets it pass again.
@@ -109,13 +122,18 @@ impl Drop for LossyWay {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, armed: Armed, state: watch::Receiver<State>) {
+async fn forward(
+    client: TcpStream,
+    server: TcpStream,
+    (armed, unwanted): (Armed, Unwanted),
+    state: watch::Receiver<State>,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let losing = Arc::new(AtomicBool::new(false));
     let became = tokio::select! {
         () = requests(&mut from_client, &mut to_server, &armed, &losing) => State::Closed,
-        () = answers(&mut from_server, &mut to_client, &losing) => State::Closed,
+        () = answers(&mut from_server, &mut to_client, &losing, &unwanted) => State::Closed,
         became = no_longer_open(state) => became,
     };
     if became == State::Silent {
@@ -146,12 +164,21 @@ async fn requests(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, armed: &Arm
 }
 
 /// Ends when the server has answered the commit that is to be lost: by then it is done.
-async fn answers(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, losing: &AtomicBool) {
+async fn answers(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, losing: &AtomicBool, unwanted: &Unwanted) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let lost = losing.load(Ordering::SeqCst);
+        let lost = losing.load(Ordering::SeqCst) || is_unwanted(&buffer[..read], unwanted);
         if lost || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
+}
+
+fn is_unwanted(answer: &[u8], unwanted: &Unwanted) -> bool {
+    let mut unwanted = unwanted.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = unwanted.is_some_and(|bytes| answer.windows(bytes.len()).any(|part| part == bytes));
+    if found {
+        *unwanted = None;
+    }
+    found
 }

@@ -7,7 +7,8 @@ const CLIENT_ID: &str = "drop-test";
 const BANKID_SECRET: &str = "bankid-test-secret";
 const NEONOMICS_SECRET: &str = "neonomics-test-secret";
 const SUMSUB_TOKEN: &str = "sumsub-test-token";
-const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
+/// What signs the webhooks of these tests.
+pub const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.
 pub const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
 /// What opens the app. Nothing is ever sent there.

@@ -24,6 +24,8 @@ use drop_common::{
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::sender::{Log, Sender};
+
 /// What the jobs share.
 pub struct Context {
     /// The database.
@@ -44,6 +46,8 @@ pub struct Context {
     pub breaker: Breaker,
     /// Signals workers when a job has enqueued another.
     pub wake: Wake,
+    /// Brings notifications to people.
+    pub sender: Arc<dyn Sender>,
     /// Which kinds of national ids are accepted.
     pub accepted_ids: Accepted,
     /// The configuration.
@@ -73,10 +77,17 @@ impl Context {
             sumsub: Sumsub::new(settings.sumsub.clone(), calls)?,
             breaker: Breaker::new(db.clone()),
             wake,
+            sender: Arc::new(Log),
             accepted_ids: accepted_ids(&settings),
             db,
             settings,
         })
+    }
+
+    /// With another way of bringing notifications to people.
+    #[must_use]
+    pub fn with_sender(self, sender: Arc<dyn Sender>) -> Self {
+        Self { sender, ..self }
     }
 
     /// The person who is there, for the bank; without their address nobody is.

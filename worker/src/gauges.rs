@@ -10,10 +10,11 @@ use std::{
 
 use drop_common::{
     metrics::{
-        BALANCE_STALENESS_HOURS, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, DB_OLDEST_SNAPSHOT_AGE, JOBS,
-        JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT,
-        MetricSpec, Metrics, PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN,
-        QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
+        AML_CASES_OPEN, BALANCE_STALENESS_HOURS, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, DB_OLDEST_SNAPSHOT_AGE, JOBS,
+        JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED,
+        LANE_READY_AGE_LIMIT, MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW,
+        PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
+        WEBHOOKS_LEFT_OVER,
     },
     queue::gauges::{self as queue, LaneReading},
     resilience::breaker::{self, BreakerKey},
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long values are shown that could not be read again.
 const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
-const FROM_DATABASE: [&MetricSpec; 15] = [
+const FROM_DATABASE: [&MetricSpec; 19] = [
     &JOBS,
     &JOBS_OLDEST_READY_AGE,
     &LANE_READY_AGE_LIMIT,
@@ -45,6 +46,10 @@ const FROM_DATABASE: [&MetricSpec; 15] = [
     &PAYMENTS_OLDEST_OPEN_AGE,
     &PAYMENTS_NEEDS_REVIEW,
     &WEBHOOK_INBOX_OLDEST_AGE,
+    &WEBHOOKS_LEFT_OVER,
+    &KYC_PENDING_OLDEST_AGE,
+    &AML_CASES_OPEN,
+    &NOTIFICATIONS_OLDEST_AGE,
     &DB_OLDEST_SNAPSHOT_AGE,
 ];
 
@@ -201,6 +206,15 @@ impl Board {
         set(&PAYMENTS_OLDEST_OPEN_AGE, domain.payments_oldest_open_age);
         set(&PAYMENTS_NEEDS_REVIEW, number(domain.payments_needing_review));
         set(&WEBHOOK_INBOX_OLDEST_AGE, domain.webhook_inbox_oldest_age);
+        set(&KYC_PENDING_OLDEST_AGE, domain.kyc_pending_oldest_age);
+        set(&AML_CASES_OPEN, number(domain.aml_cases_open));
+        set(&NOTIFICATIONS_OLDEST_AGE, domain.notifications_oldest_age);
+        for (state, events) in [
+            ("unmatched", domain.webhooks_unmatched),
+            ("quarantined", domain.webhooks_quarantined),
+        ] {
+            self.metrics.set(&WEBHOOKS_LEFT_OVER, &[state], number(events));
+        }
     }
 }
 
@@ -245,6 +259,11 @@ mod tests {
             payments_oldest_open_age: 30.0,
             payments_needing_review: 0,
             webhook_inbox_oldest_age: 0.0,
+            webhooks_unmatched: 0,
+            webhooks_quarantined: 2,
+            kyc_pending_oldest_age: 0.0,
+            aml_cases_open: 0,
+            notifications_oldest_age: 0.0,
         };
         Reading {
             lanes: vec![lane],
@@ -270,6 +289,7 @@ mod tests {
         assert_eq!(value(&KYC_APPROVAL_RATE, &[]), Some(0.75));
         assert_eq!(value(&DB_OLDEST_SNAPSHOT_AGE, &[]), Some(2.5));
         assert_eq!(value(&JOBS, &["kyc.apply", "dead"]), Some(1.0));
+        assert_eq!(value(&WEBHOOKS_LEFT_OVER, &["quarantined"]), Some(2.0));
         assert!(value(&LANE_READY_AGE_LIMIT, &["kyc.apply"]).unwrap().is_nan());
 
         board.grow_older(after(66));

@@ -11,6 +11,7 @@ mod recording;
 mod registry;
 mod run;
 pub mod schedule;
+pub mod sender;
 
 pub use context::Context;
 pub use registry::registry;

@@ -3,9 +3,9 @@
 use drop_common::queue::{
     Registry,
     payloads::{
-        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, EndConsent, FetchAccounts, InitiatePayment,
-        PlanBalanceSyncs, PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent,
-        SyncBalance,
+        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, CreateSdkToken, DeliverNotification, EndConsent,
+        FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment, PruneJobs, ReadKycStatus, ReconcileKyc,
+        ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent, SweepOutbox, SyncBalance,
     },
 };
 
@@ -16,7 +16,12 @@ pub fn registry() -> Registry<Context> {
     Registry::new()
         .with::<CheckLogin>()
         .with::<CreateApplicant>()
+        .with::<CreateSdkToken>()
+        .with::<ReadKycStatus>()
+        .with::<ReconcileKyc>()
         .with::<ApplyKycEvent>()
+        .with::<DeliverNotification>()
+        .with::<SweepOutbox>()
         .with::<StartConsent>()
         .with::<FetchAccounts>()
         .with::<EndConsent>()

@@ -7,7 +7,7 @@ use croner::Cron;
 use drop_common::{
     queue::{
         Enqueued, Job as _, Lane, Wake, enqueue,
-        payloads::{PlanBalanceSyncs, PruneJobs, ReconcilePayments},
+        payloads::{PlanBalanceSyncs, PruneJobs, ReconcileKyc, ReconcilePayments, SweepOutbox},
     },
     storage::{StorageError, Tx, patiently, schedule},
 };
@@ -30,6 +30,20 @@ pub(crate) const SCHEDULES: &[Schedule] = &[
         job: Scheduled::ReconcilePayments,
         catch_up: CatchUp::Skip {
             stale_after: Duration::from_mins(2),
+        },
+    },
+    Schedule {
+        name: "reconcile-kyc",
+        cron: "17 * * * *",
+        job: Scheduled::ReconcileKyc,
+        catch_up: CatchUp::Latest,
+    },
+    Schedule {
+        name: "sweep-outbox",
+        cron: "4-59/10 * * * *",
+        job: Scheduled::SweepOutbox,
+        catch_up: CatchUp::Skip {
+            stale_after: Duration::from_mins(5),
         },
     },
     Schedule {
@@ -58,6 +72,8 @@ pub(crate) struct Schedule {
 pub(crate) enum Scheduled {
     PlanBalanceSyncs,
     ReconcilePayments,
+    ReconcileKyc,
+    SweepOutbox,
     PruneJobs,
 }
 
@@ -76,6 +92,8 @@ impl Scheduled {
         match self {
             Self::PlanBalanceSyncs => PlanBalanceSyncs::KIND,
             Self::ReconcilePayments => ReconcilePayments::KIND,
+            Self::ReconcileKyc => ReconcileKyc::KIND,
+            Self::SweepOutbox => SweepOutbox::KIND,
             Self::PruneJobs => PruneJobs::KIND,
         }
     }
@@ -84,6 +102,8 @@ impl Scheduled {
         match self {
             Self::PlanBalanceSyncs => PlanBalanceSyncs::LANE,
             Self::ReconcilePayments => ReconcilePayments::LANE,
+            Self::ReconcileKyc => ReconcileKyc::LANE,
+            Self::SweepOutbox => SweepOutbox::LANE,
             Self::PruneJobs => PruneJobs::LANE,
         }
     }
@@ -92,6 +112,8 @@ impl Scheduled {
         match self {
             Self::PlanBalanceSyncs => enqueue(tx, &PlanBalanceSyncs { slot }).await,
             Self::ReconcilePayments => enqueue(tx, &ReconcilePayments {}).await,
+            Self::ReconcileKyc => enqueue(tx, &ReconcileKyc { slot }).await,
+            Self::SweepOutbox => enqueue(tx, &SweepOutbox {}).await,
             Self::PruneJobs => enqueue(tx, &PruneJobs {}).await,
         }
     }

@@ -1,9 +1,10 @@
-//! The identity check (contract 3.4): starting it, and where it stands.
+//! The identity check (contract 3.4): starting it, the token for Sumsub's SDK, and where it stands.
 
+mod sdk_token;
 mod start;
 
 use drop_common::{
-    domain::kyc::KycStatus,
+    domain::kyc::{Decision, KycStatus},
     storage::{
         kyc::{self, Applicant},
         users,
@@ -15,6 +16,7 @@ use crate::{
     error::{ApiError, Code},
     health::Chapter,
     prefer::Prefer,
+    rate_limit::WRITES,
     session::Session,
     state::State,
     text::Text,
@@ -69,10 +71,14 @@ pub enum ApplicantState {
 pub enum NextStep {
     /// Ask for the check.
     Start,
-    /// Wait a moment.
+    /// Wait: Sumsub is being told, or is looking at it.
     Wait,
-    /// Go through the check in the app.
+    /// Go through the check in the app, with a token of the SDK.
     Verify,
+    /// The same once more: something of it was not good enough.
+    Retry,
+    /// Ask Drop's support; nothing in the app helps.
+    Support,
     /// Nothing.
     None,
 }
@@ -91,32 +97,80 @@ pub struct Kyc {
 
 impl Example for Kyc {
     fn example() -> Self {
-        Self::of(KycStatus::Pending, ApplicantState::Created)
+        Self::of(KycStatus::Pending, Known::Created(None))
     }
 }
 
-impl Kyc {
-    fn of(status: KycStatus, applicant: ApplicantState) -> Self {
-        let next = match (status, applicant) {
-            (KycStatus::Approved | KycStatus::Rejected, _) => NextStep::None,
-            (KycStatus::Pending, ApplicantState::None | ApplicantState::Failed) => NextStep::Start,
-            (KycStatus::Pending, ApplicantState::Requested) => NextStep::Wait,
-            (KycStatus::Pending, ApplicantState::Created) => NextStep::Verify,
-        };
-        Self {
-            status: status.as_str().to_owned(),
-            applicant,
-            next,
+/// What Sumsub knows of the person.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nobody,
+    Requested,
+    Failed,
+    /// With what it has said last.
+    Created(Option<Decision>),
+}
+
+impl Known {
+    fn of(applicant: Option<&Applicant>) -> Self {
+        match applicant {
+            None => Self::Nobody,
+            Some(applicant) if applicant.applicant_id.is_some() => Self::Created(applicant.last_decision),
+            Some(applicant) if applicant.failed => Self::Failed,
+            Some(_) => Self::Requested,
+        }
+    }
+
+    fn state(self) -> ApplicantState {
+        match self {
+            Self::Nobody => ApplicantState::None,
+            Self::Requested => ApplicantState::Requested,
+            Self::Failed => ApplicantState::Failed,
+            Self::Created(_) => ApplicantState::Created,
         }
     }
 }
 
-fn applicant_state(applicant: Option<&Applicant>) -> ApplicantState {
-    match applicant {
-        None => ApplicantState::None,
-        Some(applicant) if applicant.applicant_id.is_some() => ApplicantState::Created,
-        Some(applicant) if applicant.failed => ApplicantState::Failed,
-        Some(_) => ApplicantState::Requested,
+impl Kyc {
+    fn of(status: KycStatus, known: Known) -> Self {
+        Self {
+            status: status.as_str().to_owned(),
+            applicant: known.state(),
+            next: next_step(status, known),
+        }
+    }
+}
+
+fn next_step(status: KycStatus, known: Known) -> NextStep {
+    match (status, known) {
+        (KycStatus::Approved, _) => NextStep::None,
+        (KycStatus::Rejected, _) | (KycStatus::Pending, Known::Created(Some(Decision::Suspend))) => NextStep::Support,
+        (KycStatus::Pending, Known::Nobody | Known::Failed) => NextStep::Start,
+        (KycStatus::Pending, Known::Requested | Known::Created(Some(Decision::Pending | Decision::Hold))) => {
+            NextStep::Wait
+        }
+        (KycStatus::Pending, Known::Created(Some(Decision::Retry))) => NextStep::Retry,
+        // A decision of another level's leaves the status to this one's.
+        (
+            KycStatus::Pending,
+            Known::Created(None | Some(Decision::Reset | Decision::Approved | Decision::Rejected)),
+        ) => NextStep::Verify,
+    }
+}
+
+/// Lets the app run the check.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example)]
+pub struct SdkToken {
+    /// For Sumsub's SDK, of this person alone. Keep it in memory only; it lives for ten minutes.
+    pub token: Text,
+}
+
+impl Example for SdkToken {
+    fn example() -> Self {
+        Self {
+            token: Text::from("_act-sbx-jwt-eyJhbGciOi".to_owned()),
+        }
     }
 }
 
@@ -151,6 +205,7 @@ impl KycApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Started, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         start::start(
             &self.state,
             session.user.into(),
@@ -171,6 +226,44 @@ impl KycApi {
             .ok_or(ApiError::of(Code::Unauthenticated))?;
         let level = &self.state.settings.webhook.level;
         let applicant = kyc::applicant_of(&self.state.db, user, level).await?;
-        Ok(Json(Kyc::of(found.kyc_status, applicant_state(applicant.as_ref()))))
+        Ok(Json(Kyc::of(found.kyc_status, Known::of(applicant.as_ref()))))
+    }
+
+    /// Get a token for the check in the app.
+    ///
+    /// Each call gives a new one, for Sumsub's SDK. `conflict`: the check was not started, or there is nothing to verify;
+    /// `GET /v1/kyc` says what is next.
+    #[oai(path = "/v1/kyc/sdk-token", method = "post", operation_id = "createKycSdkToken")]
+    async fn sdk_token(&self, session: Session) -> Result<Json<SdkToken>, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
+        let token = sdk_token::create(&self.state, session.user.into()).await?;
+        Ok(Json(SdkToken { token }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_should_do_next_follows_from_the_status_and_the_last_word_of_sumsub() {
+        let said = |decision| Known::Created(Some(decision));
+        for (status, known, next) in [
+            (KycStatus::Pending, Known::Nobody, NextStep::Start),
+            (KycStatus::Pending, Known::Failed, NextStep::Start),
+            (KycStatus::Pending, Known::Requested, NextStep::Wait),
+            (KycStatus::Pending, Known::Created(None), NextStep::Verify),
+            (KycStatus::Pending, said(Decision::Pending), NextStep::Wait),
+            (KycStatus::Pending, said(Decision::Hold), NextStep::Wait),
+            (KycStatus::Pending, said(Decision::Retry), NextStep::Retry),
+            (KycStatus::Pending, said(Decision::Reset), NextStep::Verify),
+            (KycStatus::Pending, said(Decision::Suspend), NextStep::Support),
+            (KycStatus::Approved, said(Decision::Approved), NextStep::None),
+            // Sumsub has deleted the applicant of somebody approved: nothing changes for them.
+            (KycStatus::Approved, Known::Failed, NextStep::None),
+            (KycStatus::Rejected, said(Decision::Rejected), NextStep::Support),
+        ] {
+            assert!(next_step(status, known) == next, "{status}");
+        }
     }
 }

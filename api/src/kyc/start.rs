@@ -12,7 +12,7 @@ use poem_openapi::payload::Json;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{ApplicantState, Kyc, NewApplicant, Started, applicant_state};
+use super::{Known, Kyc, NewApplicant, Started};
 use crate::{
     error::{ApiError, Code},
     layers::request_id,
@@ -69,17 +69,15 @@ pub(super) async fn start(
         .waiters
         .wait_until(applicant.id.uuid(), deadline, || async {
             let applicant = kyc::applicant_of(&state.db, user, level).await?;
-            let known = applicant_state(applicant.as_ref());
-            Ok::<_, ApiError>((known != ApplicantState::Requested).then_some(known))
+            let known = Known::of(applicant.as_ref());
+            Ok::<_, ApiError>((known != Known::Requested).then_some(known))
         })
         .await?;
     match decided {
-        Some(ApplicantState::Created) => Ok(Started::Created(Json(Kyc::of(status, ApplicantState::Created)))),
-        Some(ApplicantState::None | ApplicantState::Requested | ApplicantState::Failed) => {
-            Err(ApiError::of(Code::ProviderError))
-        }
+        Some(known @ Known::Created(_)) => Ok(Started::Created(Json(Kyc::of(status, known)))),
+        Some(Known::Nobody | Known::Requested | Known::Failed) => Err(ApiError::of(Code::ProviderError)),
         None => Ok(Started::StillAsking(
-            Json(Kyc::of(status, ApplicantState::Requested)),
+            Json(Kyc::of(status, Known::Requested)),
             "/v1/kyc".to_owned(),
         )),
     }

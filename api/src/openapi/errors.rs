@@ -20,7 +20,13 @@ const OWN: &[(&str, &[Code])] = &[
     ("endSession", &[]),
     ("getSigningKeys", &[]),
     ("getMe", &[]),
+    ("listNotifications", &[Code::ValidationFailed]),
+    ("readNotification", &[]),
     ("startKyc", &[Code::ProviderError]),
+    (
+        "createKycSdkToken",
+        &[Code::Conflict, Code::ProviderError, Code::CircuitOpen, Code::Overloaded],
+    ),
     ("getKyc", &[]),
     ("linkBank", &[Code::KycRequired, Code::ProviderError]),
     ("listBankConsents", &[]),

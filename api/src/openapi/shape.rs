@@ -7,7 +7,15 @@ use super::errors;
 
 pub(super) const LICENSE: &str = "MIT OR Apache-2.0";
 /// The tags in reading order; the framework sorts them by name.
-const CHAPTERS: [&str; 6] = ["Auth", "Accounts", "Payments", "KYC", "Webhooks", "Health"];
+const CHAPTERS: [&str; 7] = [
+    "Auth",
+    "Notifications",
+    "Accounts",
+    "Payments",
+    "KYC",
+    "Webhooks",
+    "Health",
+];
 const DIGEST: &str = "X-Payload-Digest";
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

@@ -1,10 +1,15 @@
 //! Calls from providers: Sumsub's webhook (contract 3.4).
 
+mod digest;
+mod intake;
+
+use std::time::Instant;
+
 use drop_common::{
+    domain::{ids::WebhookEventId, kyc::event_word},
     keyring::sha256,
-    providers::sumsub::webhook::{self, Secrets},
-    queue::{self, EnqueueOptions, Lane, payloads::ApplyKycEvent},
-    storage::webhooks::{self, About},
+    metrics::{WEBHOOK_ACCEPT_DURATION, WEBHOOK_EVENTS},
+    storage::webhooks::{self, NewEvent},
 };
 use poem::Request;
 use poem_openapi::{ApiResponse, Object, OpenApi, param::Header, types::Example};
@@ -18,20 +23,24 @@ use crate::{
     state::State,
 };
 
-const DIGEST: &str = "X-Payload-Digest";
-
 /// The longest member of an event that has a column of its own.
 const LONGEST_WORD: usize = 255;
 
 /// The operation.
 pub struct WebhooksApi {
     state: State,
+    refusals: digest::Refusals,
+    intake: intake::Intake,
 }
 
 impl WebhooksApi {
     /// The operation over the shared state.
     pub fn new(state: State) -> Self {
-        Self { state }
+        Self {
+            state,
+            refusals: digest::Refusals::default(),
+            intake: intake::Intake::default(),
+        }
     }
 }
 
@@ -89,64 +98,49 @@ impl WebhooksApi {
         algorithm: Header<Option<String>>,
         body: SignedJson<SumsubEvent>,
     ) -> Result<Accepted, ApiError> {
-        let config = &self.state.settings.webhook;
-        let secrets = Secrets {
-            current: &config.secret,
-            previous: config.secret_previous.as_ref(),
-            allow_sha1: config.allow_sha1,
-        };
-        let digest = only_digest(request);
-        let verified = body
-            .verified(|raw| webhook::verify(raw, digest, algorithm.0.as_deref(), &secrets).is_ok())
-            .inspect_err(|_| self.state.count_webhook_failure("digest"))?;
-        accept(&self.state, verified.bytes()).await.inspect_err(|error| {
+        let began = Instant::now();
+        let body = digest::check(&self.state, request, algorithm.0.as_deref(), body)
+            .inspect_err(|_| self.refusals.tell(&self.state))?;
+        let accepted = self.accept(body.bytes()).await.inspect_err(|error| {
             // A body that cannot be read is counted where that is seen; all else is the database.
             if !matches!(error, ApiError::BadRequest(_)) {
                 self.state.count_webhook_failure("storage");
             }
-        })
+        })?;
+        let took = began.elapsed().as_secs_f64();
+        self.state.metrics.observe(&WEBHOOK_ACCEPT_DURATION, &[], took);
+        Ok(accepted)
     }
 }
 
-/// The one digest header: two are as wrong as none.
-fn only_digest(request: &Request) -> Option<&str> {
-    let mut values = request.headers().get_all(DIGEST).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
+impl WebhooksApi {
+    /// Stores the event with its job.
+    async fn accept(&self, raw: &[u8]) -> Result<Accepted, ApiError> {
+        let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(raw) else {
+            webhooks::quarantine(&self.state.db, &hash_key(raw), raw).await?;
+            self.state.count_webhook_failure("unreadable");
+            return Err(ApiError::of(Code::BadRequest));
+        };
+        // What is a text and can be stored as one; all else is in the raw bytes.
+        let text = |name: &str| {
+            let text = event.get(name).and_then(Value::as_str);
+            text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
+        };
+        let new = NewEvent {
+            id: WebhookEventId::new(),
+            event_key: event_key(text, raw),
+            event_type: text("type").map(str::to_owned),
+            applicant_id: text("applicantId").map(str::to_owned),
+            external_user_id: text("externalUserId").map(str::to_owned),
+            raw: raw.to_vec(),
+            request_id: request_id::current(),
+        };
+        if !self.intake.store(&self.state, new).await? {
+            let word = event_word(text("type").unwrap_or_default());
+            self.state.metrics.count(&WEBHOOK_EVENTS, &[word, "duplicate"]);
+        }
+        Ok(Accepted::Stored)
     }
-}
-
-/// Stores the event with its job, in one transaction.
-async fn accept(state: &State, raw: &[u8]) -> Result<Accepted, ApiError> {
-    let mut tx = state.db.begin().await?;
-    let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(raw) else {
-        webhooks::quarantine(&mut tx, &hash_key(raw), raw).await?;
-        tx.commit().await?;
-        state.count_webhook_failure("unreadable");
-        return Err(ApiError::of(Code::BadRequest));
-    };
-    // What is a text and can be stored as one; all else is in the raw bytes.
-    let text = |name: &str| {
-        let text = event.get(name).and_then(Value::as_str);
-        text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
-    };
-    let about = About {
-        event_type: text("type"),
-        applicant_id: text("applicantId"),
-        external_user_id: text("externalUserId"),
-    };
-    let Some(id) = webhooks::accept(&mut tx, &event_key(text, raw), about, raw).await? else {
-        return Ok(Accepted::Stored);
-    };
-    let options = EnqueueOptions {
-        request_id: Some(request_id::current()),
-        ..EnqueueOptions::default()
-    };
-    queue::enqueue_with(&mut tx, &ApplyKycEvent { event: id }, options).await?;
-    tx.commit().await?;
-    state.wake.signal(Lane::KycApply);
-    Ok(Accepted::Stored)
 }
 
 /// What makes an event the same event: its own ids and time, or else its very bytes.

@@ -115,6 +115,14 @@ typed_id!(
     /// A user's own request to refresh a balance.
     RefreshId, "ref_"
 );
+typed_id!(
+    /// A wish for a token of Sumsub's SDK.
+    SdkTokenId, "sdk_"
+);
+typed_id!(
+    /// A refusal that a compliance officer looks at.
+    AmlCaseId, "aml_"
+);
 
 fn parse_prefixed(text: &str, prefix: &'static str) -> Result<Uuid, InvalidId> {
     let invalid = InvalidId { prefix };

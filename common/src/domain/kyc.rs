@@ -81,17 +81,79 @@ impl Decision {
         }
     }
 
-    /// The title of the notification that goes with it (the first three are the contract's). No text reveals a suspicion.
-    pub const fn notification_title(self) -> Option<&'static str> {
-        match self {
-            Self::Approved => Some("Du er nå verifisert"),
-            Self::Rejected => Some("Verifisering avslått"),
-            Self::Retry => Some("Vennligst prøv igjen"),
-            Self::Reset => Some("Du må verifisere deg på nytt"),
-            Self::Suspend => Some("Verifiseringen din er satt på pause"),
-            Self::Pending | Self::Hold => None,
-        }
+    /// What the person is told (the first three titles are the contract's). No text reveals a suspicion.
+    pub const fn notice(self) -> Option<Notice> {
+        let (title, body) = match self {
+            Self::Approved => ("Du er nå verifisert", "Nå kan du koble til banken din og betale."),
+            Self::Rejected => (
+                "Verifisering avslått",
+                "Vi kan dessverre ikke verifisere deg. Ta kontakt med kundeservice hvis du har spørsmål.",
+            ),
+            Self::Retry => (
+                "Vennligst prøv igjen",
+                "Vi trenger nye bilder eller opplysninger fra deg. Åpne appen og fortsett verifiseringen.",
+            ),
+            Self::Reset => (
+                "Du må verifisere deg på nytt",
+                "Åpne appen og gå gjennom verifiseringen én gang til. Du kan ikke betale før det er gjort.",
+            ),
+            Self::Suspend => (
+                "Verifiseringen din er satt på pause",
+                "Du kan ikke betale så lenge. Ta kontakt med kundeservice.",
+            ),
+            Self::Pending | Self::Hold => return None,
+        };
+        Some(Notice { title, body })
     }
+
+    /// Whether Sumsub is the one to act: the person waits.
+    pub const fn is_in_review(self) -> bool {
+        matches!(self, Self::Pending | Self::Hold)
+    }
+}
+
+/// What a person is told of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// One line.
+    pub title: &'static str,
+    /// What it means for them.
+    pub body: &'static str,
+}
+
+/// The types of events that Sumsub is known to send, `status` for what it said when it was asked, and `other`: the words
+/// that metrics may hold.
+pub const EVENT_TYPES: &[&str] = &[
+    "applicantCreated",
+    "applicantPending",
+    "applicantPrechecked",
+    "applicantReviewed",
+    "applicantWorkflowCompleted",
+    "applicantOnHold",
+    "applicantAwaitingUser",
+    "applicantAwaitingService",
+    "applicantReset",
+    "applicantDeactivated",
+    "applicantActivated",
+    "applicantDeleted",
+    "applicantPersonalDataDeleted",
+    "applicantLevelChanged",
+    "applicantPersonalInfoChanged",
+    "applicantTagsChanged",
+    "applicantActionPending",
+    "applicantActionReviewed",
+    "applicantActionOnHold",
+    STATUS,
+    OTHER,
+];
+/// The type under which the answer to a question of ours is stored.
+pub const STATUS: &str = "status";
+const OTHER: &str = "other";
+
+/// The event's type, if it is a known one, or `other`.
+pub fn event_word(event_type: &str) -> &'static str {
+    let known = EVENT_TYPES.iter().find(|known| **known == event_type);
+    known.copied().unwrap_or(OTHER)
 }
 
 /// Where a person's verification stands: the locked row.
@@ -136,8 +198,8 @@ pub enum Applied {
     NewState {
         /// The row after it.
         standing: Standing,
-        /// The notification's title.
-        title: &'static str,
+        /// What the person is told.
+        notice: Notice,
     },
     /// The decision that already stands: the watermark moves, audit, nothing else.
     SameState {
@@ -182,7 +244,7 @@ pub fn apply(
 }
 
 fn decide(standing: Standing, decision: Decision, at: DateTime<Utc>) -> Applied {
-    let (Some(status), Some(title)) = (decision.status(), decision.notification_title()) else {
+    let (Some(status), Some(notice)) = (decision.status(), decision.notice()) else {
         // The watermark stays, or an approval that comes late behind a newer pending would be lost.
         let opens_attempt = matches!(standing.last_decision, None | Some(Decision::Retry | Decision::Reset));
         let last_decision = if opens_attempt {
@@ -212,5 +274,5 @@ fn decide(standing: Standing, decision: Decision, at: DateTime<Utc>) -> Applied 
         last_decision: Some(decision),
         last_event_at: Some(at),
     };
-    Applied::NewState { standing, title }
+    Applied::NewState { standing, notice }
 }

@@ -3,6 +3,7 @@
 use super::Axis::{AtStart, Group, Label};
 use super::MetricKind::{Counter, Gauge, Histogram};
 use super::{Axis, MetricKind, MetricSpec, Process};
+use crate::domain::kyc::EVENT_TYPES;
 
 /// Declares the constants and the table of them, so that neither can miss a row.
 macro_rules! metrics {
@@ -28,6 +29,10 @@ const PROVIDER_EDGES: MetricKind = Histogram(&[0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 /// Seconds; a job, or its wait for a slot.
 const JOB_EDGES: MetricKind = Histogram(&[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+]);
+/// Seconds; one round trip to the database, and never more than a few milliseconds of ours. 1 and 5 are Sumsub's limits.
+const ACCEPT_EDGES: MetricKind = Histogram(&[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ]);
 /// Seconds; one statement.
 const CLAIM_EDGES: MetricKind = Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0]);
@@ -285,6 +290,30 @@ metrics! {
     /// Not the unmatched, which wait for their applicant.
     WEBHOOK_INBOX_OLDEST_AGE = "drop_webhook_inbox_oldest_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest accepted webhook that was not applied.";
+    /// The two that wait for something: their applicant, or a person.
+    WEBHOOKS_LEFT_OVER = "drop_webhooks_left_over", Gauge(0.0), WORKER, [Label("state", &["unmatched", "quarantined"])],
+        "Accepted webhooks that wait for their applicant, or for a person.";
+    /// The API counts the duplicates, the worker what became of the others.
+    WEBHOOK_EVENTS = "drop_webhook_events_total", Counter, BOTH,
+        [Label("type", EVENT_TYPES), Label("result", &[
+            "duplicate", "applied", "audited", "same_state", "stale", "recorded", "sandbox", "unmatched", "quarantined",
+        ])],
+        "Events from Sumsub, by type and by what became of them.";
+    /// From the checked headers to the commit.
+    WEBHOOK_ACCEPT_DURATION = "drop_webhook_accept_duration_seconds", ACCEPT_EDGES, API, [],
+        "Time to check and store a webhook.";
+    /// The use of the previous secret ends with a rotation.
+    WEBHOOK_SIGNATURES = "drop_webhook_signatures_total", Counter, API, [Label("secret", &["current", "previous"])],
+        "Webhooks with a right digest, by the secret that made it.";
+    /// Sumsub's turn, not the person's.
+    KYC_PENDING_OLDEST_AGE = "drop_kyc_pending_oldest_age_seconds", Gauge(0.0), WORKER, [],
+        "Time since the oldest identity check began that Sumsub has not decided; 0 without one.";
+    /// Refusals for good.
+    AML_CASES_OPEN = "drop_aml_cases_open", Gauge(0.0), WORKER, [],
+        "Cases that wait for a compliance officer.";
+    /// The outbox.
+    NOTIFICATIONS_OLDEST_AGE = "drop_notifications_oldest_undelivered_age_seconds", Gauge(0.0), WORKER, [],
+        "Age of the oldest notification that was not handed to the sender; 0 without one.";
     /// The volume guard of the approval alert.
     KYC_REVIEWS_LAST_HOUR = "drop_kyc_reviews_last_hour", Gauge(0.0), WORKER, [],
         "Identity checks approved or rejected by events of the last hour.";

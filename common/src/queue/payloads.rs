@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Job, Lane};
-use crate::domain::ids::{AccountId, ConsentId, KycApplicantId, LoginId, PaymentId, RefreshId, WebhookEventId};
+use crate::domain::ids::{
+    AccountId, ConsentId, KycApplicantId, LoginId, NotificationId, PaymentId, RefreshId, SdkTokenId, WebhookEventId,
+};
 
 macro_rules! jobs {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* } $kind:literal in $lane:ident
@@ -47,6 +49,21 @@ jobs! {
     /// Applies a stored Sumsub event to the person's KYC status: a few statements, and no call.
     ApplyKycEvent { /// The stored event.
         event: WebhookEventId } "apply-kyc-event" in KycApply, seconds 30, key |job| Some(job.event.to_string());
+    /// Asks Sumsub for a token of its SDK, while somebody waits for it.
+    CreateSdkToken { /// The wish.
+        token: SdkTokenId } "create-sdk-token" in KycCall, attempts 3, key |job| Some(job.token.to_string());
+    /// Asks Sumsub how an applicant stands, and applies the answer as an event.
+    ReadKycStatus { /// Our applicant row.
+        applicant: KycApplicantId, /// What made it necessary happened then: the answer is not older.
+        not_before: Option<DateTime<Utc>> } "read-kyc-status" in KycCall, key |_job| None;
+    /// Plans the questions about everybody who stays pending, and finds events that no job will apply.
+    ReconcileKyc { /// The slot of the schedule.
+        slot: DateTime<Utc> } "reconcile-kyc" in Upkeep, key |job| Some(job.slot.timestamp().to_string());
+    /// Hands a notification to the sender. It is tried for about a day.
+    DeliverNotification { /// The notification.
+        notification: NotificationId } "deliver-notification" in Upkeep, attempts 16, seconds 40, key |job| Some(job.notification.to_string());
+    /// Finds notifications that no job will deliver.
+    SweepOutbox {} "sweep-outbox" in Upkeep, key |_job| None;
     /// Asks the bank for a consent and the link where the person approves it.
     StartConsent { /// The requested consent.
         consent: ConsentId } "start-consent" in BalanceUser, key |job| Some(job.consent.to_string());

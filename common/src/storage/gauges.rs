@@ -21,6 +21,16 @@ pub struct Reading {
     pub payments_needing_review: i64,
     /// Seconds since the oldest accepted webhook came in that was not applied; 0 without one.
     pub webhook_inbox_oldest_age: f64,
+    /// Accepted webhooks whose applicant is not known.
+    pub webhooks_unmatched: i64,
+    /// Accepted webhooks that nobody could read.
+    pub webhooks_quarantined: i64,
+    /// Seconds since the oldest identity check began that Sumsub has not decided; 0 without one.
+    pub kyc_pending_oldest_age: f64,
+    /// Refusals that no compliance officer has looked at.
+    pub aml_cases_open: i64,
+    /// Seconds since the oldest notification was written that was not delivered; 0 without one.
+    pub notifications_oldest_age: f64,
 }
 
 /// Reads them all at once. Each part is served by a partial index or a small table, so that old rows cost nothing:
@@ -36,7 +46,14 @@ pub async fn read(db: impl PgExecutor<'_>) -> Result<Reading, StorageError> {
              open.payments AS "payments_open!", open.oldest AS "payments_oldest_open_age!",
              (SELECT count(*) FROM transactions WHERE NOT bank_final AND needs_review) AS "payments_needing_review!",
              (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(received_at))), 0)::float8
-                FROM webhook_events WHERE applied_at IS NULL AND state = 'received') AS "webhook_inbox_oldest_age!"
+                FROM webhook_events WHERE applied_at IS NULL AND state = 'received') AS "webhook_inbox_oldest_age!",
+             (SELECT count(*) FROM webhook_events WHERE state = 'unmatched') AS "webhooks_unmatched!",
+             (SELECT count(*) FROM webhook_events WHERE state = 'quarantined') AS "webhooks_quarantined!",
+             (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(review_began_at))), 0)::float8
+                FROM kyc_applicants WHERE review_began_at IS NOT NULL) AS "kyc_pending_oldest_age!",
+             (SELECT count(*) FROM aml_cases WHERE closed_at IS NULL) AS "aml_cases_open!",
+             (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(created_at))), 0)::float8
+                FROM notifications WHERE delivered_at IS NULL) AS "notifications_oldest_age!"
            FROM (SELECT count(*) FILTER (WHERE result = 'approved') AS approved, count(*) AS decided
                    FROM screening_results
                   WHERE created_at > now() - interval '1 hour' AND provider_at > now() - interval '1 hour'

@@ -18,6 +18,8 @@ pub struct Applicant {
     pub request_id: Uuid,
     pub applicant_id: Option<String>,
     pub failed: bool,
+    /// The decision that was taken up last.
+    pub last_decision: Option<Decision>,
 }
 
 /// Asks for an applicant; asking again finds the same row, and revives one whose creation was refused. True: Sumsub is to
@@ -30,7 +32,7 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
             SET status = CASE WHEN a.status = 'failed' THEN 'requested' ELSE a.status END, failure = NULL,
                 request_id = CASE WHEN a.status = 'failed' THEN excluded.request_id ELSE a.request_id END,
                 updated_at = clock_timestamp()
-         RETURNING id, request_id, applicant_id",
+         RETURNING id, request_id, applicant_id, last_decision",
         KycApplicantId::new().uuid(),
         user.uuid(),
         level,
@@ -45,6 +47,7 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
         request_id: row.request_id,
         applicant_id: row.applicant_id,
         failed: false,
+        last_decision: decision(row.last_decision)?,
     };
     Ok((applicant, row.request_id == request))
 }
@@ -52,20 +55,28 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
 /// The user's applicant for the level.
 pub async fn applicant_of(db: &PgPool, user: UserId, level: &str) -> Result<Option<Applicant>, StorageError> {
     let row = sqlx::query!(
-        "SELECT id, request_id, applicant_id, status FROM kyc_applicants WHERE user_id = $1 AND level_name = $2",
+        "SELECT id, request_id, applicant_id, status, last_decision FROM kyc_applicants WHERE user_id = $1 AND level_name = $2",
         user.uuid(),
         level
     )
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|row| Applicant {
-        id: row.id.into(),
-        user,
-        level_name: level.to_owned(),
-        request_id: row.request_id,
-        applicant_id: row.applicant_id,
-        failed: row.status == "failed",
-    }))
+    row.map(|row| {
+        Ok(Applicant {
+            id: row.id.into(),
+            user,
+            level_name: level.to_owned(),
+            request_id: row.request_id,
+            applicant_id: row.applicant_id,
+            failed: row.status == "failed",
+            last_decision: decision(row.last_decision)?,
+        })
+    })
+    .transpose()
+}
+
+fn decision(word: Option<String>) -> Result<Option<Decision>, StorageError> {
+    word.map(|word| word.parse().map_err(StorageError::corrupt)).transpose()
 }
 
 /// What the create call needs: the applicant and the user's sealed e-mail.
@@ -85,6 +96,7 @@ pub async fn to_create(db: &PgPool, id: KycApplicantId) -> Result<Option<(Applic
             request_id: row.request_id,
             applicant_id: row.applicant_id,
             failed: false,
+            last_decision: None,
         };
         (applicant, row.email_sealed)
     }))
@@ -102,14 +114,45 @@ pub async fn lock_applicant_id(tx: &mut Tx, applicant_id: &str) -> Result<(), St
     Ok(())
 }
 
-/// Whose applicant this is.
+/// Whose applicant this is, at whatever level.
 pub async fn user_of_applicant(tx: &mut Tx, applicant_id: &str) -> Result<Option<UserId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT user_id AS "user: UserId" FROM kyc_applicants WHERE applicant_id = $1"#,
+        r#"SELECT user_id AS "user: UserId" FROM kyc_applicants WHERE applicant_id = $1 LIMIT 1"#,
         applicant_id
     )
     .fetch_optional(&mut **tx)
     .await?)
+}
+
+/// Whether Sumsub has deleted this applicant.
+pub async fn is_former(tx: &mut Tx, applicant_id: &str) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM kyc_former_applicants WHERE applicant_id = $1) AS "former!""#,
+        applicant_id
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Sumsub has deleted the applicant. Status and records stay; a check that is asked for again begins anew.
+pub async fn unlink(tx: &mut Tx, id: KycApplicantId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "INSERT INTO kyc_former_applicants (applicant_id, user_id, level_name, last_decision, last_event_at)
+         SELECT applicant_id, user_id, level_name, last_decision, last_event_at FROM kyc_applicants
+          WHERE id = $1 AND applicant_id IS NOT NULL
+         ON CONFLICT (applicant_id) DO NOTHING",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE kyc_applicants SET status = 'failed', failure = 'deleted', applicant_id = NULL, last_decision = NULL,
+                last_event_at = NULL, review_began_at = NULL, updated_at = clock_timestamp() WHERE id = $1",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Sumsub knows the person under this id. False: an id was known before.
@@ -162,10 +205,7 @@ pub async fn lock_standing(tx: &mut Tx, user: UserId, level: &str) -> Result<Opt
             applicant: row.id.into(),
             applicant_id: row.applicant_id,
             standing: Standing {
-                last_decision: row
-                    .last_decision
-                    .map(|word| word.parse().map_err(StorageError::corrupt))
-                    .transpose()?,
+                last_decision: decision(row.last_decision)?,
                 last_event_at: row.last_event_at,
                 status,
             },
@@ -182,10 +222,13 @@ pub async fn set_standing(
     last_event_at: Option<DateTime<Utc>>,
 ) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE kyc_applicants SET last_decision = $2, last_event_at = $3, updated_at = clock_timestamp() WHERE id = $1",
+        "UPDATE kyc_applicants SET last_decision = $2, last_event_at = $3, updated_at = clock_timestamp(),
+                review_began_at = CASE WHEN $4 THEN coalesce(review_began_at, clock_timestamp()) END
+          WHERE id = $1",
         applicant.uuid(),
         last_decision.map(Decision::as_str),
-        last_event_at
+        last_event_at,
+        last_decision.is_some_and(Decision::is_in_review),
     )
     .execute(&mut **tx)
     .await?;

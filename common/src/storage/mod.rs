@@ -12,17 +12,21 @@ use sqlx::{
 };
 
 pub mod accounts;
+pub mod aml_cases;
 pub mod audit;
 pub mod balance_reads;
 pub mod consents;
 pub mod gauges;
 pub mod health;
+pub mod inbox;
 pub mod kyc;
+pub mod kyc_reviews;
 pub mod logins;
 pub mod notifications;
 pub mod payments;
 pub mod row_changes;
 pub mod schedule;
+pub mod sdk_tokens;
 pub mod sessions;
 mod silence;
 pub mod users;

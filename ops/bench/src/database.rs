@@ -48,6 +48,7 @@ impl Database {
         database
             .run(
                 "CREATE TABLE bare_like_jobs (LIKE jobs INCLUDING ALL);
+                 CREATE TABLE bare_like_inbox (LIKE webhook_events INCLUDING ALL);
                  CREATE TABLE bare (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL, lane smallint NOT NULL,
                                     payload jsonb NOT NULL, max_attempts int NOT NULL)",
             )

@@ -61,6 +61,8 @@ enum Command {
     Logins,
     /// Measures payments instead of the queue.
     Payments,
+    /// Measures the acceptance of webhooks instead of the queue.
+    Webhooks,
     // The bench starts itself for its workers: processes of their own, as in production.
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -76,6 +78,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Process(process)) => process.run().await,
         Some(Command::Logins) => measure(&sizes, Subject::Logins).await,
         Some(Command::Payments) => measure(&sizes, Subject::Payments).await,
+        Some(Command::Webhooks) => measure(&sizes, Subject::Webhooks).await,
         None => measure(&sizes, Subject::Queue).await,
     }
 }
@@ -86,6 +89,7 @@ enum Subject {
     Queue,
     Logins,
     Payments,
+    Webhooks,
 }
 
 async fn measure(sizes: &Sizes, subject: Subject) -> anyhow::Result<()> {
@@ -111,6 +115,7 @@ async fn all(database: &Database, sizes: &Sizes, subject: Subject) -> anyhow::Re
         Subject::Queue => queue(database, sizes, &mut table).await?,
         Subject::Payments => service::payments::measure(database, sizes.rounds, &mut table).await?,
         Subject::Logins => service::logins::measure(database, sizes.rounds, &mut table).await?,
+        Subject::Webhooks => service::webhooks::measure(database, sizes, &mut table).await?,
     }
     Ok(table)
 }

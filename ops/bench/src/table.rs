@@ -46,6 +46,19 @@ pub(crate) enum Figure {
     Payments,
     BareStatement,
     CircuitAsked,
+    InsertLikeInbox8,
+    Accepts,
+    AcceptP50,
+    AcceptP99,
+    AcceptLoad,
+    AcceptsStopped,
+    AcceptStoppedP50,
+    AcceptStoppedP99,
+    AcceptStoppedLoad,
+    AcceptsWaiting,
+    AcceptWaitingP50,
+    AcceptWaitingP99,
+    AcceptWaitingLoad,
 }
 
 impl Figure {
@@ -92,6 +105,19 @@ impl Figure {
             Self::Payments => ("payments, 32 at a time", "payments/s"),
             Self::BareStatement => ("a statement that does nothing", "ms"),
             Self::CircuitAsked => ("whether the circuit lets a call through", "ms"),
+            Self::InsertLikeInbox8 => ("insert, table like the inbox, 8 connections", "rows/s"),
+            Self::Accepts => ("webhooks accepted, a worker beside them", "webhooks/s"),
+            Self::AcceptP50 => ("half of that load, a worker beside it, p50", "ms"),
+            Self::AcceptP99 => ("half of that load, a worker beside it, p99", "ms"),
+            Self::AcceptLoad => ("that load, as it came", "webhooks/s"),
+            Self::AcceptsStopped => ("webhooks accepted, no worker", "webhooks/s"),
+            Self::AcceptStoppedP50 => ("half of that load, no worker, p50", "ms"),
+            Self::AcceptStoppedP99 => ("half of that load, no worker, p99", "ms"),
+            Self::AcceptStoppedLoad => ("that load without a worker, as it came", "webhooks/s"),
+            Self::AcceptsWaiting => ("webhooks accepted, many jobs waiting", "webhooks/s"),
+            Self::AcceptWaitingP50 => ("half of that load, many jobs waiting, p50", "ms"),
+            Self::AcceptWaitingP99 => ("half of that load, many jobs waiting, p99", "ms"),
+            Self::AcceptWaitingLoad => ("that load beside many jobs, as it came", "webhooks/s"),
         }
     }
 
@@ -106,6 +132,7 @@ impl Figure {
             Self::LoginAdded => Some(Self::LoginAllowed),
             Self::PaymentAdded => Some(Self::PaymentAllowed),
             Self::CircuitAsked => Some(Self::BareStatement),
+            Self::Accepts | Self::AcceptsStopped | Self::AcceptsWaiting => Some(Self::InsertLikeInbox8),
             Self::ClaimManyReady | Self::ClaimManyLater | Self::ClaimManyBlocked => Some(Self::ClaimFew),
             _ => None,
         }

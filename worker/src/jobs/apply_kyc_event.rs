@@ -5,7 +5,7 @@ use std::sync::Arc;
 use drop_common::{
     metrics::SUMSUB_WEBHOOK_FAILURES,
     queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::ApplyKycEvent},
-    storage::{StorageError, Tx, webhooks},
+    storage::{StorageError, Tx},
 };
 
 use super::kyc_moves;
@@ -14,10 +14,7 @@ use crate::context::Context;
 impl Handler<Context> for ApplyKycEvent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let mut tx = lease.begin(&ctx.db).await?;
-        let Some(waiting) = webhooks::lock_waiting(&mut tx, self.event).await? else {
-            return Ok(lease.finish(tx, Outcome::Done).await?.into());
-        };
-        let settled = kyc_moves::settle(&ctx, &mut tx, self.event, &waiting, lease.request_id()).await?;
+        let settled = kyc_moves::settle(&ctx, &mut tx, self.event, lease.request_id()).await?;
         let recorded = lease.finish(tx, Outcome::Done).await?;
         for event in settled {
             event.tell(&ctx);

@@ -5,8 +5,16 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     domain::ids::{KycApplicantId, UserId},
     providers::{Class, http::Trace, sumsub::NewApplicant},
-    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::CreateApplicant},
-    resilience::{backoff, breaker::BreakerKey},
+    queue::{
+        AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue,
+        payloads::{CreateApplicant, ReadKycStatus},
+        throttle,
+    },
+    resilience::{
+        backoff,
+        breaker::BreakerKey,
+        limits::{self, Limit},
+    },
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -18,14 +26,28 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::kyc_moves;
+use super::{
+    kyc_moves,
+    sumsub_answers::{alert_refusal, pause_asked_for},
+};
 use crate::context::Context;
+
+/// Sumsub's limit, over all workers (contract 3.4): applicants in a minute.
+const APPLICANTS: u16 = 100;
+const MINUTE: Duration = Duration::from_mins(1);
+/// Those who wait for the next minute come back one after the other.
+const SPREAD: Duration = Duration::from_secs(5);
 
 impl Handler<Context> for CreateApplicant {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let Some((applicant, email)) = kyc::to_create(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
+        if let Limit::RetryAfter(seconds) = limits::hit(&ctx.db, "sumsub.applicants", APPLICANTS, MINUTE).await? {
+            lease.note("a hundred applicants within a minute");
+            let pause = Duration::from_secs(seconds);
+            return Ok(Outcome::Wait(backoff::between(pause, pause + SPREAD)).into());
+        }
         let user = applicant.user.to_string();
         let email = email
             .map(|sealed| ctx.keys.open_text("users.email_sealed", applicant.user.uuid(), &sealed))
@@ -49,6 +71,13 @@ impl Handler<Context> for CreateApplicant {
                 kyc::lock_applicant_id(&mut tx, &created.id).await?;
                 users::lock_kyc_status(&mut tx, applicant.user).await?;
                 let mut settled = Vec::new();
+                if kyc::user_of_applicant(&mut tx, &created.id)
+                    .await?
+                    .is_some_and(|owner| owner != applicant.user)
+                {
+                    // Sumsub says that it is theirs; whoever has it here would be judged by the other's papers.
+                    return Err(JobError::Failed("the applicant is another user's".into()));
+                }
                 if kyc::created(&mut tx, self.applicant, &created.id).await? {
                     let detail = json!({ "applicant": applicant.id.to_string(), "adopted": created.adopted });
                     record(
@@ -59,6 +88,14 @@ impl Handler<Context> for CreateApplicant {
                         lease.request_id(),
                     )
                     .await?;
+                    if created.adopted {
+                        // Sumsub may have decided long ago, and then no event comes any more.
+                        let question = ReadKycStatus {
+                            applicant: applicant.id,
+                            not_before: None,
+                        };
+                        enqueue(&mut tx, &question).await?;
+                    }
                     // Sumsub may have told of them before it told us that it knows them.
                     settled = kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
                 }
@@ -72,13 +109,15 @@ impl Handler<Context> for CreateApplicant {
             }
             Err(error) if error.class() == Class::Refused => {
                 warn!(user.id = %user, "Sumsub refused user {user}: {error}");
+                alert_refusal(applicant.id, &error);
                 failed(&mut tx, self.applicant, "refused", lease.request_id()).await?;
                 let recorded = lease.finish(tx, Outcome::Done).await?;
                 ctx.tell_waiters(self.applicant.uuid()).await;
                 Ok(recorded.into())
             }
-            Err(error) if matches!(error.class(), Class::Limited | Class::CircuitOpen) => {
-                let pause = error.retry_after().unwrap_or(Duration::from_secs(5));
+            Err(error) if error.class() == Class::Limited => {
+                let pause = pause_asked_for(&error);
+                throttle(&mut *tx, Lane::KycCall, pause).await?;
                 Ok(lease.finish(tx, Outcome::Wait(backoff::jittered(pause))).await?.into())
             }
             Err(_) => {

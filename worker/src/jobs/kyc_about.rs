@@ -44,7 +44,7 @@ pub(super) async fn recognise(ctx: &Context, tx: &mut Tx, raw: &[u8]) -> Result<
         ));
     }
     if event.level_name.as_ref().is_some_and(|named| named != level) {
-        return nobody(Fate::quiet(EventState::Recorded, Some("another level")));
+        return nobody(Fate::alerting(EventState::Recorded, "it is about another level"));
     }
     let mut owner = None;
     if let Some(applicant_id) = &event.applicant_id {
@@ -66,6 +66,10 @@ pub(super) async fn recognise(ctx: &Context, tx: &mut Tx, raw: &[u8]) -> Result<
     let another = locked.applicant_id.as_ref().is_some_and(|known| *known != applicant_id);
     if another || owner.is_some_and(|owner| owner != user) {
         let alert = "it is about another applicant than the user's own";
+        return nobody(Fate::alerting(EventState::Recorded, alert));
+    }
+    if locked.applicant_id.is_none() && storage_kyc::is_former(tx, &applicant_id).await? {
+        let alert = "it is about an applicant that Sumsub has deleted";
         return nobody(Fate::alerting(EventState::Recorded, alert));
     }
     Ok(Recognised::Person(Box::new(About {

@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
 
-/// The members that the rule reads. `null` is absent, and so is an empty text.
+/// The members that the rule reads. `null` is absent, and so is a text that is empty or that no column can hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Event {
     pub(super) kind: String,
@@ -57,10 +57,14 @@ impl Event {
 fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Unreadable> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| is_storable(text))),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => Err(Unreadable(name)),
     }
+}
+
+fn is_storable(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
 }
 
 fn truth(members: &Map<String, Value>, name: &'static str) -> Result<bool, Unreadable> {
@@ -75,15 +79,21 @@ fn truth(members: &Map<String, Value>, name: &'static str) -> Result<bool, Unrea
 fn texts(members: &Map<String, Value>, name: &'static str) -> Result<Vec<String>, Unreadable> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(vec![text.clone()]),
+        Some(Value::String(text)) => Ok(Some(text.clone())
+            .filter(|text| is_storable(text))
+            .into_iter()
+            .collect()),
         // Labels are shown to nobody and decide nothing: one that is no text is left out.
-        Some(Value::Array(entries)) => Ok(entries.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        Some(Value::Array(entries)) => {
+            let texts = entries.iter().filter_map(Value::as_str);
+            Ok(texts.filter(|text| is_storable(text)).map(str::to_owned).collect())
+        }
         Some(Value::Bool(_) | Value::Number(_) | Value::Object(_)) => Err(Unreadable(name)),
     }
 }
 
 /// In the forms that Sumsub writes: ISO with Z, with `+0000`, without a zone in UTC; and as milliseconds since 1970.
-fn time(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     let with_zone = || {
         DateTime::parse_from_rfc3339(text)
             .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%z"))

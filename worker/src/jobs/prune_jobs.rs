@@ -1,11 +1,12 @@
-//! Deletes what has had its time: done jobs, expired logins and sessions, old balance reads, idle rate limits, old cron slots.
+//! Deletes what has had its time: done jobs, expired logins and sessions, tokens that
+//! nobody took, old balance reads, idle rate limits, old cron slots.
 
 use std::sync::Arc;
 
 use drop_common::{
     queue::{self, Handler, JobError, Lease, Outcome, Verdict, payloads::PruneJobs},
     resilience::limits,
-    storage::{balance_reads, logins, schedule, sessions},
+    storage::{balance_reads, logins, schedule, sdk_tokens, sessions},
 };
 use tracing::info;
 
@@ -15,13 +16,14 @@ impl Handler<Context> for PruneJobs {
     async fn run(self, ctx: Arc<Context>, _lease: Lease) -> Result<Verdict, JobError> {
         let logins = logins::prune(&ctx.db).await?;
         let sessions = sessions::prune(&ctx.db).await?;
+        let tokens = sdk_tokens::prune(&ctx.db).await?;
         let limits = limits::sweep(&ctx.db).await?;
         let slots = schedule::prune(&ctx.db).await?;
         let reads = balance_reads::prune(&ctx.db).await?;
         let jobs = queue::prune(&ctx.db).await?;
         info!(
             jobs,
-            logins, sessions, reads, limits, slots, "deleted what had had its time"
+            logins, sessions, tokens, reads, limits, slots, "deleted what had had its time"
         );
         Ok(Outcome::Done.into())
     }

@@ -1,7 +1,9 @@
 //! What an operator does from the command line. Every change has an audit row in its transaction, with who and why.
 
+mod cases;
 mod payments;
 mod print;
+mod webhooks;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -20,7 +22,7 @@ use drop_common::{
 use serde_json::json;
 use sqlx::PgPool;
 
-pub use self::payments::PaymentsVerb;
+pub use self::{cases::CasesVerb, payments::PaymentsVerb, webhooks::WebhooksVerb};
 use crate::run::pool;
 
 /// Looks into the queue and changes it.
@@ -35,6 +37,12 @@ pub enum Verb {
     /// Look at payments that wait for a person, and settle them.
     #[command(subcommand)]
     Payments(PaymentsVerb),
+    /// Look at webhooks, and have those applied that wait.
+    #[command(subcommand)]
+    Webhooks(WebhooksVerb),
+    /// Look at the cases of the compliance officer, and close them.
+    #[command(subcommand)]
+    Cases(CasesVerb),
     /// Show how much waits, runs and is dead in each lane.
     Stats(Output),
 }
@@ -139,6 +147,8 @@ pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()
         Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(&db, lane, true, &by).await,
         Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(&db, lane, false, &by).await,
         Verb::Payments(verb) => payments::operate(&db, verb).await,
+        Verb::Webhooks(verb) => webhooks::operate(&db, verb).await,
+        Verb::Cases(verb) => cases::operate(&db, verb).await,
         Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),
     }
 }

@@ -9,7 +9,11 @@ use drop_common::{
         gauges::LaneReading,
         operate::{JobDetail, JobSummary},
     },
-    storage::payments::{Event, InReview},
+    storage::{
+        aml_cases::Case,
+        inbox::{Detail, Summary},
+        payments::{Event, InReview},
+    },
 };
 use serde::Serialize;
 
@@ -141,6 +145,77 @@ pub(super) fn history(events: &[Event], json: bool) -> anyhow::Result<()> {
     });
     table(["at", "who", "what", "detail"], rows);
     Ok(())
+}
+
+pub(super) fn webhooks(events: &[Summary], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&events);
+    }
+    let rows = events.iter().map(|event| {
+        [
+            event.id.clone(),
+            word(event.event_type.as_deref()),
+            event.state.clone(),
+            time(Some(event.received_at)),
+            word(event.applicant_id.as_deref()),
+            text(event.note.as_ref()),
+        ]
+    });
+    table(["id", "type", "state", "received", "applicant", "note"], rows);
+    Ok(())
+}
+
+pub(super) fn webhook(event: &Detail, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(event);
+    }
+    let summary = &event.summary;
+    let rows = [
+        ("id", summary.id.clone()),
+        ("type", word(summary.event_type.as_deref())),
+        ("state", summary.state.clone()),
+        ("note", text(summary.note.as_ref())),
+        ("applicant", word(summary.applicant_id.as_deref())),
+        ("user", word(event.external_user_id.as_deref())),
+        ("received", time(Some(summary.received_at))),
+        ("applied", time(summary.applied_at)),
+        ("body", word(event.body.as_deref())),
+    ];
+    for (what, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        println!("{what:<12} {value}");
+    }
+    if !event.jobs.is_empty() {
+        println!();
+        let rows = event.jobs.iter().map(|job| {
+            let error = text(job.last_error.as_ref());
+            [job.id.to_string(), job.state.clone(), job.attempts.to_string(), error]
+        });
+        table(["job", "state", "attempts", "last error"], rows);
+    }
+    Ok(())
+}
+
+pub(super) fn cases(cases: &[Case], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&cases);
+    }
+    let rows = cases.iter().map(|case| {
+        [
+            case.id.clone(),
+            case.user.clone(),
+            word(Some(&case.applicant_id)),
+            time(Some(case.opened_at)),
+            text(case.finding.as_ref()),
+            word(Some(&case.reject_labels.join(" "))),
+        ]
+    });
+    table(["id", "user", "applicant", "opened", "finding", "labels"], rows);
+    Ok(())
+}
+
+/// What somebody else wrote: nothing in it can move the cursor of whoever reads it.
+fn word(text: Option<&str>) -> String {
+    text.unwrap_or_default().escape_debug().to_string()
 }
 
 pub(super) fn changed(count: usize, action: &str) {

@@ -59,6 +59,8 @@ pub struct Applicant {
 pub struct ApplicantStatus {
     /// Which attempt this is.
     pub attempt_id: Option<String>,
+    /// At which level; absent: the one that was asked for.
+    pub level_name: Option<String>,
     /// `init`, `pending`, `completed`, ….
     pub review_status: Option<String>,
     /// When the review ended, as text.
@@ -138,6 +140,7 @@ impl Sumsub {
                 self.meet(Field::ReviewAnswer, answer.as_deref(), &REVIEW_ANSWERS);
                 Ok(ApplicantStatus {
                     attempt_id: status.attempt_id,
+                    level_name: status.level_name,
                     review_status: status.word,
                     review_date: status.review_date,
                     create_date: status.create_date,

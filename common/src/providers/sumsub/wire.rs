@@ -30,6 +30,7 @@ pub(super) struct Review {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Status {
     pub(super) attempt_id: Option<String>,
+    pub(super) level_name: Option<String>,
     pub(super) create_date: Option<String>,
     #[serde(rename = "reviewStatus")]
     pub(super) word: Option<String>,

@@ -4,6 +4,7 @@ pub(crate) mod logins;
 mod payer;
 pub(crate) mod payments;
 mod people;
+pub(crate) mod webhooks;
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -31,12 +32,18 @@ pub(crate) struct Service {
     pub(crate) sandbox: Sandbox,
     worker_internal: SocketAddr,
     addresses: AtomicU32,
-    _processes: [Child; 2],
+    _api: Child,
+    worker: Child,
 }
 
 impl Service {
     /// Starts all of it over the database, and waits until the API answers.
     pub(crate) async fn start(database: &Database) -> anyhow::Result<Self> {
+        Self::start_with(database, &[]).await
+    }
+
+    /// The same with some variables set otherwise.
+    pub(crate) async fn start_with(database: &Database, changes: &[(&'static str, &str)]) -> anyhow::Result<Self> {
         let (public, worker) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let (url, worker_internal) = (format!("http://{}", public.local_addr()?), worker.local_addr()?);
         let sandbox = Sandbox::start(settings::sandbox(&url)).await?;
@@ -44,13 +51,14 @@ impl Service {
         // Each person comes from an address of their own, as the limits per address ask for.
         variables.push(("DROP_TRUSTED_PROXIES", "127.0.0.1".into()));
         variables.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0".into()));
-        let processes = [start("api", public, &variables)?, start("worker", worker, &variables)?];
+        variables.extend(changes.iter().map(|&(name, value)| (name, value.to_owned())));
         let service = Self {
             url,
             sandbox,
             worker_internal,
             addresses: AtomicU32::new(0),
-            _processes: processes,
+            _api: start("api", public, &variables)?,
+            worker: start("worker", worker, &variables)?,
         };
         service.until_it_answers().await?;
         Ok(service)
@@ -60,6 +68,11 @@ impl Service {
     pub(crate) fn fresh_address(&self) -> String {
         let [_, a, b, c] = self.addresses.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         format!("10.{a}.{b}.{c}")
+    }
+
+    /// Kills the worker; from here on nobody runs jobs.
+    pub(crate) async fn stop_worker(&mut self) -> anyhow::Result<()> {
+        Ok(self.worker.kill().await?)
     }
 
     /// Seconds the worker has spent in calls to a provider's operation so far, by its own metric.

@@ -198,3 +198,33 @@ async fn a_refused_applicant_has_its_audit_row() {
     );
     app.finish().await;
 }
+
+/// Whichever worker is quicker: the job of the second event comes first, and applies the first event before its own.
+#[tokio::test]
+async fn events_about_a_person_are_applied_in_the_order_of_their_arrival_whatever_the_order_of_their_jobs() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&app, &anna).await;
+    app.stop_worker().await;
+    for (answer, seconds_ago) in [("RED", 20), ("GREEN", 10)] {
+        let review = Review {
+            created_at_offset: -seconds_ago,
+            ..Review::of(&anna.user, answer)
+        };
+        let sent = app.sandbox.sumsub().review(review, &Delivery::default()).await.unwrap();
+        assert_eq!(sent.statuses, [Some(200)]);
+        sqlx::query("UPDATE jobs SET run_at = now() + interval '1 hour' WHERE kind = 'apply-kyc-event' AND $1 = 'RED'")
+            .bind(answer)
+            .execute(&app.db)
+            .await
+            .unwrap();
+    }
+    app.run_jobs().await;
+    assert_eq!(states(&app).await, ["applied", "applied"]);
+    let told: Vec<String> = sqlx::query_scalar("SELECT title FROM notifications WHERE kind = 'kyc' ORDER BY id")
+        .fetch_all(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(told, ["Verifisering avslått", "Du er nå verifisert"]);
+    app.finish().await;
+}

@@ -1,0 +1,20 @@
+//! What every call to Sumsub does with an answer that is not the one it asked for.
+
+use std::{fmt, time::Duration};
+
+use drop_common::{alerts, providers::ProviderError};
+
+/// How long nothing is asked after a 429 that names no time.
+const PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause that a 429 can ask for: then one call finds out whether it still holds.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// How long Sumsub wants to be left alone.
+pub(super) fn pause_asked_for(error: &ProviderError) -> Duration {
+    error.retry_after().unwrap_or(PAUSE).min(LONGEST_PAUSE)
+}
+
+/// A refusal is no person's fault: our token, our level or our request is wrong.
+pub(super) fn alert_refusal(about: impl fmt::Display, error: &ProviderError) {
+    alerts::raise(&alerts::SUMSUB_REFUSES_US, format_args!("{about}, {error}"));
+}
