@@ -35,5 +35,6 @@ mod schedule;
 mod sessions;
 mod settling;
 mod signing_keys;
+mod standard;
 mod tokens;
 mod unlinking;

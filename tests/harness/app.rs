@@ -12,7 +12,11 @@ use drop_common::{
 use drop_sandbox::Sandbox;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, PgPool};
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::Mutex,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,10 +25,12 @@ use crate::{
     lossy::LossyWay,
     person::browser,
     processes::Node,
+    referee::Referee,
     settings, time,
 };
 
-/// One running service. [`TestApp::finish`] checks that it left no work behind.
+/// One running service. [`TestApp::finish`] checks that it left no work behind, and that every call to Neonomics and every
+/// answer was one that `openapi/providers/neonomics.yaml` describes.
 pub struct TestApp {
     /// Where the API is.
     pub url: String,
@@ -39,6 +45,8 @@ pub struct TestApp {
     service: Service,
     replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
     way: Option<LossyWay>,
+    /// Whether the calls to Neonomics are held against our description in the end.
+    judges: bool,
 }
 
 /// What runs the service.
@@ -100,6 +108,7 @@ impl TestApp {
             environment,
             variables: ground.variables,
             way,
+            judges: true,
         };
         app.start_worker().await;
         app.until_it_answers().await;
@@ -125,6 +134,7 @@ impl TestApp {
             variables: ground.variables,
             replicas: Mutex::default(),
             way: None,
+            judges: true,
         };
         app.until_it_answers().await;
         app
@@ -191,6 +201,26 @@ impl TestApp {
 
     /// Runs what is ready, and what becomes ready meanwhile, in this task. Returns how many jobs ran.
     pub async fn run_jobs(&self) -> usize {
+        let context = self.hand_driven_worker().await;
+        queue::drain(&self.db, drop_worker::registry(), context)
+            .await
+            .expect("the jobs can be run")
+    }
+
+    /// The same with several workers at once, which race for the jobs.
+    pub async fn run_jobs_by(&self, workers: &[Arc<drop_worker::Context>]) {
+        let mut racing = JoinSet::new();
+        for context in workers {
+            let (db, context) = (self.db.clone(), Arc::clone(context));
+            racing.spawn(async move { queue::drain(&db, drop_worker::registry(), context).await });
+        }
+        for ran in racing.join_all().await {
+            ran.expect("the jobs can be run");
+        }
+    }
+
+    /// A worker that does nothing by itself, for [`TestApp::run_jobs_by`].
+    pub async fn hand_driven_worker(&self) -> Arc<drop_worker::Context> {
         let Service::Tasks { worker, .. } = &self.service else {
             panic!("workers of their own run them already");
         };
@@ -203,9 +233,7 @@ impl TestApp {
             metrics,
             queue::Wake::default(),
         );
-        queue::drain(&self.db, drop_worker::registry(), Arc::new(context.expect("a context")))
-            .await
-            .expect("the jobs can be run")
+        Arc::new(context.expect("a context"))
     }
 
     /// Moves time for everything: the processes' clock, the providers' clock, and whatever is stored.
@@ -364,7 +392,18 @@ impl TestApp {
         self.end().await;
     }
 
+    /// The same where settings deviate from the contract, which alone our description describes.
+    pub async fn finish_off_contract(mut self) {
+        self.judges = false;
+        self.finish().await;
+    }
+
     async fn end(self) {
+        let calls = if self.judges {
+            self.sandbox.neonomics().journal()
+        } else {
+            Vec::new()
+        };
         match self.service {
             Service::Tasks { api, worker, .. } => {
                 api.abort();
@@ -379,6 +418,12 @@ impl TestApp {
         }
         self.sandbox.stop().await.expect("the sandbox stops");
         self.database.remove().await;
+        // Last, so that what a test started has ended also where this fails.
+        let wrong: Vec<_> = calls.iter().flat_map(|call| Referee::ours().judge(call)).collect();
+        assert!(
+            wrong.is_empty(),
+            "openapi/providers/neonomics.yaml does not allow: {wrong:#?}"
+        );
     }
 }
 

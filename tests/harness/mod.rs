@@ -13,6 +13,7 @@ mod npm;
 pub mod oidc;
 pub mod person;
 pub mod processes;
+pub mod referee;
 pub mod settings;
 pub mod time;
 pub mod web;

@@ -12,5 +12,6 @@ mod run;
 pub mod schedule;
 
 pub use context::Context;
+pub use idle_probe::probe_idle_circuits;
 pub use registry::registry;
 pub use run::{migrate, run, work};

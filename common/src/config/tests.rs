@@ -190,6 +190,7 @@ fn an_empty_environment_lists_every_missing_variable_at_once() {
 #[case("SCA_HOSTS", "*.no")]
 #[case("PISP_STATUS_PATH", "/v1/payments/status")]
 #[case("PISP_BBAN_WIRE", "odd")]
+#[case("NEONOMICS_CONSENT_HEADER", "contract")]
 #[case("SUMSUB_AUTH", "signed?")]
 #[case("NEONOMICS_READ_TIMEOUT_MS", "0")]
 fn production_refuses(#[case] name: &str, #[case] value: &str) {
