@@ -15,6 +15,7 @@ mod deployment;
 mod discovery;
 mod events;
 mod fleet;
+mod four_reads;
 mod holds;
 mod inbox;
 mod kyc;
