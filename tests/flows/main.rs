@@ -29,6 +29,7 @@ mod paying;
 mod payment_approval;
 mod payment_attempts;
 mod payments;
+mod reads_refused;
 mod reconciling;
 mod refreshes;
 mod retention;
