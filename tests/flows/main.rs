@@ -6,6 +6,7 @@ mod app_login;
 mod architecture;
 mod atomic;
 mod balances;
+mod bank_away;
 mod browser_login;
 mod cancellation;
 mod circuits;
