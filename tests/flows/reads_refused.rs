@@ -46,7 +46,7 @@ fn forms(code: &str) -> [Value; 5] {
     ]
 }
 
-async fn refused_next(app: &TestApp, code: u16, body: Option<Value>) {
+fn refused_next(app: &TestApp, code: u16, body: Option<Value>) {
     app.sandbox.fault(Operation::Balances, Fault::Status { code, body }, 1);
 }
 
@@ -90,7 +90,7 @@ async fn a_dead_consent_is_recognised_in_every_form_and_its_owner_is_asked_to_li
         (403, tpp("RESOURCE_EXPIRED")),
     ];
     for (number, (status, body)) in (1..).zip(refusals) {
-        refused_next(&app, status, Some(body.clone())).await;
+        refused_next(&app, status, Some(body.clone()));
         let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
         let answer = anna.post(&refresh, &Value::Null).await;
         assert_eq!(answer.problem(), (404, "not_found"), "{status} {body}");
@@ -139,7 +139,7 @@ async fn too_many_reads_are_recognised_in_every_form_and_the_account_is_left_alo
             .execute(&app.db)
             .await
             .unwrap();
-        refused_next(&app, status, body.clone()).await;
+        refused_next(&app, status, body.clone());
         let cached = ("45230.00".into(), true.into());
         assert_eq!(refreshes(&anna, &account).await, cached, "{status} {body:?}");
         let away = hours_to_the_next_read(&app).await;
@@ -171,7 +171,7 @@ async fn a_refusal_that_says_nothing_of_the_consent_keeps_it_and_shows_the_cache
     ];
     let mut raised = 0;
     for (status, body, needs_ops) in refusals {
-        refused_next(&app, status, body.clone()).await;
+        refused_next(&app, status, body.clone());
         let cached = ("45230.00".into(), true.into());
         assert_eq!(refreshes(&anna, &account).await, cached, "{status} {body:?}");
         assert_eq!(

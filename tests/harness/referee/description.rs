@@ -20,7 +20,7 @@ pub(super) struct Header {
 /// An operation of the document.
 pub(super) struct Call {
     /// Method and path.
-    pub(super) call: String,
+    pub(super) line: String,
     pub(super) is_secured: bool,
     pub(super) headers: Vec<Header>,
     /// Schemas by content type; `None` where no body is described.
@@ -77,7 +77,7 @@ impl Description {
         let headers = parameters.iter().filter(|parameter| parameter["in"] == "header");
         let body = operation.get("requestBody").map(|body| content(self.followed(body)));
         Some(Call {
-            call: called(&method, template),
+            line: called(&method, template),
             is_secured: self.is_secured(operation),
             headers: headers
                 .map(|header| Header {

@@ -77,7 +77,7 @@ impl Referee {
     /// What the call is in the description, as method and path.
     pub fn call_of(&self, entry: &Entry) -> Option<String> {
         let found = self.find(entry)?;
-        Some(found.call)
+        Some(found.line)
     }
 
     /// What is wrong with the request and with its answer. One that a fault made up is not the simulator's, so it is not judged.
