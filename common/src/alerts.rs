@@ -74,6 +74,13 @@ pub const BANK_REFUSES_US: Alert = Alert {
     meaning: "a bank refuses our own standing, not the person's",
 };
 
+/// A successor is there that does not serve. Two looks in a row, because two files cannot be replaced at one moment.
+pub const CLIENT_CERTIFICATE: Alert = Alert {
+    name: "client_certificate",
+    severity: Severity::High,
+    meaning: "a new client certificate cannot be used; the one before serves on until it ends",
+};
+
 /// The bank took a consent and gave no link that a person may be sent to.
 pub const CONSENT_LINK: Alert = Alert {
     name: "consent_link",

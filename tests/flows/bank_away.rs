@@ -76,7 +76,7 @@ async fn a_day_without_neonomics_shows_old_balances_asks_once_a_minute_and_ends_
     let app = TestApp::start().await;
     let account = app.signed_in("anna").await.has_an_account().await;
     app.stop_worker().await;
-    let worker = app.hand_driven_worker().await;
+    let worker = app.worker_by_hand();
     let mut browser = logs_in(&app, &worker).await;
     app.sandbox.neonomics().set_balance(IBAN, 5_000_000).unwrap();
     for operation in Operation::ALL

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use drop_sandbox::{Fault, Operation};
+use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     app::{TestApp, eventually},
     person::{Answer, browser},
@@ -11,7 +11,10 @@ use drop_tests::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::balances::{IBAN, calls, count, plan_reads};
+use crate::{
+    balances::{IBAN, calls, count, plan_reads},
+    paying::{becomes, order, pays},
+};
 
 /// Three reads without the owner fail, one after the other.
 async fn three_reads_fail(app: &TestApp) {
@@ -160,7 +163,12 @@ async fn a_probe_that_made_no_call_leaves_the_circuit_open_for_the_next_probe() 
     .unwrap();
 
     app.reconfigure_worker(&[("NEONOMICS_CLIENT_SECRET", "a-secret-that-is-not-known-there")]);
-    assert_eq!(app.run_jobs().await, 1, "the payment is the probe");
+    app.run_jobs().await;
+    let tried: i32 = sqlx::query_scalar("SELECT attempt FROM jobs WHERE kind = 'initiate-payment'")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(tried, 1, "the payment is the probe");
     assert_eq!(circuit(&app).await, (true, false), "open, and nobody probes");
     assert_eq!(app.sandbox.neonomics().payments().len(), 0);
     app.abandon().await;
@@ -193,6 +201,36 @@ async fn health_names_what_is_degraded_and_stays_200() {
     .await
     .unwrap();
     assert_eq!(parts().await, ["payments", "status"].map(str::to_owned).into());
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn calls_that_succeed_and_refusals_that_count_for_nothing_write_no_circuit() {
+    let app = TestApp::start().await;
+    // Where a row lies, and who wrote it there: any write moves it.
+    let rows = async || -> Vec<String> {
+        let sql = "SELECT key || ctid::text || xmin::text FROM breaker ORDER BY key";
+        sqlx::query_scalar(sql).fetch_all(&app.db).await.unwrap()
+    };
+    let before = rows().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    for (key, status) in [("refused", 400), ("limited", 429)] {
+        app.sandbox.fault(Operation::Payment, Fault::status(status), 1);
+        let mut order = order(&account, "2010.00");
+        order["remittanceInformation"] = json!(key);
+        assert_eq!(
+            anna.post_keyed("/v1/transactions", key, &order).await.body["status"],
+            "failed"
+        );
+    }
+    // The pause after the 429 ends here and not with the time, which is moved in the circuits' rows too.
+    app.lane("payment.send", "throttled_until = NULL").await;
+    let paid = pays(&anna, &account, "first").await;
+    anna.decides(paid.body["scaRedirect"].as_str().unwrap(), Decision::Approve)
+        .await;
+    becomes(&anna, paid.body["id"].as_str().unwrap(), "completed").await;
+    assert_eq!(rows().await, before);
     app.finish().await;
 }
 

@@ -157,7 +157,16 @@ async fn scattered_errors_do_not_end_a_consent_that_the_person_is_still_approvin
         .execute(&mut *elsewhere)
         .await
         .unwrap();
-    assert_eq!(app.run_jobs().await, 1);
+    app.run_jobs().await;
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE kind = 'fetch-accounts' AND state = 'ready' AND attempt >= max_attempts"
+        )
+        .await,
+        1,
+        "it looked, could not write, and will look again"
+    );
     elsewhere.rollback().await.unwrap();
     assert_eq!(status(&app).await, "received");
     approves(&app, &link);

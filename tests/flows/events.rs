@@ -1,9 +1,10 @@
 //! Following a payment by server-sent events.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use drop_tests::{
     app::TestApp,
+    ledger::Ledger,
     person::{Answer, SignedIn, browser},
 };
 use reqwest::Response;
@@ -19,6 +20,9 @@ const LONG: Duration = Duration::from_secs(20);
 struct Stream {
     response: Response,
     text: String,
+    /// Whose it is, and where what it shows is kept.
+    user: String,
+    ledger: Arc<Ledger>,
 }
 
 impl Stream {
@@ -35,6 +39,8 @@ impl Stream {
         Self {
             response,
             text: String::new(),
+            user: person.user.clone(),
+            ledger: Arc::clone(&app.ledger),
         }
     }
 
@@ -53,6 +59,7 @@ impl Stream {
                 // A comment keeps the connection alive.
                 let Some(data) = line("data: ") else { continue };
                 let payment: Value = serde_json::from_str(&data).unwrap();
+                self.ledger.see(&self.user, &payment);
                 return Some((line("id: ").unwrap().parse().unwrap(), payment));
             }
             let chunk = timeout(LONG, self.response.chunk()).await.expect("the stream goes on");

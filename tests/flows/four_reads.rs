@@ -78,7 +78,7 @@ async fn eight_workers_read_one_account_four_times_in_any_24_hours_of_a_week_and
     .await;
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
-        workers.push(app.hand_driven_worker().await);
+        workers.push(app.worker_by_hand());
     }
     let (start, before, mut steps) = (app.now(), reads(&app, true).len(), STEPS.into_iter().cycle());
     let (mut asked, mut addresses) = (0, [None, Some("203.0.113.7")].into_iter().cycle());

@@ -107,11 +107,11 @@ async fn a_balance_that_was_asked_for_before_the_payment_was_final_takes_no_hold
     assert_eq!(held(&app).await, 0);
 
     // An answer that comes too late to be stored releases nothing either.
-    sqlx::query("UPDATE transactions SET hold = 100, updated_at = updated_at - interval '1 hour'")
+    sqlx::query("UPDATE transactions SET hold = amount, updated_at = updated_at - interval '1 hour'")
         .execute(&app.db)
         .await
         .unwrap();
-    sqlx::query("UPDATE bank_accounts SET held = 100")
+    sqlx::query("UPDATE bank_accounts SET held = 201000")
         .execute(&app.db)
         .await
         .unwrap();
@@ -125,7 +125,7 @@ async fn a_balance_that_was_asked_for_before_the_payment_was_final_takes_no_hold
     tx.commit().await.unwrap();
     assert_eq!(
         (held(&app).await, shown(&anna, &account).await),
-        (100, json!("43219.00"))
+        (201_000, json!("41210.00"))
     );
     app.finish().await;
 }

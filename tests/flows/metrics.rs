@@ -32,7 +32,7 @@ const CONTRACT: [(&str, bool); 7] = [
 ];
 
 /// One answer of `/metrics`: every series as it is written, with its value.
-struct Scrape(BTreeMap<String, f64>);
+pub(crate) struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
     fn of(text: &str) -> Self {
@@ -43,17 +43,26 @@ impl Scrape {
         Self(series.collect())
     }
 
-    async fn of_api(app: &TestApp) -> Self {
+    pub(crate) async fn of_api(app: &TestApp) -> Self {
         Self::of(&app.scrape_api().await)
     }
 
-    async fn of_worker(app: &TestApp) -> Self {
+    pub(crate) async fn of_worker(app: &TestApp) -> Self {
         Self::of(&app.scrape_worker().await)
     }
 
     #[track_caller]
-    fn value(&self, series: &str) -> f64 {
+    pub(crate) fn value(&self, series: &str) -> f64 {
         *self.0.get(series).unwrap_or_else(|| panic!("no {series}"))
+    }
+
+    /// The series of a counter that have counted anything, by their labels as they are written.
+    pub(crate) fn counted(&self, name: &str) -> BTreeMap<String, f64> {
+        let counted = self.0.iter().filter_map(|(series, count)| {
+            let labels = series.strip_prefix(name).filter(|labels| labels.starts_with('{'))?;
+            (*count > 0.0).then(|| (labels.to_owned(), *count))
+        });
+        counted.collect()
     }
 
     fn has_family(&self, name: &str) -> bool {
@@ -73,7 +82,7 @@ fn order(account: &str) -> Value {
 }
 
 /// Scrapes the worker until it holds, for half a minute at most: gauges are read from the database every ten seconds.
-async fn until(app: &TestApp, what: &str, holds: impl Fn(&Scrape) -> bool) -> Scrape {
+pub(crate) async fn until(app: &TestApp, what: &str, holds: impl Fn(&Scrape) -> bool) -> Scrape {
     for _ in 0..300 {
         let scrape = Scrape::of_worker(app).await;
         if holds(&scrape) {

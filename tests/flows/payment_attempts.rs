@@ -9,15 +9,17 @@ use drop_tests::{
 use rstest::rstest;
 use serde_json::json;
 
-use crate::paying::{audited, busy, execute, order, ordered, pays, shown, value};
+use crate::{
+    paying::{audited, busy, execute, order, ordered, pays, shown, value},
+    payment_faults::scene::{a_minute_passes, worker_dies},
+};
 
-/// The attempt of a process that died before its answer.
-async fn attempt_without_an_outcome(app: &TestApp) {
-    execute(
-        app,
-        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) SELECT id, 1, fingerprint FROM transactions",
-    )
-    .await;
+/// The process dies that has written that it is about to send.
+async fn dies_before_it_sends(app: &TestApp) {
+    worker_dies(app, "payment.send", "pay.sending").await;
+    a_minute_passes(app).await; // and nobody renews its lease
+    app.run_jobs().await;
+    a_minute_passes(app).await;
 }
 
 async fn needs_review(app: &TestApp) -> bool {
@@ -100,7 +102,7 @@ async fn an_attempt_whose_process_died_is_never_repeated_but_reviewed() {
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     let id = ordered(&app, &anna, &account).await;
-    attempt_without_an_outcome(&app).await;
+    dies_before_it_sends(&app).await;
     app.run_jobs().await;
     assert!(needs_review(&app).await);
     assert!(app.sandbox.neonomics().payments().is_empty());
@@ -126,7 +128,7 @@ async fn where_the_bank_makes_one_payment_of_one_key_an_unknown_outcome_is_follo
     let account = anna.has_an_account().await;
     let id = ordered(&app, &anna, &account).await;
     if died {
-        attempt_without_an_outcome(&app).await;
+        dies_before_it_sends(&app).await;
     } else {
         app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
         app.run_jobs().await;
@@ -243,4 +245,88 @@ async fn a_bank_that_refuses_our_own_standing_calls_for_a_person() {
     let id = refused.body["id"].as_str().unwrap();
     assert_eq!(alerts::about(id), ["payment"]);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_fresh_token_that_is_refused_too_is_told_and_the_payment_was_not_sent_and_waits() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    let refused = Fault::Status {
+        code: 401,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "TOKEN_EXPIRED" }] })),
+    };
+    app.sandbox.fault(Operation::Payment, refused, 2);
+    let tokens = || app.sandbox.journal().entries_of(Operation::NeonomicsToken).len();
+    let before = tokens();
+    app.run_jobs().await;
+    assert_eq!(
+        tokens(),
+        before + 2,
+        "one at first, one in the place of what was refused"
+    );
+    assert!(app.sandbox.neonomics().payments().is_empty());
+    assert_eq!(alerts::about(&id), ["payment"]);
+    assert_eq!(shown(&anna, &id).await["status"], "processing");
+    let outcome: String = value(&app, "SELECT outcome FROM payment_attempts").await;
+    assert_eq!(outcome, "not_sent");
+    app.advance(TimeDelta::seconds(2)).await;
+    app.run_jobs().await;
+    assert!(shown(&anna, &id).await["scaRedirect"].is_string());
+    let sent = app.sandbox.journal().entries_of(Operation::Payment);
+    assert_eq!(sent.len(), 3);
+    let key = sent[0].header("x-request-id");
+    assert!(sent.iter().all(|entry| entry.header("x-request-id") == key));
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_status_that_the_answer_to_a_new_payment_lacks_is_read_within_seconds() {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| {
+        bank.initial_status = "ACSC".to_owned();
+        bank.left_out = vec!["transactionStatus".to_owned()];
+    });
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.run_jobs().await;
+    let payment = shown(&anna, &id).await;
+    assert_eq!(
+        (&payment["status"], &payment["bankStatus"]),
+        (&json!("processing"), &json!(null))
+    );
+    assert!(payment["scaRedirect"].is_string(), "nothing is invented about it");
+    app.advance(TimeDelta::seconds(2)).await;
+    app.run_jobs().await;
+    let payment = shown(&anna, &id).await;
+    assert_eq!(
+        (&payment["status"], &payment["bankStatus"]),
+        (&json!("completed"), &json!("ACSC"))
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_payment_that_was_created_without_an_id_is_reviewed_and_never_sent_again() {
+    let app = TestApp::start().await;
+    app.sandbox
+        .neonomics()
+        .configure(|bank| bank.left_out = vec!["paymentId".to_owned()]);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.run_jobs().await;
+    app.advance(TimeDelta::seconds(20)).await;
+    app.run_jobs().await;
+    assert!(needs_review(&app).await);
+    assert_eq!(
+        shown(&anna, &id).await["scaRedirect"],
+        json!(null),
+        "nobody is sent to pay what we cannot follow"
+    );
+    assert_eq!(app.sandbox.neonomics().payments().len(), 1);
+    app.abandon().await;
 }

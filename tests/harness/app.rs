@@ -1,6 +1,10 @@
 //! The whole service for one test: its own database, the simulated providers, API and worker, all on free ports.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{
+    process::Stdio,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use drop_common::{
@@ -22,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     database::TestDatabase,
     fleet::{self, Fleet, Running},
+    ground::Ground,
+    ledger::Ledger,
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -38,6 +44,8 @@ pub struct TestApp {
     pub sandbox: Sandbox,
     /// The test's own database.
     pub db: PgPool,
+    /// What people heard about payments, and what arrived at the bank.
+    pub ledger: Arc<Ledger>,
     database: TestDatabase,
     clock: Clock,
     environment: Environment,
@@ -47,6 +55,8 @@ pub struct TestApp {
     way: Option<LossyWay>,
     /// Whether the calls to Neonomics are held against our description in the end.
     judges: bool,
+    /// What jobs share that run by hand.
+    by_hand: OnceLock<Arc<drop_worker::Context>>,
 }
 
 /// What runs the service.
@@ -75,6 +85,11 @@ impl TestApp {
         Self::start_on(Ground::prepare(&[]).await, None).await
     }
 
+    /// The same on a PostgreSQL of its own, which [`TestApp::crash_database`] stops.
+    pub async fn start_on_its_own_server() -> Self {
+        Self::start_on(Ground::on(TestDatabase::on_its_own_server().await, &[]).await, None).await
+    }
+
     /// The same with some variables set otherwise.
     pub async fn start_with(changes: &[(&'static str, &str)]) -> Self {
         Self::start_on(Ground::prepare(changes).await, None).await
@@ -97,6 +112,7 @@ impl TestApp {
             url: ground.url,
             sandbox: ground.sandbox,
             db: ground.database.pool.clone(),
+            ledger: ground.ledger,
             database: ground.database,
             service: Service::Tasks {
                 api_internal,
@@ -109,6 +125,7 @@ impl TestApp {
             variables: ground.variables,
             way,
             judges: true,
+            by_hand: OnceLock::new(),
         };
         app.start_worker().await;
         app.until_it_answers().await;
@@ -127,6 +144,7 @@ impl TestApp {
             url: ground.url,
             sandbox: ground.sandbox,
             db: ground.database.pool.clone(),
+            ledger: ground.ledger,
             database: ground.database,
             service: Service::Processes(fleet.start(ground.public, &ground.variables).await),
             clock: Clock::real(),
@@ -135,6 +153,7 @@ impl TestApp {
             replicas: Mutex::default(),
             way: None,
             judges: true,
+            by_hand: OnceLock::new(),
         };
         app.until_it_answers().await;
         app
@@ -181,11 +200,17 @@ impl TestApp {
         settings.keys.session_key.expose_secret().to_vec()
     }
 
+    /// How the service is configured.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.environment.get(name).map(str::to_owned)
+    }
+
     /// Sets variables otherwise, for the worker that starts next.
     pub fn reconfigure_worker(&mut self, changes: &[(&'static str, &str)]) {
         for &(name, value) in changes {
             self.environment = self.environment.clone().with(name, value);
         }
+        self.by_hand = OnceLock::new();
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -201,14 +226,17 @@ impl TestApp {
 
     /// Runs what is ready, and what becomes ready meanwhile, in this task. Returns how many jobs ran.
     pub async fn run_jobs(&self) -> usize {
-        let context = self.hand_driven_worker().await;
-        queue::drain(&self.db, drop_worker::registry(), context)
+        self.no_worker_runs().await;
+        // Made once: its clients read the machine's certificates, which takes longer than most jobs.
+        let context = self.by_hand.get_or_init(|| self.worker_by_hand());
+        queue::drain(&self.db, drop_worker::registry(), Arc::clone(context))
             .await
             .expect("the jobs can be run")
     }
 
     /// The same with several workers at once, which race for the jobs.
     pub async fn run_jobs_by(&self, workers: &[Arc<drop_worker::Context>]) {
+        self.no_worker_runs().await;
         let mut racing = JoinSet::new();
         for context in workers {
             let (db, context) = (self.db.clone(), Arc::clone(context));
@@ -220,20 +248,18 @@ impl TestApp {
     }
 
     /// A worker that does nothing by itself, for [`TestApp::run_jobs_by`].
-    pub async fn hand_driven_worker(&self) -> Arc<drop_worker::Context> {
+    pub fn worker_by_hand(&self) -> Arc<drop_worker::Context> {
+        let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
+        let (db, clock, wake) = (self.db.clone(), self.clock.clone(), queue::Wake::default());
+        let context = drop_worker::Context::new(self.worker_settings(), db, clock, metrics, wake);
+        Arc::new(context.expect("a context"))
+    }
+
+    async fn no_worker_runs(&self) {
         let Service::Tasks { worker, .. } = &self.service else {
             panic!("workers of their own run them already");
         };
         assert!(worker.lock().await.is_none(), "the worker runs them already");
-        let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
-        let context = drop_worker::Context::new(
-            self.worker_settings(),
-            self.db.clone(),
-            self.clock.clone(),
-            metrics,
-            queue::Wake::default(),
-        );
-        Arc::new(context.expect("a context"))
     }
 
     /// Moves time for everything: the processes' clock, the providers' clock, and whatever is stored.
@@ -274,6 +300,19 @@ impl TestApp {
         self.way.as_ref().expect("started on a lossy way").close(away);
     }
 
+    /// The database's server is gone as by a crash, until [`TestApp::restart_database`]. Only on a server of its own.
+    pub async fn crash_database(&self) {
+        self.database.crash().await;
+    }
+
+    /// The database's server is there again.
+    pub async fn restart_database(&self) {
+        self.database.restart().await;
+        // A pool asks a connection whether it is still there once it was idle for a second.
+        let idle = Duration::from_millis(1_100);
+        tokio::time::timeout(idle, std::future::pending::<()>()).await.ok();
+    }
+
     /// What the API tells Prometheus.
     pub async fn scrape_api(&self) -> String {
         scrape(self.api_internal()).await
@@ -311,7 +350,18 @@ impl TestApp {
 
     /// The next commit of the service is done, and its answer is lost.
     pub fn lose_next_commit(&self) {
-        self.way.as_ref().expect("started on a lossy way").lose_next_commit();
+        self.lose_commit_after("");
+    }
+
+    /// The same with the next commit of a connection that has sent this statement before.
+    pub fn lose_commit_after(&self, statement: &'static str) {
+        let way = self.way.as_ref().expect("started on a lossy way");
+        way.lose_commit_after(statement);
+    }
+
+    /// Whether that commit came, and its answer is lost.
+    pub fn has_lost_a_commit(&self) -> bool {
+        self.way.as_ref().is_some_and(LossyWay::has_lost_it)
     }
 
     /// The settings of further processes, with some variables set otherwise.
@@ -332,6 +382,15 @@ impl TestApp {
         let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
         let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
         fleet::node(program, "worker", &variables, Stdio::null())
+    }
+
+    /// One more API, as a process of its own with some variables set otherwise, and where it is.
+    pub async fn api_process(&self, program: &str, changes: &[(&'static str, &str)]) -> (Node, String) {
+        let changes = changes.iter().map(|&(name, value)| (name, value.to_owned()));
+        let variables: Vec<_> = self.variables.iter().cloned().chain(changes).collect();
+        let own = listener().await;
+        let url = url_of(&own);
+        (fleet::api(program, &variables, own), url)
     }
 
     /// The worker processes of a fleet.
@@ -381,14 +440,16 @@ impl TestApp {
         assert!(eventually(idle).await, "the queue does not get empty");
     }
 
-    /// Ends the service and removes the database, with work still waiting: a circuit is open.
+    /// Checks the books, ends the service and removes the database, with work still waiting: a circuit is open.
     pub async fn abandon(self) {
+        self.check_the_books().await;
         self.end().await;
     }
 
-    /// Ends the service, checks that the queue is empty, and removes the database.
+    /// Checks that the queue is empty and the books are right, ends the service and removes the database.
     pub async fn finish(self) {
         self.until_idle().await;
+        self.check_the_books().await;
         self.end().await;
     }
 
@@ -427,35 +488,6 @@ impl TestApp {
     }
 }
 
-/// What the service stands on.
-struct Ground {
-    database: TestDatabase,
-    public: TcpListener,
-    url: String,
-    sandbox: Sandbox,
-    variables: Vec<(&'static str, String)>,
-}
-
-impl Ground {
-    async fn prepare(changes: &[(&'static str, &str)]) -> Self {
-        drop_common::providers::install_tls();
-        let (database, public) = (TestDatabase::new().await, listener().await);
-        let url = url_of(&public);
-        let sandbox = Sandbox::start(settings::sandbox(&url))
-            .await
-            .expect("the sandbox starts");
-        let mut variables = settings::variables(&database.url(), &url, &sandbox.url());
-        variables.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        Self {
-            database,
-            public,
-            url,
-            sandbox,
-            variables,
-        }
-    }
-}
-
 /// Asks until it is so, for at most ten seconds; false when it never was.
 pub async fn eventually(mut is_so: impl AsyncFnMut() -> bool) -> bool {
     let mut ticks = tokio::time::interval(Duration::from_millis(25));
@@ -478,7 +510,7 @@ async fn scrape(internal: &str) -> String {
     answer.text().await.expect("a body")
 }
 
-fn url_of(listener: &TcpListener) -> String {
+pub(crate) fn url_of(listener: &TcpListener) -> String {
     format!("http://{}", listener.local_addr().expect("a bound address"))
 }
 

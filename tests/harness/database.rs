@@ -22,7 +22,16 @@ pub struct TestDatabase {
     /// Connections to it.
     pub pool: PgPool,
     name: String,
-    cluster: Arc<Cluster>,
+    url: String,
+    server: Server,
+}
+
+/// Where the database is.
+enum Server {
+    /// On that of the tests that run at this moment.
+    Shared(Arc<Cluster>),
+    /// On one that the test may stop.
+    Own(Box<Mutex<Cluster>>),
 }
 
 impl TestDatabase {
@@ -34,19 +43,64 @@ impl TestDatabase {
             .create_database(&name, Some(TEMPLATE))
             .await
             .expect("a database for the test");
-        let pool = pool(&cluster, &name).await;
-        Self { pool, name, cluster }
+        Self {
+            pool: pool(&cluster, &name).await,
+            url: cluster.url(&name),
+            name,
+            server: Server::Shared(cluster),
+        }
+    }
+
+    /// Makes one on a server of its own, which [`TestDatabase::crash`] stops. There a commit outlives that.
+    pub async fn on_its_own_server() -> Self {
+        let cluster = Cluster::private(&|_| {}).await.expect("a PostgreSQL for the test");
+        let name = "drop_test".to_owned();
+        cluster.create_database(&name, None).await.expect("a database");
+        let first = pool(&cluster, &name).await;
+        storage::migrate(&first).await.expect("the migrations apply");
+        sqlx::query("ALTER DATABASE drop_test SET synchronous_commit = on")
+            .execute(&first)
+            .await
+            .expect("its settings can be changed");
+        first.close().await; // the setting holds for new connections
+        Self {
+            pool: pool(&cluster, &name).await,
+            url: cluster.url(&name),
+            name,
+            server: Server::Own(Box::new(Mutex::new(cluster))),
+        }
+    }
+
+    /// Stops the server at once, as a crash does. Only on a server of its own.
+    pub async fn crash(&self) {
+        let mut own = self.own().lock().await;
+        own.stop_server().await.expect("the server stops");
+    }
+
+    /// Starts it again.
+    pub async fn restart(&self) {
+        let mut own = self.own().lock().await;
+        own.start_server().await.expect("the server starts");
+    }
+
+    fn own(&self) -> &Mutex<Cluster> {
+        match &self.server {
+            Server::Own(cluster) => cluster,
+            Server::Shared(_) => panic!("other tests are on this server"),
+        }
     }
 
     /// Its address, for processes of their own.
     pub fn url(&self) -> String {
-        self.cluster.url(&self.name)
+        self.url.clone()
     }
 
     /// Drops it, and the connections that others still hold.
     pub async fn remove(self) {
         self.pool.close().await;
-        self.cluster.drop_database(&self.name).await.expect("the database goes");
+        if let Server::Shared(cluster) = self.server {
+            cluster.drop_database(&self.name).await.expect("the database goes");
+        }
     }
 }
 

@@ -38,11 +38,9 @@ impl Fleet {
         let mut apis = Vec::new();
         let mut upstreams = Vec::new();
         for _ in 0..self.apis {
-            // The child is given the listener itself: a port that is only looked up may be somebody else's by then.
             let own = listener().await;
             upstreams.push(own.local_addr().expect("a bound address"));
-            let own = own.into_std().expect("a listener");
-            apis.push(node(self.program, "api", variables, OwnedFd::from(own).into()));
+            apis.push(api(self.program, variables, own));
         }
         let workers = (0..self.workers).map(|_| node(self.program, "worker", variables, Stdio::null()));
         let workers = workers.collect();
@@ -63,6 +61,12 @@ impl Fleet {
             balancer,
         }
     }
+}
+
+/// One API process. It is given the listener itself: a port that is only looked up may be somebody else's by then.
+pub(crate) fn api(program: &str, variables: &[(&'static str, String)], own: TcpListener) -> Node {
+    let own = own.into_std().expect("a listener");
+    node(program, "api", variables, OwnedFd::from(own).into())
 }
 
 /// One process of the service. Nobody asks its internal listener, which is on any free port.

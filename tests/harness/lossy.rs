@@ -4,7 +4,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -27,11 +27,14 @@ enum State {
     Silent,
 }
 
+/// The commit whose answer is lost: of a connection that has sent this statement, or of any.
+type Armed = Arc<Mutex<Option<&'static str>>>;
+
 /// Forwards connections to a server, and cuts the next one that commits.
 pub struct LossyWay {
     /// The database's address through here.
     pub url: String,
-    armed: Arc<AtomicBool>,
+    armed: Armed,
     state: watch::Sender<State>,
     forwarding: JoinHandle<()>,
 }
@@ -51,7 +54,7 @@ impl LossyWay {
         );
         through.set_ip_host(here.ip()).expect("an address");
         through.set_port(Some(here.port())).expect("a port");
-        let armed = Arc::new(AtomicBool::new(false));
+        let armed = Armed::default();
         let (cut, (state, current)) = (Arc::clone(&armed), watch::channel(State::Open));
         let forwarding = tokio::spawn(async move {
             let mut unheard = Vec::new();
@@ -76,9 +79,15 @@ impl LossyWay {
         }
     }
 
-    /// Loses the answer to the next commit, once.
-    pub(crate) fn lose_next_commit(&self) {
-        self.armed.store(true, Ordering::SeqCst);
+    /// Loses the answer to the next commit, once: to one after a statement that begins so, which a connection sends as
+    /// text the first time, or with the empty text to any.
+    pub(crate) fn lose_commit_after(&self, statement: &'static str) {
+        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some(statement);
+    }
+
+    /// Whether the answer that was to be lost is lost.
+    pub(crate) fn has_lost_it(&self) -> bool {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// Cuts what is open and refuses what comes, or lets it pass again.
@@ -100,7 +109,7 @@ impl Drop for LossyWay {
     }
 }
 
-async fn forward(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, state: watch::Receiver<State>) {
+async fn forward(client: TcpStream, server: TcpStream, armed: Armed, state: watch::Receiver<State>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let losing = Arc::new(AtomicBool::new(false));
@@ -119,12 +128,16 @@ async fn no_longer_open(mut state: watch::Receiver<State>) -> State {
     became.map_or(State::Closed, |state| *state)
 }
 
-async fn requests(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, armed: &AtomicBool, losing: &AtomicBool) {
-    let mut buffer = vec![0; 64 * 1024];
+async fn requests(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, armed: &Armed, losing: &AtomicBool) {
+    let (mut buffer, mut is_it) = (vec![0; 64 * 1024], false);
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let commits = buffer[..read].windows(6).any(|text| text == b"COMMIT");
-        if commits && armed.swap(false, Ordering::SeqCst) {
-            losing.store(true, Ordering::SeqCst);
+        let says = |text: &str| text.is_empty() || buffer[..read].windows(text.len()).any(|at| at == text.as_bytes());
+        {
+            let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
+            is_it |= armed.is_some_and(says);
+            if is_it && says("COMMIT") && armed.take().is_some() {
+                losing.store(true, Ordering::SeqCst);
+            }
         }
         if to.write_all(&buffer[..read]).await.is_err() {
             return;

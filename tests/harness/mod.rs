@@ -8,6 +8,8 @@ pub mod app_person;
 pub mod database;
 pub mod effects;
 pub mod fleet;
+mod ground;
+pub mod ledger;
 pub mod lossy;
 mod npm;
 pub mod oidc;

@@ -148,7 +148,14 @@ impl SignedIn<'_> {
         let request = browser()
             .get(format!("{}{path}", self.app.url))
             .bearer_auth(&self.token);
-        Answer::of(request.send().await.expect("an answer")).await
+        let answer = Answer::of(request.send().await.expect("an answer")).await;
+        if path.starts_with("/v1/transactions") {
+            self.app.ledger.hear(&self.user, None, &answer);
+            for listed in answer.body["transactions"].as_array().into_iter().flatten() {
+                self.app.ledger.see(&self.user, listed);
+            }
+        }
+        answer
     }
 
     /// `POST` under an `Idempotency-Key`, without a body.
@@ -165,7 +172,9 @@ impl SignedIn<'_> {
             .post(format!("{}{path}", self.app.url))
             .bearer_auth(&self.token)
             .json(body);
-        Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
+        let answer = Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await;
+        self.hear(path, key, body, &answer);
+        answer
     }
 
     /// `POST` of a body under an `Idempotency-Key`, without waiting for the outcome.
@@ -175,7 +184,15 @@ impl SignedIn<'_> {
             .bearer_auth(&self.token)
             .header("Prefer", "respond-async")
             .json(body);
-        Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
+        let answer = Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await;
+        self.hear(path, key, body, &answer);
+        answer
+    }
+
+    fn hear(&self, path: &str, key: &str, body: &Value, answer: &Answer) {
+        if path == "/v1/transactions" {
+            self.app.ledger.hear(&self.user, Some((key, body)), answer);
+        }
     }
 
     /// Has their bank linked; the account's id.

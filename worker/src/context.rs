@@ -10,7 +10,7 @@ use drop_common::{
         national_id::{Accepted, Synthetic},
     },
     keyring::Keyring,
-    metrics::{Metrics, PISP_CIRCUIT_OPEN},
+    metrics::{CIRCUIT_TRANSITIONS, Metrics, PISP_CIRCUIT_OPEN},
     providers::{
         ProviderError, ProviderMetrics, SharedObserver,
         bankid::BankId,
@@ -108,21 +108,33 @@ impl Context {
                 self.breaker
                     .fail(key, epoch, probe, std::time::Duration::ZERO)
                     .await
-                    .map(|open| {
+                    .map(|failed| {
+                        if failed.opened {
+                            self.count_transition(key, "open");
+                        }
                         // The gauge is read from the row every ten seconds; who opens the circuit need not wait for that.
-                        if open && key == BreakerKey::NeonomicsPisp {
+                        if failed.open && key == BreakerKey::NeonomicsPisp {
                             self.metrics.set(&PISP_CIRCUIT_OPEN, &[], 1.0);
                         }
                     })
             }
             // A probe that made no call learnt nothing; it is given back when the job ends.
             (Some(error), Some(_)) if error.was_not_made() => Ok(()),
-            (_, Some(probe)) => self.breaker.close(key, probe).await.map(drop),
+            (_, Some(probe)) => self.breaker.close(key, probe).await.map(|closed| {
+                if closed {
+                    self.count_transition(key, "closed");
+                }
+            }),
             (_, None) => Ok(()),
         };
         if let Err(error) = reported {
             tracing::warn!(%error, breaker = key.as_str(), "the breaker was not told how a call went");
         }
+    }
+
+    /// A circuit went `open` or `closed`.
+    pub(crate) fn count_transition(&self, key: BreakerKey, to: &'static str) {
+        self.metrics.count(&CIRCUIT_TRANSITIONS, &[key.as_str(), to]);
     }
 
     /// Wakes requests that wait for the row. After the commit, and only a hint: the API reads the row on a timer too.

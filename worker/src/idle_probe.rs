@@ -65,13 +65,18 @@ async fn decide(
 ) -> Result<(), StorageError> {
     match error {
         Some(error) if error.counts_for_breaker() => {
-            ctx.breaker
+            let failed = ctx
+                .breaker
                 .fail(key, probe.epoch, Some(probe.id), Duration::ZERO)
                 .await?;
+            if failed.opened {
+                ctx.count_transition(key, "open");
+            }
         }
         Some(error) if error.was_not_made() => ctx.breaker.release(key, probe.id).await?,
         Some(_) | None => {
             if ctx.breaker.close(key, probe.id).await? {
+                ctx.count_transition(key, "closed");
                 tracing::info!(
                     breaker = key.as_str(),
                     "{} answers again; no job was there to ask it",

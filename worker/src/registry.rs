@@ -4,7 +4,8 @@ use drop_common::queue::{
     Registry,
     payloads::{
         ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, EndConsent, FetchAccounts, InitiatePayment,
-        PlanBalanceSyncs, PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartConsent, SyncBalance,
+        PlanBalanceSyncs, PollPayment, PruneJobs, ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent,
+        SyncBalance,
     },
 };
 
@@ -23,6 +24,7 @@ pub fn registry() -> Registry<Context> {
         .with::<PlanBalanceSyncs>()
         .with::<SyncBalance>()
         .with::<InitiatePayment>()
+        .with::<StartAuthorisation>()
         .with::<PollPayment>()
         .with::<CancelPayment>()
         .with::<ReconcilePayments>()

@@ -28,7 +28,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry, schedule::Ticker};
+use crate::{
+    certificate, context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry,
+    schedule::Ticker,
+};
 
 /// What is left to do after the jobs' grace time: the last outcomes, the internal listener.
 const REST: Duration = Duration::from_secs(5);
@@ -137,6 +140,7 @@ pub async fn work(
         async move { gauges::keep_current(&database, metrics, stop).await }
     });
     let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
+    let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
@@ -163,6 +167,9 @@ pub async fn work(
     }
     if idle_probes.await.is_err() {
         tracing::error!("the task that probes idle circuits panicked");
+    }
+    if certificates.await.is_err() {
+        tracing::error!("the task that keeps the client certificate current panicked");
     }
     probing
         .await

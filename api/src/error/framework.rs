@@ -9,6 +9,9 @@ use poem_openapi::error::{ParseParamError, ParsePathError, ParseRequestPayloadEr
 
 use super::{Code, FieldError, Problem, ProblemJson};
 
+/// The one header that operations require (400 by the IETF's draft of it).
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
 /// Gives an error that no operation answered itself the shape of a [`Problem`]. An answer of ours passes unchanged.
 pub async fn framework_error(error: poem::Error) -> Response {
     if error.is_from_response() {
@@ -28,9 +31,14 @@ fn problem(error: &poem::Error) -> Problem {
     }
     if let Some(error) = error.downcast_ref::<ParseParamError>() {
         let errors = vec![FieldError::new(error.name, "is missing or not of the required form")];
+        // Without a usable key nobody can say which request this is: it is not understood, whatever its fields are.
+        let code = match error.name {
+            IDEMPOTENCY_KEY => Code::BadRequest,
+            _ => Code::ValidationFailed,
+        };
         return Problem {
             errors,
-            ..Problem::of(Code::ValidationFailed)
+            ..Problem::of(code)
         };
     }
     if error.is::<ParsePathError>() || error.is::<NotFoundError>() {

@@ -134,6 +134,7 @@ fn codes(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
     // An id that cannot exist is not found, whatever else is wrong with it.
     codes.extend(required.map(|parameter| match parameter["in"].as_str() {
         Some("path") => Code::NotFound,
+        Some("header") => Code::BadRequest,
         _ => Code::ValidationFailed,
     }));
     if operation.contains_key("requestBody") && !webhook {
@@ -196,6 +197,9 @@ mod tests {
         let parameters = json!([{ "in": "query", "required": true }, { "in": "path", "required": true }]);
         let demanding = written_out("get", json!({ "responses": {}, "parameters": parameters }));
         assert!(demanding.contains_key("422") && demanding.contains_key("404"));
+        let parameters = json!([{ "in": "header", "required": true }]);
+        let keyed = written_out("post", json!({ "responses": {}, "parameters": parameters }));
+        assert!(keyed.contains_key("400") && !keyed.contains_key("422"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use drop_common::{
     domain::ids::{PaymentId, UserId},
+    failpoint,
     queue::{self, Job, Lane, payloads::PollPayment},
     storage::{
         audit::{self, Actor, Entry},
@@ -55,7 +56,9 @@ pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> R
         return Err(unknown());
     }
     payments::came_back(&mut tx, id).await?;
+    failpoint!("pay.callback_read");
     tx.commit().await?;
+    failpoint!("pay.callback_stored");
     // After the commit: a poll that is running has by now either seen the new version, or it waits and comes forward.
     queue::hasten(&state.db, PollPayment::KIND, &id.to_string()).await?;
     state.wake.signal(Lane::PaymentPoll);

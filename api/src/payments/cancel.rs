@@ -7,6 +7,8 @@ use drop_common::{
         ids::{PaymentId, UserId},
         payment_status::{Cancellation, PaymentStatus},
     },
+    failpoint,
+    metrics::PAYMENTS,
     queue::{self, EnqueueOptions, Lane, payloads::CancelPayment},
     resilience::breaker::{self, Admission, BreakerKey},
     storage::{
@@ -50,7 +52,9 @@ pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer
     }
     if payment.payment_id.is_none() && !payments::may_have_left(&mut tx, id).await? {
         take_back(&mut tx, &payment).await?;
+        failpoint!("cancel.taken_back");
         tx.commit().await?;
+        state.metrics.count(&PAYMENTS, &[PaymentStatus::Cancelled.as_str()]);
         state.waiters.wake(id.uuid());
         return answer(state, id, prefer).await;
     }
@@ -65,7 +69,9 @@ pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer
         ..EnqueueOptions::default()
     };
     queue::enqueue_with(&mut tx, &CancelPayment { payment: id, request }, options).await?;
+    failpoint!("cancel.asked");
     tx.commit().await?;
+    failpoint!("cancel.stored");
     state.wake.signal(Lane::PaymentPoll);
     answer(state, id, prefer).await
 }

@@ -4,9 +4,7 @@ use drop_common::{
     domain::{
         account_number::AccountNumber,
         ids::{PaymentId, UserId},
-        money::Currency,
         payment::PaymentOrder,
-        payment_limits::{LimitError, PaymentLimits},
     },
     queue::{self, Lane},
     resilience::breaker::{self, Admission, BreakerKey},
@@ -18,9 +16,6 @@ use crate::{
     error::{ApiError, Code},
     state::State,
 };
-
-/// The limits are amounts of this currency. No rule says how others count against them, so others are not paid.
-const CURRENCY: Currency = Currency::Nok;
 
 /// When to ask again after `possible_duplicate`, in seconds: a payment of the last quarter hour is looked at each minute.
 const DUPLICATE_RETRY: u32 = 60;
@@ -35,7 +30,7 @@ pub(super) async fn check(
 ) -> Result<(), ApiError> {
     account(state, tx, user, order).await?;
     limits(state, tx, user, order).await?;
-    let alike = payments::lookalike(tx, &state.keys, user, order.creditor_account(), order.amount().minor).await?;
+    let alike = payments::lookalike(tx, &state.keys, user, order.creditor_account(), order.amount()).await?;
     match alike {
         Some(first) if alike != confirmed => Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY)),
         Some(_) | None => capacity(tx).await,
@@ -60,18 +55,15 @@ async fn account(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder)
 }
 
 async fn limits(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder) -> Result<(), ApiError> {
-    let configured = &state.settings.payments;
-    let limits = PaymentLimits {
-        currency: CURRENCY,
-        min: configured.min_minor,
-        max: configured.max_minor,
-        daily: configured.daily_minor,
+    let currency = order.amount().currency;
+    let Some(limits) = state.settings.payments.limits_in(currency) else {
+        let why = "payments are not made in this currency";
+        return Err(ApiError::field("instructedAmount.currency", why));
     };
-    let paid = payments::total_today(tx, user, CURRENCY.code()).await?;
-    limits.check(order.amount(), paid).map_err(|broken| match broken {
-        LimitError::Currency { .. } => ApiError::field("instructedAmount.currency", broken.to_string()),
-        LimitError::BelowMinimum | LimitError::AboveMaximum | LimitError::Daily => ApiError::of(Code::LimitExceeded),
-    })
+    let paid = payments::total_today(tx, user, currency.code()).await?;
+    limits
+        .check(order.amount(), paid)
+        .map_err(|_broken| ApiError::of(Code::LimitExceeded))
 }
 
 /// Whether the payment could be sent about now. Refused here, nothing was started and the key stays unused.

@@ -9,6 +9,7 @@ use drop_common::{
         payment::{OrderInput, PaymentOrder},
         payment_text::PaymentText,
     },
+    failpoint,
     queue::{self, EnqueueOptions, Lane, payloads::InitiatePayment},
     resilience::breaker::{self, Admission, BreakerKey},
     storage::{
@@ -45,6 +46,7 @@ pub(super) async fn create(
     prefer: Prefer,
     body: &NewTransaction,
 ) -> Result<Initiation, ApiError> {
+    failpoint!("pay.read");
     let user = UserId::from(session.user);
     let order = parse(body)?;
     if let Some(first) = payments::by_client_key(&state.db, user, key.as_str()).await? {
@@ -57,6 +59,7 @@ pub(super) async fn create(
     if !sessions::hold(&mut tx, session.session.into(), user).await? {
         return Err(ApiError::of(Code::Unauthenticated));
     }
+    failpoint!("pay.begun");
     // A request with the same key may have held the lock just now: that one comes before every other check.
     if payments::client_key_is_used(&mut tx, user, key.as_str()).await? {
         drop(tx);
@@ -67,14 +70,18 @@ pub(super) async fn create(
         return Err(ApiError::of(Code::KycRequired));
     }
     check(state, &mut tx, user, &order, confirmed).await?;
+    failpoint!("pay.validated");
     let id = store(state, &mut tx, request, user, key, &order, confirmed).await?;
+    failpoint!("pay.inserted");
     let options = EnqueueOptions {
         expires_in: Some(payments::SEND_WITHIN),
         request_id: Some(request_id::current()),
         ..EnqueueOptions::default()
     };
     queue::enqueue_with(&mut tx, &InitiatePayment { payment: id }, options).await?;
+    failpoint!("pay.commit_sent");
     tx.commit().await?;
+    failpoint!("pay.committed");
     state.wake.signal(Lane::PaymentSend);
     first_answer(state, id, prefer).await
 }
@@ -89,10 +96,14 @@ async fn store(
     order: &PaymentOrder,
     confirmed: Option<PaymentId>,
 ) -> Result<PaymentId, ApiError> {
+    let (payee, amount) = (order.creditor_account(), order.amount());
+    let repeats = payments::just_made(tx, &state.keys, user, payee, amount).await?;
     let id = PaymentId::new();
     let secret = state.keys.random_token();
     let address = state.proxies.client_of(request).map(|address| address.to_string());
     let own_key = Uuid::new_v5(&id.uuid(), b"X-Request-ID");
+    let products = &state.settings.payments.products;
+    let product = products.product(amount.currency, payee.country());
     let new = NewPayment {
         id,
         user,
@@ -100,12 +111,12 @@ async fn store(
         client_key: key.as_str(),
         idempotency_key: own_key,
         fingerprint: *order.fingerprint().as_bytes(),
-        amount: order.amount().minor,
-        currency: order.amount().currency.code(),
+        amount: amount.minor,
+        currency: amount.currency.code(),
         creditor_name: order.creditor_name().as_str(),
-        creditor_account: order.creditor_account(),
+        creditor_account: payee,
         remittance_information: order.remittance().map(PaymentText::as_str).unwrap_or_default(),
-        product: &state.settings.payments.product,
+        product,
         state: &secret,
         psu_ip: address.as_deref(),
         psu_user_agent: request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512),
@@ -128,6 +139,7 @@ async fn store(
         detail: json!({
             "account": order.debtor().to_string(),
             "confirmed_duplicate_of": confirmed.map(|id| id.to_string()),
+            "repeats": repeats.map(|id| id.to_string()),
         }),
         request_id: Some(request_id::current()),
     };
@@ -137,8 +149,10 @@ async fn store(
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.
 async fn first_answer(state: &State, id: PaymentId, prefer: Prefer) -> Result<Initiation, ApiError> {
-    let is_there = |payment: &Payment| payment.payment_id.is_some() || !payment.state.is_processing();
-    if let Some(payment) = wait(state, id, prefer, is_there).await? {
+    let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing();
+    let known = wait(state, id, prefer, is_there).await?;
+    failpoint!("pay.answered");
+    if let Some(payment) = known {
         return Ok(Initiation::Created(Json(Transaction::of(payment)?), None));
     }
     match breaker::admit(&state.db, BreakerKey::NeonomicsPisp).await? {
@@ -157,8 +171,7 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
         return Err(ApiError::of(Code::IdempotencyKeyReused));
     }
     // Of one that a person looks at, nothing new comes within a request.
-    let is_there =
-        |payment: &Payment| payment.payment_id.is_some() || !payment.state.is_processing() || payment.needs_review;
+    let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing() || payment.needs_review;
     let payment = match wait(state, first.id, prefer, is_there).await? {
         Some(payment) => payment,
         None => present(state, first.id).await?,

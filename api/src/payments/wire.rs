@@ -81,6 +81,8 @@ pub struct Transaction {
     pub account_id: String,
     /// How much.
     pub instructed_amount: InstructedAmount,
+    /// What the bank pays, where it accepted the payment with a change.
+    pub bank_amount: Option<InstructedAmount>,
     /// To whom.
     pub creditor_name: String,
     /// Where the money goes, masked.
@@ -206,10 +208,19 @@ impl Standing {
     }
 }
 
+impl InstructedAmount {
+    fn of(minor: i64, currency: &str) -> Result<Self, ApiError> {
+        let currency: Currency = currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
+        Ok(Self {
+            amount: Text::from(Amount { minor, currency }.to_decimal()),
+            currency: text(currency.code()),
+        })
+    }
+}
+
 impl Transaction {
     /// The payment as its owner sees it.
     pub(super) fn of(payment: Payment) -> Result<Self, ApiError> {
-        let currency: Currency = payment.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
         let open = payment.state.status.as_str() == "processing";
         Ok(Self {
             id: payment.id.to_string(),
@@ -220,16 +231,12 @@ impl Transaction {
             sca_redirect: payment.sca_redirect.filter(|_| open),
             cancellation: payment.cancellation.map(Cancellation::as_str).map(str::to_owned),
             account_id: payment.account.to_string(),
-            instructed_amount: InstructedAmount {
-                amount: Text::from(
-                    Amount {
-                        minor: payment.amount,
-                        currency,
-                    }
-                    .to_decimal(),
-                ),
-                currency: Text::from(payment.currency),
-            },
+            instructed_amount: InstructedAmount::of(payment.amount, &payment.currency)?,
+            bank_amount: payment
+                .bank_amount
+                .zip(payment.bank_currency)
+                .map(|(minor, currency)| InstructedAmount::of(minor, &currency))
+                .transpose()?,
             creditor_name: payment.creditor_name,
             creditor_account: payment.creditor_account_masked,
             created_at: payment.created_at,
@@ -287,6 +294,7 @@ impl Example for Transaction {
             cancellation: None,
             account_id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697".into(),
             instructed_amount: InstructedAmount::example(),
+            bank_amount: None,
             creditor_name: "Marko Petrovic".into(),
             creditor_account: "265********89".into(),
             created_at: at,

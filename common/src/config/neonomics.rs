@@ -2,7 +2,7 @@ use std::{str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 
-use super::reader::Reader;
+use super::{ClientCertificateConfig, reader::Reader};
 
 /// Open banking. Defaults speak the contract; every deviation of a provider is a setting.
 #[derive(Debug, Clone)]
@@ -15,6 +15,10 @@ pub struct NeonomicsConfig {
     pub client_id: String,
     /// `NEONOMICS_CLIENT_SECRET`. Required.
     pub client_secret: SecretString,
+    /// `NEONOMICS_CLIENT_CERT` and `NEONOMICS_CLIENT_KEY`, default none: what proves us while TLS connects.
+    pub client_certificate: Option<ClientCertificateConfig>,
+    /// `NEONOMICS_CLIENT_CERT_LOOK_S`, seconds, default 60: how often the certificate's files are looked at again.
+    pub client_certificate_look: Duration,
     /// `NEONOMICS_CONNECT_TIMEOUT_MS`, milliseconds, default 5000 (contract).
     pub connect_timeout: Duration,
     /// `NEONOMICS_READ_TIMEOUT_MS`, milliseconds for a whole call, default 30000 (contract): banks may think this long.
@@ -23,6 +27,9 @@ pub struct NeonomicsConfig {
     pub status_path: String,
     /// `NEONOMICS_CONSENT_HEADER`, default `both`: under which names the consent goes along.
     pub consent_header: ConsentHeader,
+    /// `PISP_PAYMENT_PATH`, default `/v1/payments/{product}/{paymentId}` (the standard; the contract names none): the payment
+    /// as the bank has it, and below it the start of its approval.
+    pub payment_path: String,
     /// `PISP_BBAN_WIRE`, default `as_given`: how a foreign account number is written.
     pub bban_wire: BbanWire,
     /// `PISP_PROVISIONAL_COMPLETED`, comma-separated codes, default `ACCP`; empty is strict.
@@ -92,6 +99,8 @@ impl NeonomicsConfig {
             base_url,
             client_id: reader.required("NEONOMICS_CLIENT_ID"),
             client_secret: reader.secret("NEONOMICS_CLIENT_SECRET"),
+            client_certificate: ClientCertificateConfig::read(reader),
+            client_certificate_look: ClientCertificateConfig::look_every(reader),
             connect_timeout: reader.millis("NEONOMICS_CONNECT_TIMEOUT_MS", 5_000, 1..=60_000),
             read_timeout: reader.millis("NEONOMICS_READ_TIMEOUT_MS", 30_000, 1..=120_000),
             status_path: reader.text_or("PISP_STATUS_PATH", "/v1/payments/{paymentId}/status"),
@@ -100,6 +109,7 @@ impl NeonomicsConfig {
                 ConsentHeader::Both,
                 "is neither both nor standard",
             ),
+            payment_path: reader.text_or("PISP_PAYMENT_PATH", "/v1/payments/{product}/{paymentId}"),
             bban_wire: reader.parsed("PISP_BBAN_WIRE", BbanWire::AsGiven, "is neither as_given nor stripped"),
             provisional_completed: reader.list("PISP_PROVISIONAL_COMPLETED", "ACCP"),
             dedupe_proven: reader.flag("PISP_DEDUPE_PROVEN", false),
@@ -122,6 +132,13 @@ impl NeonomicsConfig {
         let path = &self.status_path;
         if !path.starts_with('/') || !path.contains("{paymentId}") || !path.ends_with("/status") {
             reader.problem("PISP_STATUS_PATH", "must be /…{paymentId}…/status");
+        }
+        let path = &self.payment_path;
+        if !path.starts_with('/') || !path.contains("{paymentId}") || path.ends_with('/') {
+            reader.problem(
+                "PISP_PAYMENT_PATH",
+                "must be /…{paymentId}…, without a slash at its end",
+            );
         }
         if self.sca_hosts.is_empty() && !self.sca_loopback_http {
             reader.problem("SCA_HOSTS", "is required");

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr, time::D
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Environment, Profile};
+use super::{Environment, PemSource, Profile};
 
 /// Everything that is wrong with the configuration, at once. Holds names and rules, never values.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -87,6 +87,15 @@ impl<'e> Reader<'e> {
         self.problem(&file_name, "names a file that cannot be read");
         // A stand-in, so that the variable is not reported as missing as well.
         Some("unreadable".to_owned())
+    }
+
+    /// `NAME`, or where the file is that `NAME_FILE` names: its content may change while the process runs.
+    pub(super) fn pem(&mut self, name: &str) -> Option<PemSource> {
+        let text = self.text(name)?;
+        Some(match self.environment.get(&format!("{name}_FILE")) {
+            Some(path) => PemSource::File(path.into()),
+            None => PemSource::Given(text.into()),
+        })
     }
 
     /// Whether `NAME` or `NAME_FILE` is there, whatever it holds.

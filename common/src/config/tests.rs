@@ -1,6 +1,8 @@
 use rstest::rstest;
+use secrecy::ExposeSecret;
 
 use super::{ApiSettings, BankIdEndpoint, ConfigError, Environment, WorkerSettings, variables};
+use crate::domain::money::Currency;
 
 // An Ed25519 key made for this test only.
 const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
@@ -189,6 +191,26 @@ fn an_empty_environment_lists_every_missing_variable_at_once() {
 #[case("DROP_ENCRYPTION_KEY", "AAEC")]
 #[case("SCA_HOSTS", "*.no")]
 #[case("PISP_STATUS_PATH", "/v1/payments/status")]
+#[case("PISP_PAYMENT_PATH", "/v1/payments")]
+#[case("PISP_PAYMENT_PATH", "/v1/payments/{paymentId}/")]
+#[case("PISP_PRODUCT", "../accounts")]
+#[case("PISP_PRODUCTS", "NOK=straks")]
+#[case("PISP_PRODUCTS", "NOK/NOR=straks")]
+#[case("PISP_PRODUCTS", "KR/NO=straks")]
+#[case("PISP_PRODUCTS", "NOK/NO=a/b")]
+#[case("PISP_PRODUCTS", "NOK/NO=straks,NOK/NO=domestic")]
+#[case("PISP_PRODUCTS", "NOK/*=straks,NOK/*=domestic")]
+#[case("PAYMENT_MIN_MINOR", "10000001")]
+#[case("PAYMENT_MAX_MINOR", "25000001")]
+#[case("PAYMENT_OTHER_LIMITS", "EUR")]
+#[case("PAYMENT_OTHER_LIMITS", "EUR=1/2")]
+#[case("PAYMENT_OTHER_LIMITS", "EUR=0/1/2")]
+#[case("PAYMENT_OTHER_LIMITS", "EUR=2/1/3")]
+#[case("PAYMENT_OTHER_LIMITS", "EUR=1/3/2")]
+#[case("PAYMENT_OTHER_LIMITS", "EURO=1/2/3")]
+#[case("PAYMENT_OTHER_LIMITS", "NOK=1/2/3")]
+#[case("PAYMENT_OTHER_LIMITS", "EUR=1/2/3,EUR=1/2/3")]
+#[case("NEONOMICS_CLIENT_CERT_LOOK_S", "0")]
 #[case("PISP_BBAN_WIRE", "odd")]
 #[case("NEONOMICS_CONSENT_HEADER", "contract")]
 #[case("SUMSUB_AUTH", "signed?")]
@@ -196,6 +218,72 @@ fn an_empty_environment_lists_every_missing_variable_at_once() {
 fn production_refuses(#[case] name: &str, #[case] value: &str) {
     let error = WorkerSettings::read(&production().with(name, value)).expect_err("must be refused");
     assert!(names(&error).contains(&name), "{error}");
+}
+
+#[test]
+fn a_client_certificate_needs_its_key_and_is_where_its_variables_say() {
+    let read =
+        |environment: &Environment| WorkerSettings::read(environment).map(|worker| worker.neonomics.client_certificate);
+    assert!(read(&production()).expect("none is needed").is_none());
+    for (one, other) in [
+        ("NEONOMICS_CLIENT_CERT", "NEONOMICS_CLIENT_KEY"),
+        ("NEONOMICS_CLIENT_KEY", "NEONOMICS_CLIENT_CERT"),
+    ] {
+        let error = read(&production().with(one, "PEM")).expect_err("half of a pair");
+        assert_eq!(names(&error), [other]);
+        let error = read(&production().with(format!("{one}_FILE"), "/nowhere").with(other, "PEM"));
+        assert_eq!(names(&error.expect_err("no file")), [format!("{one}_FILE")]);
+    }
+    let path = std::env::temp_dir().join(format!("drop-config-{}", uuid::Uuid::new_v4()));
+    std::fs::write(&path, "s3cret").expect("temporary file");
+    let given = production()
+        .with("NEONOMICS_CLIENT_CERT", "CERTIFICATE")
+        .with("NEONOMICS_CLIENT_KEY_FILE", path.to_str().expect("plain path"));
+    let pair = read(&given).expect("complete").expect("a pair");
+    let texts = [&pair.certificate, &pair.key].map(|source| source.read().map(|text| text.expose_secret().to_owned()));
+    std::fs::remove_file(&path).expect("was written above");
+    let [certificate, key] = texts.map(|text| text.expect("readable"));
+    assert_eq!((certificate.as_str(), key.as_str()), ("CERTIFICATE", "s3cret"));
+    assert!(pair.key.read().is_err(), "read anew each time");
+    assert!(
+        !format!("{pair:?}").contains("CERTIFICATE"),
+        "the variable may hold the key"
+    );
+}
+
+#[test]
+fn a_product_is_that_of_currency_and_country_or_of_the_currency_or_the_one_for_all() {
+    let products = |environment: &Environment| ApiSettings::read(environment).expect("complete").payments.products;
+    let contract = products(&production());
+    assert_eq!(contract.product(Currency::Nok, Some("NO")), "sepa-credit-transfers");
+    let products = products(&production().with("PISP_PRODUCTS", "NOK/NO=domestic, NOK/*=abroad,EUR/DE=instant"));
+    for (currency, country, product) in [
+        (Currency::Nok, Some("NO"), "domestic"),
+        (Currency::Nok, Some("SE"), "abroad"),
+        (Currency::Nok, None, "abroad"),
+        (Currency::Eur, Some("DE"), "instant"),
+        (Currency::Eur, Some("NO"), "sepa-credit-transfers"),
+        (Currency::Eur, None, "sepa-credit-transfers"),
+        (Currency::Sek, Some("NO"), "sepa-credit-transfers"),
+    ] {
+        assert_eq!(products.product(currency, country), product, "{currency} {country:?}");
+    }
+}
+
+#[test]
+fn kroner_are_paid_and_what_else_is_named_each_within_its_own_limits() {
+    let payments = |environment: &Environment| ApiSettings::read(environment).expect("complete").payments;
+    assert!(payments(&production()).limits_in(Currency::Eur).is_none());
+    let payments = payments(&production().with("PAYMENT_OTHER_LIMITS", "EUR=100/2000/3000, JPY=1/1/1"));
+    let limits = |currency| {
+        payments
+            .limits_in(currency)
+            .map(|limits| (limits.min, limits.max, limits.daily))
+    };
+    assert_eq!(limits(Currency::Nok), Some((100, 10_000_000, 25_000_000)));
+    assert_eq!(limits(Currency::Eur), Some((100, 2_000, 3_000)));
+    assert_eq!(limits(Currency::Jpy), Some((1, 1, 1)));
+    assert_eq!(limits(Currency::Usd), None);
 }
 
 #[test]

@@ -115,6 +115,14 @@ impl AccountNumber {
         self.kind
     }
 
+    /// Where the account is (ISO 3166), if its number tells.
+    pub fn country(&self) -> Option<&str> {
+        match self.kind {
+            AccountKind::Iban | AccountKind::NorwegianBban => self.canonical.get(..2),
+            AccountKind::ForeignBban => None,
+        }
+    }
+
     /// The name under which the number travels. `parse(scheme(), wire_secret())` gives the number back.
     pub const fn scheme(&self) -> Scheme {
         match self.kind {

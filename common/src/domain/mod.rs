@@ -4,6 +4,7 @@
 pub mod account;
 pub mod account_number;
 pub mod age;
+pub mod bank_order;
 pub mod bank_status;
 pub mod consent;
 pub mod identity_hash;

@@ -68,7 +68,7 @@ closed_words! {
     Unresolved = "unresolved",
     /// The bank refused to cancel a payment that it had not accepted.
     CancelRefused = "cancel_refused",
-    /// The bank accepted it with a change: somebody compares amount and date there with the order.
+    /// The bank accepted it with another amount, currency or day than was ordered, or will not say with which.
     AcceptedWithChange = "accepted_with_change",
 }
 
@@ -322,13 +322,11 @@ impl PaymentState {
     }
 
     fn to(self, state: Self, alert: Option<PaymentAlert>) -> Transition {
-        let accepts_a_change =
-            state.bank_status != self.bank_status && state.bank_status == Some(BankStatus::AcceptedWithChange);
         Transition {
             state,
             changed: state != self,
             status_changed: state.status != self.status,
-            alert: alert.or(accepts_a_change.then_some(PaymentAlert::AcceptedWithChange)),
+            alert,
         }
     }
 }

@@ -104,6 +104,8 @@ const OPERATIONS: Axis = Group(
         &["neonomics", "balances"],
         &["neonomics", "payment_initiate"],
         &["neonomics", "payment_status"],
+        &["neonomics", "payment_read"],
+        &["neonomics", "payment_authorise"],
         &["neonomics", "payment_cancel"],
         &["sumsub", "applicant_create"],
         &["sumsub", "applicant_read"],
@@ -268,6 +270,10 @@ metrics! {
     /// Failed probes do not start it anew.
     CIRCUIT_OPEN_SECONDS = "drop_circuit_open_seconds", Gauge(0.0), WORKER, [CIRCUIT],
         "Time since the circuit opened, half-open included; 0 while it is closed.";
+    /// Each raises the epoch of the circuit's row; counted by who caused it, once it is committed. Half-open is a time and
+    /// no event.
+    CIRCUIT_TRANSITIONS = "drop_circuit_transitions_total", Counter, WORKER, [CIRCUIT, Label("to", &["open", "closed"])],
+        "Openings of circuits, probes that failed included, and closings.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
@@ -275,6 +281,14 @@ metrics! {
     QUEUE_GAUGES_AGE = "drop_queue_gauges_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the gauges that are read from the database.";
 
+    /// As its person sees it, so one whose end is reversed or late counts under both. Taking back what never left is the API's.
+    PAYMENTS = "drop_payments_total", Counter, BOTH, [Label("outcome", &["completed", "failed", "cancelled"])],
+        "Payments that ended in the eyes of their person, by outcome.";
+    /// Every call that was entered into the ledger of reads, once its outcome is committed.
+    BALANCE_READS = "drop_balance_reads_total", Counter, WORKER,
+        [Label("outcome", &["read", "no_balance", "not_sent", "transient", "refused", "expired", "limited", "circuit_open", "ambiguous"]),
+         Label("attended", &["true", "false"])],
+        "Reads of balances, by outcome and by whether their owner was there.";
     /// The bank decides them, not a person.
     PAYMENTS_OPEN = "drop_payments_open", Gauge(0.0), WORKER, [],
         "Payments that are still processing and need no review.";
@@ -299,6 +313,9 @@ metrics! {
     /// The volume guard of the approval alert.
     KYC_REVIEWS_LAST_HOUR = "drop_kyc_reviews_last_hour", Gauge(0.0), WORKER, [],
         "Identity checks approved or rejected by events of the last hour.";
+    /// Of the one in use: a successor shows once it is accepted.
+    CERTIFICATE_EXPIRY = "drop_certificate_expiry_timestamp_seconds", Gauge(f64::NAN), WORKER, [Label("name", &["neonomics"])],
+        "When a client certificate ends, as a Unix time; NaN where none is configured.";
     /// Always 1; the labels name the build.
     BUILD_INFO = "drop_build_info", Gauge(1.0), BOTH, [AtStart("version"), AtStart("revision")],
         "The build of this process.";

@@ -111,6 +111,9 @@ pub enum ProviderError {
     /// No access token could be had, so the call was never made.
     #[error("no access token")]
     Token(#[source] Box<ProviderError>),
+    /// No access token could be had: another call was fetching one, and that call tells why it failed.
+    #[error("the access token that was waited for could not be had")]
+    TokenAwaited,
     /// The breaker is open; made by the worker, not by a client.
     #[error("the circuit is open")]
     CircuitOpen {
@@ -123,7 +126,12 @@ impl ProviderError {
     /// What the failure means. Only what provably did not go out, or was refused, may ever be called failed.
     pub fn class(&self) -> Class {
         match self {
-            Self::Blocked | Self::TooLate | Self::Connect(_) | Self::Token(_) | Self::TokenRefused => Class::NotSent,
+            Self::Blocked
+            | Self::TooLate
+            | Self::Connect(_)
+            | Self::Token(_)
+            | Self::TokenAwaited
+            | Self::TokenRefused => Class::NotSent,
             Self::Status {
                 status: 500 | 502 | 503,
                 ..
@@ -148,6 +156,7 @@ impl ProviderError {
             | Self::Refused { .. }
             | Self::ConsentExpired { .. }
             | Self::TooMany { .. }
+            | Self::TokenAwaited
             | Self::TokenRefused
             | Self::CircuitOpen { .. } => false,
         }
@@ -156,7 +165,7 @@ impl ProviderError {
     /// Whether the call was not made, so that nothing was learnt about the provider. A refusal is an answer.
     pub fn was_not_made(&self) -> bool {
         match self {
-            Self::Blocked | Self::TooLate | Self::Token(_) | Self::CircuitOpen { .. } => true,
+            Self::Blocked | Self::TooLate | Self::Token(_) | Self::TokenAwaited | Self::CircuitOpen { .. } => true,
             Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
@@ -182,6 +191,7 @@ impl ProviderError {
             | Self::Refused { .. }
             | Self::ConsentExpired { .. }
             | Self::Unreadable { .. }
+            | Self::TokenAwaited
             | Self::TokenRefused
             | Self::CircuitOpen { .. } => None,
         }
@@ -208,6 +218,7 @@ impl ProviderError {
             | Self::Broken(_)
             | Self::TooMany { .. }
             | Self::Unreadable { .. }
+            | Self::TokenAwaited
             | Self::TokenRefused
             | Self::CircuitOpen { .. } => None,
         }
@@ -236,6 +247,7 @@ impl ProviderError {
             | Self::ConsentExpired { .. }
             | Self::TooMany { .. }
             | Self::Unreadable { .. }
+            | Self::TokenAwaited
             | Self::CircuitOpen { .. } => false,
         }
     }
@@ -258,7 +270,8 @@ impl ProviderError {
 }
 
 /// Codes with which a bank refuses a person or a request, not us (message codes of the Berlin Group).
-const KNOWN_REFUSALS: [&str; 8] = [
+const KNOWN_REFUSALS: [&str; 9] = [
+    "EXECUTION_DATE_INVALID",
     "PSU_CREDENTIALS_INVALID",
     "SERVICE_BLOCKED",
     "PRODUCT_INVALID",

@@ -14,8 +14,10 @@ use tracing::{Instrument, info_span, warn};
 use uuid::Uuid;
 
 use super::{
+    certificate::ClientCertificate,
     error::ProviderError,
     observe::{Field, Operation, SharedObserver},
+    transport,
 };
 use crate::config::authority;
 
@@ -98,13 +100,30 @@ impl GuardedClient {
         limits: &Limits,
         observer: SharedObserver,
     ) -> Result<Self, ProviderError> {
+        Self::with_certificate(urls, limits, observer, None)
+    }
+
+    /// The same that shows a certificate to a provider that asks for one while TLS connects.
+    pub(crate) fn with_certificate<'u>(
+        urls: impl IntoIterator<Item = &'u str>,
+        limits: &Limits,
+        observer: SharedObserver,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Self, ProviderError> {
         super::install_tls();
         let http = Client::builder()
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()
             .connect_timeout(limits.connect)
-            .timeout(limits.total)
+            .timeout(limits.total);
+        let http = match certificate {
+            Some(certificate) => http.identity(certificate.identity()),
+            None => http,
+        };
+        #[cfg(test)]
+        let http = http.tls_certs_merge([super::tls_testing::authority()]);
+        let http = http
             .build()
             .map_err(|error| ProviderError::Connect(Box::new(error.without_url())))?;
         let hosts = urls
@@ -167,9 +186,9 @@ impl GuardedClient {
         if not_after.is_some_and(|end| Instant::now() >= end) {
             return Err(ProviderError::TooLate);
         }
-        let mut answer = self.http.execute(request).await.map_err(transport)?;
+        let mut answer = self.http.execute(request).await.map_err(transport::unanswered)?;
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        while let Some(chunk) = answer.chunk().await.map_err(transport::cut_off)? {
             if body.len() + chunk.len() > self.cap {
                 return Err(ProviderError::Unreadable {
                     what: "the body is too large",
@@ -270,19 +289,4 @@ pub(crate) fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut url = Url::parse("form:").expect("a constant URL");
     url.query_pairs_mut().extend_pairs(pairs);
     url.query().unwrap_or_default().as_bytes().to_vec()
-}
-
-/// Sorts a failure of the transport: only what happened before a connection stood is provably not sent.
-fn transport(error: reqwest::Error) -> ProviderError {
-    // The URL may hold a payment's or an applicant's id.
-    let error = error.without_url();
-    if error.is_builder() {
-        ProviderError::Blocked
-    } else if error.is_connect() {
-        ProviderError::Connect(Box::new(error))
-    } else if error.is_timeout() {
-        ProviderError::Timeout
-    } else {
-        ProviderError::Broken(Box::new(error))
-    }
 }

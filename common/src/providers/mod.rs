@@ -4,18 +4,23 @@
 //! the job around it; [`ProviderError::class`] tells the job what a failure means.
 
 pub mod bankid;
+mod certificate;
 pub mod error;
 pub mod http;
 pub mod neonomics;
 pub mod observe;
 mod provider_metrics;
 pub mod sumsub;
+mod transport;
 
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_testing;
 
+pub use certificate::CertificateError;
 pub use error::{Class, ProviderError};
 pub use observe::{Field, Observer, Operation, SharedObserver, unobserved};
 pub use provider_metrics::ProviderMetrics;

@@ -77,6 +77,10 @@ words_of_providers! {
         PaymentInitiate = "neonomics" / "payment_initiate",
         /// A payment's status.
         PaymentStatus = "neonomics" / "payment_status",
+        /// A payment as the bank has it.
+        PaymentRead = "neonomics" / "payment_read",
+        /// The start of a payment's approval, where the bank wants a call for that.
+        PaymentAuthorise = "neonomics" / "payment_authorise",
         /// The withdrawal of a payment.
         PaymentCancel = "neonomics" / "payment_cancel",
         /// A new applicant.

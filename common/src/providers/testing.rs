@@ -2,14 +2,16 @@
 
 use std::{
     collections::VecDeque,
+    future::pending,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{Field, Observer, Operation};
@@ -64,8 +66,17 @@ impl FakeProvider {
         Self::start_with(|_| answers.into_iter().collect()).await
     }
 
+    /// The same that takes its time before each answer.
+    pub(crate) async fn start_slow(answers: impl IntoIterator<Item = String>, before: Duration) -> Self {
+        Self::start_as(|_| answers.into_iter().collect(), before).await
+    }
+
     /// The same with answers that say where they come from.
     pub(crate) async fn start_with(answers: impl FnOnce(&str) -> Vec<String>) -> Self {
+        Self::start_as(answers, Duration::ZERO).await
+    }
+
+    async fn start_as(answers: impl FnOnce(&str) -> Vec<String>, before: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -78,6 +89,7 @@ impl FakeProvider {
                 };
                 record.lock().expect("not poisoned").push(request);
                 let answer = answers.pop_front().unwrap_or_default();
+                let _took_its_time = timeout(before, pending::<()>()).await;
                 let _peer_may_be_gone = stream.write_all(answer.as_bytes()).await;
             }
         });
@@ -108,7 +120,8 @@ pub(crate) fn answer(status: u16, headers: &str, body: &str) -> String {
     )
 }
 
-async fn receive(stream: &mut TcpStream) -> Option<Seen> {
+/// One request; `None` once the peer is gone.
+pub(crate) async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Option<Seen> {
     let mut bytes = Vec::new();
     loop {
         let mut chunk = [0; 4096];

@@ -70,6 +70,9 @@ jobs! {
     /// Sends a payment to the bank, once.
     InitiatePayment { /// The payment.
         payment: PaymentId } "initiate-payment" in PaymentSend, attempts 4, key |job| Some(job.payment.to_string());
+    /// Starts the approval of a payment whose bank wants a call of its own for that, once.
+    StartAuthorisation { /// The payment.
+        payment: PaymentId } "start-authorisation" in PaymentSend, key |job| Some(job.payment.to_string());
     /// Asks the bank how a payment is doing. Safe to run any number of times, for up to a week: a worker that is killed
     /// in the middle uses an attempt each time, so there are many.
     PollPayment { /// The payment.

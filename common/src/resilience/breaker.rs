@@ -79,6 +79,15 @@ impl State {
     }
 }
 
+/// What the report of a failure found or did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// It is open now.
+    pub open: bool,
+    /// This very report opened it, or kept it open because it was the probe's.
+    pub opened: bool,
+}
+
 /// The right to make the one call that decides.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
@@ -100,16 +109,20 @@ impl Breaker {
         Self { db }
     }
 
-    /// Reports a failure seen `age` ago, of a call that started in `epoch` (and held `probe`). Returns whether it is open now.
+    /// Reports a failure seen `age` ago, of a call that started in `epoch` (and held `probe`).
     pub async fn fail(
         &self,
         key: BreakerKey,
         epoch: i64,
         probe: Option<Uuid>,
         age: Duration,
-    ) -> Result<bool, StorageError> {
-        Ok(sqlx::query_scalar!(
-            r#"SELECT (b).open AS "open!" FROM breaker_fail($1, $2, $3::uuid, $4) b"#,
+    ) -> Result<Failed, StorageError> {
+        // The row is locked before the function is called, so whatever moves the epoch in between is the function.
+        Ok(sqlx::query_as!(
+            Failed,
+            r#"SELECT (b).open AS "open!", (b).epoch <> before.epoch AS "opened!"
+                 FROM (SELECT key, epoch FROM breaker WHERE key = $1 FOR UPDATE) before,
+                      LATERAL breaker_fail(before.key, $2, $3::uuid, $4) b"#,
             key.as_str(),
             epoch,
             probe as Option<Uuid>,

@@ -86,6 +86,11 @@ fn found_by(referee: &Referee, calls: &[Entry]) -> Vec<Finding> {
 #[tokio::test]
 async fn every_call_that_we_described_is_made_and_is_as_described() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    // A bank that wants the approval started, and that changes the order.
+    app.sandbox.neonomics().configure(|bank| {
+        bank.explicit_authorisation = true;
+        bank.progression = ["ACWC", "ACSC"].map(str::to_owned).into();
+    });
     walk(&app).await;
     let ours = Referee::ours();
     let calls = app.sandbox.neonomics().journal();

@@ -21,13 +21,15 @@ mod page;
 mod serve;
 mod shared;
 mod sumsub;
+mod witness;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use poem::{
     Server,
     listener::{Acceptor, Listener, TcpListener},
@@ -51,6 +53,7 @@ pub use crate::{
     neonomics::{Account, BankSettings, Consent, Neonomics, Payment},
     operation::{Operation, Provider},
     sumsub::{Applicant, Delivery, Digest, Review, Sumsub, TimeForm, Webhook},
+    witness::Arrival,
 };
 
 /// How long connections may take to end when the sandbox stops; hanging ones are cut then.
@@ -138,7 +141,20 @@ impl Sandbox {
         self.app.shared.faults.add(operation, fault, Some(times));
     }
 
-    /// Back to the state after the start; the address and the configuration stay.
+    /// Lets somebody look at every request from now on before anything comes of it. There is one such witness.
+    pub fn witnessed_by<Looking>(
+        &self,
+        witness: impl Fn(Arrival) -> Looking + Send + Sync + 'static,
+    ) -> anyhow::Result<()>
+    where
+        Looking: Future<Output = ()> + Send + 'static,
+    {
+        let witness = move |arrival| -> BoxFuture<'static, ()> { witness(arrival).boxed() };
+        let set = self.app.shared.witness.set(Box::new(witness));
+        set.map_err(|_| anyhow::anyhow!("there is a witness already"))
+    }
+
+    /// Back to the state after the start; the address, the configuration and the witness stay.
     pub fn reset(&self) -> anyhow::Result<()> {
         self.app.reset()
     }
@@ -171,6 +187,7 @@ impl App {
             journal: Journal::default(),
             confidential: Confidential::default(),
             faults: Faults::default(),
+            witness: OnceLock::new(),
         });
         let neonomics = Arc::new(Neonomics::new(Arc::clone(&shared)));
         Ok(Self {

@@ -61,8 +61,12 @@ pub enum Operation {
     Balances,
     /// A new payment.
     Payment,
-    /// A payment, or its status.
+    /// A payment's status.
     PaymentStatus,
+    /// A payment as the bank has it.
+    PaymentRead,
+    /// The start of a payment's approval.
+    PaymentAuthorise,
     /// The withdrawal of a payment.
     PaymentCancel,
     /// The bank's page for a consent or payment.
@@ -81,7 +85,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::BankidDiscovery,
         Self::BankidAuth,
         Self::BankidToken,
@@ -94,6 +98,8 @@ impl Operation {
         Self::Balances,
         Self::Payment,
         Self::PaymentStatus,
+        Self::PaymentRead,
+        Self::PaymentAuthorise,
         Self::PaymentCancel,
         Self::ScaPage,
         Self::ScaDecision,
@@ -118,6 +124,8 @@ impl Operation {
             Self::Balances => (Provider::Neonomics, "balances"),
             Self::Payment => (Provider::Neonomics, "payment"),
             Self::PaymentStatus => (Provider::Neonomics, "payment_status"),
+            Self::PaymentRead => (Provider::Neonomics, "payment_read"),
+            Self::PaymentAuthorise => (Provider::Neonomics, "payment_authorise"),
             Self::PaymentCancel => (Provider::Neonomics, "payment_cancel"),
             Self::ScaPage => (Provider::Bank, "sca_page"),
             Self::ScaDecision => (Provider::Bank, "sca_decision"),
@@ -164,9 +172,11 @@ impl Operation {
             (Provider::Neonomics, "GET", ["v1", "accounts", _, "balances"]) => Self::Balances,
             (Provider::Neonomics, "POST", ["v1", "payments", _]) => Self::Payment,
             // The contract's path names the payment alone, the standard's also the product.
-            (Provider::Neonomics, "GET", ["v1", "payments", _, _] | ["v1", "payments", _, _, "status"]) => {
+            (Provider::Neonomics, "GET", ["v1", "payments", _, "status"] | ["v1", "payments", _, _, "status"]) => {
                 Self::PaymentStatus
             }
+            (Provider::Neonomics, "GET", ["v1", "payments", _, _]) => Self::PaymentRead,
+            (Provider::Neonomics, "POST", ["v1", "payments", _, _, "authorisations"]) => Self::PaymentAuthorise,
             (Provider::Neonomics, "DELETE", ["v1", "payments", _] | ["v1", "payments", _, _]) => Self::PaymentCancel,
             (Provider::Bank, "GET", ["sca", "consents" | "payments", _]) => Self::ScaPage,
             (Provider::Bank, "POST", ["sca", "consents" | "payments", _]) => Self::ScaDecision,

@@ -13,6 +13,7 @@ use crate::{
     control,
     faults::Fault,
     operation::{Operation, Provider},
+    witness::Arrival,
 };
 
 /// Everything the sandbox answers.
@@ -49,6 +50,9 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
             .record(now, provider, None, &call, Some(&reply), None);
         return reply.into_response();
     };
+    if let Some(witness) = app.shared.witness.get() {
+        witness(Arrival::of(operation, &call)).await;
+    }
     let fault = app.shared.faults.take(operation);
     let reply = match &fault {
         Some(fault) if !fault.executes() => refusal(fault),

@@ -1,6 +1,10 @@
 //! What all providers of one sandbox have in common.
 
-use crate::{clock::Clock, confidential::Confidential, config::SandboxConfig, faults::Faults, journal::Journal};
+use std::sync::OnceLock;
+
+use crate::{
+    clock::Clock, confidential::Confidential, config::SandboxConfig, faults::Faults, journal::Journal, witness::Witness,
+};
 
 pub(crate) struct Shared {
     pub(crate) config: SandboxConfig,
@@ -10,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) confidential: Confidential,
     pub(crate) faults: Faults,
+    pub(crate) witness: OnceLock<Witness>,
 }
 
 impl Shared {

@@ -3,7 +3,7 @@
 use drop_common::{
     providers::{
         ProviderError,
-        neonomics::{CallContext, Cancellation},
+        neonomics::{CallContext, Cancellation, OrderAtBank},
     },
     queue::Lease,
     resilience::breaker::BreakerKey,
@@ -45,6 +45,15 @@ impl<'a> AtBank<'a> {
     pub(super) async fn status(&self) -> Result<Option<String>, ProviderError> {
         let (neonomics, call) = (&self.ctx.neonomics, self.call());
         let answer = neonomics.payment_status(self.product, self.id, &call).await;
+        let (key, failed) = (BreakerKey::NeonomicsPisp, answer.as_ref().err());
+        self.ctx.report(self.lease, key, failed).await;
+        answer
+    }
+
+    /// The order as the bank has it.
+    pub(super) async fn order(&self) -> Result<OrderAtBank, ProviderError> {
+        let (neonomics, call) = (&self.ctx.neonomics, self.call());
+        let answer = neonomics.payment(self.product, self.id, &call).await;
         let (key, failed) = (BreakerKey::NeonomicsPisp, answer.as_ref().err());
         self.ctx.report(self.lease, key, failed).await;
         answer

@@ -1,6 +1,6 @@
 //! One read of a balance, whoever wants it: entered into the ledger and committed, made, and its outcome written.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use drop_common::{
@@ -10,11 +10,12 @@ use drop_common::{
         ids::AccountId,
         money::{Amount, Currency},
     },
+    metrics::{BALANCE_READS, Metrics},
     providers::{
         Class, ProviderError,
         neonomics::{Balance, CallContext, Psu},
     },
-    queue::{JobError, Lease},
+    queue::{AfterCommit, JobError, Lease},
     resilience::breaker::BreakerKey,
     storage::{
         Tx, accounts,
@@ -49,7 +50,17 @@ pub(super) enum Asked {
 /// A call that was made.
 pub(super) struct Answered {
     read: ToRead,
+    attended: bool,
     answer: Result<Vec<Balance>, ProviderError>,
+    metrics: Arc<Metrics>,
+}
+
+/// A read whose outcome is written.
+pub(super) struct Recorded {
+    /// The cache is fresh.
+    pub(super) fresh: bool,
+    /// What is counted once that is committed.
+    pub(super) after: AfterCommit,
 }
 
 /// Reads the balance. With a person it is attended; `otherwise` says what it is without one.
@@ -87,13 +98,23 @@ pub(super) async fn ask(
         .await;
     ctx.report(lease, BreakerKey::NeonomicsAisp, answer.as_ref().err())
         .await;
-    Ok(Asked::Answered(Answered { read, answer }))
+    Ok(Asked::Answered(Answered {
+        read,
+        attended: why == Why::OwnerIsThere,
+        answer,
+        metrics: Arc::clone(&ctx.metrics),
+    }))
 }
 
 impl Answered {
-    /// Writes the outcome: the new balance, or that there is none. True: the cache is fresh.
-    pub(super) async fn record(self, tx: &mut Tx, lease: &Lease) -> Result<bool, JobError> {
-        let Self { read, answer } = self;
+    /// Writes the outcome: the new balance, or that there is none.
+    pub(super) async fn record(self, tx: &mut Tx, lease: &Lease) -> Result<Recorded, JobError> {
+        let Self {
+            read,
+            attended,
+            answer,
+            metrics,
+        } = self;
         let outcome = match answer {
             Ok(balances) => {
                 if let Some(balance) = shown(&balances, &read.currency) {
@@ -113,7 +134,15 @@ impl Answered {
             }
         };
         balance_reads::end(tx, read.entry, outcome).await?;
-        Ok(outcome == "read")
+        let mut after = AfterCommit::default();
+        after.add(move || {
+            let attended = if attended { "true" } else { "false" };
+            metrics.count(&BALANCE_READS, &[outcome, attended]);
+        });
+        Ok(Recorded {
+            fresh: outcome == "read",
+            after,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use drop_common::{
     domain::payment_status::{Cancellation, PaymentStatus},
+    failpoint,
     queue::{
         AfterCommit, Handler, Job as _, JobError, Lane, Lease, Outcome, Verdict, hasten,
         payloads::{CancelPayment, PollPayment},
@@ -42,6 +43,7 @@ impl Handler<Context> for CancelPayment {
 }
 
 async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Verdict, JobError> {
+    failpoint!("cancel.claimed");
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
@@ -55,7 +57,9 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
         }
         Some(_) | None => None,
     };
+    failpoint!("cancel.withdrawn");
     let recorded = recording::record(lease, || write(ctx, lease, &payment, withdrawal.as_ref())).await?;
+    failpoint!("cancel.recorded");
     // Its next word makes it final, or tells that it was too late.
     hasten(&ctx.db, PollPayment::KIND, &payment.id.to_string()).await?;
     ctx.wake.signal(Lane::PaymentPoll);
@@ -91,5 +95,6 @@ async fn write(
     }
     let detail = json!({ "cancellation": cancellation.as_str() });
     moving.audit("payment.cancellation_answered", detail).await?;
+    failpoint!("cancel.result");
     moving.finish(Outcome::Done).await
 }

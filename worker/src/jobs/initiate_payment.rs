@@ -8,19 +8,17 @@ use drop_common::{
         money::{Amount, Currency},
         payment_status::FailureReason,
     },
+    failpoint,
     providers::{
         Class, ProviderError,
         neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
     },
     queue::{
         AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
-        payloads::{InitiatePayment, PollPayment},
+        payloads::{InitiatePayment, PollPayment, StartAuthorisation},
         throttle,
     },
-    resilience::{
-        backoff,
-        breaker::{self, BreakerKey},
-    },
+    resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
         payments::{self, AttemptOutcome, Payment, Sending, Wire},
@@ -29,8 +27,12 @@ use drop_common::{
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tracing::{info, warn};
+use uuid::Uuid;
 
-use super::payment_moves::{self, Mover, Moving};
+use super::{
+    intent::Intent,
+    payment_moves::{self, Mover, Moving},
+};
 use crate::{context::Context, recording};
 
 /// The delays between attempts (contract 3.3), before jitter.
@@ -66,6 +68,7 @@ impl Handler<Context> for InitiatePayment {
 }
 
 async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result<Verdict, JobError> {
+    failpoint!("pay.claimed");
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
@@ -73,10 +76,7 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
     let prepared = prepare(ctx, &payment, &wire)?;
 
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    // The circuit may have opened since the claim: what waited in a slot is not sent any more.
-    let circuit = breaker::state_in(&mut *moving.tx, BreakerKey::NeonomicsPisp).await?;
-    if !circuit.lets_through(lease.probe()) {
-        let wait = backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)));
+    if let Some(wait) = moving.circuit_is_open().await? {
         return moving.finish(Outcome::Wait(wait)).await;
     }
     let deduplicated = ctx.settings.neonomics.dedupe_proven;
@@ -103,9 +103,12 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
             return review(moving, "ambiguous", why).await;
         }
     };
-    moving.commit().await?;
+    failpoint!("pay.attempt_written");
+    Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
+    failpoint!("pay.sending");
     let answer = send(ctx, lease, &payment, &wire, &prepared).await;
+    failpoint!("pay.response_read");
     ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
         .await;
     recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await
@@ -123,18 +126,23 @@ async fn send(
         success: &back,
         failure: Some(&back),
     };
+    let call = call(ctx, lease, payment, payment.idempotency_key);
+    ctx.neonomics.send(prepared, None, redirects, &call).await
+}
+
+/// A call that the person's own request causes.
+pub(super) fn call(ctx: &Context, lease: &Lease, payment: &Payment, request_id: Uuid) -> CallContext {
     let psu = ctx.psu(payment.psu_ip.as_deref()).map(|psu| Psu {
         user_agent: payment.psu_user_agent.clone(),
         ..psu
     });
-    let call = CallContext {
-        request_id: payment.idempotency_key,
+    CallContext {
+        request_id,
         correlation_id: lease.request_id(),
         psu,
         now: ctx.clock.now(),
         not_after: Some(lease.deadline()),
-    };
-    ctx.neonomics.send(prepared, None, redirects, &call).await
+    }
 }
 
 fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPayment, JobError> {
@@ -162,7 +170,7 @@ fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPaym
 }
 
 /// Where the bank sends the person: the payment and a secret that only the bank and they hold.
-fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
+pub(super) fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
     let state = wire.state.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
     format!(
         "{}/api/payments/callback?transaction={}&state={state}",
@@ -182,7 +190,7 @@ async fn record(
     let error = match answer {
         Ok(initiated) => {
             payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
-            return accepted(ctx, moving, initiated).await;
+            return accepted(ctx, lease, moving, initiated).await;
         }
         Err(error) => error,
     };
@@ -194,6 +202,7 @@ async fn record(
         Class::Refused | Class::Expired | Class::Limited => AttemptOutcome::Refused,
     };
     payments::attempt_ended(&mut moving.tx, attempt, ended, error.status()).await?;
+    failpoint!("pay.result");
     if error.needs_ops() {
         moving.alert(format!("the bank refuses our own standing: {error}"));
     }
@@ -232,17 +241,31 @@ fn delay_after(failures: usize, then: Duration) -> Duration {
 }
 
 /// The bank has the payment: its id and link are stored with the first poll, in one transaction.
-async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPayment) -> Result<Verdict, JobError> {
+async fn accepted(
+    ctx: &Context,
+    lease: &Lease,
+    mut moving: Moving<'_>,
+    initiated: &InitiatedPayment,
+) -> Result<Verdict, JobError> {
     let id = moving.payment.id;
     let link = match &initiated.sca {
         ScaLink::Redirect(link) => Some(link.as_str()),
-        ScaLink::Untrusted | ScaLink::StartAuthorisation | ScaLink::None => {
+        ScaLink::StartAuthorisation => None,
+        ScaLink::Untrusted | ScaLink::None => {
             moving.alert("the bank gave no usable link");
             None
         }
     };
     let patience = ctx.settings.payments.sca_timeout;
-    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience).await?;
+    let authorise = initiated.sca == ScaLink::StartAuthorisation;
+    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
+    if authorise {
+        let options = EnqueueOptions {
+            request_id: lease.request_id(),
+            ..EnqueueOptions::default()
+        };
+        enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
+    }
     moving
         .audit("payment.initiated", json!({ "link": link.is_some() }))
         .await?;
@@ -256,8 +279,11 @@ async fn accepted(ctx: &Context, mut moving: Moving<'_>, initiated: &InitiatedPa
         let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
         moving.apply(transition).await?;
     }
+    failpoint!("pay.result");
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
-    moving.finish(Outcome::Done).await
+    let recorded = moving.finish(Outcome::Done).await?;
+    ctx.wake.signal(Lane::PaymentSend);
+    Ok(recorded)
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.

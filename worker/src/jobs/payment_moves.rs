@@ -1,7 +1,7 @@
 //! One way to move a payment: the locked row, its audit entry and its notification in one transaction, and what is counted
 //! and told to operations once that is committed.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use drop_common::{
@@ -11,8 +11,12 @@ use drop_common::{
         ids::{PaymentId, UserId},
         payment_status::{FailureReason, PaymentState, PaymentStatus, Transition},
     },
-    metrics::{Metrics, PISP_PAYMENT_FAILURES},
+    metrics::{Metrics, PAYMENTS, PISP_PAYMENT_FAILURES},
     queue::{AfterCommit, JobError, Lease, Outcome, Verdict},
+    resilience::{
+        backoff,
+        breaker::{self, BreakerKey},
+    },
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -84,6 +88,13 @@ impl<'a> Moving<'a> {
         self.after.add(move || tell_operations(id, &what));
     }
 
+    /// How long to wait, where the circuit has opened since the claim: what waited in a slot is not sent any more.
+    pub(super) async fn circuit_is_open(&mut self) -> Result<Option<Duration>, JobError> {
+        let circuit = breaker::state_in(&mut *self.tx, BreakerKey::NeonomicsPisp).await?;
+        let open = !circuit.lets_through(self.lease.probe());
+        Ok(open.then(|| backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)))))
+    }
+
     /// Reads the payment again after a write that is none of the above.
     pub(super) async fn reload(&mut self) -> Result<(), JobError> {
         if let Some(payment) = payments::find(&mut *self.tx, self.payment.id).await? {
@@ -92,7 +103,7 @@ impl<'a> Moving<'a> {
         Ok(())
     }
 
-    /// Commits without an outcome: the job goes on, with a call.
+    /// Commits without an outcome: the job goes on.
     pub(super) async fn commit(self) -> Result<(), JobError> {
         self.tx.commit().await?;
         self.after.say();
@@ -152,6 +163,9 @@ pub(crate) async fn apply(
         tell_user(tx, payment, &state).await?;
         let metrics = Arc::clone(mover.metrics);
         after.add(move || {
+            if state.status != PaymentStatus::Processing {
+                metrics.count(&PAYMENTS, &[state.status.as_str()]);
+            }
             if state.status == PaymentStatus::Failed {
                 metrics.count(&PISP_PAYMENT_FAILURES, &[label(state.reason)]);
             }
@@ -180,6 +194,13 @@ pub(super) async fn review(
         });
     }
     Ok(after)
+}
+
+/// Tells operations about a payment, once what is said is committed.
+pub(super) fn told(id: PaymentId, what: String) -> AfterCommit {
+    let mut after = AfterCommit::default();
+    after.add(move || tell_operations(id, &what));
+    after
 }
 
 fn tell_operations(id: PaymentId, what: &str) {

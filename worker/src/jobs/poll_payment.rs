@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::{
+        bank_order::BankOrder,
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
+    failpoint,
     providers::{Class, ProviderError},
     queue::{AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::PollPayment, throttle},
     resilience::backoff,
@@ -21,6 +23,7 @@ use tracing::warn;
 
 use super::{
     at_bank::{AtBank, Withdrawal},
+    bank_change,
     initiate_payment::LONGEST_PAUSE,
     payment_moves::{self, Mover, Moving},
 };
@@ -45,6 +48,7 @@ impl Handler<Context> for PollPayment {
 }
 
 async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict, JobError> {
+    failpoint!("pay.poll_claimed");
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
@@ -53,16 +57,21 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
     };
     let bank = AtBank::new(ctx, lease, &payment.product, at_bank);
     let answer = bank.status().await;
+    failpoint!("pay.polled");
     let state = match &answer {
         Ok(Some(code)) => payment.state.on_bank_code(code, &ctx.provisional()).state,
         Ok(None) | Err(_) => payment.state,
     };
     let withdrawal = if state.is_early() && has_timed_out(ctx, lease, &payment).await? {
-        Some(bank.withdraw().await)
+        let withdrawal = bank.withdraw().await;
+        failpoint!("pay.withdrawn");
+        Some(withdrawal)
     } else {
         None
     };
+    let code = answer.as_ref().ok().and_then(Option::as_deref);
     let seen = Seen {
+        order: bank_change::read(&bank, &payment, code).await,
         payment,
         answer,
         withdrawal,
@@ -75,6 +84,8 @@ struct Seen {
     /// As it was before the bank was asked.
     payment: Payment,
     answer: Result<Option<String>, ProviderError>,
+    /// What it will pay, where it said that it changed something.
+    order: Option<BankOrder>,
     /// The person did not approve in time.
     withdrawal: Option<Withdrawal>,
 }
@@ -108,12 +119,14 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     if let Some(withdrawal) = &seen.withdrawal {
         time_out(ctx, &mut moving, withdrawal).await?;
     }
+    bank_change::write(&mut moving, seen.order.as_ref()).await?;
     let outcome = match moving.payment.state.bank_final {
         true => Outcome::Done,
         // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
         false if came_back => Outcome::Wait(Duration::ZERO),
         false => next(&mut moving, seen.answer.is_err()).await?,
     };
+    failpoint!("pay.final");
     moving.finish(outcome).await
 }
 

@@ -11,7 +11,7 @@ use drop_common::{
     },
 };
 
-use super::balance_read::{self, Asked};
+use super::balance_read::{self, Asked, Recorded};
 use crate::context::Context;
 
 /// How long to wait for another read of the account to end.
@@ -25,16 +25,20 @@ impl Handler<Context> for RefreshBalance {
         let psu = ctx.psu(refresh.psu_ip.as_deref());
         let asked = balance_read::ask(&ctx, &lease, refresh.account, psu, Why::OwnerAsked).await?;
         let mut tx = lease.begin(&ctx.db).await?;
-        let good = match asked {
+        let Recorded { fresh, after } = match asked {
             Asked::Answered(answered) => answered.record(&mut tx, &lease).await?,
-            Asked::NotLive | Asked::Full(_) => false,
+            Asked::NotLive | Asked::Full(_) => Recorded {
+                fresh: false,
+                after: AfterCommit::default(),
+            },
             Asked::Busy => {
                 let wait = Outcome::Wait(backoff::jittered(BUSY));
                 return Ok(lease.finish(tx, wait).await?.into());
             }
         };
-        balance_reads::finish_refresh(&mut tx, self.refresh, good).await?;
+        balance_reads::finish_refresh(&mut tx, self.refresh, fresh).await?;
         let recorded = lease.finish(tx, Outcome::Done).await?;
+        after.say();
         ctx.tell_waiters(self.refresh.uuid()).await;
         Ok(recorded.into())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drop_common::{
     domain::account::BACKGROUND_INTERVAL,
-    queue::{Handler, JobError, Lease, Outcome, Verdict, payloads::SyncBalance},
+    queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::SyncBalance},
     storage::{accounts, balance_reads::Why, schedule},
 };
 use tracing::info;
@@ -20,10 +20,9 @@ impl Handler<Context> for SyncBalance {
         }
         let asked = balance_read::ask(&ctx, &lease, self.account, None, Why::Planned).await?;
         let mut tx = lease.begin(&ctx.db).await?;
+        let mut after = AfterCommit::default();
         match asked {
-            Asked::Answered(answered) => {
-                answered.record(&mut tx, &lease).await?;
-            }
+            Asked::Answered(answered) => after = answered.record(&mut tx, &lease).await?.after,
             Asked::Full(until) => {
                 info!(account.id = %self.account, "{} has used its unattended reads", self.account);
                 accounts::sync_at(&mut tx, self.account, until).await?;
@@ -32,6 +31,8 @@ impl Handler<Context> for SyncBalance {
             Asked::Busy | Asked::NotLive => {}
         }
         // Never again at once: the next plan is six hours away, whatever came of this read.
-        Ok(lease.finish(tx, Outcome::Done).await?.into())
+        let recorded = lease.finish(tx, Outcome::Done).await?;
+        after.say();
+        Ok(recorded.into())
     }
 }

@@ -137,6 +137,7 @@ fn may_pass(error: &ProviderError) -> bool {
         | ProviderError::Unreadable { .. }
         | ProviderError::TokenRefused
         | ProviderError::Token(_)
+        | ProviderError::TokenAwaited
         | ProviderError::CircuitOpen { .. } => false,
     }
 }

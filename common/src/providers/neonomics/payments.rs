@@ -193,11 +193,11 @@ impl Neonomics {
     }
 
     /// Counts a status that is none of ours; it moves no payment.
-    fn meet_status(&self, status: Option<&str>) {
+    pub(super) fn meet_status(&self, status: Option<&str>) {
         if let Some(word) = status
             && word.parse::<BankStatus>().is_err()
         {
-            self.http.unknown(Field::TransactionStatus, word);
+            self.unknown(Field::TransactionStatus, word);
         }
     }
 

@@ -3,11 +3,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use rstest::rstest;
 use uuid::Uuid;
 
-use super::{CallContext, Cancellation, Creditor, Neonomics, PaymentOrder, Psu, Redirects, ScaLink};
+use super::{CallContext, Cancellation, Creditor, Neonomics, OrderAtBank, PaymentOrder, Psu, Redirects, ScaLink};
 use crate::{
     config::{BbanWire, ConsentHeader, NeonomicsConfig},
     providers::{
@@ -17,30 +17,33 @@ use crate::{
     },
 };
 
-const CREATED: &str =
+pub(super) const CREATED: &str =
     r#"{"paymentId":"pay_xyz123","transactionStatus":"RCVD","_links":{"scaRedirect":{"href":"https://dnb.no/sca/1"}}}"#;
-const TOKEN_EXPIRED: &str = r#"{"tppMessages":[{"category":"ERROR","code":"TOKEN_EXPIRED"}]}"#;
-const REDIRECTS: Redirects<'_> = Redirects {
+pub(super) const TOKEN_EXPIRED: &str = r#"{"tppMessages":[{"category":"ERROR","code":"TOKEN_EXPIRED"}]}"#;
+pub(super) const REDIRECTS: Redirects<'_> = Redirects {
     success: "https://getdrop.no/back?state=s",
     failure: None,
 };
 
-fn token() -> String {
+pub(super) fn token() -> String {
     json(
         200,
         r#"{"access_token":"secret-token","token_type":"Bearer","expires_in":3600}"#,
     )
 }
 
-fn config(url: &str) -> NeonomicsConfig {
+pub(super) fn config(url: &str) -> NeonomicsConfig {
     NeonomicsConfig {
         base_url: url.to_owned(),
         token_url: format!("{url}/auth/token"),
         client_id: "drop".to_owned(),
         client_secret: "neo secret&".into(),
+        client_certificate: None,
+        client_certificate_look: Duration::from_mins(1),
         connect_timeout: Duration::from_secs(2),
         read_timeout: Duration::from_secs(10),
         status_path: "/v1/payments/{paymentId}/status".to_owned(),
+        payment_path: "/v1/payments/{product}/{paymentId}".to_owned(),
         bban_wire: BbanWire::AsGiven,
         provisional_completed: vec!["ACCP".to_owned()],
         consent_header: ConsentHeader::Both,
@@ -51,7 +54,7 @@ fn config(url: &str) -> NeonomicsConfig {
     }
 }
 
-fn client(config: NeonomicsConfig) -> Neonomics {
+pub(super) fn client(config: NeonomicsConfig) -> Neonomics {
     Neonomics::new(config, unobserved()).expect("a loopback address")
 }
 
@@ -68,7 +71,7 @@ fn order() -> PaymentOrder<'static> {
     }
 }
 
-fn context() -> CallContext {
+pub(super) fn context() -> CallContext {
     CallContext {
         request_id: Uuid::from_u128(1),
         correlation_id: Some(Uuid::from_u128(2)),
@@ -78,7 +81,7 @@ fn context() -> CallContext {
     }
 }
 
-async fn pay(neonomics: &Neonomics) -> Result<super::InitiatedPayment, ProviderError> {
+pub(super) async fn pay(neonomics: &Neonomics) -> Result<super::InitiatedPayment, ProviderError> {
     neonomics
         .send(&neonomics.prepare(&order()), Some("pis"), REDIRECTS, &context())
         .await
@@ -128,19 +131,6 @@ async fn a_word_of_the_bank_that_we_do_not_know_is_counted_and_a_known_one_is_no
         Field::ErrorCode,
     ];
     assert_eq!(*heard.unknown.lock().expect("not poisoned"), expected);
-}
-
-#[tokio::test]
-async fn a_call_whose_token_came_late_is_not_made_and_the_next_one_has_the_token() {
-    let provider = FakeProvider::start([token(), json(201, CREATED)]).await;
-    let mut neonomics = client(config(&provider.url));
-    neonomics.ready_within = Duration::ZERO;
-    let error = pay(&neonomics).await.expect_err("late");
-    assert_eq!((error.class(), error.was_not_made()), (Class::NotSent, true));
-    assert_eq!(provider.seen().len(), 1, "the token's call alone");
-    neonomics.ready_within = Duration::from_secs(5);
-    pay(&neonomics).await.expect("created");
-    assert_eq!(provider.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -197,29 +187,6 @@ fn the_same_order_prepares_the_same_bytes_and_another_amount_does_not() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_replaced_once_and_the_call_repeated_with_the_same_request_id() {
-    let provider = FakeProvider::start([token(), json(401, TOKEN_EXPIRED), token(), json(201, CREATED)]).await;
-    pay(&client(config(&provider.url)))
-        .await
-        .expect("the second try succeeds");
-    let seen = provider.seen();
-    assert_eq!(seen.len(), 4);
-    assert_eq!(seen[1].header("x-request-id"), seen[3].header("x-request-id"));
-    assert_eq!(seen[1].body, seen[3].body);
-}
-
-#[tokio::test]
-async fn a_second_token_refusal_ends_it_as_not_sent() {
-    let refusal = || json(401, TOKEN_EXPIRED);
-    let provider = FakeProvider::start([token(), refusal(), token(), refusal(), token()]).await;
-    let error = pay(&client(config(&provider.url))).await.expect_err("refused twice");
-    assert_eq!(
-        (error.class(), error.needs_ops(), provider.seen().len()),
-        (Class::NotSent, true, 4)
-    );
-}
-
-#[tokio::test]
 async fn nothing_leaves_once_the_lease_has_ended() {
     let provider = FakeProvider::start([token(), json(201, CREATED), json(201, CREATED)]).await;
     let neonomics = client(config(&provider.url));
@@ -242,59 +209,6 @@ async fn nothing_leaves_once_the_lease_has_ended() {
             (Class::NotSent, false, false)
         );
     }
-}
-
-#[tokio::test]
-async fn a_failed_token_call_means_that_no_payment_was_sent() {
-    let provider = FakeProvider::start([json(503, "")]).await;
-    let error = pay(&client(config(&provider.url))).await.expect_err("no token");
-    assert_eq!(
-        (error.class(), error.counts_for_breaker(), provider.seen().len()),
-        (Class::NotSent, true, 1)
-    );
-}
-
-#[tokio::test]
-async fn callers_that_miss_together_cause_one_token_call_and_it_is_kept_until_its_margin() {
-    let status = || json(200, r#"{"transactionStatus":"ACCP"}"#);
-    let provider = FakeProvider::start([token(), status(), status(), status(), token(), status()]).await;
-    let (neonomics, early) = (client(config(&provider.url)), context());
-    let read = |context| {
-        let neonomics = &neonomics;
-        async move {
-            neonomics
-                .payment_status("sepa-credit-transfers", "p/1", &context)
-                .await
-                .expect("read")
-        }
-    };
-    tokio::join!(read(early.clone()), read(early.clone()));
-    read(CallContext {
-        now: early.now + TimeDelta::seconds(3_569),
-        ..early.clone()
-    })
-    .await;
-    assert_eq!(
-        read(CallContext {
-            now: early.now + TimeDelta::seconds(3_570),
-            ..early
-        })
-        .await
-        .as_deref(),
-        Some("ACCP")
-    );
-    let lines: Vec<String> = provider.seen().iter().map(|seen| seen.line().to_owned()).collect();
-    assert_eq!(
-        lines.iter().filter(|line| line.starts_with("POST /auth/token")).count(),
-        2
-    );
-    assert_eq!(
-        lines
-            .iter()
-            .filter(|line| *line == "GET /v1/payments/p%2F1/status HTTP/1.1")
-            .count(),
-        4
-    );
 }
 
 #[rstest]
@@ -505,4 +419,90 @@ async fn a_cancellation_goes_to_the_payment_itself_and_says_when_the_user_must_a
         neonomics.cancel_payment("straks", "..", &context).await.is_err(),
         "an id is never a path"
     );
+}
+
+#[tokio::test]
+async fn a_payment_that_was_created_with_warnings_and_without_a_status_exists() {
+    let body = r#"{"paymentId":"p","tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED","text":"soon"}]}"#;
+    let provider = FakeProvider::start([token(), json(201, body)]).await;
+    let payment = pay(&client(config(&provider.url))).await.expect("created");
+    assert_eq!(
+        (payment.payment_id.as_str(), payment.status, payment.sca),
+        ("p", None, ScaLink::None)
+    );
+}
+
+#[tokio::test]
+async fn the_order_is_read_as_the_bank_has_it() {
+    let changed = r#"{"transactionStatus":"ACWC","debtorAccount":{"iban":"NO9386011117947"},"creditorName":"Marko",
+        "instructedAmount":{"currency":"NOK","amount":"2009.50"},"requestedExecutionDate":"2026-02-24"}"#;
+    let answers = [
+        token(),
+        json(200, changed),
+        json(200, r#"{"instructedAmount":{"currency":"NOK","amount":"2010.00"}}"#),
+        json(200, r#"{"instructedAmount":{"currency":"NOK","amount":2010.0}}"#),
+        json(
+            200,
+            r#"{"instructedAmount":{"currency":"NOK","amount":"2010.00"},"requestedExecutionDate":"soon"}"#,
+        ),
+    ];
+    let provider = FakeProvider::start(answers).await;
+    let (neonomics, context) = (client(config(&provider.url)), context());
+    let read = async || neonomics.payment("sepa", "p/1", &context).await;
+    let order = |amount: &str, day: Option<&str>| OrderAtBank {
+        amount: amount.to_owned(),
+        currency: "NOK".to_owned(),
+        execution_date: day.map(|day| day.parse().expect("a day")),
+    };
+    assert_eq!(read().await.expect("read"), order("2009.50", Some("2026-02-24")));
+    assert_eq!(read().await.expect("read"), order("2010.00", None));
+    for what in ["an amount that is a number", "a day that is none"] {
+        assert_eq!(read().await.expect_err(what).class(), Class::Ambiguous, "{what}");
+    }
+    assert_eq!(provider.seen()[1].line(), "GET /v1/payments/sepa/p%2F1 HTTP/1.1");
+}
+
+#[tokio::test]
+async fn an_approval_is_started_at_our_own_address_whatever_the_banks_link_says() {
+    let wanted = r#"{"paymentId":"p1","_links":{"startAuthorisation":{"href":"https://evil.example/authorisations"}}}"#;
+    let started = |href: &str| {
+        let body = format!(
+            r#"{{"scaStatus":"received","authorisationId":"a","_links":{{"scaRedirect":{{"href":"{href}"}}}}}}"#
+        );
+        json(201, &body)
+    };
+    let provider = FakeProvider::start([
+        token(),
+        json(201, wanted),
+        started("https://dnb.no/sca/1"),
+        started("https://evil.example/sca"),
+        json(
+            201,
+            r#"{"scaStatus":"scaMethodSelected","psuMessage":"look at your phone"}"#,
+        ),
+    ])
+    .await;
+    let neonomics = client(config(&provider.url));
+    let payment = pay(&neonomics).await.expect("created");
+    assert_eq!(payment.sca, ScaLink::StartAuthorisation);
+    let psu = Psu {
+        ip: [203, 0, 113, 7].into(),
+        user_agent: None,
+        accept_language: None,
+    };
+    let attended = CallContext {
+        psu: Some(psu),
+        ..context()
+    };
+    let start = async || {
+        let started = neonomics.start_authorisation("sepa", "p1", REDIRECTS, &attended).await;
+        started.expect("started")
+    };
+    assert!(matches!(start().await, ScaLink::Redirect(url) if url.as_str() == "https://dnb.no/sca/1"));
+    assert_eq!(start().await, ScaLink::Untrusted);
+    assert_eq!(start().await, ScaLink::None);
+    let seen = &provider.seen()[2];
+    assert_eq!(seen.line(), "POST /v1/payments/sepa/p1/authorisations HTTP/1.1");
+    assert_eq!(seen.header("psu-ip-address"), Some("203.0.113.7"));
+    assert_eq!(seen.header("tpp-redirect-uri"), Some("https://getdrop.no/back?state=s"));
 }

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{
@@ -24,9 +27,14 @@ const UNSTATED_LIFE_SECONDS: i64 = 60;
 /// A longer promise is not believed, so that a wrong number cannot overflow a date.
 const LONGEST_LIFE_SECONDS: i64 = 86_400;
 
-/// Our access token, in memory only, fetched by one caller at a time.
+/// Our access token, fetched by one caller at a time. Each process has its own, in memory: one token for all of them would
+/// be a secret in the database and a lock that all calls wait for, to save one call an hour for each process.
 #[derive(Default)]
-pub(super) struct TokenCache(Mutex<Option<Held>>);
+pub(super) struct TokenCache {
+    held: Mutex<Option<Held>>,
+    /// How many fetches have failed.
+    failures: AtomicU64,
+}
 
 struct Held {
     token: Arc<SecretString>,
@@ -43,8 +51,9 @@ impl Held {
 }
 
 impl TokenCache {
-    /// A token that is good at `now`. Callers that miss together wait for one fetch. `refused` is
-    /// a token the bank just turned down: it is dropped, unless somebody has replaced it already.
+    /// A token that is good at `now`. Callers that miss together wait for one fetch, and have all failed where that has:
+    /// a hundred calls must not ask an unwell provider one after the other. `refused` is a token the bank just turned
+    /// down: it is dropped, unless somebody has replaced it already.
     pub(super) async fn get(
         &self,
         http: &GuardedClient,
@@ -53,17 +62,22 @@ impl TokenCache {
         now: DateTime<Utc>,
         refused: Option<&Arc<SecretString>>,
     ) -> Result<Arc<SecretString>, ProviderError> {
-        let mut held = self.0.lock().await;
+        let failures = self.failures.load(Ordering::SeqCst);
+        let mut held = self.held.lock().await;
         if let Some(Held { token, good_until }) = held.as_ref()
             && *good_until > now
             && refused.is_none_or(|refused| !Arc::ptr_eq(refused, token))
         {
             return Ok(Arc::clone(token));
         }
+        if failures != self.failures.load(Ordering::SeqCst) {
+            return Err(ProviderError::TokenAwaited);
+        }
         *held = None;
-        let (token, life) = fetch(http, config, trace)
-            .await
-            .map_err(|error| ProviderError::Token(Box::new(error)))?;
+        let (token, life) = fetch(http, config, trace).await.map_err(|error| {
+            self.failures.fetch_add(1, Ordering::SeqCst);
+            ProviderError::Token(Box::new(error))
+        })?;
         Ok(Arc::clone(&held.insert(Held::new(token, now + life)).token))
     }
 
@@ -76,7 +90,7 @@ impl TokenCache {
         now: DateTime<Utc>,
     ) -> Result<(), ProviderError> {
         let (token, life) = fetch(http, config, trace).await?;
-        *self.0.lock().await = Some(Held::new(token, now + life));
+        *self.held.lock().await = Some(Held::new(token, now + life));
         Ok(())
     }
 }

@@ -85,6 +85,16 @@ pub async fn may_have_left(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageEr
     .await?)
 }
 
+/// Whether this attempt was written, and has no outcome yet.
+pub async fn is_under_way(tx: &mut Tx, attempt: i64) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE id = $1 AND outcome = 'sending') AS "under_way!""#,
+        attempt
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
 /// How many attempts provably never left.
 pub async fn unsent_attempts(tx: &mut Tx, id: PaymentId) -> Result<usize, StorageError> {
     let count = sqlx::query_scalar!(

@@ -1,5 +1,6 @@
 //! Payments: the row the user sees, its attempts, and the writes that move it. Each write is fenced by the row's version.
 
+mod additions;
 mod attempts;
 mod moves;
 mod named;
@@ -13,18 +14,21 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 pub use self::{
+    additions::{authorised, set_authorisation, set_bank_order},
     attempts::{
-        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, may_have_left, unsent_attempts,
+        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, is_under_way, may_have_left,
+        unsent_attempts,
     },
     moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
-    new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, lookalike, total_today},
+    new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, just_made, lookalike, total_today},
     review::{Event, InReview, found_at_bank, history, in_review, reviewed},
     sweep::{overdue_approvals, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{
     account_number::Scheme,
+    bank_order::{Authorisation, BankChange},
     ids::{AccountId, PaymentId, UserId},
     payment_status::{Cancellation, PaymentState},
 };
@@ -57,6 +61,13 @@ pub struct Payment {
     pub cancellation: Option<Cancellation>,
     /// When the bank took our withdrawal of the order.
     pub withdrawn_at: Option<DateTime<Utc>>,
+    /// How far the start of the approval is, where the bank wants a call for it.
+    pub authorisation: Option<Authorisation>,
+    /// What is known of the bank's order, where it accepted ours with a change.
+    pub bank_change: Option<BankChange>,
+    /// What the bank will pay then, in minor units of its currency.
+    pub bank_amount: Option<i64>,
+    pub bank_currency: Option<String>,
     /// The person's address and browser when they asked for it; only the bank is told.
     pub psu_ip: Option<String>,
     pub psu_user_agent: Option<String>,
@@ -90,6 +101,10 @@ struct Row {
     callback_at: Option<DateTime<Utc>>,
     cancellation: Option<String>,
     withdrawn_at: Option<DateTime<Utc>>,
+    authorisation: Option<String>,
+    bank_change: Option<String>,
+    bank_amount: Option<i64>,
+    bank_currency: Option<String>,
     psu_ip: Option<String>,
     psu_user_agent: Option<String>,
     version: i32,
@@ -136,6 +151,16 @@ impl TryFrom<Row> for Payment {
                 .map(|word| word.parse().map_err(StorageError::corrupt))
                 .transpose()?,
             withdrawn_at: row.withdrawn_at,
+            authorisation: row
+                .authorisation
+                .map(|word| word.parse().map_err(StorageError::corrupt))
+                .transpose()?,
+            bank_change: row
+                .bank_change
+                .map(|word| word.parse().map_err(StorageError::corrupt))
+                .transpose()?,
+            bank_amount: row.bank_amount,
+            bank_currency: row.bank_currency,
             psu_ip: row.psu_ip,
             psu_user_agent: row.psu_user_agent,
             version: row.version,
@@ -143,6 +168,17 @@ impl TryFrom<Row> for Payment {
             updated_at: row.updated_at,
             expires_at: row.expires_at,
         })
+    }
+}
+
+impl Payment {
+    /// Whether the bank has it and has said all that its person waits for.
+    pub fn is_answered(&self) -> bool {
+        let awaits_link = matches!(
+            self.authorisation,
+            Some(Authorisation::Wanted | Authorisation::Starting)
+        );
+        self.payment_id.is_some() && !awaits_link
     }
 }
 
@@ -176,7 +212,8 @@ pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payme
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, psu_ip, psu_user_agent, version, created_at, updated_at, expires_at
+                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
+                  updated_at, expires_at
              FROM transactions WHERE id = $1"#,
         id.uuid()
     )
@@ -203,7 +240,8 @@ pub async fn list(
         r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, psu_ip, psu_user_agent, version, created_at, updated_at, expires_at
+                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
+                  updated_at, expires_at
              FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,
         user.uuid(),
         before.map(PaymentId::uuid),

@@ -33,16 +33,20 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageE
     Ok(payment.map(|payment| Locked { payment, now }))
 }
 
-/// The bank has the payment: its id, and the one link the person is ever given. Starts the SCA deadline.
+/// The bank has the payment: its id, and the one link the person is ever given. Starts the SCA deadline. With `authorise`
+/// the link is still to be asked for, by a request that carries the redirect's state once more.
 pub async fn initiated(
     tx: &mut Tx,
     id: PaymentId,
     payment_id: &str,
     sca_redirect: Option<&str>,
     sca_timeout: Duration,
+    authorise: bool,
 ) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3), callback_state_sealed = NULL,
+        "UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
+                callback_state_sealed = CASE WHEN $5 THEN callback_state_sealed END,
+                authorisation = CASE WHEN $5 THEN 'wanted' END,
                 sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $4)),
                 version = version + 1, updated_at = clock_timestamp()
           WHERE id = $1 AND payment_id IS NULL",
@@ -50,6 +54,7 @@ pub async fn initiated(
         payment_id,
         sca_redirect,
         sca_timeout.as_secs_f64(),
+        authorise,
     )
     .execute(&mut **tx)
     .await?;
@@ -57,7 +62,9 @@ pub async fn initiated(
 }
 
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
-/// payment ends without money having moved; after completion it goes with the next balance.
+/// payment ends without money having moved; after completion it goes with the next balance. Once the bank has accepted the
+/// order with a change, somebody is to read it. Whoever wished to take it back and was not answered has their answer once it
+/// is cancelled.
 pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<bool, StorageError> {
     // Nothing moves any more: what was held is the person's again. After completion the next balance takes it over.
     let release = state.bank_final && matches!(state.status, PaymentStatus::Failed | PaymentStatus::Cancelled);
@@ -65,7 +72,10 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
         "WITH held AS (SELECT id, account_id, hold FROM transactions WHERE id = $1 AND version = $2 FOR NO KEY UPDATE),
               freed AS (UPDATE bank_accounts a SET held = a.held - held.hold FROM held WHERE a.id = held.account_id AND $7)
          UPDATE transactions t SET status = $3, reason = $4, bank_status = $5, bank_final = $6,
-                hold = CASE WHEN $7 THEN 0 ELSE t.hold END, version = t.version + 1, updated_at = clock_timestamp()
+                hold = CASE WHEN $7 THEN 0 ELSE t.hold END,
+                bank_change = CASE WHEN $5 = 'ACWC' THEN coalesce(t.bank_change, 'unread') ELSE t.bank_change END,
+                cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done' ELSE t.cancellation END,
+                version = t.version + 1, updated_at = clock_timestamp()
            FROM held WHERE t.id = held.id",
         payment.id.uuid(),
         payment.version,

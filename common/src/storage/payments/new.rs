@@ -9,6 +9,7 @@ use super::super::{StorageError, Tx};
 use crate::domain::{
     account_number::{AccountNumber, Scheme},
     ids::{AccountId, PaymentId, UserId},
+    money::Amount,
 };
 use crate::keyring::{Keyring, sha256};
 
@@ -120,17 +121,42 @@ pub async fn lookalike(
     keys: &Keyring,
     user: UserId,
     creditor: &AccountNumber,
-    amount: i64,
+    amount: Amount,
 ) -> Result<Option<PaymentId>, StorageError> {
     // Stored under the key of its day: a payment from before a rotation is under way all the same.
     let indexes = keys.blind_indexes("account", creditor.canonical_secret());
     let indexes: Vec<&[u8]> = indexes.iter().map(<[u8; 32]>::as_slice).collect();
     let id = sqlx::query_scalar!(
-        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = ANY ($2) AND amount = $3 AND NOT bank_final
-            AND created_at > clock_timestamp() - interval '7 days' ORDER BY id LIMIT 1",
+        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = ANY ($2) AND amount = $3 AND currency = $4
+            AND NOT bank_final AND created_at > clock_timestamp() - interval '7 days' ORDER BY id LIMIT 1",
         user.uuid(),
         &indexes as &[&[u8]],
-        amount
+        amount.minor,
+        amount.currency.code(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id.map(PaymentId::from))
+}
+
+/// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together, for
+/// whoever clicked twice. The caller holds the user's lock.
+pub async fn just_made(
+    tx: &mut Tx,
+    keys: &Keyring,
+    user: UserId,
+    creditor: &AccountNumber,
+    amount: Amount,
+) -> Result<Option<PaymentId>, StorageError> {
+    let indexes = keys.blind_indexes("account", creditor.canonical_secret());
+    let indexes: Vec<&[u8]> = indexes.iter().map(<[u8; 32]>::as_slice).collect();
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = ANY ($2) AND amount = $3 AND currency = $4
+            AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1",
+        user.uuid(),
+        &indexes as &[&[u8]],
+        amount.minor,
+        amount.currency.code(),
     )
     .fetch_optional(&mut **tx)
     .await?;

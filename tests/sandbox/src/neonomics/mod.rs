@@ -72,7 +72,8 @@ impl Neonomics {
             Operation::Accounts => reads::accounts(self, call),
             Operation::Balances => reads::balances(self, call),
             Operation::Payment => payment::create(self, call),
-            Operation::PaymentStatus => progress::look(self, call),
+            Operation::PaymentStatus | Operation::PaymentRead => progress::look(self, call),
+            Operation::PaymentAuthorise => progress::authorise(self, call),
             Operation::PaymentCancel => progress::cancel(self, call),
             _ => access::token(self, call),
         }

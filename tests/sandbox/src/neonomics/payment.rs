@@ -65,6 +65,8 @@ pub struct Payment {
     pub(super) read: bool,
     #[serde(skip)]
     pub(super) order_sha256: String,
+    /// How often its approval was started.
+    pub authorisations: usize,
 }
 
 pub(super) fn create(neonomics: &Neonomics, call: &Call) -> Reply {
@@ -99,20 +101,28 @@ pub(super) fn create(neonomics: &Neonomics, call: &Call) -> Reply {
 fn created(neonomics: &Neonomics, state: &State, payment: &Payment) -> Reply {
     let links = state.settings.links.clone().unwrap_or_else(|| {
         let path = format!("/v1/payments/{}/{}", payment.product, payment.id);
-        json!({
-            "scaRedirect": { "href": format!("{}/bank/sca/payments/{}", neonomics.shared.url, payment.id) },
-            "self": { "href": path },
-            "status": { "href": format!("{path}/status") },
-        })
+        let mut links = json!({ "self": { "href": path }, "status": { "href": format!("{path}/status") } });
+        if state.settings.explicit_authorisation {
+            links["startAuthorisation"] = json!({ "href": format!("{path}/authorisations") });
+        } else {
+            links["scaRedirect"] = json!({ "href": sca_page(neonomics, payment) });
+        }
+        links
     });
     let status = &state.settings.initial_status;
-    Reply::json(
-        201,
-        &json!({ "paymentId": payment.id, "transactionStatus": status, "_links": links }),
-    )
-    .header("aspsp-sca-approach", "REDIRECT")
-    .header("x-request-id", &payment.request_id)
-    .header("location", &format!("/v1/payments/{}/{}", payment.product, payment.id))
+    let mut body = json!({ "paymentId": payment.id, "transactionStatus": status, "_links": links });
+    if let Some(members) = body.as_object_mut() {
+        members.retain(|name, _| !state.settings.left_out.contains(name));
+    }
+    Reply::json(201, &body)
+        .header("aspsp-sca-approach", "REDIRECT")
+        .header("x-request-id", &payment.request_id)
+        .header("location", &format!("/v1/payments/{}/{}", payment.product, payment.id))
+}
+
+/// Where the person approves it.
+pub(super) fn sca_page(neonomics: &Neonomics, payment: &Payment) -> String {
+    format!("{}/bank/sca/payments/{}", neonomics.shared.url, payment.id)
 }
 
 fn order(neonomics: &Neonomics, state: &State, call: &Call) -> Result<Payment, Reply> {
@@ -139,6 +149,7 @@ fn order(neonomics: &Neonomics, state: &State, call: &Call) -> Result<Payment, R
         ahead: VecDeque::new(),
         read: false,
         order_sha256: hex(&sha256(&call.body)),
+        authorisations: 0,
     })
 }
 

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{
     Neonomics, State,
-    access::request_id,
-    payment::Payment,
+    access::{redirects, request_id},
+    payment::{Payment, sca_page},
     refusal::{refused, resource_unknown},
 };
 use crate::{
@@ -28,6 +28,7 @@ pub(super) fn look(neonomics: &Neonomics, call: &Call) -> Reply {
         Err(reply) => return reply,
     };
     let (product, id, status_only) = addressed(call, true);
+    let changed = state.settings.changed_order.clone();
     let Some(id) = find(&state, product.as_deref(), &id) else {
         return resource_unknown();
     };
@@ -40,10 +41,44 @@ pub(super) fn look(neonomics: &Neonomics, call: &Call) -> Reply {
     } else {
         let mut body = payment.order.clone();
         body["transactionStatus"] = json!(payment.status);
+        for (name, value) in changed
+            .iter()
+            .flat_map(|changed| changed.as_object().into_iter().flatten())
+        {
+            body[name] = value.clone();
+        }
         body
     };
     let reply = Reply::json(200, &body).header("x-request-id", &request_id);
     effects.into_iter().fold(reply, Reply::effect)
+}
+
+/// Starts the approval of a payment: each start is another authorisation.
+pub(super) fn authorise(neonomics: &Neonomics, call: &Call) -> Reply {
+    let mut state = locked(&neonomics.state);
+    let request_id = match request_id(neonomics, &state, call).and_then(|id| redirects(&state, call).map(|_| id)) {
+        Ok(id) => id,
+        Err(reply) => return reply,
+    };
+    let links = state.settings.links.clone();
+    let Some(payment) = state.payments.get_mut(&call.segment(3)) else {
+        return resource_unknown();
+    };
+    if payment.product != call.segment(2) {
+        return resource_unknown();
+    }
+    if payment.approved || is_final(&payment.status) {
+        return refused(409, "STATUS_INVALID", "the payment needs no approval any more");
+    }
+    payment.authorisations += 1;
+    let links = links.unwrap_or_else(|| json!({ "scaRedirect": { "href": sca_page(neonomics, payment) } }));
+    let number = payment.authorisations;
+    let body =
+        json!({ "scaStatus": "received", "authorisationId": format!("{}-{number}", payment.id), "_links": links });
+    Reply::json(201, &body)
+        .header("aspsp-sca-approach", "REDIRECT")
+        .header("x-request-id", &request_id)
+        .effect(Effect::new("authorisation_started", &payment.id, &request_id))
 }
 
 /// Withdraws a payment that the person has not approved.

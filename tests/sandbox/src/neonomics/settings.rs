@@ -23,6 +23,12 @@ pub struct BankSettings {
     pub balance_answer: Option<Value>,
     /// The `_links` of a new consent or payment, in place of the usual ones.
     pub links: Option<Value>,
+    /// A payment is approved only after a call that starts that: its answer links to the call in place of the bank's page.
+    pub explicit_authorisation: bool,
+    /// Members that the answer to a new payment lacks.
+    pub left_out: Vec<String>,
+    /// Members of an order that the bank has changed, as a read of the payment shows them.
+    pub changed_order: Option<Value>,
     /// Life of an access token, seconds.
     pub token_seconds: i64,
     /// Unattended reads an account allows in any 24 hours (RTS Art. 36(5)(b)).
@@ -48,6 +54,9 @@ impl Default for BankSettings {
             balance_types: vec!["expected".to_owned()],
             balance_answer: None,
             links: None,
+            explicit_authorisation: false,
+            left_out: Vec::new(),
+            changed_order: None,
             token_seconds: 3600,
             unattended_reads: 4,
             require_psu_address: true,

@@ -166,3 +166,53 @@ async fn malformed_orders_are_refused_and_leave_no_payment() {
     assert_eq!(unknown.status(), 404);
     assert!(sandbox.neonomics().payments().is_empty());
 }
+
+#[tokio::test]
+async fn a_bank_that_wants_the_approval_started_gives_the_link_for_each_start() {
+    let (sandbox, client) = start().await;
+    sandbox
+        .neonomics()
+        .configure(|settings| settings.explicit_authorisation = true);
+    let bank = Bank::open(&sandbox, &client).await;
+    let created = bank.pay(&Uuid::new_v4().to_string()).await;
+    let id = created["paymentId"].as_str().unwrap();
+    assert_eq!(created["_links"]["scaRedirect"], Value::Null);
+    let path = created["_links"]["startAuthorisation"]["href"].as_str().unwrap();
+    let start = async |path: &str| {
+        bank.post(path, &Uuid::new_v4().to_string(), &json!({}))
+            .send()
+            .await
+            .unwrap()
+    };
+    let started: Value = start(path).await.json().await.unwrap();
+    let link = started["_links"]["scaRedirect"]["href"].as_str().unwrap();
+    assert!(sandbox.bank().decide_at(link, Decision::Leave).is_ok());
+    let again: Value = start(path).await.json().await.unwrap();
+    assert_ne!(started["authorisationId"], again["authorisationId"]);
+    assert_eq!(sandbox.neonomics().payment(id).unwrap().authorisations, 2);
+
+    let elsewhere = path.replace("sepa-credit-transfers", "target-2-payments");
+    assert_eq!(start(&elsewhere).await.status(), 404);
+    sandbox.bank().decide_payment(id, Decision::Approve).unwrap();
+    assert_eq!(start(path).await.status(), 409);
+}
+
+#[tokio::test]
+async fn a_payment_is_read_as_the_bank_has_changed_it_and_its_answer_lacks_what_is_left_out() {
+    let (sandbox, client) = start().await;
+    sandbox.neonomics().configure(|settings| {
+        settings.left_out = vec!["transactionStatus".to_owned()];
+        settings.changed_order = Some(json!({ "instructedAmount": { "currency": "NOK", "amount": "1.00" } }));
+    });
+    let bank = Bank::open(&sandbox, &client).await;
+    let created = bank.pay(&Uuid::new_v4().to_string()).await;
+    let id = created["paymentId"].as_str().unwrap();
+    assert_eq!(created.get("transactionStatus"), None);
+    let whole = bank.get(&format!("/v1/payments/sepa-credit-transfers/{id}"));
+    let whole: Value = whole.send().await.unwrap().json().await.unwrap();
+    assert_eq!(whole["instructedAmount"]["amount"], "1.00");
+    assert_eq!(
+        (&whole["creditorName"], &whole["transactionStatus"]),
+        (&json!("Marko Petrovic"), &json!("RCVD"))
+    );
+}

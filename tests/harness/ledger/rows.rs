@@ -1,0 +1,148 @@
+//! What the rows say of themselves.
+
+use std::collections::BTreeSet;
+
+use drop_common::domain::{
+    bank_status::BankStatus,
+    payment_status::{FailureReason, PaymentState, Transition},
+};
+
+use super::{Books, Broken, Row, Rule, State};
+
+pub(super) fn allowed_moves(books: &Books) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for row in &books.payments {
+        let history = row.history();
+        for pair in history.windows(2) {
+            if !leads_to(&pair[0], &pair[1]) {
+                broken.push(Broken::new(
+                    Rule::AllowedMoves,
+                    &row.id,
+                    format_args!("{:?} does not lead to {:?}", pair[0], pair[1]),
+                ));
+            }
+        }
+        if history.last() != Some(&row.state) {
+            broken.push(Broken::new(
+                Rule::AllowedMoves,
+                &row.id,
+                format_args!("is {:?} without an audit row: {history:?}", row.state),
+            ));
+        }
+        for once in ["payment.requested", "payment.initiated"] {
+            let times = row.story.0.iter().filter(|step| step.action == once).count();
+            if times > 1 || (once == "payment.requested" && times == 0) {
+                broken.push(Broken::new(
+                    Rule::AllowedMoves,
+                    &row.id,
+                    format_args!("{once} was recorded {times} times"),
+                ));
+            }
+        }
+    }
+    broken
+}
+
+/// Whether one thing that can happen to a payment takes it from the one state to the other.
+fn leads_to(from: &State, to: &State) -> bool {
+    let (Some(from), Some(to)) = (read(from), read(to)) else {
+        return false; // a word that nobody knows
+    };
+    let codes = BankStatus::ALL.iter().flat_map(|code| {
+        let provisional: [&[BankStatus]; 2] = [&[], &[BankStatus::ProfileChecked]];
+        provisional.map(|listed| from.on_bank_code(code.as_str(), listed))
+    });
+    let refusals = FailureReason::ALL
+        .iter()
+        .filter(|reason| !matches!(reason, FailureReason::BankRejected | FailureReason::ScaTimeout))
+        .map(|reason| from.on_refused(*reason));
+    let others = [
+        from.on_sca_timeout(),
+        from.on_taken_back(),
+        from.on_withdrawn(),
+        from.on_gone_after_cancel(),
+    ];
+    let reached = |transition: Transition| transition.changed && transition.state == to;
+    codes.chain(refusals).chain(others).any(reached)
+}
+
+fn read(state: &State) -> Option<PaymentState> {
+    Some(PaymentState {
+        status: state.status.parse().ok()?,
+        reason: state.reason.as_deref().map(str::parse).transpose().ok()?,
+        bank_status: state.bank_status.as_deref().map(str::parse).transpose().ok()?,
+        bank_final: state.bank_final,
+    })
+}
+
+pub(super) fn future(books: &Books) -> Vec<Broken> {
+    let open = books.payments.iter().filter(|row| !row.state.bank_final);
+    let forgotten = open.filter(|row| row.live_jobs == 0 && !row.needs_review);
+    let forgotten = forgotten.map(|row| Broken::new(Rule::Future, &row.id, "is open, and nobody goes on with it"));
+    let unheard = books.payments.iter().filter(|row| {
+        let recorded = row.story.0.iter().any(|step| step.action == "payment.needs_review");
+        row.needs_review && !recorded
+    });
+    let unheard = unheard.map(|row| Broken::new(Rule::Future, &row.id, "waits for a person whom nobody has told"));
+    forgotten.chain(unheard).collect()
+}
+
+pub(super) fn told_once(books: &Books) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for row in &books.payments {
+        let seen: BTreeSet<String> = ends(row).map(|status| format!("{}:{status}", row.id)).collect();
+        let told: BTreeSet<String> = row.told.0.iter().cloned().collect();
+        if told.len() != row.told.0.len() {
+            broken.push(Broken::new(
+                Rule::ToldOnce,
+                &row.id,
+                format_args!("was told twice: {:?}", row.told.0),
+            ));
+        }
+        if told != seen {
+            broken.push(Broken::new(
+                Rule::ToldOnce,
+                &row.id,
+                format_args!("ended as {seen:?} and was told {told:?}"),
+            ));
+        }
+    }
+    broken
+}
+
+/// The ends that its owner is told of: those that somebody else brought about.
+fn ends(row: &Row) -> impl Iterator<Item = &str> {
+    let moved = row.story.0.iter().filter(|step| step.action == "payment.moved");
+    let ended = moved.filter_map(|step| {
+        let (from, to) = (step.detail["from"].as_str()?, step.detail["to"].as_str()?);
+        (from != to).then_some(to)
+    });
+    ended.filter(|status| *status != "processing")
+}
+
+pub(super) fn holds(books: &Books) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for account in books.accounts.iter().filter(|account| account.held != account.holds) {
+        broken.push(Broken::new(
+            Rule::Holds,
+            &account.id,
+            format_args!("holds {} for payments of {}", account.held, account.holds),
+        ));
+    }
+    for row in &books.payments {
+        let right = match (row.state.status.as_str(), row.state.bank_final) {
+            ("failed" | "cancelled", true) => row.hold == 0,
+            // It goes with the balance that contains the payment.
+            ("completed", _) => row.hold == 0 || row.hold == row.amount,
+            _ => row.hold == row.amount,
+        };
+        if !right {
+            broken.push(Broken::new(
+                Rule::Holds,
+                &row.id,
+                format_args!("{} is held for {}", row.hold, row.amount),
+            ));
+        }
+    }
+    broken
+}
