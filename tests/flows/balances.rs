@@ -17,7 +17,7 @@ pub(crate) const IBAN: &str = "NO9386011117947";
 
 /// Makes every account due, plans, and waits, for a bounded time, until the reads that follow are over.
 /// `plan` tells plans apart that are made within one second.
-async fn sync(app: &TestApp, plan: i64) {
+pub(crate) async fn sync(app: &TestApp, plan: i64) {
     plan_reads(app, plan).await;
     nothing_left_of(app, &["plan-balance-syncs", "sync-balance"]).await;
 }
@@ -49,7 +49,7 @@ async fn nothing_left_of(app: &TestApp, kinds: &'static [&'static str]) {
 }
 
 /// A refresh that came without the owner's address; whether it brought a balance.
-async fn refresh_without_address(app: &TestApp, user: &str, account: &str) -> bool {
+pub(crate) async fn refresh_without_address(app: &TestApp, user: &str, account: &str) -> bool {
     let (user, account): (UserId, AccountId) = (
         user.parse().expect("a user's id"),
         account.parse().expect("an account's id"),
@@ -75,7 +75,7 @@ pub(crate) fn calls(app: &TestApp) -> usize {
 }
 
 /// How far away the next unattended read is, in hours.
-async fn hours_to_the_next_read(app: &TestApp) -> f64 {
+pub(crate) async fn hours_to_the_next_read(app: &TestApp) -> f64 {
     sqlx::query_scalar(
         "SELECT (extract(epoch FROM next_sync_at - clock_timestamp()) / 3600)::float8 FROM bank_accounts",
     )

@@ -36,7 +36,7 @@ async fn read_now(app: &TestApp) {
     app.run_jobs().await;
 }
 
-async fn is_open(app: &TestApp, key: &str) -> bool {
+pub(crate) async fn is_open(app: &TestApp, key: &str) -> bool {
     sqlx::query_scalar("SELECT open FROM breaker WHERE key = $1")
         .bind(key)
         .fetch_one(&app.db)

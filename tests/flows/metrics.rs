@@ -417,6 +417,19 @@ async fn the_gauges_tell_what_the_rows_say() {
     .execute(&app.db)
     .await
     .unwrap();
+    // Of two reads without the owner one is of yesterday, and the next is due for two minutes.
+    sqlx::query(
+        "INSERT INTO balance_reads (account_id, attended, read_at)
+         SELECT id, false, now() - age FROM bank_accounts, unnest(ARRAY[interval '1 hour', interval '25 hours']) age",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    sqlx::query("UPDATE bank_accounts SET next_sync_at = now() - interval '2 min'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.lane("upkeep", "paused = true").await; // nobody plans it
     sqlx::query(
         "INSERT INTO jobs (lane, kind, max_attempts, run_at) VALUES (8, 'prune-jobs', 1, now() + interval '1 hour')",
     )
@@ -429,6 +442,10 @@ async fn the_gauges_tell_what_the_rows_say() {
     })
     .await;
     assert!(worker.value("aisp_balance_staleness_hours") < 13.1);
+    assert_eq!(worker.value("drop_balance_window_used"), 1.0);
+    let lag = worker.value("drop_balance_sync_lag_seconds");
+    assert!((120.0..180.0).contains(&lag), "{lag}");
+    assert_eq!(worker.value("drop_consents{state=\"valid\"}"), 1.0);
     assert_eq!(worker.value("kyc_approval_rate"), 0.25);
     assert_eq!(worker.value("drop_kyc_reviews_last_hour"), 4.0);
     let inbox = worker.value("drop_webhook_inbox_oldest_age_seconds");
@@ -447,7 +464,7 @@ async fn the_gauges_tell_what_the_rows_say() {
         .await
         .unwrap();
     until(&app, "no account is left", |scrape| {
-        scrape.value("aisp_balance_staleness_hours") == 0.0
+        scrape.value("aisp_balance_staleness_hours") == 0.0 && scrape.value("drop_balance_sync_lag_seconds") == 0.0
     })
     .await;
     app.abandon().await;

@@ -1,7 +1,8 @@
 //! The cron table.
 
-use drop_common::queue::Wake;
-use drop_tests::app::TestApp;
+use chrono::{DateTime, TimeDelta, Utc};
+use drop_common::{queue::Wake, storage::schedule};
+use drop_tests::app::{TestApp, eventually};
 use drop_worker::schedule::{Ticker, tick};
 
 use crate::balances::count;
@@ -58,5 +59,84 @@ async fn a_tick_that_the_database_refuses_is_made_up_for_by_the_next() {
     )
     .await;
     assert!(slots >= 1);
+    app.finish().await;
+}
+
+/// The calendar goes on by some minutes: what was taken is that much older. Slots lie on whole minutes, and those of
+/// balances and of pruning come every five, so that a multiple of five moves slots onto slots. Returns how many plans were
+/// made until then.
+async fn calendar_goes_on(app: &TestApp, minutes: i32) -> usize {
+    let made = slots(app, PLANS).await.len();
+    for sql in [
+        "UPDATE cron_slots SET slot = slot - make_interval(mins => $1)",
+        // A plan's key holds its slot, which has moved.
+        "UPDATE jobs SET unique_key = concat(unique_key, ' ', id, ' less ', $1::int) WHERE kind = 'plan-balance-syncs'",
+    ] {
+        sqlx::query(sql).bind(minutes).execute(&app.db).await.unwrap();
+    }
+    made
+}
+
+/// The slots of a schedule, the newest first.
+async fn slots(app: &TestApp, name: &str) -> Vec<DateTime<Utc>> {
+    sqlx::query_scalar("SELECT slot FROM cron_slots WHERE name = $1 ORDER BY slot DESC")
+        .bind(name)
+        .fetch_all(&app.db)
+        .await
+        .unwrap()
+}
+
+/// Waits until more plans than these were made, and looks that each has its slot. A worker looks every ten seconds.
+async fn planned_since(app: &TestApp, made: usize) {
+    let planned = async || slots(app, PLANS).await.len() > made;
+    assert!(eventually(planned).await || eventually(planned).await, "nobody plans");
+    let beside = count(
+        app,
+        "SELECT (SELECT count(*) FROM jobs WHERE kind = 'plan-balance-syncs')
+              - (SELECT count(*) FROM cron_slots WHERE name = 'plan-balance-syncs')",
+    );
+    assert_eq!(beside.await, 0, "a plan for each slot, and no other");
+}
+
+const PLANS: &str = "plan-balance-syncs";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_that_come_and_go_each_slot_is_planned_once_and_of_the_missed_ones_the_last() {
+    let app = TestApp::start().await;
+    planned_since(&app, 0).await;
+    // The second comes when the slot is taken: nothing is left for it.
+    let mut second = app.worker_process(env!("CARGO_BIN_EXE_drop-node"), &[]);
+    // The first is away across a slot, which the second takes.
+    app.stop_worker().await;
+    let made = calendar_goes_on(&app, 5).await;
+    planned_since(&app, made).await;
+    // It comes back, and both look at the next one.
+    app.start_worker().await;
+    let made = calendar_goes_on(&app, 5).await;
+    planned_since(&app, made).await;
+
+    // Nobody is there for seven slots: the last is made up for, the six before are not.
+    second.signal("TERM");
+    second.ended().await;
+    app.stop_worker().await;
+    let made = calendar_goes_on(&app, 35).await;
+    let back = schedule::now(&app.db).await.unwrap();
+    app.start_worker().await;
+    let _second = app.worker_process(env!("CARGO_BIN_EXE_drop-node"), &[]);
+    planned_since(&app, made).await;
+    tick(&app.db, &Wake::default()).await;
+    let oldest_made_up = async |name| {
+        let slots = slots(&app, name).await.into_iter();
+        slots
+            .map(|slot| back - slot)
+            .filter(|age| *age < TimeDelta::minutes(34))
+            .max()
+    };
+    let planned = oldest_made_up(PLANS).await.unwrap();
+    assert!(planned < TimeDelta::minutes(5), "the last: {planned}");
+    // What is only worth doing in time is left out where its slot is older than two minutes.
+    if let Some(pruned) = oldest_made_up("prune").await {
+        assert!(pruned <= TimeDelta::minutes(2), "{pruned}");
+    }
     app.finish().await;
 }

@@ -16,7 +16,11 @@ use drop_common::{
 use drop_sandbox::Sandbox;
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, PgPool};
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::Mutex,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,10 +31,12 @@ use crate::{
     lossy::LossyWay,
     person::browser,
     processes::Node,
+    referee::Referee,
     settings, time,
 };
 
-/// One running service. [`TestApp::finish`] checks that it left no work behind.
+/// One running service. [`TestApp::finish`] checks that it left no work behind, and that every call to Neonomics and every
+/// answer was one that `openapi/providers/neonomics.yaml` describes.
 pub struct TestApp {
     /// Where the API is.
     pub url: String,
@@ -47,6 +53,8 @@ pub struct TestApp {
     service: Service,
     replicas: Mutex<Vec<JoinHandle<anyhow::Result<()>>>>,
     way: Option<LossyWay>,
+    /// Whether the calls to Neonomics are held against our description in the end.
+    judges: bool,
     /// What jobs share that run by hand.
     by_hand: OnceLock<Arc<drop_worker::Context>>,
 }
@@ -116,6 +124,7 @@ impl TestApp {
             environment,
             variables: ground.variables,
             way,
+            judges: true,
             by_hand: OnceLock::new(),
         };
         app.start_worker().await;
@@ -143,6 +152,7 @@ impl TestApp {
             variables: ground.variables,
             replicas: Mutex::default(),
             way: None,
+            judges: true,
             by_hand: OnceLock::new(),
         };
         app.until_it_answers().await;
@@ -216,20 +226,40 @@ impl TestApp {
 
     /// Runs what is ready, and what becomes ready meanwhile, in this task. Returns how many jobs ran.
     pub async fn run_jobs(&self) -> usize {
+        self.no_worker_runs().await;
+        // Made once: its clients read the machine's certificates, which takes longer than most jobs.
+        let context = self.by_hand.get_or_init(|| self.worker_by_hand());
+        queue::drain(&self.db, drop_worker::registry(), Arc::clone(context))
+            .await
+            .expect("the jobs can be run")
+    }
+
+    /// The same with several workers at once, which race for the jobs.
+    pub async fn run_jobs_by(&self, workers: &[Arc<drop_worker::Context>]) {
+        self.no_worker_runs().await;
+        let mut racing = JoinSet::new();
+        for context in workers {
+            let (db, context) = (self.db.clone(), Arc::clone(context));
+            racing.spawn(async move { queue::drain(&db, drop_worker::registry(), context).await });
+        }
+        for ran in racing.join_all().await {
+            ran.expect("the jobs can be run");
+        }
+    }
+
+    /// A worker that does nothing by itself, for [`TestApp::run_jobs_by`].
+    pub fn worker_by_hand(&self) -> Arc<drop_worker::Context> {
+        let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
+        let (db, clock, wake) = (self.db.clone(), self.clock.clone(), queue::Wake::default());
+        let context = drop_worker::Context::new(self.worker_settings(), db, clock, metrics, wake);
+        Arc::new(context.expect("a context"))
+    }
+
+    async fn no_worker_runs(&self) {
         let Service::Tasks { worker, .. } = &self.service else {
             panic!("workers of their own run them already");
         };
         assert!(worker.lock().await.is_none(), "the worker runs them already");
-        // Made once: its clients read the machine's certificates, which takes longer than most jobs.
-        let context = self.by_hand.get_or_init(|| {
-            let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").expect("metrics"));
-            let (db, clock, wake) = (self.db.clone(), self.clock.clone(), queue::Wake::default());
-            let context = drop_worker::Context::new(self.worker_settings(), db, clock, metrics, wake);
-            Arc::new(context.expect("a context"))
-        });
-        queue::drain(&self.db, drop_worker::registry(), Arc::clone(context))
-            .await
-            .expect("the jobs can be run")
     }
 
     /// Moves time for everything: the processes' clock, the providers' clock, and whatever is stored.
@@ -429,7 +459,18 @@ impl TestApp {
         self.end().await;
     }
 
+    /// The same where settings deviate from the contract, which alone our description describes.
+    pub async fn finish_off_contract(mut self) {
+        self.judges = false;
+        self.finish().await;
+    }
+
     async fn end(self) {
+        let calls = if self.judges {
+            self.sandbox.neonomics().journal()
+        } else {
+            Vec::new()
+        };
         match self.service {
             Service::Tasks { api, worker, .. } => {
                 api.abort();
@@ -444,6 +485,12 @@ impl TestApp {
         }
         self.sandbox.stop().await.expect("the sandbox stops");
         self.database.remove().await;
+        // Last, so that what a test started has ended also where this fails.
+        let wrong: Vec<_> = calls.iter().flat_map(|call| Referee::ours().judge(call)).collect();
+        assert!(
+            wrong.is_empty(),
+            "openapi/providers/neonomics.yaml does not allow: {wrong:#?}"
+        );
     }
 }
 

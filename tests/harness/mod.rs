@@ -15,6 +15,7 @@ mod npm;
 pub mod oidc;
 pub mod person;
 pub mod processes;
+pub mod referee;
 pub mod settings;
 pub mod time;
 pub mod web;

@@ -28,14 +28,19 @@ pub(crate) async fn keep_probing(context: Arc<Context>, stop: CancellationToken)
     let forever = async {
         loop {
             looks.tick().await;
-            for key in PROBED {
-                if let Err(error) = probe(&context, key).await {
-                    tracing::warn!(%error, breaker = key.as_str(), "a circuit without jobs could not be probed yet");
-                }
-            }
+            probe_idle_circuits(&context).await;
         }
     };
     let _stopped = stop.run_until_cancelled(forever).await;
+}
+
+/// Looks once: probes each circuit that is open and that no job probes.
+pub async fn probe_idle_circuits(ctx: &Context) {
+    for key in PROBED {
+        if let Err(error) = probe(ctx, key).await {
+            tracing::warn!(%error, breaker = key.as_str(), "a circuit without jobs could not be probed yet");
+        }
+    }
 }
 
 async fn probe(ctx: &Context, key: BreakerKey) -> Result<(), StorageError> {

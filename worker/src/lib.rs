@@ -14,5 +14,6 @@ pub mod schedule;
 pub mod sender;
 
 pub use context::Context;
+pub use idle_probe::probe_idle_circuits;
 pub use registry::registry;
 pub use run::{migrate, run, work};

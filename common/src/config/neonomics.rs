@@ -25,6 +25,8 @@ pub struct NeonomicsConfig {
     pub read_timeout: Duration,
     /// `PISP_STATUS_PATH`, default `/v1/payments/{paymentId}/status`; may hold `{product}`.
     pub status_path: String,
+    /// `NEONOMICS_CONSENT_HEADER`, default `both`: under which names the consent goes along.
+    pub consent_header: ConsentHeader,
     /// `PISP_PAYMENT_PATH`, default `/v1/payments/{product}/{paymentId}` (the standard; the contract names none): the payment
     /// as the bank has it, and below it the start of its approval.
     pub payment_path: String,
@@ -40,6 +42,27 @@ pub struct NeonomicsConfig {
     pub sca_hosts: Vec<String>,
     /// Follows `DROP_PROFILE`: only a local system may send a user to `http` on loopback.
     pub sca_loopback_http: bool,
+}
+
+/// The headers that name the consent of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsentHeader {
+    /// The contract's `X-Consent-ID` and the standard's `Consent-ID`, with the same value.
+    Both,
+    /// `Consent-ID` alone.
+    Standard,
+}
+
+impl FromStr for ConsentHeader {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "both" => Ok(Self::Both),
+            "standard" => Ok(Self::Standard),
+            _ => Err(()),
+        }
+    }
 }
 
 /// How a foreign BBAN is written in a payment.
@@ -81,6 +104,11 @@ impl NeonomicsConfig {
             connect_timeout: reader.millis("NEONOMICS_CONNECT_TIMEOUT_MS", 5_000, 1..=60_000),
             read_timeout: reader.millis("NEONOMICS_READ_TIMEOUT_MS", 30_000, 1..=120_000),
             status_path: reader.text_or("PISP_STATUS_PATH", "/v1/payments/{paymentId}/status"),
+            consent_header: reader.parsed(
+                "NEONOMICS_CONSENT_HEADER",
+                ConsentHeader::Both,
+                "is neither both nor standard",
+            ),
             payment_path: reader.text_or("PISP_PAYMENT_PATH", "/v1/payments/{product}/{paymentId}"),
             bban_wire: reader.parsed("PISP_BBAN_WIRE", BbanWire::AsGiven, "is neither as_given nor stripped"),
             provisional_completed: reader.list("PISP_PROVISIONAL_COMPLETED", "ACCP"),

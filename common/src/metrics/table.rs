@@ -147,6 +147,22 @@ const LANE: Axis = Label(
         "upkeep",
     ],
 );
+/// The states of a consent, as its table has them.
+const CONSENT_STATES: Axis = Label(
+    "state",
+    &[
+        "requested",
+        "received",
+        "valid",
+        "rejected",
+        "expired",
+        "revoked",
+        "terminated",
+        "replaced",
+        "failed",
+        "deleted",
+    ],
+);
 /// The breaker's rows.
 const CIRCUIT: Axis = Label("key", &["neonomics/pisp", "neonomics/aisp", "sumsub/api"]);
 
@@ -287,6 +303,15 @@ metrics! {
     /// Money may have moved and we cannot know.
     PAYMENTS_NEEDS_REVIEW = "drop_payments_needs_review", Gauge(0.0), WORKER, [],
         "Payments that are not final at the bank and that a person must look at.";
+    /// More than four would break RTS art. 36(5)(b).
+    BALANCE_WINDOW_USED = "drop_balance_window_used", Gauge(0.0), WORKER, [],
+        "The most balance reads without its owner that one account had in the last 24 hours; 4 are allowed.";
+    /// From the time it became due, or was planned, until it is read.
+    BALANCE_SYNC_LAG = "drop_balance_sync_lag_seconds", Gauge(0.0), WORKER, [],
+        "Age of the oldest balance read without its owner that is due and was not made; 0 without one.";
+    /// All there are, also those that ended.
+    CONSENTS = "drop_consents", Gauge(0.0), WORKER, [CONSENT_STATES],
+        "Consents to read accounts, by state.";
     /// Not the unmatched, which wait for their applicant.
     WEBHOOK_INBOX_OLDEST_AGE = "drop_webhook_inbox_oldest_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest accepted webhook that was not applied.";

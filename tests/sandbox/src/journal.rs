@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    call::Call,
+    call::{Call, Reply},
     encoding::{form_pairs, hex, sha256},
     faults::Fault,
     locked,
@@ -33,13 +33,19 @@ const KEPT_HEADERS: [&str; 15] = [
     "traceparent",
 ];
 
+/// Headers of an answer worth keeping. Not `location`: a code or a state may be in it.
+const KEPT_ANSWER_HEADERS: [&str; 4] = ["aspsp-sca-approach", "content-type", "retry-after", "x-request-id"];
+
 /// Members that stay out even of a test's journal.
-const SECRET_MEMBERS: [&str; 6] = [
+const SECRET_MEMBERS: [&str; 9] = [
+    "access_token",
     "client_secret",
     "code",
     "code_verifier",
+    "id_token",
     "refresh_token",
     "state",
+    "token",
     "nonce",
 ];
 
@@ -67,6 +73,10 @@ pub struct Entry {
     pub body: Value,
     /// The status that went out; absent when no answer did.
     pub status: Option<u16>,
+    /// The headers of the answer worth keeping, lower-case.
+    pub answer_headers: BTreeMap<String, String>,
+    /// The answer's body as JSON, before a fault spoiled it; null when it was none. Secrets are replaced as in `body`.
+    pub answer: Value,
     /// The fault that hit it.
     pub fault: Option<Fault>,
 }
@@ -75,6 +85,11 @@ impl Entry {
     /// A kept header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// Whether a fault made up the answer: what it says is then not this provider's.
+    pub fn is_answer_invented(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| !fault.executes())
     }
 }
 
@@ -157,7 +172,7 @@ impl Journal {
         provider: Provider,
         operation: Option<Operation>,
         call: &Call,
-        status: Option<u16>,
+        sent: Option<&Reply>,
         fault: Option<&Fault>,
     ) {
         let mut book = locked(&self.book);
@@ -172,7 +187,11 @@ impl Journal {
             headers: kept_headers(call),
             body_sha256: hex(&sha256(&call.body)),
             body: readable_body(call),
-            status,
+            status: sent.map(|reply| reply.status),
+            answer_headers: sent.map(kept_answer_headers).unwrap_or_default(),
+            answer: sent
+                .and_then(|reply| serde_json::from_slice(&reply.body).ok())
+                .map_or(Value::Null, without_secrets),
             fault: fault.cloned(),
         });
     }
@@ -203,7 +222,7 @@ fn kept_headers(call: &Call) -> BTreeMap<String, String> {
 }
 
 fn readable_body(call: &Call) -> Value {
-    let mut body = call.json().unwrap_or_else(|| match call.form() {
+    without_secrets(call.json().unwrap_or_else(|| match call.form() {
         Some(_) => {
             let text = String::from_utf8_lossy(&call.body);
             form_pairs(&text)
@@ -212,7 +231,18 @@ fn readable_body(call: &Call) -> Value {
                 .collect()
         }
         None => Value::Null,
-    });
+    }))
+}
+
+fn kept_answer_headers(reply: &Reply) -> BTreeMap<String, String> {
+    let kept = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| KEPT_ANSWER_HEADERS.contains(&name.as_str()));
+    kept.cloned().collect()
+}
+
+fn without_secrets(mut body: Value) -> Value {
     if let Some(members) = body.as_object_mut() {
         for (name, value) in members.iter_mut() {
             if SECRET_MEMBERS.contains(&name.as_str()) {

@@ -44,8 +44,11 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
     let segments = call.segments();
     let segments: Vec<_> = segments.iter().map(String::as_str).collect();
     let Some(operation) = Operation::of(provider, &call.method, &segments) else {
-        app.shared.journal.record(now, provider, None, &call, Some(404), None);
-        return Reply::text(404, "no such operation in this sandbox").into_response();
+        let reply = Reply::text(404, "no such operation in this sandbox");
+        app.shared
+            .journal
+            .record(now, provider, None, &call, Some(&reply), None);
+        return reply.into_response();
     };
     if let Some(witness) = app.shared.witness.get() {
         witness(Arrival::of(operation, &call)).await;
@@ -58,13 +61,13 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
     app.shared.confidential.record(&call, &reply);
     // Effects first: whoever sees the request in the journal also sees what it did.
     app.shared.journal.record_effects(provider, &reply.effects);
-    let sent = answered(fault.as_ref()).then_some(reply.status);
+    let sent = answered(fault.as_ref()).then_some(&reply);
     app.shared
         .journal
         .record(now, provider, Some(operation), &call, sent, fault.as_ref());
     // Neither the query, where codes and state would be, nor the path: a consent's id is in it. The journal has both.
     debug!(
-        status = sent,
+        status = sent.map(|reply| reply.status),
         faulty = fault.is_some(),
         "{} {}",
         provider.name(),

@@ -17,7 +17,7 @@ use super::{
     errors,
 };
 use crate::{
-    config::NeonomicsConfig,
+    config::{ConsentHeader, NeonomicsConfig},
     providers::{
         Field, Operation, ProviderError, SharedObserver,
         http::{Call, Reply, Trace, sensitive},
@@ -86,6 +86,8 @@ pub(super) struct Outgoing {
     /// Path below the base address, segments already encoded.
     pub(super) path: String,
     pub(super) headers: HeaderMap,
+    /// The consent under which the call is made.
+    consent: Option<HeaderValue>,
     pub(super) body: Vec<u8>,
 }
 
@@ -191,6 +193,12 @@ impl Neonomics {
         headers.insert(AUTHORIZATION, sensitive(&format!("Bearer {}", token.expose_secret()))?);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(consent) = &outgoing.consent {
+            headers.insert("consent-id", consent.clone());
+            if self.config.consent_header == ConsentHeader::Both {
+                headers.insert("x-consent-id", consent.clone());
+            }
+        }
         if let Some(psu) = &context.psu {
             self.add_user(&mut headers, psu)?;
         }
@@ -229,15 +237,13 @@ impl Outgoing {
             method,
             path,
             headers: HeaderMap::new(),
+            consent: None,
             body: Vec::new(),
         }
     }
 
-    /// The contract's name and the standard's name, with the same value.
     pub(super) fn with_consent(mut self, consent_id: &str) -> Result<Self, ProviderError> {
-        let value = sensitive(consent_id)?;
-        self.headers.insert("consent-id", value.clone());
-        self.headers.insert("x-consent-id", value);
+        self.consent = Some(sensitive(consent_id)?);
         Ok(self)
     }
 

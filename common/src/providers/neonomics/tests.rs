@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{CallContext, Cancellation, Creditor, Neonomics, OrderAtBank, PaymentOrder, Psu, Redirects, ScaLink};
 use crate::{
-    config::{BbanWire, NeonomicsConfig},
+    config::{BbanWire, ConsentHeader, NeonomicsConfig},
     providers::{
         Class, Field, ProviderError,
         testing::{FakeProvider, Heard, answer, json},
@@ -46,6 +46,7 @@ pub(super) fn config(url: &str) -> NeonomicsConfig {
         payment_path: "/v1/payments/{product}/{paymentId}".to_owned(),
         bban_wire: BbanWire::AsGiven,
         provisional_completed: vec!["ACCP".to_owned()],
+        consent_header: ConsentHeader::Both,
         dedupe_proven: false,
         send_ip_v6: true,
         sca_hosts: vec!["dnb.no".to_owned()],

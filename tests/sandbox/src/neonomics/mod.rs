@@ -55,6 +55,16 @@ impl Neonomics {
     }
 
     pub(crate) fn answer(&self, operation: Operation, call: &Call) -> Reply {
+        let reply = self.decided(operation, call);
+        // The standard wants it on every answer, refusals included.
+        let named = reply.headers.iter().any(|(name, _)| name == "x-request-id");
+        match call.header("x-request-id") {
+            Some(id) if !named => reply.header("x-request-id", id),
+            _ => reply,
+        }
+    }
+
+    fn decided(&self, operation: Operation, call: &Call) -> Reply {
         match operation {
             Operation::ConsentCreate => consent::create(self, call),
             Operation::ConsentStatus => consent::look(self, call),
