@@ -350,7 +350,7 @@ async fn a_status_that_the_answer_to_a_new_payment_lacks_is_read_within_seconds(
         (&payment["status"], &payment["bankStatus"]),
         (&json!("completed"), &json!("ACSC"))
     );
-    app.finish().await;
+    app.off_contract().finish().await;
 }
 
 #[tokio::test]
@@ -372,5 +372,5 @@ async fn a_payment_that_was_created_without_an_id_is_reviewed_and_never_sent_aga
         "nobody is sent to pay what we cannot follow"
     );
     assert_eq!(app.sandbox.neonomics().payments().len(), 1);
-    app.abandon().await;
+    app.off_contract().abandon().await;
 }

@@ -37,7 +37,7 @@ async fn a_payment_is_ordered_and_followed_as_the_product_of_its_currency_and_co
     anna.decides(paid.body["scaRedirect"].as_str().unwrap(), Decision::Approve)
         .await;
     becomes(&anna, paid.body["id"].as_str().unwrap(), "completed").await;
-    app.finish_off_contract().await;
+    app.off_contract().finish().await;
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ async fn a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_i
     polls(&app).await;
     assert_eq!(payer.standing(&id).await, "completed");
 
-    app.finish().await;
+    app.off_contract().finish().await;
 }
 
 #[tokio::test]

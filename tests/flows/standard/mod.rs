@@ -127,7 +127,7 @@ async fn in_standard_mode_no_call_and_no_answer_differs_from_the_standard() {
     assert_eq!(found_by(&standard, &calls), []);
     let made: BTreeSet<String> = calls.iter().filter_map(|call| standard.call_of(call)).collect();
     assert_eq!(made.len(), 9, "{made:?}");
-    app.finish_off_contract().await;
+    app.off_contract().finish().await;
 }
 
 #[test]
