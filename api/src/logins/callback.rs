@@ -8,7 +8,7 @@ use drop_common::{
     storage::{
         Tx,
         audit::{self, Actor, Entry},
-        logins::{self, Consumed},
+        logins::{self, Consumed, Returning},
     },
 };
 use poem::{Request, web::cookie::CookieJar};
@@ -39,16 +39,18 @@ pub(super) async fn finish(
         .inspect_err(|refused| state.count_limited_login(refused))?;
     let returned = Returned::of(request).inspect_err(|_| state.count_lost_login("invalid_callback"))?;
 
+    let (refusal, code) = match code(state, &returned) {
+        Ok(code) => (None, Some(code)),
+        Err(failure) => (Some(failure), None),
+    };
     let mut tx = state.db.begin().await?;
-    let login = consume(state, &mut tx, request, &returned)
+    let login = consume(state, &mut tx, request, &returned, code.as_ref())
         .await?
         .ok_or(ApiError::of(Code::InvalidState))
         .inspect_err(|_| state.count_lost_login("invalid_state"))?;
-    if let Some(failure) = refusal(state, &returned) {
+    if let Some(failure) = refusal {
         return refuse(state, tx, jar, &login, &returned, failure).await;
     }
-    let code = SecretString::from(returned.code.unwrap_or_default());
-    logins::put_code(&mut tx, &state.keys, login.id(), &code).await?;
     let options = EnqueueOptions {
         request_id: Some(request_id::current()),
         ..EnqueueOptions::default()
@@ -80,33 +82,39 @@ async fn consume(
     tx: &mut Tx,
     request: &Request,
     returned: &Returned,
+    code: Option<&SecretString>,
 ) -> Result<Option<Consumed>, ApiError> {
     let Some(returned) = returned.state.as_deref().map(str::as_bytes) else {
         return Ok(None);
     };
-    let holds_state = cookies::held_states(request).any(|held| held.as_bytes().ct_eq(returned).into());
-    let binding = cookies::binding(state, request);
-    Ok(logins::consume(tx, &sha256(returned), holds_state, binding).await?)
+    let returning = Returning {
+        state_hash: &sha256(returned),
+        cookie_holds_state: cookies::held_states(request).any(|held| held.as_bytes().ct_eq(returned).into()),
+        binding: cookies::binding(state, request),
+        code,
+    };
+    Ok(logins::consume(tx, &state.keys, returning).await?)
 }
 
-/// Why no token is asked for, if so. An `error` counts also where a code comes with it; BankID's own text is never shown.
-fn refusal(state: &State, returned: &Returned) -> Option<LoginFailure> {
+/// The code to ask a token for, or why none is asked for. An `error` counts also where a code comes with it; BankID's own
+/// text is never shown.
+fn code(state: &State, returned: &Returned) -> Result<SecretString, LoginFailure> {
     let bankid = &state.settings.bankid;
     let issuer_is_wrong = match &returned.iss {
         Some(iss) => *iss != bankid.issuer,
         None => bankid.require_iss_param,
     };
     if issuer_is_wrong {
-        return Some(LoginFailure::InvalidCallback);
+        return Err(LoginFailure::InvalidCallback);
     }
     match returned.error.as_deref() {
-        Some("access_denied") => return Some(LoginFailure::Cancelled),
-        Some(_) => return Some(LoginFailure::BankIdError),
+        Some("access_denied") => return Err(LoginFailure::Cancelled),
+        Some(_) => return Err(LoginFailure::BankIdError),
         None => {}
     }
     match returned.code.as_deref() {
-        Some(code) if !code.is_empty() && code.len() <= LONGEST_CODE => None,
-        _ => Some(LoginFailure::InvalidCallback),
+        Some(code) if !code.is_empty() && code.len() <= LONGEST_CODE => Ok(code.into()),
+        _ => Err(LoginFailure::InvalidCallback),
     }
 }
 

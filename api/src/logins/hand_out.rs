@@ -2,7 +2,7 @@
 
 use drop_common::{
     domain::{ids::LoginId, login::LoginFailure, session::Channel},
-    storage::logins::{self, Ended, HandedOut, Outcome, ProvenLogin},
+    storage::logins::{self, Ended, Outcome, ProvenLogin},
 };
 use poem::{Request, web::cookie::CookieJar};
 use poem_openapi::payload::Json;
@@ -70,8 +70,7 @@ pub(super) async fn wait(state: &State, login: ProvenLogin, prefer: Prefer) -> R
     state.waiters.wait_until(login.id().uuid(), deadline, read).await
 }
 
-/// The outcome, the session row and what the answer tells of the user are one transaction: a login is handed out with its
-/// session or not at all.
+/// A login is handed out with its session or not at all.
 pub(super) async fn open_session(
     state: &State,
     request: &Request,
@@ -79,14 +78,7 @@ pub(super) async fn open_session(
     login: ProvenLogin,
     channel: Channel,
 ) -> Result<LoggedIn, ApiError> {
-    let mut tx = state.db.begin().await?;
-    let user = match logins::hand_out(&mut tx, login).await? {
-        Some(HandedOut::To(user)) => user,
-        Some(HandedOut::Erased) => return Err(ApiError::of(Code::Unauthenticated)),
-        None => return Err(ApiError::of(Code::InvalidState)),
-    };
-    let grant = sessions::open(state, &mut tx, request, user.id, channel, login.id()).await?;
-    tx.commit().await?;
+    let (user, grant) = sessions::open(state, request, channel, login).await?;
     let tokens = grant.hand_out(state, jar);
     Ok(LoggedIn {
         user: user.into(),

@@ -2,15 +2,15 @@
 
 use drop_common::{
     domain::{
-        ids::{LoginId, SessionId, UserId},
+        ids::{SessionId, UserId},
         session::Channel,
     },
     keyring::sha256,
     session_token::ACCESS_TTL,
     storage::{
-        Tx,
-        audit::{self, Actor, Entry},
-        sessions::{self, NewSession, Revocation},
+        logins::{self, ProvenLogin},
+        sessions::{NewSession, Revocation},
+        users::User,
     },
 };
 use poem::{
@@ -19,12 +19,11 @@ use poem::{
     web::cookie::{Cookie, CookieJar, SameSite},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
 use uuid::Uuid;
 
 use super::{end::end, wire::Tokens};
 use crate::{
-    error::ApiError,
+    error::{ApiError, Code},
     layers::request_id,
     session::{self, Sessions},
     state::State,
@@ -41,51 +40,53 @@ pub(crate) struct Grant {
     pub(super) refresh: SecretString,
 }
 
-/// Opens a session for the person whom `login` proved, in the caller's transaction. A browser holds one: with the cookies
-/// of the one before, nobody could end that any more but by waiting.
+/// Opens a session for the person whom `login` proved. A browser holds one: with the cookies of the one before, nobody could
+/// end that any more but by waiting.
 pub(crate) async fn open(
     state: &State,
-    tx: &mut Tx,
     request: &Request,
-    user: UserId,
     channel: Channel,
-    login: LoginId,
-) -> Result<Grant, ApiError> {
-    if channel == Channel::Web
-        && let Some(last) = Sessions::of(request).last_of_browser(request)
-    {
-        end(tx, last.session.into(), last.user.into(), Revocation::Replaced).await?;
-    }
+    login: ProvenLogin,
+) -> Result<(User, Grant), ApiError> {
     let (id, refresh) = (SessionId::new(), state.keys.random_token());
     let (lives, user_agent) = (&state.settings.sessions, user_agent(request));
     let session = NewSession {
         id,
-        user,
         channel,
         life: lives.life(channel),
         idle: lives.idle(channel),
         refresh_hash: &sha256(refresh.expose_secret().as_bytes()),
         user_agent: user_agent.as_deref(),
+        request_id: request_id::current(),
     };
-    sessions::open(tx, session).await?;
-    audit::record(
-        tx,
-        Entry {
-            actor: Actor::User,
-            user: Some(user),
-            action: "session.opened",
-            object: id.to_string(),
-            detail: json!({ "login": login.to_string(), "channel": channel.as_str() }),
-            request_id: Some(request_id::current()),
-        },
-    )
-    .await?;
-    Ok(Grant {
-        user,
+    let last = (channel == Channel::Web).then(|| Sessions::of(request).last_of_browser(request));
+    let user = match last.flatten() {
+        None => logins::hand_out(&state.db, login, session).await?,
+        Some(last) => {
+            let mut tx = state.db.begin().await?;
+            let user = logins::hand_out(&mut *tx, login, session).await?;
+            if user.is_some() {
+                end(&mut tx, last.session.into(), last.user.into(), Revocation::Replaced).await?;
+                tx.commit().await?;
+            }
+            user
+        }
+    };
+    let Some(user) = user else {
+        let erased = logins::is_erased(&state.db, login).await?;
+        return Err(ApiError::of(if erased {
+            Code::Unauthenticated
+        } else {
+            Code::InvalidState
+        }));
+    };
+    let grant = Grant {
+        user: user.id,
         session: id,
         channel,
         refresh,
-    })
+    };
+    Ok((user, grant))
 }
 
 impl Grant {

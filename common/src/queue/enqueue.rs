@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Job,
-    sql::{self, NewJob},
+    sql::{self, NewJob, NewJobs},
 };
 use crate::storage::{StorageError, Tx};
 
@@ -71,6 +71,20 @@ pub async fn enqueue_alone<J: Job>(
     };
     let id = sql::enqueue(db, new).await?;
     Ok(id.map_or(Enqueued::Existing, Enqueued::New))
+}
+
+/// Enqueues many jobs of one kind in one statement, each not before its delay from now. Returns how many were new.
+pub async fn enqueue_many<J: Job>(tx: &mut Tx, jobs: &[(J, Duration)]) -> Result<u64, StorageError> {
+    let payloads = jobs.iter().map(|(job, _)| serde_json::to_value(job));
+    let new = NewJobs {
+        lane: J::LANE,
+        kind: J::KIND,
+        max_attempts: J::MAX_ATTEMPTS,
+        unique_keys: jobs.iter().map(|(job, _)| job.unique_key()).collect(),
+        payloads: payloads.collect::<Result<_, _>>()?,
+        delays_ms: jobs.iter().map(|(_, delay)| millis(*delay)).collect(),
+    };
+    sql::enqueue_many(&mut **tx, new).await
 }
 
 /// Starts a waiting job now, because a callback came in. Returns whether one was waiting.

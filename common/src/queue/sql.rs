@@ -39,6 +39,35 @@ pub(super) async fn enqueue(db: impl PgExecutor<'_>, new: NewJob) -> Result<Opti
     .await?)
 }
 
+/// What an enqueue of many jobs of one kind writes, one place each per job.
+pub(super) struct NewJobs {
+    pub(super) lane: Lane,
+    pub(super) kind: &'static str,
+    pub(super) max_attempts: i32,
+    pub(super) unique_keys: Vec<Option<String>>,
+    pub(super) payloads: Vec<Value>,
+    pub(super) delays_ms: Vec<i64>,
+}
+
+/// How many were new.
+pub(super) async fn enqueue_many(db: impl PgExecutor<'_>, new: NewJobs) -> Result<u64, StorageError> {
+    let inserted = sqlx::query!(
+        "INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, run_at)
+         SELECT $1, $2, n.unique_key, n.payload, $3, clock_timestamp() + n.delay_ms * interval '1 ms'
+           FROM unnest($4::text[], $5::jsonb[], $6::bigint[]) AS n (unique_key, payload, delay_ms)
+         ON CONFLICT (kind, unique_key) DO NOTHING",
+        new.lane.id(),
+        new.kind,
+        new.max_attempts,
+        &new.unique_keys as &[Option<String>],
+        &new.payloads,
+        &new.delays_ms,
+    )
+    .execute(db)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
 /// A finished row gives its key up; it keeps its history. What its death meant, if nobody was told, is its successor's now.
 pub(super) async fn release_key(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<(), StorageError> {
     sqlx::query!(

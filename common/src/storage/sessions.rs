@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{StorageError, Tx};
 use crate::domain::{
@@ -16,10 +17,9 @@ use crate::domain::{
 /// lost.
 pub const REFRESH_GRACE_SECONDS: f64 = 10.0;
 
-/// What a new session is made of.
+/// What a new session is made of, but for its user: a [login](super::logins::hand_out) proves them.
 pub struct NewSession<'a> {
     pub id: SessionId,
-    pub user: UserId,
     pub channel: Channel,
     /// Its longest life, by the database's clock.
     pub life: Duration,
@@ -29,28 +29,8 @@ pub struct NewSession<'a> {
     pub refresh_hash: &'a [u8; 32],
     /// What the browser or app calls itself.
     pub user_agent: Option<&'a str>,
-}
-
-/// Opens a session together with its first refresh token.
-pub async fn open(tx: &mut Tx, session: NewSession<'_>) -> Result<(), StorageError> {
-    sqlx::query!(
-        "WITH opened AS (
-           INSERT INTO sessions (id, user_id, channel, expires_at, idle_expires_at, user_agent)
-           VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4),
-                   clock_timestamp() + make_interval(secs => least($5, $4::double precision)), $6)
-           RETURNING id)
-         INSERT INTO refresh_tokens (token_hash, session_id) SELECT $7, id FROM opened",
-        session.id.uuid(),
-        session.user.uuid(),
-        session.channel.as_str(),
-        seconds(session.life),
-        seconds(session.idle),
-        session.user_agent,
-        session.refresh_hash.as_slice(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    /// The request that asked for it, for the audit log.
+    pub request_id: Uuid,
 }
 
 /// Whether the session exists, is this user's, and was neither revoked nor outlived; an erased user has none. The
@@ -295,6 +275,6 @@ pub async fn prune(db: &PgPool) -> Result<u64, StorageError> {
 
 // Session lives are whole seconds, and few: far inside what a double holds exactly.
 #[expect(clippy::cast_precision_loss, reason = "seconds of days are exact in a double")]
-fn seconds(life: Duration) -> f64 {
+pub(super) fn seconds(life: Duration) -> f64 {
     life.num_seconds() as f64
 }

@@ -50,6 +50,9 @@ struct Sizes {
     /// Jobs that wait in the large claim cases.
     #[arg(long, default_value_t = 1_000_000)]
     waiting: usize,
+    /// Accounts whose balances are due at once.
+    #[arg(long, default_value_t = 100_000)]
+    accounts: usize,
     /// Slots of the lane where nothing else is said. It ships with a few: its jobs are rare, and these do nothing.
     #[arg(long, default_value_t = 512)]
     slots: usize,
@@ -63,6 +66,8 @@ enum Command {
     Payments,
     /// Measures the acceptance of webhooks instead of the queue.
     Webhooks,
+    /// Measures logins and payments while very many balances are due, instead of the queue.
+    Balances,
     // The bench starts itself for its workers: processes of their own, as in production.
     #[command(hide = true)]
     Worker(worker::Worker),
@@ -79,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
         Some(Command::Logins) => measure(&sizes, Subject::Logins).await,
         Some(Command::Payments) => measure(&sizes, Subject::Payments).await,
         Some(Command::Webhooks) => measure(&sizes, Subject::Webhooks).await,
+        Some(Command::Balances) => measure(&sizes, Subject::Balances).await,
         None => measure(&sizes, Subject::Queue).await,
     }
 }
@@ -90,6 +96,7 @@ enum Subject {
     Logins,
     Payments,
     Webhooks,
+    Balances,
 }
 
 async fn measure(sizes: &Sizes, subject: Subject) -> anyhow::Result<()> {
@@ -116,6 +123,7 @@ async fn all(database: &Database, sizes: &Sizes, subject: Subject) -> anyhow::Re
         Subject::Payments => service::payments::measure(database, sizes.rounds, &mut table).await?,
         Subject::Logins => service::logins::measure(database, sizes.rounds, &mut table).await?,
         Subject::Webhooks => service::webhooks::measure(database, sizes, &mut table).await?,
+        Subject::Balances => service::storm::measure(database, sizes, &mut table).await?,
     }
     Ok(table)
 }

@@ -1,6 +1,7 @@
 //! A worker process of the bench, and the parent's hand on it.
 
 use std::{
+    fmt::Display,
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
@@ -129,15 +130,17 @@ impl Worker {
             runs: notes.runs.load(Ordering::Relaxed),
             waited_us: taken(&notes.waited_us),
             claims_us: taken(&notes.claims_us),
-            memory_mib: memory_mib()?,
+            memory_mib: resident_mib("self")?,
         };
         println!("{}", serde_json::to_string(&report)?);
         Ok(())
     }
 }
 
-fn memory_mib() -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("memory is read from Linux's /proc")?;
+/// What a process holds in memory; `self` is this one.
+pub(crate) fn resident_mib(process: impl Display) -> anyhow::Result<f64> {
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).context("memory is read from Linux's /proc")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib: f64 = line
         .and_then(|line| line.split_whitespace().nth(1))

@@ -17,11 +17,11 @@ const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 #[rstest]
 #[case::when_it_has_claimed_the_job("queue.claimed=abort", true, 1)]
-#[case::when_it_is_about_to_take_the_secrets("queue.fenced=abort", true, 1)]
+#[case::when_it_is_about_to_take_the_secrets("login.taking_secrets=abort", true, 1)]
 #[case::when_it_has_taken_the_secrets("login.secrets_taken=abort", false, 0)]
 #[case::when_it_has_exchanged_the_code("login.exchanged=abort", false, 1)]
 #[case::when_it_has_verified_the_token("login.verified=abort", false, 1)]
-#[case::when_it_is_about_to_write("queue.fenced=abort@2", false, 1)]
+#[case::when_it_is_about_to_write("queue.fenced=abort", false, 1)]
 #[case::when_it_has_written_and_not_committed("login.written=abort", false, 1)]
 #[case::when_it_has_committed_and_told_nobody("queue.domain_committed=abort", true, 1)]
 #[tokio::test(flavor = "multi_thread")]

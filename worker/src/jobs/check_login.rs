@@ -67,14 +67,14 @@ impl Refusal {
 
 impl Handler<Context> for CheckLogin {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
-        let mut tx = lease.begin(&ctx.db).await?;
-        let Some(secrets) = logins::take_secrets(&mut tx, &ctx.keys, self.login).await? else {
+        failpoint!("login.taking_secrets");
+        let Some(secrets) = logins::take_secrets(&ctx.db, &ctx.keys, self.login, &lease).await? else {
             // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
             // code once, so the person starts again (contract 3.1: no retry).
             let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "interrupted");
+            let tx = lease.begin(&ctx.db).await?;
             return refuse(&ctx, &lease, tx, self.login, refusal, None).await;
         };
-        tx.commit().await?;
         failpoint!("login.secrets_taken");
 
         let asked = Instant::now();

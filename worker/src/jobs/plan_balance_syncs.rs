@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use drop_common::{
     queue::{
-        EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
+        Handler, JobError, Lease, Outcome, Verdict, enqueue_many,
         payloads::{PlanBalanceSyncs, SyncBalance},
     },
     resilience::backoff,
@@ -39,17 +39,17 @@ impl Handler<Context> for PlanBalanceSyncs {
             let spread = SPACING
                 .saturating_mul(u32::try_from(planned).unwrap_or(u32::MAX))
                 .min(LONGEST_SPREAD);
-            for account in &due {
-                let options = EnqueueOptions {
-                    delay: backoff::between(Duration::ZERO, spread),
-                    ..EnqueueOptions::default()
-                };
-                let job = SyncBalance {
-                    account: *account,
-                    slot: self.slot,
-                };
-                enqueue_with(&mut tx, &job, options).await?;
-            }
+            let reads: Vec<_> = due
+                .iter()
+                .map(|&account| {
+                    let read = SyncBalance {
+                        account,
+                        slot: self.slot,
+                    };
+                    (read, backoff::between(Duration::ZERO, spread))
+                })
+                .collect();
+            enqueue_many(&mut tx, &reads).await?;
             if due.is_empty() {
                 if planned > 0 {
                     info!("planned {planned} unattended balance reads");

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 pub use self::outcome::{
-    Ended, HandedOut, Outcome, ProvenLogin, give_login_code, hand_out, outcome, proven_by_app, proven_by_browser,
+    Ended, Outcome, ProvenLogin, give_login_code, hand_out, is_erased, outcome, proven_by_app, proven_by_browser,
 };
 use super::{StorageError, Tx};
 use crate::domain::{
@@ -17,6 +18,7 @@ use crate::domain::{
     session::Channel,
 };
 use crate::keyring::Keyring;
+use crate::queue::Lease;
 
 /// BankID's own page lives 10 minutes; ours a little longer, for the way there and back.
 pub const LIFE_MINUTES: i32 = 15;
@@ -52,7 +54,9 @@ pub async fn start(tx: &mut Tx, keys: &Keyring, login: NewLogin<'_>) -> Result<(
             return_to,
             held_state_hashes,
         } => {
-            overtake(tx, held_state_hashes).await?;
+            if !held_state_hashes.is_empty() {
+                overtake(tx, held_state_hashes).await?;
+            }
             (Channel::Web, Some(binding_hash.as_slice()), return_to, None)
         }
         Holder::App { challenge } => (Channel::Mobile, None, None, Some(challenge)),
@@ -112,24 +116,33 @@ impl Consumed {
     }
 }
 
+/// What a callback brings.
+pub struct Returning<'a> {
+    /// SHA-256 of its state.
+    pub state_hash: &'a [u8; 32],
+    /// Whether the browser's cookie holds that state.
+    pub cookie_holds_state: bool,
+    pub binding: Binding,
+    /// The authorization code, unless the login is refused without it; it is kept sealed where the job takes it from.
+    pub code: Option<&'a SecretString>,
+}
+
 /// Uses the state up, in one statement: of any number of callbacks one gets the row. A browser's login also asks for both
 /// of its cookies there, so that somebody else's callback leaves it to be finished.
-pub async fn consume(
-    tx: &mut Tx,
-    state_hash: &[u8; 32],
-    cookie_holds_state: bool,
-    binding: Binding,
-) -> Result<Option<Consumed>, StorageError> {
+pub async fn consume(tx: &mut Tx, keys: &Keyring, returning: Returning<'_>) -> Result<Option<Consumed>, StorageError> {
+    let state = returning.state_hash;
+    let seal = |code: &SecretString| keys.seal("logins.code_sealed", of_state(state), code.expose_secret().as_bytes());
     let row = sqlx::query!(
-        "UPDATE logins SET status = 'checking', consumed_at = clock_timestamp()
+        "UPDATE logins SET status = 'checking', consumed_at = clock_timestamp(), code_sealed = $5
           WHERE state_hash = $1 AND status = 'started' AND expires_at > clock_timestamp()
             AND (channel = 'mobile' OR $2::boolean
                  AND (binding_hash IS NULL OR binding_hash = $3 OR $3::bytea IS NULL AND NOT $4::boolean))
          RETURNING id, channel",
-        state_hash.as_slice(),
-        cookie_holds_state,
-        binding.shown.as_ref().map(<[u8; 32]>::as_slice),
-        binding.required,
+        state.as_slice(),
+        returning.cookie_holds_state,
+        returning.binding.shown.as_ref().map(<[u8; 32]>::as_slice),
+        returning.binding.required,
+        returning.code.map(seal),
     )
     .fetch_optional(&mut **tx)
     .await?;
@@ -141,16 +154,9 @@ pub async fn consume(
     }))
 }
 
-/// Puts the authorization code, sealed, where the job takes it from.
-pub async fn put_code(tx: &mut Tx, keys: &Keyring, id: LoginId, code: &SecretString) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE logins SET code_sealed = $2 WHERE id = $1 AND status = 'checking'",
-        id.uuid(),
-        keys.seal("logins.code_sealed", id.uuid(), code.expose_secret().as_bytes()),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// What the code is sealed to: the callback knows its login by the state alone until the statement that also keeps the code.
+fn of_state(state_hash: &[u8; 32]) -> Uuid {
+    Uuid::from_u128(u128::from_be_bytes(std::array::from_fn(|at| state_hash[at])))
 }
 
 /// What the token exchange and the token checks need.
@@ -161,27 +167,43 @@ pub struct Secrets {
 }
 
 /// Takes the secrets out and erases them: BankID accepts the code once, so a second attempt could only fail, and a
-/// stored code is a way into someone's account. `None`: already taken, or the login has ended.
-pub async fn take_secrets(tx: &mut Tx, keys: &Keyring, id: LoginId) -> Result<Option<Secrets>, StorageError> {
+/// stored code is a way into someone's account. One statement, fenced by the job's row as [`Lease::begin`] does it: a login
+/// waits for every round trip. `None`: already taken, the login has ended, or the lease has.
+///
+/// [`Lease::begin`]: crate::queue::Lease::begin
+pub async fn take_secrets(
+    db: &PgPool,
+    keys: &Keyring,
+    id: LoginId,
+    lease: &Lease,
+) -> Result<Option<Secrets>, StorageError> {
     let row = sqlx::query!(
-        "WITH held AS (
-           SELECT id, code_sealed, nonce_sealed, verifier_sealed FROM logins
-            WHERE id = $1 AND status = 'checking' AND code_sealed IS NOT NULL FOR NO KEY UPDATE)
+        "WITH fenced AS MATERIALIZED (
+           SELECT FROM jobs
+            WHERE id = $2 AND attempt = $3 AND state = 'running' AND lease_until > clock_timestamp() FOR NO KEY UPDATE),
+         held AS MATERIALIZED (
+           SELECT id, state_hash, code_sealed, nonce_sealed, verifier_sealed FROM logins
+            WHERE id = $1 AND status = 'checking' AND code_sealed IS NOT NULL AND EXISTS (SELECT FROM fenced)
+              FOR NO KEY UPDATE)
          UPDATE logins l SET code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL FROM held
-          WHERE l.id = held.id RETURNING held.code_sealed, held.nonce_sealed, held.verifier_sealed",
+          WHERE l.id = held.id
+         RETURNING held.state_hash, held.code_sealed, held.nonce_sealed, held.verifier_sealed",
         id.uuid(),
+        lease.job(),
+        lease.attempt(),
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let open = |column: &str, sealed: Option<Vec<u8>>| {
-        keys.open_text(column, id.uuid(), &sealed.unwrap_or_default())
+    let state: [u8; 32] = row.state_hash.as_slice().try_into().map_err(StorageError::corrupt)?;
+    let open = |column: &str, sealed_to: Uuid, sealed: Option<Vec<u8>>| {
+        keys.open_text(column, sealed_to, &sealed.unwrap_or_default())
             .map_err(StorageError::corrupt)
     };
     Ok(Some(Secrets {
-        code: open("logins.code_sealed", row.code_sealed)?,
-        nonce: open("logins.nonce_sealed", row.nonce_sealed)?,
-        verifier: open("logins.verifier_sealed", row.verifier_sealed)?,
+        code: open("logins.code_sealed", of_state(&state), row.code_sealed)?,
+        nonce: open("logins.nonce_sealed", id.uuid(), row.nonce_sealed)?,
+        verifier: open("logins.verifier_sealed", id.uuid(), row.verifier_sealed)?,
     }))
 }
 

@@ -1,6 +1,7 @@
 //! What a login ends with, for whoever proves that they started it.
 
-use sqlx::PgPool;
+use serde_json::json;
+use sqlx::{PgExecutor, PgPool};
 
 use super::{Binding, StorageError, Tx};
 use crate::{
@@ -8,7 +9,10 @@ use crate::{
         ids::LoginId,
         login::{LoginFailure, LoginStatus},
     },
-    storage::users::User,
+    storage::{
+        sessions::{NewSession, seconds},
+        users::User,
+    },
 };
 
 /// For how long the app may show its login code for the first time, in seconds.
@@ -127,33 +131,62 @@ pub async fn outcome(db: &PgPool, login: ProvenLogin) -> Result<Option<Ended>, S
     Ok(outcome.map(|outcome| Ended { outcome, overtaken }))
 }
 
-/// Whom a login is handed out to.
-pub enum HandedOut {
-    /// The person it proved.
-    To(User),
-    /// They were erased since. The caller rolls back: there is nobody to use the login up.
-    Erased,
-}
-
-/// Hands the login out, once. `None`: it was before, or its time is over.
-pub async fn hand_out(tx: &mut Tx, login: ProvenLogin) -> Result<Option<HandedOut>, StorageError> {
+/// Hands the login out, once, as a session with its first refresh token, and gives the person it proved. All of it is one
+/// statement: a login waits for every round trip. `None`: it was handed out before, its time is over, or the person was
+/// erased since; then nothing is written.
+pub async fn hand_out(
+    db: impl PgExecutor<'_>,
+    login: ProvenLogin,
+    session: NewSession<'_>,
+) -> Result<Option<User>, StorageError> {
     let row = sqlx::query!(
-        r#"UPDATE logins l SET handed_out_at = clock_timestamp() FROM users u
+        "WITH login AS (
+           UPDATE logins l SET handed_out_at = clock_timestamp() FROM users u
             WHERE l.id = $1 AND l.status = 'succeeded' AND l.handed_out_at IS NULL AND l.expires_at > clock_timestamp()
-              AND u.id = l.user_id
-           RETURNING u.id, u.first_name, u.last_name, u.kyc_status, u.erased_at IS NOT NULL AS "erased!""#,
+              AND u.id = l.user_id AND u.erased_at IS NULL
+           RETURNING u.id, u.first_name, u.last_name, u.kyc_status),
+         session AS (
+           INSERT INTO sessions (id, user_id, channel, expires_at, idle_expires_at, user_agent)
+           SELECT $2, id, $3, clock_timestamp() + make_interval(secs => $4),
+                  clock_timestamp() + make_interval(secs => least($5, $4::double precision)), $6
+             FROM login
+           RETURNING id),
+         refresh_token AS (
+           INSERT INTO refresh_tokens (token_hash, session_id) SELECT $7, id FROM session),
+         audited AS (
+           INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
+           SELECT 'user', id, 'session.opened', $8, $9, $10 FROM login)
+         SELECT id, first_name, last_name, kyc_status FROM login",
         login.0.uuid(),
+        session.id.uuid(),
+        session.channel.as_str(),
+        seconds(session.life),
+        seconds(session.idle),
+        session.user_agent,
+        session.refresh_hash.as_slice(),
+        session.id.to_string(),
+        json!({ "login": login.0.to_string(), "channel": session.channel.as_str() }),
+        session.request_id,
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    if row.erased {
-        return Ok(Some(HandedOut::Erased));
-    }
-    Ok(Some(HandedOut::To(User {
+    Ok(Some(User {
         id: row.id.into(),
         first_name: row.first_name,
         last_name: row.last_name,
         kyc_status: row.kyc_status.parse().map_err(StorageError::corrupt)?,
-    })))
+    }))
+}
+
+/// Whether the person whom the login proved was erased since.
+pub async fn is_erased(db: &PgPool, login: ProvenLogin) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM logins l JOIN users u ON u.id = l.user_id WHERE l.id = $1 AND u.erased_at IS NOT NULL
+           ) AS "erased!""#,
+        login.0.uuid(),
+    )
+    .fetch_one(db)
+    .await?)
 }

@@ -22,6 +22,8 @@ const ALONE: usize = 200;
 /// All at once, for the rate.
 const TOGETHER: usize = 3_000;
 const AT_A_TIME: usize = 32;
+/// From one login alone to the next, at least: closer together the queue sends one wake-up for two.
+const APART: Duration = Duration::from_millis(40);
 /// The target: so many durable commits, and so many milliseconds more.
 const COMMITS_ALLOWED: f64 = 7.0;
 const MORE_ALLOWED_MS: f64 = 5.0;
@@ -42,30 +44,24 @@ pub(crate) async fn measure(database: &Database, rounds: usize, table: &mut Tabl
         let commit = commit_ms(database).await?;
         table.add(Figure::Commit, commit);
         table.add(Figure::LoginAllowed, COMMITS_ALLOWED.mul_add(commit, MORE_ALLOWED_MS));
-        alone(database, &service, &client, &people, table).await?;
+        alone(&service, &client, &people, table).await?;
         together(&service, &client, &people, table).await?;
     }
     Ok(())
 }
 
 /// One at a time: from the callback to its answer, and how much of that was BankID's.
-async fn alone(
-    database: &Database,
-    service: &Service,
-    client: &Client,
-    people: &[Person],
-    table: &mut Table,
-) -> anyhow::Result<()> {
+async fn alone(service: &Service, client: &Client, people: &[Person], table: &mut Table) -> anyhow::Result<()> {
     let (mut whole, mut added) = (Vec::new(), Vec::new());
-    let synced = syncs(database).await?;
+    let mut ticks = tokio::time::interval(APART);
     for person in people.iter().cycle().take(ALONE) {
+        ticks.tick().await;
         let before = bankid_seconds(service).await?;
         let took = log_in(service, client, person).await?.as_secs_f64();
         let bankid = bankid_seconds(service).await? - before;
         whole.push(took * 1_000.0);
         added.push((took - bankid) * 1_000.0);
     }
-    let synced = syncs(database).await? - synced;
     table.add(Figure::LoginWhole, percentile(&whole, 0.5));
     table.add(Figure::LoginAdded, percentile(&added, 0.5));
     table.add(Figure::LoginAddedP99, percentile(&added, 0.99));
@@ -73,7 +69,6 @@ async fn alone(
         Figure::LoginAddedCommits,
         percentile(&added, 0.5) / table.last(Figure::Commit).unwrap_or(f64::NAN),
     );
-    table.add(Figure::LoginSyncs, synced / rate(ALONE, 1.0));
     Ok(())
 }
 
@@ -89,7 +84,7 @@ async fn together(service: &Service, client: &Client, people: &[Person], table: 
 }
 
 /// From the click to the session. Returns the time from the callback to its answer.
-async fn log_in(service: &Service, client: &Client, person: &Person) -> anyhow::Result<Duration> {
+pub(super) async fn log_in(service: &Service, client: &Client, person: &Person) -> anyhow::Result<Duration> {
     let address = service.fresh_address();
     let started = client
         .get(format!("{}/api/auth/bankid/login", service.url))
@@ -130,19 +125,4 @@ pub(super) async fn commit_ms(database: &Database) -> anyhow::Result<f64> {
         times.push(started.elapsed().as_secs_f64() * 1_000.0);
     }
     Ok(percentile(&times, 0.5))
-}
-
-/// How often the server has written its log to the disk, as it counts itself.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the statistics come late, and nothing says when"
-)]
-pub(super) async fn syncs(database: &Database) -> anyhow::Result<f64> {
-    // A backend reports what it counted at most once a second.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let syncs: i64 = sqlx::query_scalar("SELECT wal_sync FROM pg_stat_wal")
-        .fetch_one(&database.pool)
-        .await?;
-    #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
-    Ok(syncs as f64)
 }

@@ -4,6 +4,7 @@ pub(crate) mod logins;
 mod payer;
 pub(crate) mod payments;
 mod people;
+pub(crate) mod storm;
 pub(crate) mod webhooks;
 
 use std::{
@@ -24,7 +25,7 @@ use drop_sandbox::Sandbox;
 use drop_tests::settings;
 use tokio::process::{Child, Command};
 
-use crate::database::Database;
+use crate::{database::Database, worker::resident_mib};
 
 /// One API, one worker, and the providers.
 pub(crate) struct Service {
@@ -73,6 +74,11 @@ impl Service {
     /// Kills the worker; from here on nobody runs jobs.
     pub(crate) async fn stop_worker(&mut self) -> anyhow::Result<()> {
         Ok(self.worker.kill().await?)
+    }
+
+    /// What the worker holds in memory.
+    pub(crate) fn worker_memory_mib(&self) -> anyhow::Result<f64> {
+        resident_mib(self.worker.id().context("the worker has ended")?)
     }
 
     /// Seconds the worker has spent in calls to a provider's operation so far, by its own metric.

@@ -1,9 +1,12 @@
 //! Payments: what the service adds to the bank's own time, how many it takes a second, and what the circuit costs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use drop_common::resilience::breaker::{self, BreakerKey};
+use drop_common::{
+    queue::Lane,
+    resilience::breaker::{self, BreakerKey},
+};
 use drop_sandbox::{Fault, Operation};
 use drop_tests::person::browser;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -45,23 +48,48 @@ pub(crate) async fn measure(database: &Database, rounds: usize, table: &mut Tabl
     let mut numbers = 0..;
     // As a service that has run for a while: each of its connections knows the statements.
     pay_together(&service, &client, &payers, &mut numbers).await?;
+    settle(database, &service).await?;
     for round in 1..=rounds {
         progress(&format!("round {round} of {rounds}"));
         let commit = logins::commit_ms(database).await?;
         table.add(Figure::Commit, commit);
         table.add(Figure::PaymentAllowed, COMMITS_ALLOWED.mul_add(commit, MORE_ALLOWED_MS));
-        alone(database, &service, &client, &payers, &mut numbers, table).await?;
+        alone(&service, &client, &payers, &mut numbers, table).await?;
+        settle(database, &service).await?;
         let started = Instant::now();
         pay_together(&service, &client, &payers, &mut numbers).await?;
         table.add(Figure::Payments, rate(TOGETHER, started.elapsed().as_secs_f64()));
+        settle(database, &service).await?;
         circuit(database, table).await?;
     }
     Ok(())
 }
 
+/// The bank settles every payment, and the worker hears of it: nobody asks for any of them while the next are measured.
+async fn settle(database: &Database, service: &Service) -> anyhow::Result<()> {
+    let bank = service.sandbox.neonomics();
+    for payment in bank.payments().iter().filter(|payment| payment.status != "ACSC") {
+        bank.set_payment_status(&payment.id, "ACSC")?;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    for _ in 0..120 {
+        ticks.tick().await;
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM transactions WHERE NOT bank_final")
+            .fetch_one(&database.pool)
+            .await?;
+        if open == 0 {
+            return Ok(());
+        }
+        sqlx::query("UPDATE jobs SET run_at = clock_timestamp() WHERE lane = $1 AND state = 'ready' AND run_at > clock_timestamp()")
+            .bind(Lane::PaymentPoll.id())
+            .execute(&database.pool)
+            .await?;
+    }
+    anyhow::bail!("the payments do not settle")
+}
+
 /// One at a time: from the order to the link, and how much of that was the bank's.
 async fn alone(
-    database: &Database,
     service: &Service,
     client: &Client,
     payers: &[Payer],
@@ -69,7 +97,6 @@ async fn alone(
     table: &mut Table,
 ) -> anyhow::Result<()> {
     let (mut whole, mut added) = (Vec::new(), Vec::new());
-    let synced = logins::syncs(database).await?;
     for (payer, number) in payers.iter().cycle().zip(numbers.by_ref()).take(ALONE) {
         let before = service.seconds_at("neonomics", "payment_initiate").await?;
         let took = pay(payer, service, client, number).await?;
@@ -77,13 +104,11 @@ async fn alone(
         whole.push(took * 1_000.0);
         added.push((took - bank) * 1_000.0);
     }
-    let synced = logins::syncs(database).await? - synced;
     table.add(Figure::PaymentWhole, percentile(&whole, 0.5));
     table.add(Figure::PaymentAdded, percentile(&added, 0.5));
     table.add(Figure::PaymentAddedP99, percentile(&added, 0.99));
     let commits = percentile(&added, 0.5) / table.last(Figure::Commit).unwrap_or(f64::NAN);
     table.add(Figure::PaymentAddedCommits, commits);
-    table.add(Figure::PaymentSyncs, synced / rate(ALONE, 1.0));
     Ok(())
 }
 
@@ -103,7 +128,7 @@ async fn pay_together(
 }
 
 /// Seconds from the order to its link.
-async fn pay(payer: &Payer, service: &Service, client: &Client, number: usize) -> anyhow::Result<f64> {
+pub(super) async fn pay(payer: &Payer, service: &Service, client: &Client, number: usize) -> anyhow::Result<f64> {
     let order = payer.order(service, client, number);
     let asked = Instant::now();
     let answer = order.send().await?;
