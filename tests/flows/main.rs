@@ -34,6 +34,7 @@ mod payment_attempts;
 mod payment_cases;
 mod payment_faults;
 mod payments;
+mod planning;
 mod products;
 mod reads_refused;
 mod reconciling;

@@ -8,7 +8,7 @@ use drop_common::{
     },
     queue::{self, Lane},
     resilience::breaker::{self, Admission, BreakerKey},
-    storage::{Tx, accounts, payments},
+    storage::{Tx, accounts, payments::Standing},
 };
 use secrecy::ExposeSecret;
 
@@ -26,13 +26,15 @@ pub(super) async fn check(
     tx: &mut Tx,
     user: UserId,
     order: &PaymentOrder,
+    standing: &Standing,
     confirmed: Option<PaymentId>,
 ) -> Result<(), ApiError> {
     account(state, tx, user, order).await?;
-    limits(state, tx, user, order).await?;
-    let alike = payments::lookalike(tx, &state.keys, user, order.creditor_account(), order.amount()).await?;
-    match alike {
-        Some(first) if alike != confirmed => Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY)),
+    limits(state, order, standing.paid_today)?;
+    match standing.lookalike {
+        Some(first) if standing.lookalike != confirmed => {
+            Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY))
+        }
         Some(_) | None => capacity(tx).await,
     }
 }
@@ -54,15 +56,14 @@ async fn account(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder)
     Ok(())
 }
 
-async fn limits(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder) -> Result<(), ApiError> {
+fn limits(state: &State, order: &PaymentOrder, paid_today: i64) -> Result<(), ApiError> {
     let currency = order.amount().currency;
     let Some(limits) = state.settings.payments.limits_in(currency) else {
         let why = "payments are not made in this currency";
         return Err(ApiError::field("instructedAmount.currency", why));
     };
-    let paid = payments::total_today(tx, user, currency.code()).await?;
     limits
-        .check(order.amount(), paid)
+        .check(order.amount(), paid_today)
         .map_err(|_broken| ApiError::of(Code::LimitExceeded))
 }
 

@@ -16,7 +16,7 @@ use drop_common::{
         Tx,
         audit::{self, Actor, Entry},
         payments::{self, NewPayment, Payment},
-        sessions, users,
+        users,
     },
 };
 use poem::{Request, http::header};
@@ -49,29 +49,33 @@ pub(super) async fn create(
     failpoint!("pay.read");
     let user = UserId::from(session.user);
     let order = parse(body)?;
-    if let Some(first) = payments::by_client_key(&state.db, user, key.as_str()).await? {
-        return replay(state, first, &order, prefer).await;
-    }
-    let confirmed = confirmed(body)?;
     let mut tx = state.db.begin().await?;
-    let kyc = users::lock_kyc_status(&mut tx, user).await?;
     // The session may have been ended since it was looked at: after "log out everywhere" was answered, nothing is paid.
-    if !sessions::hold(&mut tx, session.session.into(), user).await? {
-        return Err(ApiError::of(Code::Unauthenticated));
-    }
+    let kyc = users::lock_payer(&mut tx, user, session.session.into()).await?;
+    let kyc = kyc.ok_or(ApiError::of(Code::Unauthenticated))?;
     failpoint!("pay.begun");
-    // A request with the same key may have held the lock just now: that one comes before every other check.
-    if payments::client_key_is_used(&mut tx, user, key.as_str()).await? {
+    let (payee, amount) = (order.creditor_account(), order.amount());
+    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), payee, amount).await?;
+    // The same key is the same payment, before every other check.
+    if standing.key_is_used {
         drop(tx);
         let first = payments::by_client_key(&state.db, user, key.as_str()).await?;
         return replay(state, first.ok_or(ApiError::of(Code::Internal))?, &order, prefer).await;
     }
-    if kyc != Some(KycStatus::Approved) {
+    let confirmed = confirmed(body)?;
+    if kyc != KycStatus::Approved {
         return Err(ApiError::of(Code::KycRequired));
     }
-    check(state, &mut tx, user, &order, confirmed).await?;
+    check(state, &mut tx, user, &order, &standing, confirmed).await?;
     failpoint!("pay.validated");
-    let id = store(state, &mut tx, request, user, key, &order, confirmed).await?;
+    let checked = Checked {
+        user,
+        key,
+        order: &order,
+        confirmed,
+        repeats: standing.just_made,
+    };
+    let id = store(state, &mut tx, request, checked).await?;
     failpoint!("pay.inserted");
     let options = EnqueueOptions {
         expires_in: Some(payments::SEND_WITHIN),
@@ -86,18 +90,27 @@ pub(super) async fn create(
     first_answer(state, id, prefer).await
 }
 
-/// Writes the row with its audit entry.
-async fn store(
-    state: &State,
-    tx: &mut Tx,
-    request: &Request,
+/// An order that passed every check.
+struct Checked<'a> {
     user: UserId,
-    key: &IdempotencyKey,
-    order: &PaymentOrder,
+    key: &'a IdempotencyKey,
+    order: &'a PaymentOrder,
+    /// The payment that the person says this one does not repeat.
     confirmed: Option<PaymentId>,
-) -> Result<PaymentId, ApiError> {
+    /// The one that it does seem to repeat, and may.
+    repeats: Option<PaymentId>,
+}
+
+/// Writes the row with its audit entry.
+async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'_>) -> Result<PaymentId, ApiError> {
+    let Checked {
+        user,
+        key,
+        order,
+        confirmed,
+        repeats,
+    } = checked;
     let (payee, amount) = (order.creditor_account(), order.amount());
-    let repeats = payments::just_made(tx, &state.keys, user, payee, amount).await?;
     let id = PaymentId::new();
     let secret = state.keys.random_token();
     let address = state.proxies.client_of(request).map(|address| address.to_string());

@@ -173,7 +173,7 @@ pub async fn lock_readable(tx: &mut Tx, user: UserId, id: AccountId) -> Result<b
 
 /// Takes the accounts that are due for an unattended read, with a live consent, and moves their next read away: each is
 /// planned once, whoever plans. At most `limit`, the longest due first.
-pub async fn take_due(tx: &mut Tx, limit: i64) -> Result<Vec<AccountId>, StorageError> {
+pub async fn take_due(tx: &mut Tx, limit: usize) -> Result<Vec<AccountId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"UPDATE bank_accounts SET next_sync_at = clock_timestamp() + interval '6 hours'
             WHERE id = ANY (ARRAY(
@@ -181,7 +181,7 @@ pub async fn take_due(tx: &mut Tx, limit: i64) -> Result<Vec<AccountId>, Storage
                WHERE a.status = 'linked' AND c.status = 'valid' AND a.next_sync_at <= clock_timestamp()
                ORDER BY a.next_sync_at LIMIT $1 FOR NO KEY UPDATE OF a SKIP LOCKED))
            RETURNING id AS "id: AccountId""#,
-        limit
+        i64::try_from(limit).unwrap_or(i64::MAX)
     )
     .fetch_all(&mut **tx)
     .await?)

@@ -49,20 +49,6 @@ pub async fn is_live(db: &PgPool, id: SessionId, user: UserId) -> Result<bool, S
     .await?)
 }
 
-/// The same within a transaction, which whoever ends the session then waits for. The caller holds the user's lock.
-pub async fn hold(tx: &mut Tx, id: SessionId, user: UserId) -> Result<bool, StorageError> {
-    let held = sqlx::query_scalar!(
-        "SELECT id FROM sessions
-          WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL
-            AND least(expires_at, idle_expires_at) > clock_timestamp() FOR SHARE",
-        id.uuid(),
-        user.uuid(),
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(held.is_some())
-}
-
 /// The live session that a refresh token belongs to, and whether the token may still be used.
 pub struct Presented {
     pub session: SessionId,

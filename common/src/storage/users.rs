@@ -4,7 +4,11 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
-use crate::domain::{identity_hash::IdentityHash, ids::UserId, kyc::KycStatus};
+use crate::domain::{
+    identity_hash::IdentityHash,
+    ids::{SessionId, UserId},
+    kyc::KycStatus,
+};
 
 /// A user as the API shows them.
 pub struct User {
@@ -161,6 +165,23 @@ pub async fn lock_kyc_status(tx: &mut Tx, id: UserId) -> Result<Option<KycStatus
     sqlx::query_scalar!(
         "SELECT kyc_status FROM users WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE",
         id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .map(|word| word.parse().map_err(StorageError::corrupt))
+    .transpose()
+}
+
+/// The user's KYC status, with the row locked as by [`lock_kyc_status`], and the session held that asks: whoever ends it
+/// waits. `None` where it is not live any more.
+pub async fn lock_payer(tx: &mut Tx, id: UserId, session: SessionId) -> Result<Option<KycStatus>, StorageError> {
+    sqlx::query_scalar!(
+        "SELECT u.kyc_status FROM users u JOIN sessions s ON s.user_id = u.id
+          WHERE u.id = $1 AND u.erased_at IS NULL AND s.id = $2 AND s.revoked_at IS NULL
+            AND least(s.expires_at, s.idle_expires_at) > clock_timestamp()
+            FOR NO KEY UPDATE OF u FOR SHARE OF s",
+        id.uuid(),
+        session.uuid(),
     )
     .fetch_optional(&mut **tx)
     .await?

@@ -61,7 +61,6 @@ pub(crate) enum Figure {
     LoginStormP95,
     PaymentCalmP95,
     PaymentStormP95,
-    StormPlanned,
     StormReads,
     StormMemory,
 }
@@ -125,9 +124,8 @@ impl Figure {
             Self::LoginStormP95 => ("the login while all balances are due, p95", "ms"),
             Self::PaymentCalmP95 => ("payment beside logins, order to link, p95", "ms"),
             Self::PaymentStormP95 => ("the payment while all balances are due, p95", "ms"),
-            Self::StormPlanned => ("accounts planned", "accounts/s"),
             Self::StormReads => ("balances read meanwhile", "reads/s"),
-            Self::StormMemory => ("memory of the worker after it", "MiB"),
+            Self::StormMemory => ("memory of the worker meanwhile", "MiB"),
         }
     }
 

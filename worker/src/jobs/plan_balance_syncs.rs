@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use drop_common::{
     queue::{
-        Handler, JobError, Lease, Outcome, Verdict, enqueue_many,
+        Handler, Job, JobError, Lease, Outcome, Verdict, enqueue_many,
         payloads::{PlanBalanceSyncs, SyncBalance},
     },
     resilience::backoff,
@@ -16,47 +16,42 @@ use tracing::info;
 use super::consent_days;
 use crate::context::Context;
 
-/// How many accounts one transaction plans.
-const BATCH: i64 = 500;
+/// How many accounts one run plans.
+const BATCH: usize = 500;
+/// On average the reads are this far apart, so that very many accounts that are due at once, after an outage say, are in
+/// nobody's way. A million accounts are still read four times a day.
+const SPACING: Duration = Duration::from_millis(20);
 /// A slot older than this plans nothing: later slots have come, and the reads it planned would count as outdated.
 const OUTDATED: TimeDelta = TimeDelta::hours(1);
-/// On average the reads of a plan are this far apart.
-const SPACING: Duration = Duration::from_millis(50);
-/// The reads of a plan begin before the next plan comes.
-const LONGEST_SPREAD: Duration = Duration::from_mins(4);
 
 impl Handler<Context> for PlanBalanceSyncs {
+    /// Plans a batch and comes back when its reads have begun. What is left when the next slot has come is that one's: of two
+    /// plans only the younger goes on.
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         if schedule::now(&ctx.db).await? - self.slot > OUTDATED {
             return Ok(Outcome::Done.into());
         }
         consent_days::keep(&ctx, &lease).await?;
-        let mut planned = 0;
-        loop {
-            let mut tx = lease.begin(&ctx.db).await?;
-            let due = accounts::take_due(&mut tx, BATCH).await?;
-            planned += due.len();
-            let spread = SPACING
-                .saturating_mul(u32::try_from(planned).unwrap_or(u32::MAX))
-                .min(LONGEST_SPREAD);
-            let reads: Vec<_> = due
-                .iter()
-                .map(|&account| {
-                    let read = SyncBalance {
-                        account,
-                        slot: self.slot,
-                    };
-                    (read, backoff::between(Duration::ZERO, spread))
-                })
-                .collect();
-            enqueue_many(&mut tx, &reads).await?;
-            if due.is_empty() {
-                if planned > 0 {
-                    info!("planned {planned} unattended balance reads");
-                }
-                return Ok(lease.finish(tx, Outcome::Done).await?.into());
-            }
-            tx.commit().await?;
+        let mut tx = lease.begin(&ctx.db).await?;
+        let due = accounts::take_due(&mut tx, BATCH).await?;
+        let spread = SPACING.saturating_mul(u32::try_from(due.len()).unwrap_or(u32::MAX));
+        let reads: Vec<_> = due
+            .iter()
+            .map(|&account| {
+                let read = SyncBalance {
+                    account,
+                    slot: self.slot,
+                };
+                (read, backoff::between(Duration::ZERO, spread))
+            })
+            .collect();
+        enqueue_many(&mut tx, &reads).await?;
+        let goes_on = due.len() == BATCH && !schedule::is_taken_after(&mut tx, Self::KIND, self.slot).await?;
+        let outcome = if goes_on { Outcome::Wait(spread) } else { Outcome::Done };
+        let recorded = lease.finish(tx, outcome).await?;
+        if !due.is_empty() {
+            info!("planned {} unattended balance reads", due.len());
         }
+        Ok(recorded.into())
     }
 }

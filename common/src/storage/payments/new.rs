@@ -44,12 +44,14 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
     let creditor_index = keys.blind_index("account", creditor);
     let state_hash = sha256(new.state.expose_secret().as_bytes());
     let made = sqlx::query!(
-        "INSERT INTO transactions (id, user_id, account_id, client_key, idempotency_key, fingerprint, amount, currency, creditor_name,
+        "WITH made AS (
+         INSERT INTO transactions (id, user_id, account_id, client_key, idempotency_key, fingerprint, amount, currency, creditor_name,
             creditor_account_sealed, creditor_account_index, creditor_account_masked, remittance_information, product,
             callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $7,
             clock_timestamp() + make_interval(secs => $20), $21)
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING account_id, amount)
+         UPDATE bank_accounts a SET held = a.held + made.amount FROM made WHERE a.id = made.account_id",
         row,
         new.user.uuid(),
         new.account.uuid(),
@@ -78,89 +80,59 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
     )
     .execute(&mut **tx)
     .await?;
-    if made.rows_affected() == 0 {
-        return Ok(false);
-    }
-    sqlx::query!(
-        "UPDATE bank_accounts SET held = held + $2 WHERE id = $1",
-        new.account.uuid(),
-        new.amount
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(true)
+    Ok(made.rows_affected() == 1)
 }
 
-/// True where this user already made a payment under this key. The caller holds the user's lock.
-pub async fn client_key_is_used(tx: &mut Tx, user: UserId, key: &str) -> Result<bool, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM transactions WHERE user_id = $1 AND client_key = $2) AS "used!""#,
-        user.uuid(),
-        key
-    )
-    .fetch_one(&mut **tx)
-    .await?)
+/// How a new payment stands beside the user's others.
+pub struct Standing {
+    /// They already made a payment under this key.
+    pub key_is_used: bool,
+    /// What they have paid or are about to pay today (Europe/Oslo), in minor units: a payment that the bank may still
+    /// complete counts.
+    pub paid_today: i64,
+    /// Their open payment of the same payee and amount, of the last seven days.
+    pub lookalike: Option<PaymentId>,
+    /// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together,
+    /// for whoever clicked twice.
+    pub just_made: Option<PaymentId>,
 }
 
-/// What this user has paid or is about to pay today (Europe/Oslo), in minor units. The caller holds the user's lock.
-pub async fn total_today(tx: &mut Tx, user: UserId, currency: &str) -> Result<i64, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT coalesce(sum(amount), 0)::bigint AS "total!" FROM transactions
-            WHERE user_id = $1 AND currency = $2 AND status IN ('processing', 'completed')
-              AND created_at >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'"#,
-        user.uuid(),
-        currency
-    )
-    .fetch_one(&mut **tx)
-    .await?)
-}
-
-/// An open payment of the same user, payee and amount, of the last seven days. The caller holds the user's lock.
-pub async fn lookalike(
+/// Looks at the user's other payments, in one statement: a payment waits for every round trip. The caller holds the user's
+/// lock, and took it in a statement before this one, which therefore sees whatever was committed under it.
+pub async fn standing(
     tx: &mut Tx,
     keys: &Keyring,
     user: UserId,
+    client_key: &str,
     creditor: &AccountNumber,
     amount: Amount,
-) -> Result<Option<PaymentId>, StorageError> {
+) -> Result<Standing, StorageError> {
     // Stored under the key of its day: a payment from before a rotation is under way all the same.
     let indexes = keys.blind_indexes("account", creditor.canonical_secret());
     let indexes: Vec<&[u8]> = indexes.iter().map(<[u8; 32]>::as_slice).collect();
-    let id = sqlx::query_scalar!(
-        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = ANY ($2) AND amount = $3 AND currency = $4
-            AND NOT bank_final AND created_at > clock_timestamp() - interval '7 days' ORDER BY id LIMIT 1",
+    Ok(sqlx::query_as!(
+        Standing,
+        r#"SELECT EXISTS (SELECT FROM transactions WHERE user_id = $1 AND client_key = $2) AS "key_is_used!",
+                  (SELECT coalesce(sum(amount), 0)::bigint FROM transactions
+                    WHERE user_id = $1 AND currency = $5 AND (status IN ('processing', 'completed') OR NOT bank_final)
+                      AND created_at >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'
+                  ) AS "paid_today!",
+                  (SELECT id FROM transactions
+                    WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
+                      AND NOT bank_final AND created_at > clock_timestamp() - interval '7 days' ORDER BY id LIMIT 1
+                  ) AS "lookalike: PaymentId",
+                  (SELECT id FROM transactions
+                    WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
+                      AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
+                  ) AS "just_made: PaymentId""#,
         user.uuid(),
+        client_key,
         &indexes as &[&[u8]],
         amount.minor,
         amount.currency.code(),
     )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id.map(PaymentId::from))
-}
-
-/// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together, for
-/// whoever clicked twice. The caller holds the user's lock.
-pub async fn just_made(
-    tx: &mut Tx,
-    keys: &Keyring,
-    user: UserId,
-    creditor: &AccountNumber,
-    amount: Amount,
-) -> Result<Option<PaymentId>, StorageError> {
-    let indexes = keys.blind_indexes("account", creditor.canonical_secret());
-    let indexes: Vec<&[u8]> = indexes.iter().map(<[u8; 32]>::as_slice).collect();
-    let id = sqlx::query_scalar!(
-        "SELECT id FROM transactions WHERE user_id = $1 AND creditor_account_index = ANY ($2) AND amount = $3 AND currency = $4
-            AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1",
-        user.uuid(),
-        &indexes as &[&[u8]],
-        amount.minor,
-        amount.currency.code(),
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id.map(PaymentId::from))
+    .fetch_one(&mut **tx)
+    .await?)
 }
 
 fn scheme_word(scheme: Scheme) -> &'static str {
