@@ -82,7 +82,7 @@ impl Keyring {
         })
     }
 
-    /// Seals `plain` for one place: `column` is `table.column`, `row` the row's id.
+    /// Seals `plain` for one place: `column` is `table.column`, `row` the row's id, or what else is only its own.
     pub fn seal(&self, column: &str, row: Uuid, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = self.random_bytes();
         let mut body = plain.to_vec();

@@ -44,8 +44,10 @@ async fn plan(app: &TestApp, account: AccountId) {
     let now = schedule::now(&app.db).await.unwrap();
     let mut tx = app.db.begin().await.unwrap();
     for worker in 0..WORKERS {
-        let slot = now - TimeDelta::seconds(i64::try_from(worker).unwrap());
-        queue::enqueue(&mut tx, &SyncBalance { account, slot }).await.unwrap();
+        let planned_at = now - TimeDelta::seconds(i64::try_from(worker).unwrap());
+        queue::enqueue(&mut tx, &SyncBalance { account, planned_at })
+            .await
+            .unwrap();
     }
     tx.commit().await.unwrap();
 }

@@ -28,7 +28,7 @@ async fn very_many_due_accounts_are_planned_in_batches_and_the_next_plan_takes_w
     app.run_jobs().await;
     assert_eq!(planned_and_due(&app).await, (500, 701));
     let spread =
-        "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND run_at > clock_timestamp() + interval '10 s'";
+        "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND run_at > clock_timestamp() + interval '7.5 s'";
     assert_eq!(
         count(&app, spread).await,
         0,
@@ -36,6 +36,14 @@ async fn very_many_due_accounts_are_planned_in_batches_and_the_next_plan_takes_w
     );
     assert_eq!(waiting_plans(&app).await, 1);
 
+    // One of the batch is due again by now: its first read found the window full for a moment.
+    sqlx::query(
+        "UPDATE bank_accounts SET next_sync_at = clock_timestamp() - interval '1 hour'
+          WHERE id = (SELECT (payload->>'account')::uuid FROM jobs WHERE kind = 'sync-balance' ORDER BY id LIMIT 1)",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
     sqlx::query(
         "INSERT INTO cron_slots (name, slot) VALUES ('plan-balance-syncs', clock_timestamp() + interval '1 min')",
     )
@@ -44,7 +52,7 @@ async fn very_many_due_accounts_are_planned_in_batches_and_the_next_plan_takes_w
     .unwrap();
     time::pass(&app.db, TimeDelta::seconds(10)).await;
     app.run_jobs().await;
-    assert_eq!(planned_and_due(&app).await, (1_000, 201));
+    assert_eq!(planned_and_due(&app).await, (1_000, 202));
     assert_eq!(
         waiting_plans(&app).await,
         0,
@@ -56,7 +64,7 @@ async fn very_many_due_accounts_are_planned_in_batches_and_the_next_plan_takes_w
     queue::enqueue(&mut tx, &PlanBalanceSyncs { slot }).await.unwrap();
     tx.commit().await.unwrap();
     app.run_jobs().await;
-    assert_eq!(planned_and_due(&app).await, (1_201, 0));
+    assert_eq!(planned_and_due(&app).await, (1_202, 0));
     app.abandon().await;
 }
 

@@ -82,8 +82,8 @@ jobs! {
         slot: DateTime<Utc> } "plan-balance-syncs" in Upkeep, key |job| Some(job.slot.timestamp().to_string());
     /// Reads one balance without its owner.
     SyncBalance { /// The account.
-        account: AccountId, /// The slot that planned it: the key, because a key is used up until its row is pruned.
-        slot: DateTime<Utc> } "sync-balance" in BalanceBatch, key |job| Some(format!("{}@{}", job.account, job.slot.timestamp()));
+        account: AccountId, /// When it was planned: part of the key, because a key is used up until its row is pruned.
+        planned_at: DateTime<Utc> } "sync-balance" in BalanceBatch, key |job| Some(format!("{}@{}", job.account, job.planned_at.timestamp_millis()));
     /// Sends a payment to the bank, once.
     InitiatePayment { /// The payment.
         payment: PaymentId } "initiate-payment" in PaymentSend, attempts 4, key |job| Some(job.payment.to_string());

@@ -69,11 +69,12 @@ pub enum TokenStanding {
 }
 
 /// Looks a refresh token up and locks its session, so that of two that come at once the second sees what the first did.
-/// `None`: unknown, or its session is over.
+/// `None`: unknown, or its session is over. It came when its transaction began: how long it then waited for the lock says
+/// nothing about who holds it.
 pub async fn present(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<Presented>, StorageError> {
     let row = sqlx::query!(
         r#"SELECT s.id, s.user_id, s.channel, t.used_at IS NULL AS "unused!",
-                  coalesce(t.used_at > clock_timestamp() - make_interval(secs => $2), false) AS "in_grace!"
+                  coalesce(t.used_at > now() - make_interval(secs => $2), false) AS "in_grace!"
              FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
             WHERE t.token_hash = $1 AND s.revoked_at IS NULL AND u.erased_at IS NULL
               AND least(s.expires_at, s.idle_expires_at) > clock_timestamp()

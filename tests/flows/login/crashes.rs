@@ -4,6 +4,7 @@
 use chrono::TimeDelta;
 use drop_sandbox::Operation;
 use drop_tests::{
+    alerts,
     app::{TestApp, eventually},
     person::Answer,
     time,
@@ -103,4 +104,34 @@ async fn the_person_starts_again_at_once_while_the_dead_workers_login_still_wait
     let end = outcome(&app, &browser, &underway, &first).await;
     assert_eq!(end.problem(), (502, NO_TOKEN));
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_login_whose_secrets_do_not_open_is_refused_at_once_and_somebody_is_told() {
+    alerts::listen();
+    let app = service().await;
+    app.stop_worker().await;
+    let browser = Browser::of(&app);
+    let underway = browser.starts().await;
+    let callback = signed_in(&app, &underway, "anna");
+    let accepted = browser.returns_without_waiting(&callback, &underway.cookies).await;
+    sqlx::query("UPDATE logins SET code_sealed = set_byte(code_sealed, 20, 255 - get_byte(code_sealed, 20))")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.start_worker().await;
+    let end = outcome(&app, &browser, &underway, &accepted).await;
+    assert_eq!(end.problem(), (502, NO_TOKEN));
+    let dead: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = 'check-login' AND state = 'dead' AND attempt = 1")
+            .fetch_one(&app.db)
+            .await
+            .unwrap();
+    assert_eq!(dead, 1);
+    let login: String = sqlx::query_scalar("SELECT 'lgn_' || replace(id::text, '-', '') FROM logins")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(alerts::about(&login).len(), 1);
+    app.abandon().await;
 }

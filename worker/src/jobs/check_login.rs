@@ -25,7 +25,7 @@ use drop_common::{
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
-        logins::{self, Secrets},
+        logins::{self, Secrets, Taken},
         users,
     },
 };
@@ -68,12 +68,19 @@ impl Refusal {
 impl Handler<Context> for CheckLogin {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         failpoint!("login.taking_secrets");
-        let Some(secrets) = logins::take_secrets(&ctx.db, &ctx.keys, self.login, &lease).await? else {
-            // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
-            // code once, so the person starts again (contract 3.1: no retry).
-            let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "interrupted");
-            let tx = lease.begin(&ctx.db).await?;
-            return refuse(&ctx, &lease, tx, self.login, refusal, None).await;
+        let secrets = match logins::take_secrets(&ctx.db, &ctx.keys, self.login, &lease).await {
+            Ok(Taken::Secrets(secrets)) => secrets,
+            Ok(Taken::LeaseLost) => return Err(JobError::LeaseLost),
+            Ok(Taken::Gone) => {
+                // An earlier attempt took the code and died before it could say how the exchange ended. BankID accepts a
+                // code once, so the person starts again (contract 3.1: no retry).
+                let refusal = Refusal::new(LoginFailure::TokenExchangeFailed, "interrupted");
+                let tx = lease.begin(&ctx.db).await?;
+                return refuse(&ctx, &lease, tx, self.login, refusal, None).await;
+            }
+            // They are erased all the same, and this worker lacks their key: somebody must know.
+            Err(StorageError::Corrupt(why)) => return Ok(Outcome::GiveUp(why.into()).into()),
+            Err(error) => return Err(error.into()),
         };
         failpoint!("login.secrets_taken");
 

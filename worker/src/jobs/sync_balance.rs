@@ -15,7 +15,7 @@ use crate::context::Context;
 impl Handler<Context> for SyncBalance {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         // By now the account may have been planned anew: of two jobs only the younger reads.
-        if schedule::now(&ctx.db).await? - self.slot >= BACKGROUND_INTERVAL {
+        if schedule::now(&ctx.db).await? - self.planned_at >= BACKGROUND_INTERVAL {
             return Ok(Outcome::Done.into());
         }
         let asked = balance_read::ask(&ctx, &lease, self.account, None, Why::Planned).await?;

@@ -166,41 +166,55 @@ pub struct Secrets {
     pub verifier: SecretString,
 }
 
+/// What became of taking them.
+pub enum Taken {
+    /// They are taken, and erased.
+    Secrets(Secrets),
+    /// They were taken before, or the login has ended.
+    Gone,
+    /// The job is not the caller's any more; nothing was taken.
+    LeaseLost,
+}
+
 /// Takes the secrets out and erases them: BankID accepts the code once, so a second attempt could only fail, and a
 /// stored code is a way into someone's account. One statement, fenced by the job's row as [`Lease::begin`] does it: a login
-/// waits for every round trip. `None`: already taken, the login has ended, or the lease has.
+/// waits for every round trip.
 ///
 /// [`Lease::begin`]: crate::queue::Lease::begin
-pub async fn take_secrets(
-    db: &PgPool,
-    keys: &Keyring,
-    id: LoginId,
-    lease: &Lease,
-) -> Result<Option<Secrets>, StorageError> {
+pub async fn take_secrets(db: &PgPool, keys: &Keyring, id: LoginId, lease: &Lease) -> Result<Taken, StorageError> {
     let row = sqlx::query!(
-        "WITH fenced AS MATERIALIZED (
+        r#"WITH fenced AS MATERIALIZED (
            SELECT FROM jobs
             WHERE id = $2 AND attempt = $3 AND state = 'running' AND lease_until > clock_timestamp() FOR NO KEY UPDATE),
          held AS MATERIALIZED (
            SELECT id, state_hash, code_sealed, nonce_sealed, verifier_sealed FROM logins
             WHERE id = $1 AND status = 'checking' AND code_sealed IS NOT NULL AND EXISTS (SELECT FROM fenced)
-              FOR NO KEY UPDATE)
-         UPDATE logins l SET code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL FROM held
-          WHERE l.id = held.id
-         RETURNING held.state_hash, held.code_sealed, held.nonce_sealed, held.verifier_sealed",
+              FOR NO KEY UPDATE),
+         taken AS (
+           UPDATE logins l SET code_sealed = NULL, nonce_sealed = NULL, verifier_sealed = NULL FROM held
+            WHERE l.id = held.id
+           RETURNING held.state_hash, held.code_sealed, held.nonce_sealed, held.verifier_sealed)
+         SELECT EXISTS (SELECT FROM fenced) AS "fenced!", state_hash AS "state_hash?", code_sealed AS "code_sealed?",
+                nonce_sealed AS "nonce_sealed?", verifier_sealed AS "verifier_sealed?"
+           FROM (SELECT) AS always LEFT JOIN taken ON true"#,
         id.uuid(),
         lease.job(),
         lease.attempt(),
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    let state: [u8; 32] = row.state_hash.as_slice().try_into().map_err(StorageError::corrupt)?;
+    if !row.fenced {
+        return Ok(Taken::LeaseLost);
+    }
+    let Some(state) = row.state_hash else {
+        return Ok(Taken::Gone);
+    };
+    let state: [u8; 32] = state.as_slice().try_into().map_err(StorageError::corrupt)?;
     let open = |column: &str, sealed_to: Uuid, sealed: Option<Vec<u8>>| {
         keys.open_text(column, sealed_to, &sealed.unwrap_or_default())
             .map_err(StorageError::corrupt)
     };
-    Ok(Some(Secrets {
+    Ok(Taken::Secrets(Secrets {
         code: open("logins.code_sealed", of_state(&state), row.code_sealed)?,
         nonce: open("logins.nonce_sealed", id.uuid(), row.nonce_sealed)?,
         verifier: open("logins.verifier_sealed", id.uuid(), row.verifier_sealed)?,

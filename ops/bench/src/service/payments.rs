@@ -66,7 +66,7 @@ pub(crate) async fn measure(database: &Database, rounds: usize, table: &mut Tabl
 }
 
 /// The bank settles every payment, and the worker hears of it: nobody asks for any of them while the next are measured.
-async fn settle(database: &Database, service: &Service) -> anyhow::Result<()> {
+pub(super) async fn settle(database: &Database, service: &Service) -> anyhow::Result<()> {
     let bank = service.sandbox.neonomics();
     for payment in bank.payments().iter().filter(|payment| payment.status != "ACSC") {
         bank.set_payment_status(&payment.id, "ACSC")?;

@@ -23,7 +23,7 @@ const PAYERS: usize = 64;
 /// Logins, and beside them payments, of one measurement: one after the other of each.
 const EACH: usize = 200;
 
-/// Whoever logs in and pays.
+/// Whoever pays, and whoever else logs in.
 struct People {
     persons: Vec<Person>,
     payers: Vec<Payer>,
@@ -40,11 +40,13 @@ pub(crate) async fn measure(database: &Database, sizes: &Sizes, table: &mut Tabl
     accounts(database, sizes.accounts).await?;
     // As a service that has run for a while: each of its connections knows the statements.
     side_by_side(&service, &people, &mut numbers).await?;
+    payments::settle(database, &service).await?;
     for round in 1..=sizes.rounds {
         progress(&format!("round {round} of {}", sizes.rounds));
         let (logins, payments) = side_by_side(&service, &people, &mut numbers).await?;
         table.add(Figure::LoginCalmP95, logins);
         table.add(Figure::PaymentCalmP95, payments);
+        payments::settle(database, &service).await?;
         begin(database).await?;
         let started = Instant::now();
         let (logins, payments) = side_by_side(&service, &people, &mut numbers).await?;
@@ -55,15 +57,18 @@ pub(crate) async fn measure(database: &Database, sizes: &Sizes, table: &mut Tabl
         table.add(Figure::StormReads, rate(read, started.elapsed().as_secs_f64()));
         table.add(Figure::StormMemory, service.worker_memory_mib()?);
         end(database).await?;
+        payments::settle(database, &service).await?;
     }
     Ok(())
 }
 
 async fn prepare(service: &Service) -> anyhow::Result<People> {
     let client = browser();
-    let (persons, mut payers) = (people(PAYERS), Vec::new());
+    let (persons, mut payers) = (people(PAYERS + EACH), Vec::new());
     for person in &persons {
         service.sandbox.bankid().add_person(person.clone());
+    }
+    for person in &persons[..PAYERS] {
         payers.push(Payer::prepare(service, &client, person).await?);
     }
     Ok(People {
@@ -94,7 +99,7 @@ async fn side_by_side(
 ) -> anyhow::Result<(f64, f64)> {
     let logins = async {
         let mut times = Vec::new();
-        for person in people.persons.iter().cycle().take(EACH) {
+        for person in people.persons[PAYERS..].iter().cycle().take(EACH) {
             let took = logins::log_in(service, &people.client, person).await?;
             times.push(took.as_secs_f64() * 1_000.0);
         }
