@@ -2,6 +2,7 @@
 
 use drop_sandbox::{Fault, Operation};
 use drop_tests::{alerts, app::TestApp, person::Answer};
+use rstest::rstest;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -104,6 +105,61 @@ async fn after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_
     assert!(sent.iter().all(|key| *key == sent[0]));
     assert_eq!(app.sandbox.neonomics().payments().len(), 1);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn an_order_that_the_bank_takes_after_an_error_is_told_for_it_may_have_taken_both() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.deduplicate = false);
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    let executed = Fault::ExecuteThenStatus { code: 500 };
+    app.sandbox.fault(Operation::Payment, executed, 1);
+    assert_eq!(payer.plays_out(&id).await, "completed");
+    let (sent, orders) = (orders_sent(&app), app.sandbox.neonomics().payments());
+    assert_eq!((sent.len(), &sent[0]), (2, &sent[1]));
+    let paid = orders.iter().filter(|order| order.moved).count();
+    assert_eq!((orders.len(), paid), (2, 1), "nobody has the link of the other");
+    let known: String = value(&app, "SELECT payment_id FROM transactions").await;
+    let told = format!("accepted_after_failure: X-Request-ID {}, paymentId {known}", sent[0]);
+    assert_eq!(alerts::words(&id), [told]);
+    let audited = "SELECT detail FROM audit_log WHERE action = 'payment.accepted_after_failure'";
+    let detail: serde_json::Value = value(&app, audited).await;
+    assert_eq!(detail, json!({ "x_request_id": sent[0], "payment_id": known }));
+
+    // An error that is not followed by a yes, or a yes without an error before it, is none.
+    let well = payer.orders().await;
+    assert_eq!(payer.plays_out(&well).await, "completed");
+    assert!(alerts::words(&well).is_empty());
+    app.finish().await;
+}
+
+#[rstest]
+#[case::at_a_bank_of_which_that_is_not_known(false, "review", 1)]
+#[case::at_a_bank_that_makes_one_payment_of_one_key(true, "completed", 2)]
+#[tokio::test]
+async fn where_only_deduplicated_errors_are_retried_an_order_that_was_executed_behind_one_is_one_order(
+    #[case] proven: bool,
+    #[case] end: &str,
+    #[case] sent: usize,
+) {
+    alerts::listen();
+    let proven_word = if proven { "true" } else { "false" };
+    let app = TestApp::start_with(&[("PISP_RETRY_5XX", "deduplicated"), ("PISP_DEDUPE_PROVEN", proven_word)]).await;
+    app.sandbox.neonomics().configure(|bank| bank.deduplicate = proven);
+    let payer = Payer::of(&app).await;
+    for code in [500, 502, 503] {
+        let (id, before) = (payer.orders().await, orders_sent(&app).len());
+        let executed = Fault::ExecuteThenStatus { code };
+        app.sandbox.fault(Operation::Payment, executed, 1);
+        assert_eq!(payer.plays_out(&id).await, end, "{code}");
+        assert_eq!(orders_sent(&app).len(), before + sent, "{code}");
+        let told: &[&str] = if proven { &[] } else { &["needs review: the bank may have the payment"] };
+        assert_eq!(alerts::words(&id), told, "{code}");
+    }
+    assert_eq!(app.sandbox.neonomics().payments().len(), 3);
+    app.abandon().await; // the jobs of those in review are dead, for a person to see
 }
 
 #[tokio::test]

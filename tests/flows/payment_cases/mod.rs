@@ -13,7 +13,7 @@
 //! | 9 | a crash before the answer is stored | `p1_p5_p6_a_worker_that_dies_while_it_starts_an_approval_starts_none_twice_and_loses_no_payment`, `p1_p2_p5_p6_p7_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice`, `an_attempt_whose_process_died_is_never_repeated_but_reviewed` |
 //! | 10 | a bank that cannot be reached | `p11_a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_is_sent_none_after_it`, `what_did_not_leave_is_tried_again_after_1_2_and_4_seconds_and_then_every_ten`, `a_refused_connection_is_not_sent` |
 //! | 11 | an answer that is lost | `an_answer_that_is_lost_is_reviewed_and_nothing_is_sent_again`, `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read` |
-//! | 12 | 500, 502, 503, then 201 | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key` |
+//! | 12 | 500, 502, 503, then 201 | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key`, `an_order_that_the_bank_takes_after_an_error_is_told_for_it_may_have_taken_both`, `where_only_deduplicated_errors_are_retried_an_order_that_was_executed_behind_one_is_one_order` |
 //! | 13 | 504, a reset, half an answer | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_payment_is_sent_once_and_its_failure_has_one_class` |
 //! | 14 | 400, 403, 404, 422 | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again` |
 //! | 15 | an expired access token | `an_access_token_that_has_expired_costs_one_request_more_and_no_second_payment`, `an_expired_token_is_replaced_once_and_the_call_repeated_with_the_same_request_id` |

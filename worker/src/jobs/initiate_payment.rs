@@ -3,15 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
-    domain::{
-        account_number::Scheme,
-        money::{Amount, Currency},
-        payment_status::FailureReason,
-    },
+    config::Retry5xx,
+    domain::payment_status::{FailureReason, PaymentAlert},
     failpoint,
     providers::{
         Class, ProviderError,
-        neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
+        neonomics::{InitiatedPayment, ScaLink},
     },
     queue::{
         AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
@@ -21,17 +18,16 @@ use drop_common::{
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
-        payments::{self, AttemptOutcome, Payment, Sending, Wire},
+        payments::{self, AttemptOutcome, Payment, Sending},
     },
 };
-use secrecy::ExposeSecret;
 use serde_json::json;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use super::{
     intent::Intent,
     payment_moves::{self, Mover, Moving},
+    payment_order,
 };
 use crate::{context::Context, recording};
 
@@ -73,7 +69,7 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
     let wire = payments::wire(&ctx.db, &ctx.keys, &payment).await?;
-    let prepared = prepare(ctx, &payment, &wire)?;
+    let prepared = payment_order::prepare(ctx, &payment, &wire)?;
 
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
     if let Some(wait) = moving.circuit_is_open().await? {
@@ -107,75 +103,11 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
     Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
     failpoint!("pay.sending");
-    let answer = send(ctx, lease, &payment, &wire, &prepared).await;
+    let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared).await;
     failpoint!("pay.response_read");
     ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
         .await;
     recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await
-}
-
-async fn send(
-    ctx: &Context,
-    lease: &Lease,
-    payment: &Payment,
-    wire: &Wire,
-    prepared: &PreparedPayment,
-) -> Result<InitiatedPayment, ProviderError> {
-    let back = redirect(ctx, payment, wire);
-    let redirects = Redirects {
-        success: &back,
-        failure: Some(&back),
-    };
-    let call = call(ctx, lease, payment, payment.idempotency_key);
-    ctx.neonomics.send(prepared, None, redirects, &call).await
-}
-
-/// A call that the person's own request causes.
-pub(super) fn call(ctx: &Context, lease: &Lease, payment: &Payment, request_id: Uuid) -> CallContext {
-    let psu = ctx.psu(payment.psu_ip.as_deref()).map(|psu| Psu {
-        user_agent: payment.psu_user_agent.clone(),
-        ..psu
-    });
-    CallContext {
-        request_id,
-        correlation_id: lease.request_id(),
-        psu,
-        now: ctx.clock.now(),
-        not_after: Some(lease.deadline()),
-    }
-}
-
-fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPayment, JobError> {
-    let currency: Currency = payment.currency.parse().map_err(StorageError::corrupt)?;
-    let amount = Amount {
-        minor: payment.amount,
-        currency,
-    }
-    .to_decimal();
-    let account = wire.creditor.expose_secret();
-    let creditor = match payment.creditor_scheme {
-        Scheme::Iban => Creditor::Iban(account),
-        Scheme::Bban => Creditor::Bban(account),
-    };
-    Ok(ctx.neonomics.prepare(&PaymentOrder {
-        debtor_iban: wire.debtor.expose_secret(),
-        creditor,
-        creditor_name: &payment.creditor_name,
-        amount: &amount,
-        currency: &payment.currency,
-        remittance: Some(payment.remittance_information.as_str()).filter(|text| !text.is_empty()),
-        end_to_end_id: None,
-        product: &payment.product,
-    }))
-}
-
-/// Where the bank sends the person: the payment and a secret that only the bank and they hold.
-pub(super) fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
-    let state = wire.state.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
-    format!(
-        "{}/api/payments/callback?transaction={}&state={state}",
-        ctx.settings.worker.public_url, payment.id
-    )
 }
 
 /// The second, short transaction: how the attempt ended and what comes next.
@@ -194,7 +126,7 @@ async fn record(
         }
         Err(error) => error,
     };
-    let (class, id) = (error.class(), payment.id);
+    let (class, id) = (class_of(ctx, error), payment.id);
     let ended = match class {
         Class::Transient => AttemptOutcome::Transient,
         Class::NotSent | Class::CircuitOpen => AttemptOutcome::NotSent,
@@ -244,6 +176,15 @@ async fn record(
     moving.finish(Outcome::Done).await
 }
 
+/// What the failed attempt means here. Of a 500, 502 or 503 the contract says that it may be sent again; where the owner
+/// takes none of them for a promise that nothing was done, nobody knows (`PISP_RETRY_5XX`).
+fn class_of(ctx: &Context, error: &ProviderError) -> Class {
+    match (error.class(), ctx.settings.neonomics.retry_5xx) {
+        (Class::Transient, Retry5xx::Deduplicated) => Class::Ambiguous,
+        (class, Retry5xx::Always | Retry5xx::Deduplicated) => class,
+    }
+}
+
 /// The delay after the given failure, counted from 1: the contract's three, then the other one.
 fn delay_after(failures: usize, then: Duration) -> Duration {
     backoff::jittered(*RETRY_AFTER.get(failures.saturating_sub(1)).unwrap_or(&then))
@@ -278,6 +219,7 @@ async fn accepted(
     moving
         .audit("payment.initiated", json!({ "link": link.is_some() }))
         .await?;
+    after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
     moving.reload().await?;
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),
@@ -293,6 +235,20 @@ async fn accepted(
     let recorded = moving.finish(Outcome::Done).await?;
     ctx.wake.signal(Lane::PaymentSend);
     Ok(recorded)
+}
+
+/// An earlier attempt was answered with 500, 502 or 503, and a bank that does not deduplicate may have made a payment of
+/// that one too. Nobody has its link, so nobody can approve it; whether it is there, only the bank can say, and operations
+/// are told what to ask it for.
+async fn after_a_failure(ctx: &Context, moving: &mut Moving<'_>, payment_id: &str) -> Result<(), JobError> {
+    let (id, request_id) = (moving.payment.id, moving.payment.idempotency_key);
+    if ctx.settings.neonomics.dedupe_proven || !payments::failed_before(&mut moving.tx, id).await? {
+        return Ok(());
+    }
+    let word = PaymentAlert::AcceptedAfterFailure.as_str();
+    moving.alert(format!("{word}: X-Request-ID {request_id}, paymentId {payment_id}"));
+    let detail = json!({ "x_request_id": request_id, "payment_id": payment_id });
+    moving.audit("payment.accepted_after_failure", detail).await
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.

@@ -20,6 +20,7 @@ mod kyc_decision;
 mod kyc_event;
 mod kyc_moves;
 pub(crate) mod payment_moves;
+mod payment_order;
 mod plan_balance_syncs;
 mod poll_payment;
 mod prune_jobs;

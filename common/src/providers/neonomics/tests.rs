@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{CallContext, Cancellation, Creditor, Neonomics, OrderAtBank, PaymentOrder, Psu, Redirects, ScaLink};
 use crate::{
-    config::{BbanWire, ConsentHeader, NeonomicsConfig},
+    config::{BbanWire, ConsentHeader, NeonomicsConfig, Retry5xx},
     providers::{
         Class, Field, ProviderError,
         testing::{FakeProvider, Heard, answer, json},
@@ -48,6 +48,7 @@ pub(super) fn config(url: &str) -> NeonomicsConfig {
         provisional_completed: vec!["ACCP".to_owned()],
         consent_header: ConsentHeader::Both,
         dedupe_proven: false,
+        retry_5xx: Retry5xx::Always,
         send_ip_v6: true,
         sca_hosts: vec!["dnb.no".to_owned()],
         sca_loopback_http: false,

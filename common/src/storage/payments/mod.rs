@@ -16,8 +16,8 @@ use uuid::Uuid;
 pub use self::{
     additions::{authorised, set_authorisation, set_bank_order},
     attempts::{
-        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, is_under_way, may_have_left,
-        unsent_attempts,
+        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, failed_before, is_under_way,
+        may_have_left, unsent_attempts,
     },
     moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
