@@ -72,6 +72,8 @@ closed_words! {
     AcceptedWithChange = "accepted_with_change",
     /// The bank took the order after it had answered 500, 502 or 503 to it: it may have made two payments of one key.
     AcceptedAfterFailure = "accepted_after_failure",
+    /// The bank took the order, and its id there could not be stored.
+    NotRecorded = "not_recorded",
 }
 
 /// The four columns that say where a payment stands.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
+    alerts,
     config::Retry5xx,
     domain::payment_status::{FailureReason, PaymentAlert},
     failpoint,
@@ -107,7 +108,29 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
     failpoint!("pay.response_read");
     ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
         .await;
-    recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await
+    let recorded = recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await;
+    if let (Err(why), Ok(initiated)) = (&recorded, &answer) {
+        given_up(ctx, &payment, &initiated.payment_id, why).await;
+    }
+    recorded
+}
+
+/// The bank has the payment, and its id there, which only this process knows, was not stored while the lease lived. Whoever
+/// takes the job over knows no more than that an attempt has no outcome; a person can go on with what is said here.
+async fn given_up(ctx: &Context, payment: &Payment, payment_id: &str, why: &JobError) {
+    // Of a commit whose answer was lost it is known only afterwards that it was done.
+    let is_stored = match why {
+        JobError::LeaseLost => payments::find(&ctx.db, payment.id)
+            .await
+            .is_ok_and(|now| now.is_some_and(|now| now.payment_id.as_deref() == Some(payment_id))),
+        JobError::Storage(_) | JobError::Failed(_) => false,
+    };
+    if !is_stored {
+        let word = PaymentAlert::NotRecorded.as_str();
+        let Payment { id, idempotency_key, .. } = payment;
+        let about = format_args!("{id}, {word}: X-Request-ID {idempotency_key}, paymentId {payment_id}");
+        alerts::raise(&alerts::PAYMENT, about);
+    }
 }
 
 /// The second, short transaction: how the attempt ended and what comes next.

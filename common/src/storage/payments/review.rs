@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::super::{StorageError, Tx};
 use crate::domain::ids::PaymentId;
@@ -13,6 +14,8 @@ use crate::domain::ids::PaymentId;
 pub struct InReview {
     /// Its id, prefixed.
     pub id: String,
+    /// `X-Request-ID` of every attempt: by it the bank finds what it has.
+    pub request_id: Uuid,
     /// What its user sees.
     pub status: String,
     /// The bank's last code.
@@ -28,7 +31,7 @@ pub struct InReview {
 /// Those that wait, the oldest first.
 pub async fn in_review(db: &PgPool) -> Result<Vec<InReview>, StorageError> {
     let rows = sqlx::query!(
-        r#"SELECT t.id AS "id: PaymentId", t.status, t.bank_status, t.payment_id, t.created_at,
+        r#"SELECT t.id AS "id: PaymentId", t.idempotency_key, t.status, t.bank_status, t.payment_id, t.created_at,
                   (SELECT a.detail ->> 'why' FROM audit_log a
                     WHERE a.object = 'tx_' || replace(t.id::text, '-', '') AND a.action = 'payment.needs_review'
                     ORDER BY a.id DESC LIMIT 1) AS why
@@ -38,6 +41,7 @@ pub async fn in_review(db: &PgPool) -> Result<Vec<InReview>, StorageError> {
     .await?;
     let shown = rows.into_iter().map(|row| InReview {
         id: row.id.to_string(),
+        request_id: row.idempotency_key,
         status: row.status,
         bank_status: row.bank_status,
         payment_id: row.payment_id,
@@ -66,8 +70,8 @@ pub async fn history(db: &PgPool, id: PaymentId) -> Result<Vec<Event>, StorageEr
         Event,
         r#"SELECT at AS "at!", actor AS "actor!", action AS "what!", detail AS "detail!" FROM audit_log WHERE object = $1
            UNION ALL
-           SELECT sent_at, 'worker', 'attempt.sent', jsonb_build_object('attempt', id)
-             FROM payment_attempts WHERE transaction_id = $2
+           SELECT a.sent_at, 'worker', 'attempt.sent', jsonb_build_object('attempt', a.id, 'x_request_id', t.idempotency_key)
+             FROM payment_attempts a JOIN transactions t ON t.id = a.transaction_id WHERE a.transaction_id = $2
            UNION ALL
            SELECT finished_at, 'bank', 'attempt.' || outcome, jsonb_build_object('attempt', id, 'http_status', http_status)
              FROM payment_attempts WHERE transaction_id = $2 AND finished_at IS NOT NULL
