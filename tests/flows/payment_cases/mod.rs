@@ -35,7 +35,7 @@
 //! | 31 | a word that goes back | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `a_code_behind_the_stored_one_is_ignored` |
 //! | 32 | a last word that changes | `a_final_word_that_changes_is_a_conflict_and_flips_nothing`; nobody is asked again after the last word |
 //! | 33 | a word that nobody knows | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `an_unknown_code_changes_nothing_and_is_told` |
-//! | 34 | accepted for ever | `a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_seven_days` |
+//! | 34 | accepted for ever | `a_completion_that_was_provisional_and_is_taken_back_is_told_to_its_owner_and_to_operations`, `a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_seven_days` |
 //! | 35 | accepted with a change | `the_banks_amount_is_shown_and_a_difference_is_told_once`, `an_order_that_could_not_be_read_is_read_with_the_next_look_even_after_the_last_word`, `a_bank_that_never_says_what_it_changed_is_told_with_its_last_word` |
 //! | 36 | unknown at the bank | `a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polled_on`, `a_payment_that_is_gone_after_its_withdrawal_is_over_and_nobody_is_alerted` |
 //! | 37 | what a bank answers to a withdrawal | `a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_order_is_withdrawn`, `a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_asked_again`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out`, `a_bank_that_does_not_answer_leaves_the_payment_to_its_own_course` |
