@@ -49,7 +49,7 @@
 //! | 45 | from an account that is not theirs, or ended | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `nobody_pays_from_an_account_whose_consent_has_ended` |
 //! | 46 | account numbers | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `an_iban_that_is_not_one_is_refused`, `mod_97_alone_does_not_make_a_norwegian_iban`, `a_bban_that_is_not_one_is_refused` |
 //! | 47 | texts | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `what_banks_do_not_carry_is_refused`, `length_is_counted_in_the_characters_that_go_out`; there is no KID |
-//! | 48 | the consent dies before the payment | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again`, `nobody_pays_from_an_account_whose_consent_has_ended` |
+//! | 48 | the consent dies before the payment | `a_consent_that_is_dead_to_a_payment_is_deleted_and_its_owner_asked_to_link_again`, `a_consent_that_dies_behind_an_attempt_that_may_have_arrived_ends_no_payment`, `nobody_pays_from_an_account_whose_consent_has_ended` |
 //! | 49 | no longer verified | `p9_whoever_is_no_longer_verified_pays_nothing_that_has_not_left`, `an_order_that_may_have_arrived_is_not_sent_again_for_a_user_who_may_not_pay_any_more` |
 //! | 50 | the owner is gone | `a_payment_is_followed_to_its_end_although_its_owner_has_logged_out`, `a_payment_is_followed_to_its_end_although_its_owner_has_been_erased` |
 //! | 51 | a cached balance that is too low | `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo` |

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     alerts,
     config::Retry5xx,
-    domain::payment_status::{FailureReason, PaymentAlert},
+    domain::{
+        ids::ConsentId,
+        payment_status::{FailureReason, PaymentAlert},
+    },
     failpoint,
     providers::{
         Class, ProviderError,
@@ -19,6 +22,7 @@ use drop_common::{
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
+        audit::Actor,
         payments::{self, AttemptOutcome, Payment, Sending},
     },
 };
@@ -26,6 +30,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{
+    consent_moves,
     intent::Intent,
     payment_moves::{self, Mover, Moving},
     payment_order,
@@ -105,14 +110,29 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
 
     failpoint!("pay.sending");
     let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared).await;
+    let told = Told {
+        consent: wire.consent,
+        payment,
+        attempt,
+        answer,
+    };
     failpoint!("pay.response_read");
-    ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
+    ctx.report(lease, BreakerKey::NeonomicsPisp, told.answer.as_ref().err())
         .await;
-    let recorded = recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await;
-    if let (Err(why), Ok(initiated)) = (&recorded, &answer) {
-        given_up(ctx, &payment, &initiated.payment_id, why).await;
+    let recorded = recording::record(lease, || record(ctx, lease, &told)).await;
+    if let (Err(why), Ok(initiated)) = (&recorded, &told.answer) {
+        given_up(ctx, &told.payment, &initiated.payment_id, why).await;
     }
     recorded
+}
+
+/// What left, and what came of it.
+struct Told {
+    payment: Payment,
+    /// Under which its account was linked then.
+    consent: ConsentId,
+    attempt: i64,
+    answer: Result<InitiatedPayment, ProviderError>,
 }
 
 /// The bank has the payment, and its id there, which only this process knows, was not stored while the lease lived. Whoever
@@ -134,22 +154,17 @@ async fn given_up(ctx: &Context, payment: &Payment, payment_id: &str, why: &JobE
 }
 
 /// The second, short transaction: how the attempt ended and what comes next.
-async fn record(
-    ctx: &Context,
-    lease: &Lease,
-    payment: &Payment,
-    attempt: i64,
-    answer: &Result<InitiatedPayment, ProviderError>,
-) -> Result<Verdict, JobError> {
-    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    let error = match answer {
+async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, JobError> {
+    let (id, attempt) = (told.payment.id, told.attempt);
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    let error = match &told.answer {
         Ok(initiated) => {
             payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
             return accepted(ctx, lease, moving, initiated).await;
         }
         Err(error) => error,
     };
-    let (class, id) = (class_of(ctx, error), payment.id);
+    let class = class_of(ctx, error);
     let ended = match class {
         Class::Transient => AttemptOutcome::Transient,
         Class::NotSent | Class::CircuitOpen => AttemptOutcome::NotSent,
@@ -182,7 +197,10 @@ async fn record(
             throttle(&mut *moving.tx, Lane::PaymentSend, pause).await?;
             FailureReason::RateLimited
         }
-        Class::Expired => FailureReason::ConsentExpired,
+        Class::Expired => {
+            consent_moves::bury(&mut moving.tx, lease, Actor::Provider, told.consent, error.code()).await?;
+            FailureReason::ConsentExpired
+        }
         Class::Refused => FailureReason::Refused,
     };
     warn!(payment.id = %id, "the bank refused payment {id}: {error}");

@@ -29,7 +29,7 @@ use super::StorageError;
 use crate::domain::{
     account_number::Scheme,
     bank_order::{Authorisation, BankChange},
-    ids::{AccountId, PaymentId, UserId},
+    ids::{AccountId, ConsentId, PaymentId, UserId},
     payment_status::{Cancellation, PaymentState},
 };
 use crate::keyring::Keyring;
@@ -259,13 +259,15 @@ pub struct Wire {
     pub debtor: SecretString,
     pub creditor: SecretString,
     pub state: Option<SecretString>,
+    /// The consent under which the account is linked.
+    pub consent: ConsentId,
 }
 
 /// Opens what only the request to the bank may hold.
 pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire, StorageError> {
     let row = sqlx::query!(
-        "SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed
-           FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1",
+        r#"SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
+             FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1"#,
         payment.id.uuid()
     )
     .fetch_one(db)
@@ -287,5 +289,6 @@ pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire
             .callback_state_sealed
             .map(|sealed| open("transactions.callback_state_sealed", payment.id.uuid(), &sealed))
             .transpose()?,
+        consent: row.consent,
     })
 }
