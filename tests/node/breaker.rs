@@ -1,0 +1,44 @@
+//! A process that asks the breaker what each line of its standard input says, and answers with a line.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use drop_common::{
+    config::Environment,
+    resilience::breaker::{Breaker, BreakerKey},
+    storage::{self, PoolOptions},
+};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, stdin, stdout};
+
+const KEY: BreakerKey = BreakerKey::NeonomicsPisp;
+
+/// `probe`: `<id> <epoch>` of the probe that it may make, or `none`. `fail <epoch> [<probe>]`: two failures reported at
+/// once, `<open> <opened>` of each. Until the input ends.
+pub(crate) async fn run(environment: &Environment) -> anyhow::Result<()> {
+    let url = environment.get("DATABASE_URL").context("DATABASE_URL is missing")?;
+    let options = PoolOptions {
+        max: 2,
+        acquire_timeout: Duration::from_secs(5),
+    };
+    let breaker = Breaker::new(storage::connect_lazy(&url.to_owned().into(), options)?);
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let words: Vec<&str> = line.split(' ').collect();
+        let answer = match words[..] {
+            ["probe"] => breaker
+                .probe(KEY)
+                .await?
+                .map_or_else(|| "none".to_owned(), |probe| format!("{} {}", probe.id, probe.epoch)),
+            ["fail", epoch, ref probe @ ..] => {
+                let (epoch, probe) = (epoch.parse()?, probe.first().map(|id| id.parse()).transpose()?);
+                let report = || breaker.fail(KEY, epoch, probe, Duration::ZERO);
+                let (one, other) = tokio::try_join!(report(), report())?;
+                format!("{} {} {} {}", one.open, one.opened, other.open, other.opened)
+            }
+            _ => bail!("that is nothing to ask a breaker: {line}"),
+        };
+        stdout().write_all(format!("{answer}\n").as_bytes()).await?;
+        stdout().flush().await?;
+    }
+    Ok(())
+}
