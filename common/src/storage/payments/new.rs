@@ -102,11 +102,12 @@ pub async fn client_key_is_used(tx: &mut Tx, user: UserId, key: &str) -> Result<
     .await?)
 }
 
-/// What this user has paid or is about to pay today (Europe/Oslo), in minor units. The caller holds the user's lock.
+/// What this user has paid today (Europe/Oslo) or may still pay, in minor units: one that the person was told has failed or
+/// is cancelled counts until the bank has said so too. The caller holds the user's lock.
 pub async fn total_today(tx: &mut Tx, user: UserId, currency: &str) -> Result<i64, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT coalesce(sum(amount), 0)::bigint AS "total!" FROM transactions
-            WHERE user_id = $1 AND currency = $2 AND status IN ('processing', 'completed')
+            WHERE user_id = $1 AND currency = $2 AND (status IN ('processing', 'completed') OR NOT bank_final)
               AND created_at >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'"#,
         user.uuid(),
         currency
