@@ -6,7 +6,7 @@ use drop_sandbox::Fault;
 
 use super::{Books, Broken, Row, Rule};
 
-/// The most orders that may leave for one payment: the first, and three after a 500, 502 or 503.
+/// The most orders that may leave for one payment, each time that it is asked for: the first, and three after a 500, 502 or 503.
 const ATTEMPTS: usize = 4;
 
 pub(super) fn one_payment(books: &Books) -> Vec<Broken> {
@@ -190,7 +190,8 @@ pub(super) fn sent_again(books: &Books) -> Vec<Broken> {
         let failed = posts
             .iter()
             .filter(|post| post.status.is_some_and(|status| status >= 500));
-        if failed.count() > ATTEMPTS {
+        let retried = row.story.0.iter().filter(|step| step.action == "payment.retried");
+        if failed.count() > ATTEMPTS * (1 + retried.count()) {
             broken.push(Broken::new(
                 Rule::SentAgain,
                 &row.id,

@@ -22,7 +22,7 @@ pub use self::{
     moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, just_made, lookalike, total_today},
-    review::{Event, InReview, found_at_bank, history, in_review, reviewed},
+    review::{Event, InReview, found_at_bank, history, in_review, may_be_sent_again, reviewed},
     sweep::{overdue_approvals, without_next_step},
 };
 use super::StorageError;

@@ -1,5 +1,7 @@
 //! Payments that a person looks at, and what they can do about them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -92,6 +94,23 @@ pub async fn reviewed(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// The order may leave again, within this time from now on, since the bank failed on every attempt that arrived. False where
+/// an attempt may have done more than fail, where the owner wants it back, or where it is over.
+pub async fn may_be_sent_again(tx: &mut Tx, id: PaymentId, within: Duration) -> Result<bool, StorageError> {
+    let again = sqlx::query!(
+        "UPDATE transactions t SET needs_review = false, expires_at = clock_timestamp() + make_interval(secs => $2),
+                version = version + 1, updated_at = clock_timestamp()
+          WHERE id = $1 AND status = 'processing' AND payment_id IS NULL AND cancellation IS NULL
+            AND NOT EXISTS (SELECT FROM payment_attempts a
+                             WHERE a.transaction_id = t.id AND a.outcome NOT IN ('transient', 'not_sent'))",
+        id.uuid(),
+        within.as_secs_f64(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(again.rows_affected() == 1)
 }
 
 /// The bank has the payment under this id, as somebody found out there. False where it is known under another id. There
