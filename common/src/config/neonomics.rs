@@ -38,6 +38,9 @@ pub struct NeonomicsConfig {
     pub dedupe_proven: bool,
     /// `PISP_RETRY_5XX`, default `always`: what follows when the bank answers an order with 500, 502 or 503.
     pub retry_5xx: Retry5xx,
+    /// `PISP_CONSENT_ID`, default none: the consent that goes along with each payment (contract 3.3, `pisConsentId`). The
+    /// contract names no call that gives one, so it is what the provider has agreed with the owner.
+    pub payment_consent: Option<SecretString>,
     /// `PSU_IP_V6`, `send` (default) or `omit`: the standard's schema of the user's address is IPv4.
     pub send_ip_v6: bool,
     /// `SCA_HOSTS`, comma-separated hosts, required outside local: where a user may be sent to approve.
@@ -141,6 +144,7 @@ impl NeonomicsConfig {
                 Retry5xx::Always,
                 "is neither always nor deduplicated",
             ),
+            payment_consent: reader.optional_secret("PISP_CONSENT_ID"),
             send_ip_v6: match reader.text_or("PSU_IP_V6", "send").as_str() {
                 "send" => true,
                 "omit" => false,

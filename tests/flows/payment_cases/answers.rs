@@ -1,4 +1,4 @@
-//! What the bank says, or does not say, to an order (cases 10 to 15, 48, 59 and 60).
+//! What the bank says, or does not say, to an order (cases 10 to 15, 59 and 60).
 
 use drop_sandbox::{Fault, Operation};
 use drop_tests::{alerts, app::TestApp, person::Answer};
@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    paying::{audited, execute, ordered, shown, value},
+    paying::{execute, ordered, shown, value},
     payment_faults::scene::{Payer, a_minute_passes, recovers},
 };
 
@@ -221,64 +221,6 @@ async fn a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again() 
     assert_eq!(held, 0, "nothing is on hold for them");
     assert!(app.sandbox.neonomics().payments().is_empty());
     app.finish().await;
-}
-
-fn dead_consent(status: u16, code: &str) -> Fault {
-    Fault::Status {
-        code: status,
-        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": code }] })),
-    }
-}
-
-/// Where the consent stands, how many accounts are linked by it, and what its owner was told.
-const UNDER_THE_CONSENT: &str = "SELECT concat_ws('|', c.status, (SELECT count(*) FROM bank_accounts WHERE status = 'linked'),
-    (SELECT string_agg(body, '|' ORDER BY kind) FROM notifications WHERE kind IN ('consent', 'payment'))) FROM bank_consents c";
-const LINK_AGAIN: &str =
-    "Vi har ikke lenger tilgang til kontoen din i banken. Koble den til på nytt for å se saldoen og betale.";
-
-#[rstest]
-#[case(403, "CONSENT_EXPIRED")]
-#[case(401, "CONSENT_INVALID")]
-#[case(400, "CONSENT_UNKNOWN")]
-#[tokio::test]
-async fn a_consent_that_is_dead_to_a_payment_is_deleted_and_its_owner_asked_to_link_again(
-    #[case] status: u16,
-    #[case] code: &str,
-) {
-    let app = TestApp::start().await;
-    let payer = Payer::of(&app).await;
-    let id = payer.orders().await;
-    app.sandbox.fault(Operation::Payment, dead_consent(status, code), 1);
-    recovers(&app).await;
-    assert_eq!(payer.standing(&id).await, "failed:consent_expired");
-    assert_eq!(orders_sent(&app).len(), 1);
-    let own = "Banken godtar ikke lenger koblingen til kontoen din. Koble den til på nytt, og betal så igjen.";
-    assert_eq!(
-        value::<String>(&app, UNDER_THE_CONSENT).await,
-        format!("deleted|0|{LINK_AGAIN}|{own}")
-    );
-    assert_eq!(audited(&app, "consent.deleted").await, 1);
-    assert_eq!(value::<i64>(&app, "SELECT held FROM bank_accounts").await, 0);
-    let next = payer.asks(&payer.next_order()).await;
-    assert_eq!(next.problem(), (404, "not_found"), "nothing is paid under it any more");
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_consent_that_dies_behind_an_attempt_that_may_have_arrived_ends_no_payment() {
-    let app = TestApp::start().await;
-    let payer = Payer::of(&app).await;
-    let id = payer.orders().await;
-    app.sandbox.fault(Operation::Payment, Fault::status(503), 1);
-    app.sandbox
-        .fault(Operation::Payment, dead_consent(403, "CONSENT_EXPIRED"), 1);
-    recovers(&app).await;
-    assert_eq!(payer.standing(&id).await, "review");
-    assert_eq!(
-        value::<String>(&app, UNDER_THE_CONSENT).await,
-        format!("deleted|0|{LINK_AGAIN}")
-    );
-    app.abandon().await; // its job is dead, for a person to see
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@
 mod answers;
 mod circuit;
 mod coming_back;
+mod consents;
 mod created;
 mod keys;
 mod orders;

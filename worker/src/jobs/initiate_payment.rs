@@ -3,21 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
-    alerts,
     config::Retry5xx,
-    domain::{
-        ids::ConsentId,
-        payment_status::{FailureReason, PaymentAlert},
-    },
+    domain::{ids::ConsentId, payment_status::FailureReason},
     failpoint,
-    providers::{
-        Class, ProviderError,
-        neonomics::{InitiatedPayment, ScaLink},
-    },
+    providers::{Class, ProviderError, neonomics::InitiatedPayment},
     queue::{
-        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
-        payloads::{InitiatePayment, PollPayment, StartAuthorisation},
-        throttle,
+        AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::InitiatePayment, throttle,
     },
     resilience::{backoff, breaker::BreakerKey},
     storage::{
@@ -26,12 +17,12 @@ use drop_common::{
         payments::{self, AttemptOutcome, Payment, Sending},
     },
 };
-use serde_json::json;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
     consent_moves,
     intent::Intent,
+    payment_accepted,
     payment_moves::{self, Mover, Moving},
     payment_order,
 };
@@ -121,7 +112,7 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         .await;
     let recorded = recording::record(lease, || record(ctx, lease, &told)).await;
     if let (Err(why), Ok(initiated)) = (&recorded, &told.answer) {
-        given_up(ctx, &told.payment, &initiated.payment_id, why).await;
+        payment_accepted::given_up(ctx, &told.payment, &initiated.payment_id, why).await;
     }
     recorded
 }
@@ -135,24 +126,6 @@ struct Told {
     answer: Result<InitiatedPayment, ProviderError>,
 }
 
-/// The bank has the payment, and its id there, which only this process knows, was not stored while the lease lived. Whoever
-/// takes the job over knows no more than that an attempt has no outcome; a person can go on with what is said here.
-async fn given_up(ctx: &Context, payment: &Payment, payment_id: &str, why: &JobError) {
-    // Of a commit whose answer was lost it is known only afterwards that it was done.
-    let is_stored = match why {
-        JobError::LeaseLost => payments::find(&ctx.db, payment.id)
-            .await
-            .is_ok_and(|now| now.is_some_and(|now| now.payment_id.as_deref() == Some(payment_id))),
-        JobError::Storage(_) | JobError::Failed(_) => false,
-    };
-    if !is_stored {
-        let word = PaymentAlert::NotRecorded.as_str();
-        let Payment { id, idempotency_key, .. } = payment;
-        let about = format_args!("{id}, {word}: X-Request-ID {idempotency_key}, paymentId {payment_id}");
-        alerts::raise(&alerts::PAYMENT, about);
-    }
-}
-
 /// The second, short transaction: how the attempt ended and what comes next.
 async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, JobError> {
     let (id, attempt) = (told.payment.id, told.attempt);
@@ -160,7 +133,7 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
     let error = match &told.answer {
         Ok(initiated) => {
             payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
-            return accepted(ctx, lease, moving, initiated).await;
+            return payment_accepted::accepted(ctx, lease, moving, initiated).await;
         }
         Err(error) => error,
     };
@@ -197,6 +170,11 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
             throttle(&mut *moving.tx, Lane::PaymentSend, pause).await?;
             FailureReason::RateLimited
         }
+        // That of the owner of this service: nobody can link it again but they.
+        Class::Expired if ctx.settings.neonomics.payment_consent.is_some() => {
+            moving.alert("the bank does not take PISP_CONSENT_ID any more");
+            FailureReason::Refused
+        }
         Class::Expired => {
             consent_moves::bury(&mut moving.tx, lease, Actor::Provider, told.consent, error.code()).await?;
             FailureReason::ConsentExpired
@@ -229,67 +207,6 @@ fn class_of(ctx: &Context, error: &ProviderError) -> Class {
 /// The delay after the given failure, counted from 1: the contract's three, then the other one.
 fn delay_after(failures: usize, then: Duration) -> Duration {
     backoff::jittered(*RETRY_AFTER.get(failures.saturating_sub(1)).unwrap_or(&then))
-}
-
-/// The bank has the payment: its id and link are stored with the first poll, in one transaction.
-async fn accepted(
-    ctx: &Context,
-    lease: &Lease,
-    mut moving: Moving<'_>,
-    initiated: &InitiatedPayment,
-) -> Result<Verdict, JobError> {
-    let id = moving.payment.id;
-    let link = match &initiated.sca {
-        ScaLink::Redirect(link) => Some(link.as_str()),
-        ScaLink::StartAuthorisation => None,
-        ScaLink::Untrusted | ScaLink::None => {
-            moving.alert("the bank gave no usable link");
-            None
-        }
-    };
-    let patience = ctx.settings.payments.sca_timeout;
-    let authorise = initiated.sca == ScaLink::StartAuthorisation;
-    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
-    if authorise {
-        let options = EnqueueOptions {
-            request_id: lease.request_id(),
-            ..EnqueueOptions::default()
-        };
-        enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
-    }
-    moving
-        .audit("payment.initiated", json!({ "link": link.is_some() }))
-        .await?;
-    after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
-    moving.reload().await?;
-    let options = EnqueueOptions {
-        delay: Duration::from_secs(1),
-        ..EnqueueOptions::default()
-    };
-    enqueue_with(&mut moving.tx, &PollPayment { payment: id }, options).await?;
-    if let Some(code) = &initiated.status {
-        let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
-        moving.apply(transition).await?;
-    }
-    failpoint!("pay.result");
-    info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
-    let recorded = moving.finish(Outcome::Done).await?;
-    ctx.wake.signal(Lane::PaymentSend);
-    Ok(recorded)
-}
-
-/// An earlier attempt was answered with 500, 502 or 503, and a bank that does not deduplicate may have made a payment of
-/// that one too. Nobody has its link, so nobody can approve it; whether it is there, only the bank can say, and operations
-/// are told what to ask it for.
-async fn after_a_failure(ctx: &Context, moving: &mut Moving<'_>, payment_id: &str) -> Result<(), JobError> {
-    let (id, request_id) = (moving.payment.id, moving.payment.idempotency_key);
-    if ctx.settings.neonomics.dedupe_proven || !payments::failed_before(&mut moving.tx, id).await? {
-        return Ok(());
-    }
-    let word = PaymentAlert::AcceptedAfterFailure.as_str();
-    moving.alert(format!("{word}: X-Request-ID {request_id}, paymentId {payment_id}"));
-    let detail = json!({ "x_request_id": request_id, "payment_id": payment_id });
-    moving.audit("payment.accepted_after_failure", detail).await
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.

@@ -19,6 +19,7 @@ mod kyc_about;
 mod kyc_decision;
 mod kyc_event;
 mod kyc_moves;
+mod payment_accepted;
 pub(crate) mod payment_moves;
 mod payment_order;
 mod plan_balance_syncs;

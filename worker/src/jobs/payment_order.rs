@@ -40,7 +40,6 @@ pub(super) fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<P
         amount: &amount,
         currency: &payment.currency,
         remittance: Some(payment.remittance_information.as_str()).filter(|text| !text.is_empty()),
-        end_to_end_id: None,
         product: &payment.product,
     }))
 }
@@ -59,7 +58,9 @@ pub(super) async fn send(
         failure: Some(&back),
     };
     let call = call(ctx, lease, payment, payment.idempotency_key);
-    ctx.neonomics.send(prepared, None, redirects, &call).await
+    let consent = ctx.settings.neonomics.payment_consent.as_ref();
+    let consent = consent.map(ExposeSecret::expose_secret);
+    ctx.neonomics.send(prepared, consent, redirects, &call).await
 }
 
 /// A call that the person's own request causes.
