@@ -126,7 +126,10 @@ async fn a_bank_that_never_says_what_it_changed_is_told_with_its_last_word(
         (&payment["status"], &payment["bankAmount"]),
         (&json!("completed"), &Value::Null)
     );
-    assert_eq!((reads(&app), alerts::words(&id)), (2, vec!["accepted_with_change".to_owned()]));
+    assert_eq!(
+        (reads(&app), alerts::words(&id)),
+        (2, vec!["accepted_with_change".to_owned()])
+    );
     let change: String = value(&app, "SELECT bank_change FROM transactions").await;
     assert_eq!(change, "unread");
     app.finish().await;

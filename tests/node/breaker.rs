@@ -9,6 +9,7 @@ use drop_common::{
     storage::{self, PoolOptions},
 };
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, stdin, stdout};
+use uuid::Uuid;
 
 const KEY: BreakerKey = BreakerKey::NeonomicsPisp;
 
@@ -21,7 +22,7 @@ pub(crate) async fn run(environment: &Environment) -> anyhow::Result<()> {
         acquire_timeout: Duration::from_secs(5),
     };
     let breaker = Breaker::new(storage::connect_lazy(&url.to_owned().into(), options)?);
-    let mut lines = BufReader::new(stdin()).lines();
+    let (mut lines, mut out) = (BufReader::new(stdin()).lines(), stdout());
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split(' ').collect();
         let answer = match words[..] {
@@ -30,15 +31,16 @@ pub(crate) async fn run(environment: &Environment) -> anyhow::Result<()> {
                 .await?
                 .map_or_else(|| "none".to_owned(), |probe| format!("{} {}", probe.id, probe.epoch)),
             ["fail", epoch, ref probe @ ..] => {
-                let (epoch, probe) = (epoch.parse()?, probe.first().map(|id| id.parse()).transpose()?);
+                let epoch: i64 = epoch.parse()?;
+                let probe = probe.first().map(|id| id.parse::<Uuid>()).transpose()?;
                 let report = || breaker.fail(KEY, epoch, probe, Duration::ZERO);
                 let (one, other) = tokio::try_join!(report(), report())?;
                 format!("{} {} {} {}", one.open, one.opened, other.open, other.opened)
             }
             _ => bail!("that is nothing to ask a breaker: {line}"),
         };
-        stdout().write_all(format!("{answer}\n").as_bytes()).await?;
-        stdout().flush().await?;
+        out.write_all(format!("{answer}\n").as_bytes()).await?;
+        out.flush().await?;
     }
     Ok(())
 }

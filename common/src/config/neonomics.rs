@@ -139,11 +139,7 @@ impl NeonomicsConfig {
             bban_wire: reader.parsed("PISP_BBAN_WIRE", BbanWire::AsGiven, "is neither as_given nor stripped"),
             provisional_completed: reader.list("PISP_PROVISIONAL_COMPLETED", "ACCP"),
             dedupe_proven: reader.flag("PISP_DEDUPE_PROVEN", false),
-            retry_5xx: reader.parsed(
-                "PISP_RETRY_5XX",
-                Retry5xx::Always,
-                "is neither always nor deduplicated",
-            ),
+            retry_5xx: reader.parsed("PISP_RETRY_5XX", Retry5xx::Always, "is neither always nor deduplicated"),
             payment_consent: reader.optional_secret("PISP_CONSENT_ID"),
             send_ip_v6: match reader.text_or("PSU_IP_V6", "send").as_str() {
                 "send" => true,

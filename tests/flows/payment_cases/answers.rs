@@ -155,7 +155,11 @@ async fn where_only_deduplicated_errors_are_retried_an_order_that_was_executed_b
         app.sandbox.fault(Operation::Payment, executed, 1);
         assert_eq!(payer.plays_out(&id).await, end, "{code}");
         assert_eq!(orders_sent(&app).len(), before + sent, "{code}");
-        let told: &[&str] = if proven { &[] } else { &["needs review: the bank may have the payment"] };
+        let told: &[&str] = if proven {
+            &[]
+        } else {
+            &["needs review: the bank may have the payment"]
+        };
         assert_eq!(alerts::words(&id), told, "{code}");
     }
     assert_eq!(app.sandbox.neonomics().payments().len(), 3);

@@ -228,7 +228,11 @@ async fn p1_p6_an_id_of_the_banks_that_cannot_be_stored_in_time_is_told_and_the_
     assert!(does(&app, &["payments", "list"]).await.contains(key));
     assert!(does(&app, &["payments", "show", &id]).await.contains(key));
     let by = ["--operator", "kari", "--reason", "the alert has its id"];
-    does(&app, &[["payments", "track", &id, "--payment-id", at_bank].as_slice(), &by].concat()).await;
+    does(
+        &app,
+        &[["payments", "track", &id, "--payment-id", at_bank].as_slice(), &by].concat(),
+    )
+    .await;
     app.sandbox.bank().decide_payment(at_bank, Decision::Approve).unwrap();
     recovers(&app).await;
     assert_eq!(payer.standing(&id).await, "completed");

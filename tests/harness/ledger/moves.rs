@@ -12,13 +12,7 @@ const SETTLED: [&str; 2] = ["ACSC", "ACCC"];
 /// What `PISP_PROVISIONAL_COMPLETED` lists, if anything: the owner sees `completed` before the bank is final.
 const PROVISIONAL: &str = "ACCP";
 /// Why an order fails that is not at the bank: it refused it, or it never left.
-const REFUSALS: [&str; 5] = [
-    "not_sent",
-    "rate_limited",
-    "refused",
-    "consent_expired",
-    "kyc_required",
-];
+const REFUSALS: [&str; 5] = ["not_sent", "rate_limited", "refused", "consent_expired", "kyc_required"];
 
 /// Whether one thing that can happen to a payment takes it from the one state to the other.
 pub(super) fn leads_to(from: &State, to: &State) -> bool {
@@ -81,7 +75,15 @@ fn next(from: &State) -> Vec<State> {
 /// The codes that are no last word and lie further on the way than this one.
 fn ahead_of(code: Option<&str>) -> &'static [&'static str] {
     const WAY: [&str; 9] = [
-        EARLY[0], EARLY[1], EARLY[2], EARLY[3], ACCEPTED[0], ACCEPTED[1], ACCEPTED[2], ACCEPTED[3], ACCEPTED[4],
+        EARLY[0],
+        EARLY[1],
+        EARLY[2],
+        EARLY[3],
+        ACCEPTED[0],
+        ACCEPTED[1],
+        ACCEPTED[2],
+        ACCEPTED[3],
+        ACCEPTED[4],
     ];
     let passed = WAY.iter().position(|on_the_way| Some(*on_the_way) == code);
     &WAY[passed.map_or(0, |at| at + 1)..]

@@ -7,9 +7,7 @@ use drop_common::{
     domain::{ids::ConsentId, payment_status::FailureReason},
     failpoint,
     providers::{Class, ProviderError, neonomics::InitiatedPayment},
-    queue::{
-        AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::InitiatePayment, throttle,
-    },
+    queue::{AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::InitiatePayment, throttle},
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,

@@ -92,7 +92,9 @@ pub(super) async fn given_up(ctx: &Context, payment: &Payment, payment_id: &str,
     };
     if !is_stored {
         let word = PaymentAlert::NotRecorded.as_str();
-        let Payment { id, idempotency_key, .. } = payment;
+        let Payment {
+            id, idempotency_key, ..
+        } = payment;
         alerts::raise(
             &alerts::PAYMENT,
             format_args!("{id}, {word}: X-Request-ID {idempotency_key}, paymentId {payment_id}"),

@@ -7,7 +7,10 @@ use clap::Subcommand;
 use drop_common::{
     domain::{bank_status::BankStatus, ids::PaymentId},
     metrics::{Metrics, Process},
-    queue::{EnqueueOptions, enqueue_anew, payloads::{InitiatePayment, PollPayment}},
+    queue::{
+        EnqueueOptions, enqueue_anew,
+        payloads::{InitiatePayment, PollPayment},
+    },
     storage::{
         Tx,
         audit::{self, Actor, Entry},

@@ -113,6 +113,22 @@ struct Row {
     expires_at: DateTime<Utc>,
 }
 
+/// The rows of [`Row`] that this end of the statement leaves.
+macro_rules! select {
+    ($which:literal, $($parameter:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
+                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
+                  updated_at, expires_at
+             FROM transactions "# + $which,
+            $($parameter),+
+        )
+    };
+}
+
 impl TryFrom<Row> for Payment {
     type Error = StorageError;
     fn try_from(row: Row) -> Result<Self, StorageError> {
@@ -207,20 +223,11 @@ pub async fn by_client_key(db: &PgPool, user: UserId, key: &str) -> Result<Optio
 
 /// One payment, whoever owns it: for jobs.
 pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payment>, StorageError> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
-                  updated_at, expires_at
-             FROM transactions WHERE id = $1"#,
-        id.uuid()
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Payment::try_from)
-    .transpose()
+    select!("WHERE id = $1", id.uuid())
+        .fetch_optional(db)
+        .await?
+        .map(Payment::try_from)
+        .transpose()
 }
 
 /// One payment of this user.
@@ -235,14 +242,8 @@ pub async fn list(
     before: Option<PaymentId>,
     limit: i64,
 ) -> Result<Vec<Payment>, StorageError> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
-                  updated_at, expires_at
-             FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,
+    select!(
+        "WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
         user.uuid(),
         before.map(PaymentId::uuid),
         limit

@@ -49,7 +49,10 @@ async fn a_payment_can_be_made_and_answered_with_a_bare_error_and_without_dedupl
         sandbox.neonomics().configure(|bank| bank.deduplicate = deduplicate);
         sandbox.fault(Operation::Payment, Fault::ExecuteThenStatus { code: 500 }, 1);
         let answer = bank.post(PAYMENTS, &key, &order()).send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (500, String::new()));
+        assert_eq!(
+            (answer.status().as_u16(), answer.text().await.unwrap()),
+            (500, String::new())
+        );
         assert_eq!(sandbox.neonomics().orders_for(&key), orders);
     }
     let entry = &sandbox.journal().entries_of(Operation::Payment)[0];
