@@ -1,6 +1,9 @@
 //! A process that asks the breaker what each line of its standard input says, and answers with a line.
 
-use std::time::Duration;
+use std::{
+    io::{Write, stdin, stdout},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use drop_common::{
@@ -8,7 +11,6 @@ use drop_common::{
     resilience::breaker::{Breaker, BreakerKey},
     storage::{self, PoolOptions},
 };
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, stdin, stdout};
 use uuid::Uuid;
 
 const KEY: BreakerKey = BreakerKey::NeonomicsPisp;
@@ -22,8 +24,9 @@ pub(crate) async fn run(environment: &Environment) -> anyhow::Result<()> {
         acquire_timeout: Duration::from_secs(5),
     };
     let breaker = Breaker::new(storage::connect_lazy(&url.to_owned().into(), options)?);
-    let (mut lines, mut out) = (BufReader::new(stdin()).lines(), stdout());
-    while let Some(line) = lines.next_line().await? {
+    // It has nothing else to do meanwhile.
+    for line in stdin().lines() {
+        let line = line?;
         let words: Vec<&str> = line.split(' ').collect();
         let answer = match words[..] {
             ["probe"] => breaker
@@ -39,8 +42,7 @@ pub(crate) async fn run(environment: &Environment) -> anyhow::Result<()> {
             }
             _ => bail!("that is nothing to ask a breaker: {line}"),
         };
-        out.write_all(format!("{answer}\n").as_bytes()).await?;
-        out.flush().await?;
+        writeln!(stdout(), "{answer}")?;
     }
     Ok(())
 }

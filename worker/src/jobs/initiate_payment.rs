@@ -20,7 +20,7 @@ use tracing::warn;
 use super::{
     consent_moves,
     intent::Intent,
-    payment_accepted,
+    payment_accepted::{OnlyHere, accepted},
     payment_moves::{self, Mover, Moving},
     payment_order,
 };
@@ -105,12 +105,14 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         attempt,
         answer,
     };
+    let only_here = told.answer.as_ref().ok();
+    let only_here = only_here.map(|initiated| OnlyHere::new(&told.payment, initiated));
     failpoint!("pay.response_read");
     ctx.report(lease, BreakerKey::NeonomicsPisp, told.answer.as_ref().err())
         .await;
     let recorded = recording::record(lease, || record(ctx, lease, &told)).await;
-    if let (Err(why), Ok(initiated)) = (&recorded, &told.answer) {
-        payment_accepted::given_up(ctx, &told.payment, &initiated.payment_id, why).await;
+    if let Some(only_here) = only_here {
+        only_here.recorded(ctx, &recorded).await;
     }
     recorded
 }
@@ -131,7 +133,7 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
     let error = match &told.answer {
         Ok(initiated) => {
             payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
-            return payment_accepted::accepted(ctx, lease, moving, initiated).await;
+            return accepted(ctx, lease, moving, initiated).await;
         }
         Err(error) => error,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drop_common::{
     alerts,
-    domain::payment_status::PaymentAlert,
+    domain::{ids::PaymentId, payment_status::PaymentAlert},
     failpoint,
     providers::neonomics::{InitiatedPayment, ScaLink},
     queue::{
@@ -15,6 +15,7 @@ use drop_common::{
 };
 use serde_json::json;
 use tracing::info;
+use uuid::Uuid;
 
 use super::payment_moves::Moving;
 use crate::context::Context;
@@ -80,24 +81,56 @@ async fn after_a_failure(ctx: &Context, moving: &mut Moving<'_>, payment_id: &st
     moving.audit("payment.accepted_after_failure", detail).await
 }
 
-/// The bank has the payment, and its id there, which only this process knows, was not stored while the lease lived. Whoever
-/// takes the job over knows no more than that an attempt has no outcome; a person can go on with what is said here.
-pub(super) async fn given_up(ctx: &Context, payment: &Payment, payment_id: &str, why: &JobError) {
-    // Of a commit whose answer was lost it is known only afterwards that it was done.
-    let is_stored = match why {
-        JobError::LeaseLost => payments::find(&ctx.db, payment.id)
-            .await
-            .is_ok_and(|now| now.is_some_and(|now| now.payment_id.as_deref() == Some(payment_id))),
-        JobError::Storage(_) | JobError::Failed(_) => false,
-    };
-    if !is_stored {
-        let word = PaymentAlert::NotRecorded.as_str();
-        let Payment {
-            id, idempotency_key, ..
-        } = payment;
-        alerts::raise(
-            &alerts::PAYMENT,
-            format_args!("{id}, {word}: X-Request-ID {idempotency_key}, paymentId {payment_id}"),
-        );
+/// The bank's id of a payment while only this process knows it. Dropped before it is stored, it is told to operations: also
+/// where the handler is cancelled, at the end of its lease or of the process. Whoever takes the job over knows no more than
+/// that an attempt has no outcome; a person can go on with what is said here.
+pub(super) struct OnlyHere {
+    id: PaymentId,
+    request_id: Uuid,
+    payment_id: String,
+    is_stored: bool,
+}
+
+impl OnlyHere {
+    pub(super) fn new(payment: &Payment, initiated: &InitiatedPayment) -> Self {
+        Self {
+            id: payment.id,
+            request_id: payment.idempotency_key,
+            payment_id: initiated.payment_id.clone(),
+            is_stored: false,
+        }
+    }
+
+    /// It was to be recorded, and this came of it.
+    pub(super) async fn recorded<T>(mut self, ctx: &Context, came: &Result<T, JobError>) {
+        self.is_stored = match came {
+            Ok(_) => true,
+            // Of a commit whose answer was lost it is known only afterwards that it was done.
+            Err(JobError::LeaseLost) => {
+                let now = payments::find(&ctx.db, self.id).await.ok().flatten();
+                now.and_then(|now| now.payment_id).as_ref() == Some(&self.payment_id)
+            }
+            Err(JobError::Storage(_) | JobError::Failed(_)) => false,
+        };
+    }
+}
+
+impl Drop for OnlyHere {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            let (
+                word,
+                Self {
+                    id,
+                    request_id,
+                    payment_id,
+                    ..
+                },
+            ) = (PaymentAlert::NotRecorded.as_str(), self);
+            alerts::raise(
+                &alerts::PAYMENT,
+                format_args!("{id}, {word}: X-Request-ID {request_id}, paymentId {payment_id}"),
+            );
+        }
     }
 }
