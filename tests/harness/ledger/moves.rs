@@ -46,7 +46,7 @@ fn next(from: &State) -> Vec<State> {
             ..from.clone()
         });
     }
-    for ahead in ahead_of(code) {
+    for ahead in not_behind(code) {
         let unchanged = State {
             bank_status: Some((*ahead).to_owned()),
             ..from.clone()
@@ -55,7 +55,7 @@ fn next(from: &State) -> Vec<State> {
         match status {
             // It lives, whatever its owner was told.
             "failed" | "cancelled" if is_accepted => next.push(state("processing", None, Some(ahead), false)),
-            _ => next.push(unchanged),
+            _ => next.extend((unchanged != *from).then_some(unchanged)),
         }
         if status == "processing" && *ahead == PROVISIONAL {
             next.push(state("completed", None, Some(ahead), false));
@@ -72,8 +72,8 @@ fn next(from: &State) -> Vec<State> {
     next
 }
 
-/// The codes that are no last word and lie further on the way than this one.
-fn ahead_of(code: Option<&str>) -> &'static [&'static str] {
+/// The codes that are no last word and lie on the way from this one on: said once more, it counts once more.
+fn not_behind(code: Option<&str>) -> &'static [&'static str] {
     const WAY: [&str; 9] = [
         EARLY[0],
         EARLY[1],
@@ -86,7 +86,7 @@ fn ahead_of(code: Option<&str>) -> &'static [&'static str] {
         ACCEPTED[4],
     ];
     let passed = WAY.iter().position(|on_the_way| Some(*on_the_way) == code);
-    &WAY[passed.map_or(0, |at| at + 1)..]
+    &WAY[passed.unwrap_or(0)..]
 }
 
 fn state(status: &str, reason: Option<&str>, bank_status: Option<&str>, bank_final: bool) -> State {
