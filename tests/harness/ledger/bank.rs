@@ -172,12 +172,19 @@ pub(super) fn sent_again(books: &Books) -> Vec<Broken> {
             .iter()
             .filter(|post| post.header("x-request-id") == Some(row.request_id.as_str()))
             .collect();
+        // Answers of which nobody heard: their process died.
+        let attempts = row.attempts.0.iter();
+        let mut unheard = attempts.filter(|attempt| attempt.outcome == "ambiguous").count();
         if let Some((_, before)) = posts.split_last() {
             for post in before {
                 let failed = matches!(post.status, Some(500 | 502 | 503));
                 let allows = post.status == Some(401) || (failed && books.retries_5xx);
-                // Where one key is one payment, silence allows it too: also that of a process which died.
-                let unknown = failed || post.status.is_none_or(|status| status < 400);
+                // Where one key is one payment, whatever leaves the outcome open allows it too.
+                let refused = post
+                    .status
+                    .is_some_and(|status| (400..500).contains(&status) && status != 408);
+                let unknown = !refused || unheard > 0;
+                unheard = unheard.saturating_sub(usize::from(refused && !allows));
                 if !allows && !(unknown && books.dedupe_proven) {
                     broken.push(Broken::new(
                         Rule::SentAgain,
