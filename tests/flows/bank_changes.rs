@@ -58,8 +58,8 @@ async fn the_banks_amount_is_shown_and_a_difference_is_told_once(
         payment["instructedAmount"],
         json!({ "amount": "2010.00", "currency": "NOK" })
     );
-    let told: &[&str] = if differs { &["payment"] } else { &[] };
-    assert_eq!(alerts::about(&id), told);
+    let told: &[&str] = if differs { &["accepted_with_change"] } else { &[] };
+    assert_eq!(alerts::words(&id), told);
     assert_eq!((reads(&app), audited(&app, "payment.bank_order_read").await), (1, 1));
 
     look(&app).await;
@@ -69,7 +69,7 @@ async fn the_banks_amount_is_shown_and_a_difference_is_told_once(
         (&json!("completed"), &json!(true))
     );
     assert_eq!(payment["bankAmount"]["amount"], amount);
-    assert_eq!(alerts::about(&id), told);
+    assert_eq!(alerts::words(&id), told);
     assert_eq!(reads(&app), 1);
     app.finish().await;
 }
@@ -95,7 +95,7 @@ async fn an_order_that_could_not_be_read_is_read_with_the_next_look_even_after_t
         (&payment["bankFinal"], &payment["bankAmount"]["amount"]),
         (&json!(true), &json!("1.00"))
     );
-    assert_eq!(alerts::about(&id), ["payment"]);
+    assert_eq!(alerts::words(&id), ["accepted_with_change"]);
     app.finish().await;
 }
 
@@ -126,7 +126,10 @@ async fn a_bank_that_never_says_what_it_changed_is_told_with_its_last_word(
         (&payment["status"], &payment["bankAmount"]),
         (&json!("completed"), &Value::Null)
     );
-    assert_eq!((reads(&app), alerts::about(&id)), (2, vec!["payment".to_owned()]));
+    assert_eq!(
+        (reads(&app), alerts::words(&id)),
+        (2, vec!["accepted_with_change".to_owned()])
+    );
     let change: String = value(&app, "SELECT bank_change FROM transactions").await;
     assert_eq!(change, "unread");
     app.finish().await;

@@ -204,7 +204,7 @@ async fn an_answer_that_is_lost_is_reviewed_and_nothing_is_sent_again() {
     app.run_jobs().await;
     assert!(needs_review(&app).await);
     assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
-    assert_eq!(alerts::about(&id), ["payment"]);
+    assert_eq!(alerts::words(&id), ["needs review: the bank may have the payment"]);
     app.abandon().await;
 }
 
@@ -287,7 +287,8 @@ async fn a_bank_that_refuses_our_own_standing_calls_for_a_person() {
         (&json!("failed"), &json!("refused"))
     );
     let id = refused.body["id"].as_str().unwrap();
-    assert_eq!(alerts::about(id), ["payment"]);
+    let said = "the bank refuses our own standing: the provider refused with 401";
+    assert_eq!(alerts::words(id), [said]);
     app.finish().await;
 }
 

@@ -5,7 +5,10 @@ use drop_sandbox::{Fault, Operation};
 use drop_tests::{app::TestApp, person::SignedIn};
 use serde_json::{Value, json};
 
-use crate::paying::{ordered, shown, value};
+use crate::{
+    paying::{execute, ordered, shown, value},
+    payment_faults::scene::{Payer, recovers},
+};
 
 const BY: [&str; 4] = ["--operator", "kari", "--reason", "asked the bank"];
 
@@ -147,5 +150,50 @@ async fn a_word_that_is_not_final_or_a_payment_that_is_nobodys_to_settle_changes
     );
     let changes: i64 = value(&app, "SELECT count(*) FROM audit_log WHERE actor = 'operator'").await;
     assert_eq!(changes, 0);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_that_the_bank_failed_on_every_time_is_sent_again_by_a_person_under_its_key() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    app.sandbox.fault(Operation::Payment, Fault::status(503), 4);
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "review");
+    let story = does(&app, &["payments", "show", &id]).await;
+    assert!(story.contains("the bank failed on every attempt"), "{story}");
+    // Its time is over by now: it begins again with whoever asks the bank once more.
+    execute(&app, "UPDATE transactions SET expires_at = clock_timestamp()").await;
+    does(&app, &with_by(&["payments", "retry", &id])).await;
+    let again = refuses(&app, &with_by(&["payments", "retry", &id])).await;
+    assert!(again.contains("does not wait for a person"), "{again}");
+    assert_eq!(payer.plays_out(&id).await, "completed");
+    let sent = app.sandbox.journal().entries_of(Operation::Payment);
+    assert_eq!(sent.len(), 5);
+    let key = sent[0].header("x-request-id");
+    assert!(sent.iter().all(|post| post.header("x-request-id") == key));
+    let detail: Value = value(&app, "SELECT detail FROM audit_log WHERE action = 'payment.retried'").await;
+    assert_eq!(
+        (&detail["operator"], detail["found"]["x_request_id"].as_str()),
+        (&json!("kari"), key)
+    );
+    app.abandon().await; // the job that failed four times is dead
+}
+
+#[tokio::test]
+async fn an_order_that_may_be_with_the_bank_or_that_its_owner_wants_back_is_not_sent_again_by_anybody() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let id = in_review(&app, &anna, Fault::ExecuteThenDrop).await;
+    let refused = refuses(&app, &with_by(&["payments", "retry", &id])).await;
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    // The same where it only failed, and where its owner has asked for it back.
+    execute(&app, "UPDATE payment_attempts SET outcome = 'transient'").await;
+    execute(&app, "UPDATE transactions SET cancellation = 'unconfirmed'").await;
+    let refused = refuses(&app, &with_by(&["payments", "retry", &id])).await;
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    assert!(value::<bool>(&app, "SELECT needs_review FROM transactions").await);
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
     app.abandon().await;
 }

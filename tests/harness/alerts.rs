@@ -36,6 +36,14 @@ pub fn about(id: &str) -> Vec<String> {
     about.map(|heard| heard.alert.clone()).collect()
 }
 
+/// What the alerts about the payment with this id say of it: what stands behind the id.
+pub fn words(id: &str) -> Vec<String> {
+    let heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
+    let behind = format!("{id}, ");
+    let said = heard.iter().filter_map(|heard| heard.message.split_once(&behind));
+    said.map(|(_, word)| word.to_owned()).collect()
+}
+
 struct Ear;
 
 impl Subscriber for Ear {

@@ -87,7 +87,12 @@ impl TestApp {
 
     /// The same on a PostgreSQL of its own, which [`TestApp::crash_database`] stops.
     pub async fn start_on_its_own_server() -> Self {
-        Self::start_on(Ground::on(TestDatabase::on_its_own_server().await, &[]).await, None).await
+        Self::start_on_its_own_server_with(&[]).await
+    }
+
+    /// The same with some variables set otherwise.
+    pub async fn start_on_its_own_server_with(changes: &[(&'static str, &str)]) -> Self {
+        Self::start_on(Ground::on(TestDatabase::on_its_own_server().await, changes).await, None).await
     }
 
     /// The same with some variables set otherwise.

@@ -5,6 +5,7 @@
     reason = "the jobs of `drop-node queue` take a given time on purpose"
 )]
 
+mod breaker;
 mod queue;
 
 use std::{net::TcpListener, os::fd::AsFd};
@@ -31,7 +32,8 @@ async fn main() -> anyhow::Result<()> {
             drop_worker::operator::operate(&environment, verb).await
         }
         Some("queue") => queue::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker|operator|queue"),
+        Some("breaker") => breaker::run(&environment).await,
+        _ => bail!("usage: drop-node api|worker|operator|queue|breaker"),
     }
 }
 

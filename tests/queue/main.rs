@@ -9,5 +9,6 @@ mod jobs;
 mod limits;
 mod outcomes;
 mod pressure;
+mod probing;
 mod scale;
 mod workers;

@@ -112,7 +112,7 @@ impl Context {
     }
 
     /// Tells the breaker how a call went: a failure counts, an answer to a probe closes. Successes write nothing.
-    pub(crate) async fn report(&self, lease: &Lease, key: BreakerKey, error: Option<&ProviderError>) {
+    pub async fn report(&self, lease: &Lease, key: BreakerKey, error: Option<&ProviderError>) {
         let reported = match (error, lease.probe()) {
             (Some(error), probe) if error.counts_for_breaker() => {
                 let epoch = lease.epoch().unwrap_or_default();

@@ -162,11 +162,16 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.
 async fn first_answer(state: &State, id: PaymentId, prefer: Prefer) -> Result<Initiation, ApiError> {
-    let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing();
-    let known = wait(state, id, prefer, is_there).await?;
+    let known = wait(state, id, prefer).await?;
     failpoint!("pay.answered");
     if let Some(payment) = known {
-        return Ok(Initiation::Created(Json(Transaction::of(payment)?), None));
+        let is_told = payment.is_answered() || !payment.state.is_processing();
+        let shown = Json(Transaction::of(payment)?);
+        return Ok(if is_told {
+            Initiation::Created(shown, None)
+        } else {
+            Initiation::StillAsking(shown, location(id))
+        });
     }
     match breaker::admit(&state.db, BreakerKey::NeonomicsPisp).await? {
         Admission::Refused { retry_after } => Err(ApiError::circuit_open_at(location(id), retry_after)),
@@ -183,9 +188,7 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
     if first.fingerprint != order.fingerprint().as_bytes() {
         return Err(ApiError::of(Code::IdempotencyKeyReused));
     }
-    // Of one that a person looks at, nothing new comes within a request.
-    let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing() || payment.needs_review;
-    let payment = match wait(state, first.id, prefer, is_there).await? {
+    let payment = match wait(state, first.id, prefer).await? {
         Some(payment) => payment,
         None => present(state, first.id).await?,
     };
@@ -195,13 +198,10 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
     ))
 }
 
-/// The payment once it `is_there`; `None`: not within the caller's patience.
-async fn wait(
-    state: &State,
-    id: PaymentId,
-    prefer: Prefer,
-    is_there: impl Fn(&Payment) -> bool,
-) -> Result<Option<Payment>, ApiError> {
+/// The payment once the bank has answered or it is over; `None`: not within the caller's patience. Of one that a person
+/// looks at, nothing new comes within a request.
+async fn wait(state: &State, id: PaymentId, prefer: Prefer) -> Result<Option<Payment>, ApiError> {
+    let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing() || payment.needs_review;
     let deadline = Instant::now() + prefer.patience(LONGEST_WAIT);
     let read = || async { Ok::<_, ApiError>(payments::find(&state.db, id).await?.filter(|payment| is_there(payment))) };
     state.waiters.wait_until(id.uuid(), deadline, read).await

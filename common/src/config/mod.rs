@@ -35,7 +35,7 @@ pub use database::DatabaseConfig;
 use database::PoolDefaults;
 pub use environment::Environment;
 pub use keys::{EncryptionKey, FormerPepper, KeysConfig};
-pub use neonomics::{BbanWire, ConsentHeader, NeonomicsConfig};
+pub use neonomics::{BbanWire, ConsentHeader, NeonomicsConfig, Retry5xx};
 pub use network::{Network, NotANetwork};
 pub use payment_products::{PaymentProducts, ProductRule};
 pub use payments::PaymentsConfig;

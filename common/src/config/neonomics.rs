@@ -36,6 +36,11 @@ pub struct NeonomicsConfig {
     pub provisional_completed: Vec<String>,
     /// `PISP_DEDUPE_PROVEN`, default false: set only when the bank is known to deduplicate on `X-Request-ID`.
     pub dedupe_proven: bool,
+    /// `PISP_RETRY_5XX`, default `always`: what follows when the bank answers an order with 500, 502 or 503.
+    pub retry_5xx: Retry5xx,
+    /// `PISP_CONSENT_ID`, default none: the consent that goes along with each payment (contract 3.3, `pisConsentId`). The
+    /// contract names no call that gives one, so it is what the provider has agreed with the owner.
+    pub payment_consent: Option<SecretString>,
     /// `PSU_IP_V6`, `send` (default) or `omit`: the standard's schema of the user's address is IPv4.
     pub send_ip_v6: bool,
     /// `SCA_HOSTS`, comma-separated hosts, required outside local: where a user may be sent to approve.
@@ -60,6 +65,27 @@ impl FromStr for ConsentHeader {
         match text {
             "both" => Ok(Self::Both),
             "standard" => Ok(Self::Standard),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What follows when the bank answers an order with 500, 502 or 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry5xx {
+    /// It is sent again under its key, three times at most (contract 3.3).
+    Always,
+    /// Only where `PISP_DEDUPE_PROVEN`. Else nobody knows whether the bank has it, and a person looks.
+    Deduplicated,
+}
+
+impl FromStr for Retry5xx {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "always" => Ok(Self::Always),
+            "deduplicated" => Ok(Self::Deduplicated),
             _ => Err(()),
         }
     }
@@ -113,6 +139,8 @@ impl NeonomicsConfig {
             bban_wire: reader.parsed("PISP_BBAN_WIRE", BbanWire::AsGiven, "is neither as_given nor stripped"),
             provisional_completed: reader.list("PISP_PROVISIONAL_COMPLETED", "ACCP"),
             dedupe_proven: reader.flag("PISP_DEDUPE_PROVEN", false),
+            retry_5xx: reader.parsed("PISP_RETRY_5XX", Retry5xx::Always, "is neither always nor deduplicated"),
+            payment_consent: reader.optional_secret("PISP_CONSENT_ID"),
             send_ip_v6: match reader.text_or("PSU_IP_V6", "send").as_str() {
                 "send" => true,
                 "omit" => false,

@@ -212,6 +212,7 @@ fn an_empty_environment_lists_every_missing_variable_at_once() {
 #[case("PAYMENT_OTHER_LIMITS", "EUR=1/2/3,EUR=1/2/3")]
 #[case("NEONOMICS_CLIENT_CERT_LOOK_S", "0")]
 #[case("PISP_BBAN_WIRE", "odd")]
+#[case("PISP_RETRY_5XX", "never")]
 #[case("NEONOMICS_CONSENT_HEADER", "contract")]
 #[case("SUMSUB_AUTH", "signed?")]
 #[case("NEONOMICS_READ_TIMEOUT_MS", "0")]

@@ -70,6 +70,10 @@ closed_words! {
     CancelRefused = "cancel_refused",
     /// The bank accepted it with another amount, currency or day than was ordered, or will not say with which.
     AcceptedWithChange = "accepted_with_change",
+    /// The bank took the order after it had answered 500, 502 or 503 to it: it may have made two payments of one key.
+    AcceptedAfterFailure = "accepted_after_failure",
+    /// The bank took the order, and its id there could not be stored.
+    NotRecorded = "not_recorded",
 }
 
 /// The four columns that say where a payment stands.

@@ -1,7 +1,8 @@
-//! What the bank says, or does not say, to an order (cases 10 to 15, 48, 59 and 60).
+//! What the bank says, or does not say, to an order (cases 10 to 15, 59 and 60).
 
 use drop_sandbox::{Fault, Operation};
 use drop_tests::{alerts, app::TestApp, person::Answer};
+use rstest::rstest;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -107,6 +108,65 @@ async fn after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_
 }
 
 #[tokio::test]
+async fn an_order_that_the_bank_takes_after_an_error_is_told_for_it_may_have_taken_both() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.deduplicate = false);
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    let executed = Fault::ExecuteThenStatus { code: 500 };
+    app.sandbox.fault(Operation::Payment, executed, 1);
+    assert_eq!(payer.plays_out(&id).await, "completed");
+    let (sent, orders) = (orders_sent(&app), app.sandbox.neonomics().payments());
+    assert_eq!((sent.len(), &sent[0]), (2, &sent[1]));
+    let paid = orders.iter().filter(|order| order.moved).count();
+    assert_eq!((orders.len(), paid), (2, 1), "nobody has the link of the other");
+    let known: String = value(&app, "SELECT payment_id FROM transactions").await;
+    let told = format!("accepted_after_failure: X-Request-ID {}, paymentId {known}", sent[0]);
+    assert_eq!(alerts::words(&id), [told]);
+    let audited = "SELECT detail FROM audit_log WHERE action = 'payment.accepted_after_failure'";
+    let detail: serde_json::Value = value(&app, audited).await;
+    assert_eq!(detail, json!({ "x_request_id": sent[0], "payment_id": known }));
+
+    // An error that is not followed by a yes, or a yes without an error before it, is none.
+    let well = payer.orders().await;
+    assert_eq!(payer.plays_out(&well).await, "completed");
+    assert!(alerts::words(&well).is_empty());
+    app.finish().await;
+}
+
+#[rstest]
+#[case::at_a_bank_of_which_that_is_not_known(false, "review", 1)]
+#[case::at_a_bank_that_makes_one_payment_of_one_key(true, "completed", 2)]
+#[tokio::test]
+async fn where_only_deduplicated_errors_are_retried_an_order_that_was_executed_behind_one_is_one_order(
+    #[case] proven: bool,
+    #[case] end: &str,
+    #[case] sent: usize,
+) {
+    alerts::listen();
+    let proven_word = if proven { "true" } else { "false" };
+    let app = TestApp::start_with(&[("PISP_RETRY_5XX", "deduplicated"), ("PISP_DEDUPE_PROVEN", proven_word)]).await;
+    app.sandbox.neonomics().configure(|bank| bank.deduplicate = proven);
+    let payer = Payer::of(&app).await;
+    for code in [500, 502, 503] {
+        let (id, before) = (payer.orders().await, orders_sent(&app).len());
+        let executed = Fault::ExecuteThenStatus { code };
+        app.sandbox.fault(Operation::Payment, executed, 1);
+        assert_eq!(payer.plays_out(&id).await, end, "{code}");
+        assert_eq!(orders_sent(&app).len(), before + sent, "{code}");
+        let told: &[&str] = if proven {
+            &[]
+        } else {
+            &["needs review: the bank may have the payment"]
+        };
+        assert_eq!(alerts::words(&id), told, "{code}");
+    }
+    assert_eq!(app.sandbox.neonomics().payments().len(), 3);
+    app.abandon().await; // the jobs of those in review are dead, for a person to see
+}
+
+#[tokio::test]
 async fn an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read() {
     alerts::listen();
     let app = TestApp::start_with(&[("NEONOMICS_READ_TIMEOUT_MS", "500")]).await;
@@ -148,18 +208,8 @@ async fn an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be
 async fn a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again() {
     let app = TestApp::start().await;
     let payer = Payer::of(&app).await;
-    let dead = |status: u16| Fault::Status {
-        code: status,
-        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "CONSENT_EXPIRED" }] })),
-    };
-    for (fault, reason) in [
-        (Fault::status(400), "refused"),
-        (Fault::status(403), "refused"),
-        (Fault::status(404), "refused"),
-        (Fault::status(422), "refused"),
-        (dead(403), "consent_expired"),
-        (dead(401), "consent_expired"),
-    ] {
+    for code in [400, 403, 404, 422] {
+        let fault = Fault::status(code);
         let order = payer.next_order();
         payer.asks(&order).await;
         let before = orders_sent(&app).len();
@@ -169,7 +219,7 @@ async fn a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again() 
         let again = payer.asks(&order).await;
         assert_eq!((again.status.as_u16(), again.replayed), (201, true), "{fault:?}");
         let id = again.body["id"].as_str().unwrap();
-        assert_eq!(payer.standing(id).await, format!("failed:{reason}"), "{fault:?}");
+        assert_eq!(payer.standing(id).await, "failed:refused", "{fault:?}");
     }
     let held: i64 = value(&app, "SELECT held FROM bank_accounts").await;
     assert_eq!(held, 0, "nothing is on hold for them");

@@ -1,7 +1,19 @@
 //! The circuit in front of payments: what opens it, and what a payment loses that it refuses (cases 16 and 53).
 
+use std::sync::Arc;
+
+use drop_common::{
+    clock::Clock,
+    metrics::{Metrics, Process},
+    providers::ProviderError,
+    queue::{self, Handler, Job, JobError, Lane, Lease, Outcome, Registry, Verdict, Wake},
+    resilience::breaker::BreakerKey,
+};
 use drop_sandbox::{Fault, Operation};
 use drop_tests::app::{TestApp, eventually};
+use drop_worker::Context;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgPoolOptions;
 
 use crate::{
     paying::{execute, value},
@@ -60,6 +72,72 @@ async fn b6_payments_that_succeed_write_nothing_to_the_circuit() {
     let calls = [Operation::Payment, Operation::PaymentStatus].map(|call| app.sandbox.journal().entries_of(call).len());
     assert!(calls[0] == 10 && calls[1] >= 20, "{calls:?}");
     assert_eq!(value::<String>(&app, row).await, before);
+    app.finish().await;
+}
+
+/// Reports how so many calls of each kind went that say nothing against the bank, or one that does.
+#[derive(Debug, Serialize, Deserialize)]
+enum Reports {
+    Well(usize),
+    Badly,
+}
+
+impl Job for Reports {
+    const KIND: &'static str = "reports";
+    const LANE: Lane = Lane::PaymentPoll;
+}
+
+impl Handler<Context> for Reports {
+    async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
+        let (status, code, retry_after) = (404, None, None);
+        let harmless = [
+            None,
+            Some(ProviderError::Refused { status, code }),
+            Some(ProviderError::TooMany { retry_after }),
+        ];
+        match self {
+            Self::Well(calls) => {
+                for went in (0..calls).flat_map(|_| &harmless) {
+                    ctx.report(&lease, BreakerKey::NeonomicsPisp, went.as_ref()).await;
+                }
+            }
+            Self::Badly => {
+                ctx.report(&lease, BreakerKey::NeonomicsPisp, Some(&ProviderError::Timeout))
+                    .await;
+            }
+        }
+        Ok(Outcome::Done.into())
+    }
+}
+
+#[tokio::test]
+async fn b6_ten_thousand_calls_that_succeed_and_as_many_refusals_write_nothing() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    let writes = async || {
+        let sql = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'breaker'";
+        value::<i64>(&app, sql).await
+    };
+    let before = writes().await;
+    // One connection, which tells the statistics all that it did when it ends.
+    let own = PgPoolOptions::new().max_connections(1);
+    let own = own.connect_with((*app.db.connect_options()).clone()).await.unwrap();
+    let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").unwrap());
+    let (_, settings) = app.settings_with(&[]);
+    let context = Context::new(settings, own.clone(), Clock::adjustable(), metrics, Wake::default()).unwrap();
+    let mut tx = own.begin().await.unwrap();
+    for job in [Reports::Well(10_000), Reports::Badly] {
+        queue::enqueue(&mut tx, &job).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let ran = queue::drain(&own, Registry::new().with::<Reports>(), Arc::new(context)).await;
+    assert_eq!(ran.unwrap(), 2);
+    own.close().await;
+    assert!(
+        eventually(async || writes().await > before).await,
+        "the one failure is counted"
+    );
+    assert_eq!(writes().await, before + 1);
     app.finish().await;
 }
 

@@ -7,6 +7,7 @@ use drop_tests::{
     app::{TestApp, eventually},
     person::{Answer, browser},
 };
+use rstest::rstest;
 use serde_json::json;
 
 use crate::{
@@ -147,7 +148,7 @@ async fn a_payment_that_the_bank_settles_after_its_time_for_approval_is_complete
         (&late["status"], &late["reason"], &late["bankFinal"]),
         (&json!("completed"), &json!(null), &json!(true))
     );
-    assert!(alerts::about(&payment.id).contains(&"payment".to_owned()));
+    assert_eq!(alerts::words(&payment.id), ["late_completion"]);
     let told: Vec<String> =
         sqlx::query_scalar("SELECT title FROM notifications WHERE subject LIKE $1 || '%' ORDER BY id")
             .bind(&payment.id)
@@ -155,6 +156,43 @@ async fn a_payment_that_the_bank_settles_after_its_time_for_approval_is_complete
             .await
             .unwrap();
     assert_eq!(told, ["Betalingen er ikke bekreftet", "Betalingen er fullført"]);
+    app.finish().await;
+}
+
+#[rstest]
+#[case::rejected("RJCT", "failed:bank_rejected", "Betalingen ble ikke gjennomført")]
+#[case::cancelled("CANC", "cancelled", "Betalingen er avbrutt")]
+#[tokio::test]
+async fn a_completion_that_was_provisional_and_is_taken_back_is_told_to_its_owner_and_to_operations(
+    #[case] word: &str,
+    #[case] end: &str,
+    #[case] title: &str,
+) {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let bank = app.sandbox.neonomics();
+    bank.configure(|bank| bank.progression = vec!["ACCP".to_owned()]);
+    let payer = Payer::of(&app).await;
+    let (id, link) = payer.has_one_at_the_bank().await;
+    approves(&app, &link).await;
+    polls(&app).await;
+    assert_eq!(payer.standing(&id).await, "completed?");
+    assert!(alerts::words(&id).is_empty());
+    bank.set_payment_status(&newest(&app).id, word).unwrap();
+    polls(&app).await;
+    assert_eq!(payer.standing(&id).await, end);
+    assert_eq!(alerts::words(&id), ["provisional_reversed"]);
+    let told: Vec<String> =
+        sqlx::query_scalar("SELECT title FROM notifications WHERE subject LIKE $1 || '%' ORDER BY id")
+            .bind(&id)
+            .fetch_all(&app.db)
+            .await
+            .unwrap();
+    assert_eq!(told, ["Betalingen er fullført", title]);
+    let held: i64 = value(&app, "SELECT held FROM bank_accounts").await;
+    assert_eq!(held, 0, "what was held is theirs again");
+    polls(&app).await;
+    assert_eq!(alerts::words(&id).len(), 1, "and nobody is told again");
     app.finish().await;
 }
 
@@ -212,6 +250,7 @@ async fn a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_se
     payer.signs_in_again().await;
     assert_eq!(payer.standing(&id).await, "completed?", "nothing is finished silently");
     assert!(value::<bool>(&app, "SELECT needs_review FROM transactions").await);
-    assert!(!alerts::about(&id).is_empty());
+    let said = ["unresolved", "needs review: not final after seven days"];
+    assert_eq!(alerts::words(&id), said);
     app.abandon().await; // its poll is dead, and a person goes on
 }

@@ -1,11 +1,13 @@
 //! What a bank's 201 says, and what it leaves out (cases 17 to 20).
 
+use std::time::Duration;
+
 use drop_sandbox::{Fault, Operation};
 use drop_tests::{alerts, app::TestApp, person::browser};
 use serde_json::json;
 
 use crate::{
-    paying::{audited, shown},
+    paying::{audited, pays, shown, value},
     payment_faults::scene::{Payer, a_minute_passes, approves, recovers},
 };
 
@@ -36,6 +38,27 @@ async fn a_payment_without_a_link_that_can_be_trusted_is_shown_without_one_and_l
         app.check_the_books().await;
     }
     app.finish().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_outcome_only_a_person_can_find_out_is_answered_at_once() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    // The whole wait is ten seconds.
+    let answer = tokio::time::timeout(Duration::from_secs(7), pays(&anna, &account, "first")).await;
+    let answer = answer.expect("nothing more comes within the wait");
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body["status"]),
+        (202, &json!("processing")),
+        "{:?}",
+        answer.problem()
+    );
+    let id = answer.body["id"].as_str().unwrap();
+    assert_eq!(answer.location, Some(format!("/v1/transactions/{id}")));
+    assert!(value::<bool>(&app, "SELECT needs_review FROM transactions").await);
+    app.abandon().await; // its job is dead, for a person to see
 }
 
 #[tokio::test]

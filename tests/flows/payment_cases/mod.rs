@@ -13,7 +13,7 @@
 //! | 9 | a crash before the answer is stored | `p1_p5_p6_a_worker_that_dies_while_it_starts_an_approval_starts_none_twice_and_loses_no_payment`, `p1_p2_p5_p6_p7_p8_a_worker_that_dies_while_it_sends_loses_no_payment_and_makes_none_twice`, `an_attempt_whose_process_died_is_never_repeated_but_reviewed` |
 //! | 10 | a bank that cannot be reached | `p11_a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_is_sent_none_after_it`, `what_did_not_leave_is_tried_again_after_1_2_and_4_seconds_and_then_every_ten`, `a_refused_connection_is_not_sent` |
 //! | 11 | an answer that is lost | `an_answer_that_is_lost_is_reviewed_and_nothing_is_sent_again`, `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read` |
-//! | 12 | 500, 502, 503, then 201 | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key` |
+//! | 12 | 500, 502, 503, then 201 | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key`, `an_order_that_the_bank_takes_after_an_error_is_told_for_it_may_have_taken_both`, `where_only_deduplicated_errors_are_retried_an_order_that_was_executed_behind_one_is_one_order` |
 //! | 13 | 504, a reset, half an answer | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_payment_is_sent_once_and_its_failure_has_one_class` |
 //! | 14 | 400, 403, 404, 422 | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again` |
 //! | 15 | an expired access token | `an_access_token_that_has_expired_costs_one_request_more_and_no_second_payment`, `an_expired_token_is_replaced_once_and_the_call_repeated_with_the_same_request_id` |
@@ -35,7 +35,7 @@
 //! | 31 | a word that goes back | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `a_code_behind_the_stored_one_is_ignored` |
 //! | 32 | a last word that changes | `a_final_word_that_changes_is_a_conflict_and_flips_nothing`; nobody is asked again after the last word |
 //! | 33 | a word that nobody knows | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `an_unknown_code_changes_nothing_and_is_told` |
-//! | 34 | accepted for ever | `a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_seven_days` |
+//! | 34 | accepted for ever | `a_completion_that_was_provisional_and_is_taken_back_is_told_to_its_owner_and_to_operations`, `a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_seven_days` |
 //! | 35 | accepted with a change | `the_banks_amount_is_shown_and_a_difference_is_told_once`, `an_order_that_could_not_be_read_is_read_with_the_next_look_even_after_the_last_word`, `a_bank_that_never_says_what_it_changed_is_told_with_its_last_word` |
 //! | 36 | unknown at the bank | `a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polled_on`, `a_payment_that_is_gone_after_its_withdrawal_is_over_and_nobody_is_alerted` |
 //! | 37 | what a bank answers to a withdrawal | `a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_order_is_withdrawn`, `a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_asked_again`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out`, `a_bank_that_does_not_answer_leaves_the_payment_to_its_own_course` |
@@ -43,18 +43,18 @@
 //! | 39 | amounts that are none | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `anything_but_the_pattern_is_refused` |
 //! | 40 | amounts as numbers | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `decimals_the_currency_lacks_are_refused_and_not_rounded` |
 //! | 41 | fees and exchange | there are none: nothing is divided or rounded; `what_is_written_reads_back` |
-//! | 42 | limits with parallel requests | `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `a_payment_keeps_to_one_krone_a_hundred_thousand_and_a_quarter_million_a_day` |
+//! | 42 | limits with parallel requests | `what_the_bank_may_still_pay_counts_towards_the_day_whatever_its_owner_was_told`, `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `a_payment_keeps_to_one_krone_a_hundred_thousand_and_a_quarter_million_a_day` |
 //! | 43 | currencies | `a_payment_in_another_currency_than_that_of_the_limits_is_refused`, `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row` |
 //! | 44 | to oneself | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `a_payment_to_its_own_account_is_seen_whatever_the_spelling` |
 //! | 45 | from an account that is not theirs, or ended | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `nobody_pays_from_an_account_whose_consent_has_ended` |
 //! | 46 | account numbers | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `an_iban_that_is_not_one_is_refused`, `mod_97_alone_does_not_make_a_norwegian_iban`, `a_bban_that_is_not_one_is_refused` |
 //! | 47 | texts | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `what_banks_do_not_carry_is_refused`, `length_is_counted_in_the_characters_that_go_out`; there is no KID |
-//! | 48 | the consent dies before the payment | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again`, `nobody_pays_from_an_account_whose_consent_has_ended` |
+//! | 48 | the consent dies before the payment | `a_consent_that_is_dead_to_a_payment_is_deleted_and_its_owner_asked_to_link_again`, `a_consent_that_dies_behind_an_attempt_that_may_have_arrived_ends_no_payment`, `nobody_pays_from_an_account_whose_consent_has_ended` |
 //! | 49 | no longer verified | `p9_whoever_is_no_longer_verified_pays_nothing_that_has_not_left`, `an_order_that_may_have_arrived_is_not_sent_again_for_a_user_who_may_not_pay_any_more` |
 //! | 50 | the owner is gone | `a_payment_is_followed_to_its_end_although_its_owner_has_logged_out`, `a_payment_is_followed_to_its_end_although_its_owner_has_been_erased` |
 //! | 51 | a cached balance that is too low | `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo` |
 //! | 52 | what is held comes back | `a_definite_no_of_the_banks_ends_a_payment_and_nothing_is_asked_again`, `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told`, `a_payment_is_taken_off_the_balance_once_before_and_after_the_bank_has_settled_it` |
-//! | 53 | a circuit that opens meanwhile | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key`, `b6_payments_that_succeed_write_nothing_to_the_circuit`, `b7_what_an_open_circuit_refuses_keeps_its_attempts_before_and_after_it_was_claimed`, `b3_in_two_hundred_half_open_rounds_one_of_eight_processes_may_probe` |
+//! | 53 | a circuit that opens meanwhile | `after_500_502_and_503_an_order_waits_for_the_circuit_and_goes_out_once_more_under_its_key`, `b6_payments_that_succeed_write_nothing_to_the_circuit`, `b6_ten_thousand_calls_that_succeed_and_as_many_refusals_write_nothing`, `b7_what_an_open_circuit_refuses_keeps_its_attempts_before_and_after_it_was_claimed`, `b3_in_two_hundred_half_open_rounds_one_of_eight_processes_may_probe` |
 //! | 54 | clocks and days | `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `the_day_turns_at_midnight_in_oslo`; no date of execution is asked for |
 //! | 55 | an event before its applicant | `an_approval_that_comes_before_we_know_of_the_applicant_is_applied_when_it_appears` |
 //! | 56 | the fifth unattended read | `a_fifth_unattended_read_within_24_hours_is_not_sent`, `no_window_ever_holds_a_fifth_read` |
@@ -62,7 +62,7 @@
 //! | 58 | a hundred without an access token | `a_hundred_calls_that_miss_together_cause_one_token_call`, `a_hundred_calls_that_waited_for_a_token_call_that_failed_make_no_further_one`, `a_token_is_kept_until_half_a_minute_before_its_end` |
 //! | 59 | a redirect of the provider's | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_token_endpoint_that_redirects_is_not_followed_with_code_and_secret` |
 //! | 60 | an answer without an end | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_body_over_the_cap_is_refused` |
-//! | 61 | no database after the bank's 201 | `p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_nothing_be_sent_twice`, `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it` |
+//! | 61 | no database after the bank's 201 | `p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_nothing_be_sent_twice`, `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it`, `p1_p6_an_id_of_the_banks_that_cannot_be_stored_in_time_is_told_and_the_payment_can_be_followed_by_it` |
 //! | 62 | two that poll | `two_apis_and_three_workers_play_the_walk_through_without_a_double_effect`, `three_workers_claim_batches_and_run_each_job_once` |
 //! | 63 | a notification that fails | it is a row of the payment's transaction, and nothing delivers it yet; `p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_whole` |
 //! | 64 | logs and errors | `a_run_at_the_most_talkative_setting_prints_nothing_secret_or_personal` |
@@ -70,6 +70,7 @@
 mod answers;
 mod circuit;
 mod coming_back;
+mod consents;
 mod created;
 mod keys;
 mod orders;

@@ -4,7 +4,10 @@ use drop_tests::app::TestApp;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::paying::{execute, order, value};
+use crate::{
+    paying::{at_the_bank, execute, order, shown, value},
+    payment_faults::scene::a_minute_passes,
+};
 
 /// Orders from an account, each with one thing wrong; the status and the field that the answer names, if it does.
 fn unpayable(own: &str, foreign: &str) -> Vec<(Value, u16, &'static str)> {
@@ -165,5 +168,32 @@ async fn of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day
     )
     .await;
     assert_eq!(asks(91).await.status, 202, "before it was yesterday");
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn what_the_bank_may_still_pay_counts_towards_the_day_whatever_its_owner_was_told() {
+    let limits = [("PAYMENT_MAX_MINOR", "300000"), ("PAYMENT_DAILY_MINOR", "300000")];
+    let app = TestApp::start_with(&limits).await;
+    let bank = app.sandbox.neonomics();
+    bank.configure(|bank| bank.cancel_needs_approval = true);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    execute(&app, "UPDATE transactions SET sca_deadline = clock_timestamp()").await;
+    a_minute_passes(&app).await;
+    app.run_jobs().await;
+    let soft = shown(&anna, &payment.id).await;
+    assert_eq!((&soft["status"], &soft["bankFinal"]), (&json!("failed"), &json!(false)));
+    let other = order(&account, "1000.00");
+    let asks = async || anna.post_later("/v1/transactions", "other", &other).await;
+    assert_eq!(asks().await.problem(), (422, "limit_exceeded"));
+
+    bank.set_payment_status(&bank.payments()[0].id, "RJCT").unwrap();
+    a_minute_passes(&app).await;
+    app.run_jobs().await;
+    assert_eq!(shown(&anna, &payment.id).await["bankFinal"], true);
+    let accepted = asks().await;
+    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
     app.abandon().await;
 }

@@ -1,6 +1,6 @@
 //! The books show what is wrong: each rule is broken on purpose, in the rows or in what the others wrote down.
 
-use drop_sandbox::Decision;
+use drop_sandbox::{Decision, Fault};
 use drop_tests::{
     app::TestApp,
     ledger::{Books, Heard, Row, Rule},
@@ -27,9 +27,10 @@ const REJECTED: usize = 1;
 const WAITING: usize = 2;
 
 /// Each rule, and what breaks it.
-const FAULTS: [(Rule, Plant); 40] = [
+const FAULTS: [(Rule, Plant); 42] = [
     (Rule::OnePayment, Records(paid_twice)),
     (Rule::OnePayment, Records(ordered_twice)),
+    (Rule::OnePayment, Records(ordered_twice_behind_a_500_and_untold)),
     (
         Rule::OnePayment,
         Records(|books| order_of(books, WAITING).authorisations = 2),
@@ -130,6 +131,7 @@ const FAULTS: [(Rule, Plant); 40] = [
     ),
     (Rule::SentAgain, Records(sent_again_after_201)),
     (Rule::SentAgain, Records(sent_five_times)),
+    (Rule::SentAgain, Records(sent_again_after_a_500_that_forbids_it)),
     (
         Rule::ToldOnce,
         Rows("DELETE FROM notifications WHERE subject LIKE '%:completed'"),
@@ -179,6 +181,25 @@ fn paid_twice(books: &mut Books) {
 fn ordered_twice(books: &mut Books) {
     paid_twice(books);
     books.bank.orders.last_mut().unwrap().moved = false;
+}
+
+fn ordered_twice_behind_a_500_and_untold(books: &mut Books) {
+    ordered_twice(books);
+    failed_once_before(books);
+}
+
+/// An order of the first payment that was answered with 500 although it was executed.
+fn failed_once_before(books: &mut Books) {
+    let key = books.payments[COMPLETED].request_id.clone();
+    let is_its = |post: &&drop_sandbox::Entry| post.header("x-request-id") == Some(key.as_str());
+    let mut failed = books.bank.posts.iter().find(is_its).expect("its order").clone();
+    (failed.status, failed.fault) = (Some(500), Some(Fault::ExecuteThenStatus { code: 500 }));
+    books.bank.posts.insert(0, failed);
+}
+
+fn sent_again_after_a_500_that_forbids_it(books: &mut Books) {
+    books.retries_5xx = false;
+    failed_once_before(books);
 }
 
 fn unseen_and_unwritten(books: &mut Books) {

@@ -2,7 +2,10 @@
 //! to a commit that is lost, and the whole server.
 
 use drop_sandbox::{Decision, Fault, Operation};
-use drop_tests::app::{TestApp, eventually};
+use drop_tests::{
+    alerts,
+    app::{TestApp, eventually},
+};
 
 use super::scene::{PROGRAM, Payer, approves, kill, recovers};
 use crate::paying::{becomes, execute, shown, value};
@@ -183,6 +186,64 @@ async fn p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_th
     );
     assert_eq!(payer.plays_out(again.body["id"].as_str().unwrap()).await, "completed");
     app.abandon().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p1_p6_an_id_of_the_banks_that_cannot_be_stored_in_time_is_told_and_the_payment_can_be_followed_by_it() {
+    alerts::listen();
+    let app = TestApp::start_on_a_lossy_way().await;
+    let payer = Payer::of(&app).await;
+    // Stored by a commit whose answer is lost: that is no reason to call anybody.
+    let stored = payer.orders().await;
+    app.lose_commit_after("UPDATE payment_attempts");
+    app.start_worker().await;
+    let linked = async || shown(&payer.person, &stored).await["scaRedirect"].is_string();
+    assert!(eventually(linked).await, "the worker does not go on");
+    app.stop_worker().await;
+    assert!(app.has_lost_a_commit() && alerts::words(&stored).is_empty());
+
+    let id = payer.orders().await;
+    execute(&app, "UPDATE lanes SET lease = '2 s' WHERE name = 'payment.send'").await;
+    app.sandbox.fault(Operation::Payment, Fault::Delay { ms: 500 }, 1);
+    app.start_worker().await;
+    let arrived = async || app.sandbox.neonomics().payments().len() == 2;
+    assert!(eventually(arrived).await, "the order does not arrive");
+    app.cut_database_off(true);
+    let told = async || !alerts::words(&id).is_empty();
+    assert!(eventually(told).await, "nobody is told");
+    app.cut_database_off(false);
+    let sent = app.sandbox.journal().entries_of(Operation::Payment);
+    let key = sent[1].header("x-request-id").unwrap();
+    let orders = app.sandbox.neonomics().payments();
+    let at_bank = &orders.iter().find(|order| order.request_id == key).unwrap().id;
+    let word = format!("not_recorded: X-Request-ID {key}, paymentId {at_bank}");
+    assert_eq!(alerts::words(&id)[0], word);
+
+    app.stop_worker().await;
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "review");
+    let listed = does(&app, &["payments", "list", "--json"]).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[0]["request_id"], key);
+    assert!(does(&app, &["payments", "list"]).await.contains(key));
+    assert!(does(&app, &["payments", "show", &id]).await.contains(key));
+    let by = ["--operator", "kari", "--reason", "the alert has its id"];
+    does(
+        &app,
+        &[["payments", "track", &id, "--payment-id", at_bank].as_slice(), &by].concat(),
+    )
+    .await;
+    app.sandbox.bank().decide_payment(at_bank, Decision::Approve).unwrap();
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "completed");
+    app.abandon().await; // the job that found the attempt is dead, for a person to see
+}
+
+/// What the verb prints; it must succeed.
+async fn does(app: &TestApp, arguments: &[&str]) -> String {
+    let (succeeded, said) = app.operator(PROGRAM, arguments).await;
+    assert!(succeeded, "{arguments:?}: {said}");
+    said
 }
 
 /// The server is away for so long.

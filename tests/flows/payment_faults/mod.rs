@@ -10,6 +10,7 @@ mod authorising;
 mod books;
 mod cancelling;
 mod database;
+mod mishaps;
 mod polling;
 mod random;
 pub(crate) mod scene;

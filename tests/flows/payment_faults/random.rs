@@ -1,14 +1,18 @@
-//! Kills at random points, for as long as one likes. The seed, which it prints, gives the same choices again; how the
+//! Kills at random points, for as long as one likes, of workers, of APIs and of the database, at a bank that fails in every
+//! way, for a person who is unlinked or rejected meanwhile. The seed, which it prints, gives the same choices again; how the
 //! processes fall over each other is theirs.
 
 use std::{env, time::Duration};
 
 use chrono::TimeDelta;
-use drop_sandbox::{Decision, Fault, Operation};
+use drop_sandbox::Decision;
 use drop_tests::app::TestApp;
 use serde_json::Value;
 
-use super::scene::{PROGRAM, Payer, a_minute_passes, kill, recovers};
+use super::{
+    mishaps,
+    scene::{PROGRAM, Payer, a_minute_passes, kill, recovers},
+};
 use crate::paying::{execute, shown, value};
 
 const SEED: &str = "DROP_KILL_SEED";
@@ -37,18 +41,12 @@ const POINTS: [&str; 21] = [
     "cancel.result",
     "cancel.recorded",
 ];
-const CALLS: [Operation; 4] = [
-    Operation::Payment,
-    Operation::PaymentAuthorise,
-    Operation::PaymentStatus,
-    Operation::PaymentCancel,
-];
 
 /// Numbers that follow from a seed (splitmix64).
-struct Chance(u64);
+pub(super) struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -56,7 +54,7 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    fn one_of<T: Clone>(&mut self, things: &[T]) -> T {
+    pub(super) fn one_of<T: Clone>(&mut self, things: &[T]) -> T {
         let number = self.below(things.len().try_into().unwrap());
         things[usize::try_from(number).unwrap()].clone()
     }
@@ -73,7 +71,12 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
     println!("{SEED}={seed}");
     let mut chance = Chance(seed);
     let proven = chance.below(2) == 1;
-    let app = TestApp::start_with(&[("PISP_DEDUPE_PROVEN", if proven { "true" } else { "false" })]).await;
+    let retries = chance.one_of(&["always", "deduplicated"]);
+    let changes = [
+        ("PISP_DEDUPE_PROVEN", if proven { "true" } else { "false" }),
+        ("PISP_RETRY_5XX", retries),
+    ];
+    let app = TestApp::start_on_its_own_server_with(&changes).await;
     let explicit = chance.below(2) == 1;
     app.sandbox.neonomics().configure(|bank| {
         bank.deduplicate = proven;
@@ -83,15 +86,20 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
     execute(&app, "UPDATE lanes SET lease = '2 s'").await;
     let mut ids: Vec<String> = Vec::new();
     for round in 1..=number(ROUNDS).unwrap_or(100) {
+        mishaps::to_the_person(&mut payer, &mut chance).await;
         for _ in 0..=chance.below(3) {
-            let answer = payer.asks(&payer.next_order()).await;
+            let order = payer.next_order();
+            mishaps::asks_an_api_that_dies(&payer, &order, &mut chance).await;
+            let answer = payer.asks(&order).await;
             match answer.status.as_u16() {
-                202 => ids.push(answer.body["id"].as_str().unwrap().to_owned()),
+                // The second: the API that died had taken it.
+                201 | 202 => ids.push(answer.body["id"].as_str().unwrap().to_owned()),
+                403 | 404 => {}       // the person may not pay, or has no account
                 429 | 502 | 503 => {} // the circuit is open, or the lane full
                 _ => panic!("{:?}", answer.problem()),
             }
         }
-        something_goes_wrong_at_the_bank(&app, &mut chance);
+        mishaps::at_the_bank(&app, &mut chance);
         let armed = format!("{}=abort@{}", chance.one_of(&POINTS), 1 + chance.below(3));
         let lanes = ("DROP_LANES", "payment.send,payment.poll");
         let mut workers = vec![app.worker_process(PROGRAM, &[lanes, ("DROP_FAILPOINT", &armed)])];
@@ -100,6 +108,9 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
         }
         for id in ids.iter().rev().take(8) {
             somebody_does_something(&payer, id, &mut chance).await;
+        }
+        if chance.below(12) == 0 {
+            mishaps::the_database_restarts(&app).await;
         }
         let time = Duration::from_millis(200 + chance.below(2_500));
         tokio::time::timeout(time, workers[0].ended()).await.ok();
@@ -128,21 +139,6 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
     app.abandon().await;
 }
 
-fn something_goes_wrong_at_the_bank(app: &TestApp, chance: &mut Chance) {
-    let faults = [
-        None,
-        Some(Fault::status(500)),
-        Some(Fault::status(503)),
-        Some(Fault::Drop),
-        Some(Fault::Truncate),
-        Some(Fault::ExecuteThenDrop),
-        Some(Fault::Delay { ms: 600 }),
-    ];
-    if let Some(fault) = chance.one_of(&faults) {
-        app.sandbox.fault(chance.one_of(&CALLS), fault, 1);
-    }
-}
-
 /// The payment's owner looks at it, approves or rejects it, comes back or does not, or takes it back.
 async fn somebody_does_something(payer: &Payer<'_>, id: &str, chance: &mut Chance) {
     let Value::String(link) = shown(&payer.person, id).await["scaRedirect"].take() else {
@@ -154,12 +150,11 @@ async fn somebody_does_something(payer: &Payer<'_>, id: &str, chance: &mut Chanc
         0 => drop(bank.decide_at(&link, Decision::Approve)),
         1 => {
             if let Ok(Some(back)) = bank.decide_at(&link, Decision::Approve) {
-                let came_back = drop_tests::person::browser().get(back).send().await;
-                assert_eq!(came_back.unwrap().status(), 200);
+                mishaps::comes_back(payer.app, &back, chance).await;
             }
         }
         2 => drop(bank.decide_at(&link, Decision::Reject)),
-        3 => drop(payer.takes_back(id).await),
+        3 => mishaps::takes_back(payer, id, chance).await,
         _ => {}
     }
 }

@@ -41,12 +41,15 @@ fn runs() -> Vec<Run> {
         Run(Death::HalfWritten, None, UNKNOWN),
         Run(Death::Executed, None, UNKNOWN),
     ];
+    let executed = Fault::ExecuteThenStatus { code: 503 };
     let answers = [
         // Answered, and recorded only at the last point.
         (None, COMPLETES),
         (Some(Fault::Truncate), UNKNOWN),
         (Some(Fault::ExecuteThenDrop), UNKNOWN),
         (Some(Fault::status(500)), COMPLETES),
+        // Executed all the same: sent again by the contract, and where each order is a payment, one is never approved.
+        (Some(executed), COMPLETES),
     ];
     for (bank, recorded) in answers {
         for point in ["pay.response_read", "pay.result"] {

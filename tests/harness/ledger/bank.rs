@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use drop_sandbox::Fault;
+
 use super::{Books, Broken, Row, Rule};
 
-/// The most orders that may leave for one payment: the first, and three after a 500, 502 or 503.
+/// The most orders that may leave for one payment, each time that it is asked for: the first, and three after a 500, 502 or 503.
 const ATTEMPTS: usize = 4;
 
 pub(super) fn one_payment(books: &Books) -> Vec<Broken> {
@@ -19,11 +21,23 @@ pub(super) fn one_payment(books: &Books) -> Vec<Broken> {
                 format_args!("was paid {paid} times"),
             ));
         }
-        if orders.len() > 1 {
+        if orders.len() > 1 + unseen(books, row) {
             broken.push(Broken::new(
                 Rule::OnePayment,
                 &row.id,
                 format_args!("is {} orders at the bank", orders.len()),
+            ));
+        }
+        let is_told = row
+            .story
+            .0
+            .iter()
+            .any(|step| step.action == "payment.accepted_after_failure");
+        if orders.len() > 1 && row.payment_id.is_some() && !is_told {
+            broken.push(Broken::new(
+                Rule::OnePayment,
+                &row.id,
+                "is more than one order at the bank, and nobody was told",
             ));
         }
         if orders.iter().any(|order| order.authorisations > 1) {
@@ -57,6 +71,17 @@ pub(super) fn one_payment(books: &Books) -> Vec<Broken> {
         }
     }
     broken
+}
+
+/// How many orders a bank that does not deduplicate made of the payment while it answered 500, 502 or 503, after which the
+/// contract (3.3) wants the order sent again: nobody is handed their links, so nobody can approve them.
+fn unseen(books: &Books, row: &Row) -> usize {
+    let posts = books.bank.posts.iter().filter(|post| {
+        let executed = post.fault.as_ref().is_some_and(Fault::executes);
+        let is_its = post.header("x-request-id") == Some(row.request_id.as_str());
+        is_its && executed && matches!(post.status, Some(500 | 502 | 503))
+    });
+    posts.count()
 }
 
 pub(super) fn written_before_sent(books: &Books) -> Vec<Broken> {
@@ -147,12 +172,20 @@ pub(super) fn sent_again(books: &Books) -> Vec<Broken> {
             .iter()
             .filter(|post| post.header("x-request-id") == Some(row.request_id.as_str()))
             .collect();
+        // Answers of which nobody heard: their process died.
+        let attempts = row.attempts.0.iter();
+        let mut unheard = attempts.filter(|attempt| attempt.outcome == "ambiguous").count();
         if let Some((_, before)) = posts.split_last() {
             for post in before {
-                let allows = matches!(post.status, Some(401 | 500 | 502 | 503));
-                // Where one key is one payment, silence allows it too: also that of a process which died.
-                let may = allows || (books.dedupe_proven && post.status.is_none_or(|status| status < 400));
-                if !may {
+                let failed = matches!(post.status, Some(500 | 502 | 503));
+                let allows = post.status == Some(401) || (failed && books.retries_5xx);
+                // Where one key is one payment, whatever leaves the outcome open allows it too.
+                let refused = post
+                    .status
+                    .is_some_and(|status| (400..500).contains(&status) && status != 408);
+                let unknown = !refused || unheard > 0;
+                unheard = unheard.saturating_sub(usize::from(refused && !allows));
+                if !allows && !(unknown && books.dedupe_proven) {
                     broken.push(Broken::new(
                         Rule::SentAgain,
                         &row.id,
@@ -164,7 +197,8 @@ pub(super) fn sent_again(books: &Books) -> Vec<Broken> {
         let failed = posts
             .iter()
             .filter(|post| post.status.is_some_and(|status| status >= 500));
-        if failed.count() > ATTEMPTS {
+        let retried = row.story.0.iter().filter(|step| step.action == "payment.retried");
+        if failed.count() > ATTEMPTS * (1 + retried.count()) {
             broken.push(Broken::new(
                 Rule::SentAgain,
                 &row.id,
@@ -198,7 +232,10 @@ fn untruth(books: &Books, row: &Row) -> Option<&'static str> {
             Some("is said not to be at the bank, and is there")
         }
         ("failed" | "cancelled", true)
-            if row.state.bank_status.is_some() && orders.iter().any(|order| !is_over(&order.status)) =>
+            if row.state.bank_status.is_some()
+                && orders
+                    .iter()
+                    .any(|order| row.payment_id.as_ref() == Some(&order.id) && !is_over(&order.status)) =>
         {
             Some("ended without payment, and the bank goes on with it")
         }

@@ -22,6 +22,8 @@ pub struct Books {
     pub accounts: Vec<Account>,
     /// `PISP_DEDUPE_PROVEN`: an order may be sent again although its outcome is unknown.
     pub dedupe_proven: bool,
+    /// `PISP_RETRY_5XX`: an order may be sent again after 500, 502 or 503.
+    pub retries_5xx: bool,
 }
 
 /// What the bank got and did.
@@ -59,6 +61,8 @@ pub struct Row {
     pub state: State,
     /// A person looks at it.
     pub needs_review: bool,
+    /// The bank's id of it.
+    pub payment_id: Option<String>,
     /// The one link.
     pub sca_redirect: Option<String>,
     /// Minor units that are held for it.
@@ -195,6 +199,7 @@ impl TestApp {
             payments,
             accounts,
             dedupe_proven: self.variable("PISP_DEDUPE_PROVEN").as_deref() == Some("true"),
+            retries_5xx: self.variable("PISP_RETRY_5XX").as_deref() != Some("deduplicated"),
         }
     }
 }
@@ -214,7 +219,7 @@ const PAYMENTS: &str = "
     SELECT named.id, 'usr_' || replace(t.user_id::text, '-', '') AS user_id,
            'acc_' || replace(t.account_id::text, '-', '') AS account, t.client_key,
            t.idempotency_key::text AS request_id, t.amount, t.currency, t.creditor_name, t.status, t.reason,
-           t.bank_status, t.bank_final, t.needs_review, t.sca_redirect, t.hold,
+           t.bank_status, t.bank_final, t.needs_review, t.payment_id, t.sca_redirect, t.hold,
            (SELECT count(*) FROM jobs j WHERE j.kind IN ('initiate-payment', 'poll-payment')
                AND j.unique_key = named.id AND j.state IN ('ready', 'running')) AS live_jobs,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('body_sha256', encode(a.body_hash, 'hex'),

@@ -7,6 +7,7 @@
 mod bank;
 mod books;
 mod client;
+mod moves;
 mod rows;
 
 use std::{
@@ -31,7 +32,7 @@ pub enum Rule {
     WrittenBeforeSent,
     /// P3: one key is one payment; its answers are alike, and none is a 500.
     OneKeyOnePayment,
-    /// P4: a payment moves as the state machine allows, and each move has its audit row.
+    /// P4: a payment moves as the documents say, and each move has its audit row.
     AllowedMoves,
     /// P5: a payment that is not final has a job, or a person who looks at it.
     Future,

@@ -2,12 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use drop_common::domain::{
-    bank_status::BankStatus,
-    payment_status::{FailureReason, PaymentState, Transition},
-};
-
-use super::{Books, Broken, Row, Rule, State};
+use super::{Books, Broken, Row, Rule, moves::leads_to};
 
 pub(super) fn allowed_moves(books: &Books) -> Vec<Broken> {
     let mut broken = Vec::new();
@@ -41,38 +36,6 @@ pub(super) fn allowed_moves(books: &Books) -> Vec<Broken> {
         }
     }
     broken
-}
-
-/// Whether one thing that can happen to a payment takes it from the one state to the other.
-fn leads_to(from: &State, to: &State) -> bool {
-    let (Some(from), Some(to)) = (read(from), read(to)) else {
-        return false; // a word that nobody knows
-    };
-    let codes = BankStatus::ALL.iter().flat_map(|code| {
-        let provisional: [&[BankStatus]; 2] = [&[], &[BankStatus::ProfileChecked]];
-        provisional.map(|listed| from.on_bank_code(code.as_str(), listed))
-    });
-    let refusals = FailureReason::ALL
-        .iter()
-        .filter(|reason| !matches!(reason, FailureReason::BankRejected | FailureReason::ScaTimeout))
-        .map(|reason| from.on_refused(*reason));
-    let others = [
-        from.on_sca_timeout(),
-        from.on_taken_back(),
-        from.on_withdrawn(),
-        from.on_gone_after_cancel(),
-    ];
-    let reached = |transition: Transition| transition.changed && transition.state == to;
-    codes.chain(refusals).chain(others).any(reached)
-}
-
-fn read(state: &State) -> Option<PaymentState> {
-    Some(PaymentState {
-        status: state.status.parse().ok()?,
-        reason: state.reason.as_deref().map(str::parse).transpose().ok()?,
-        bank_status: state.bank_status.as_deref().map(str::parse).transpose().ok()?,
-        bank_final: state.bank_final,
-    })
 }
 
 pub(super) fn future(books: &Books) -> Vec<Broken> {

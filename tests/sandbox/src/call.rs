@@ -110,6 +110,14 @@ impl Reply {
         }
     }
 
+    /// What it brought about stays; of the answer nothing but this status is left.
+    pub(crate) fn lost_to(self, status: u16) -> Self {
+        Self {
+            effects: self.effects,
+            ..Self::empty(status)
+        }
+    }
+
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         let reply = Self {
             body: body.to_string().into_bytes(),

@@ -67,6 +67,11 @@ pub enum Fault {
     ExecuteThenDrop,
     /// Done, never answered; the connection stays open.
     ExecuteThenHang,
+    /// Done, answered with this bare status in place of the usual answer: a 500 after the order went through.
+    ExecuteThenStatus {
+        /// The HTTP status, 200 to 599.
+        code: u16,
+    },
 }
 
 impl Fault {
@@ -85,8 +90,14 @@ impl Fault {
             | Self::Oversize { .. }
             | Self::Drip { .. }
             | Self::ExecuteThenDrop
-            | Self::ExecuteThenHang => true,
+            | Self::ExecuteThenHang
+            | Self::ExecuteThenStatus { .. } => true,
         }
+    }
+
+    /// Whether the answer is the fault's own: what the provider would have said is not in it.
+    pub fn invents_the_answer(&self) -> bool {
+        !self.executes() || matches!(self, Self::ExecuteThenStatus { .. })
     }
 }
 

@@ -89,7 +89,7 @@ impl Entry {
 
     /// Whether a fault made up the answer: what it says is then not this provider's.
     pub fn is_answer_invented(&self) -> bool {
-        self.fault.as_ref().is_some_and(|fault| !fault.executes())
+        self.fault.as_ref().is_some_and(Fault::invents_the_answer)
     }
 }
 

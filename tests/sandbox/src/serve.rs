@@ -56,6 +56,7 @@ async fn simulate(app: &App, provider: Provider, request: Request) -> Response {
     let fault = app.shared.faults.take(operation);
     let reply = match &fault {
         Some(fault) if !fault.executes() => refusal(fault),
+        Some(Fault::ExecuteThenStatus { code }) => app.answer(operation, &call).lost_to(*code),
         _ => app.answer(operation, &call),
     };
     app.shared.confidential.record(&call, &reply);
@@ -100,7 +101,10 @@ fn answered(fault: Option<&Fault>) -> bool {
 
 async fn deliver(fault: Option<Fault>, reply: Reply) -> Response {
     match fault {
-        None | Some(Fault::Status { .. } | Fault::Limited { .. } | Fault::Redirect { .. }) => reply.into_response(),
+        None
+        | Some(
+            Fault::Status { .. } | Fault::Limited { .. } | Fault::Redirect { .. } | Fault::ExecuteThenStatus { .. },
+        ) => reply.into_response(),
         Some(Fault::Delay { ms }) => {
             sleep_until(Instant::now() + Duration::from_millis(ms)).await;
             reply.into_response()

@@ -80,7 +80,7 @@ pub(super) async fn abandon(tx: &mut Tx, consent: ConsentId) -> Result<(), Stora
 }
 
 /// The bank takes the consent no longer (contract 3.2): it is deleted, its accounts are unlinked, and its owner is asked
-/// to link the bank again. Of many reads that hear it, one does this.
+/// to link the bank again. Of many calls that hear it, one does this.
 pub(super) async fn bury(
     tx: &mut Tx,
     lease: &Lease,
@@ -104,7 +104,7 @@ pub(super) async fn bury(
         user,
         kind: "consent",
         title: "Koble til banken på nytt",
-        body: "Vi har ikke lenger tilgang til kontoen din i banken. Koble den til på nytt for å se saldoen.",
+        body: "Vi har ikke lenger tilgang til kontoen din i banken. Koble den til på nytt for å se saldoen og betale.",
         subject: format!("{consent}:dead"),
     };
     notifications::tell(tx, message).await?;

@@ -3,35 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
-    domain::{
-        account_number::Scheme,
-        money::{Amount, Currency},
-        payment_status::FailureReason,
-    },
+    config::Retry5xx,
+    domain::{ids::ConsentId, payment_status::FailureReason},
     failpoint,
-    providers::{
-        Class, ProviderError,
-        neonomics::{CallContext, Creditor, InitiatedPayment, PaymentOrder, PreparedPayment, Psu, Redirects, ScaLink},
-    },
-    queue::{
-        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
-        payloads::{InitiatePayment, PollPayment, StartAuthorisation},
-        throttle,
-    },
+    providers::{Class, ProviderError, neonomics::InitiatedPayment},
+    queue::{AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::InitiatePayment, throttle},
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
-        payments::{self, AttemptOutcome, Payment, Sending, Wire},
+        audit::Actor,
+        payments::{self, AttemptOutcome, Payment, Sending},
     },
 };
-use secrecy::ExposeSecret;
-use serde_json::json;
-use tracing::{info, warn};
-use uuid::Uuid;
+use tracing::warn;
 
 use super::{
+    consent_moves,
     intent::Intent,
+    payment_accepted::{OnlyHere, accepted},
     payment_moves::{self, Mover, Moving},
+    payment_order,
 };
 use crate::{context::Context, recording};
 
@@ -73,7 +64,7 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
     let wire = payments::wire(&ctx.db, &ctx.keys, &payment).await?;
-    let prepared = prepare(ctx, &payment, &wire)?;
+    let prepared = payment_order::prepare(ctx, &payment, &wire)?;
 
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
     if let Some(wait) = moving.circuit_is_open().await? {
@@ -107,94 +98,46 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
     Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
     failpoint!("pay.sending");
-    let answer = send(ctx, lease, &payment, &wire, &prepared).await;
+    let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared).await;
+    let told = Told {
+        consent: wire.consent,
+        payment,
+        attempt,
+        answer,
+    };
+    let only_here = told.answer.as_ref().ok();
+    let only_here = only_here.map(|initiated| OnlyHere::new(&told.payment, initiated));
     failpoint!("pay.response_read");
-    ctx.report(lease, BreakerKey::NeonomicsPisp, answer.as_ref().err())
+    ctx.report(lease, BreakerKey::NeonomicsPisp, told.answer.as_ref().err())
         .await;
-    recording::record(lease, || record(ctx, lease, &payment, attempt, &answer)).await
-}
-
-async fn send(
-    ctx: &Context,
-    lease: &Lease,
-    payment: &Payment,
-    wire: &Wire,
-    prepared: &PreparedPayment,
-) -> Result<InitiatedPayment, ProviderError> {
-    let back = redirect(ctx, payment, wire);
-    let redirects = Redirects {
-        success: &back,
-        failure: Some(&back),
-    };
-    let call = call(ctx, lease, payment, payment.idempotency_key);
-    ctx.neonomics.send(prepared, None, redirects, &call).await
-}
-
-/// A call that the person's own request causes.
-pub(super) fn call(ctx: &Context, lease: &Lease, payment: &Payment, request_id: Uuid) -> CallContext {
-    let psu = ctx.psu(payment.psu_ip.as_deref()).map(|psu| Psu {
-        user_agent: payment.psu_user_agent.clone(),
-        ..psu
-    });
-    CallContext {
-        request_id,
-        correlation_id: lease.request_id(),
-        psu,
-        now: ctx.clock.now(),
-        not_after: Some(lease.deadline()),
+    let recorded = recording::record(lease, || record(ctx, lease, &told)).await;
+    if let Some(only_here) = only_here {
+        only_here.recorded(ctx, &recorded).await;
     }
+    recorded
 }
 
-fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<PreparedPayment, JobError> {
-    let currency: Currency = payment.currency.parse().map_err(StorageError::corrupt)?;
-    let amount = Amount {
-        minor: payment.amount,
-        currency,
-    }
-    .to_decimal();
-    let account = wire.creditor.expose_secret();
-    let creditor = match payment.creditor_scheme {
-        Scheme::Iban => Creditor::Iban(account),
-        Scheme::Bban => Creditor::Bban(account),
-    };
-    Ok(ctx.neonomics.prepare(&PaymentOrder {
-        debtor_iban: wire.debtor.expose_secret(),
-        creditor,
-        creditor_name: &payment.creditor_name,
-        amount: &amount,
-        currency: &payment.currency,
-        remittance: Some(payment.remittance_information.as_str()).filter(|text| !text.is_empty()),
-        end_to_end_id: None,
-        product: &payment.product,
-    }))
-}
-
-/// Where the bank sends the person: the payment and a secret that only the bank and they hold.
-pub(super) fn redirect(ctx: &Context, payment: &Payment, wire: &Wire) -> String {
-    let state = wire.state.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
-    format!(
-        "{}/api/payments/callback?transaction={}&state={state}",
-        ctx.settings.worker.public_url, payment.id
-    )
+/// What left, and what came of it.
+struct Told {
+    payment: Payment,
+    /// Under which its account was linked then.
+    consent: ConsentId,
+    attempt: i64,
+    answer: Result<InitiatedPayment, ProviderError>,
 }
 
 /// The second, short transaction: how the attempt ended and what comes next.
-async fn record(
-    ctx: &Context,
-    lease: &Lease,
-    payment: &Payment,
-    attempt: i64,
-    answer: &Result<InitiatedPayment, ProviderError>,
-) -> Result<Verdict, JobError> {
-    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    let error = match answer {
+async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, JobError> {
+    let (id, attempt) = (told.payment.id, told.attempt);
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    let error = match &told.answer {
         Ok(initiated) => {
             payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
             return accepted(ctx, lease, moving, initiated).await;
         }
         Err(error) => error,
     };
-    let (class, id) = (error.class(), payment.id);
+    let class = class_of(ctx, error);
     let ended = match class {
         Class::Transient => AttemptOutcome::Transient,
         Class::NotSent | Class::CircuitOpen => AttemptOutcome::NotSent,
@@ -227,7 +170,15 @@ async fn record(
             throttle(&mut *moving.tx, Lane::PaymentSend, pause).await?;
             FailureReason::RateLimited
         }
-        Class::Expired => FailureReason::ConsentExpired,
+        // That of the owner of this service: nobody can link it again but they.
+        Class::Expired if ctx.settings.neonomics.payment_consent.is_some() => {
+            moving.alert("the bank does not take PISP_CONSENT_ID any more");
+            FailureReason::Refused
+        }
+        Class::Expired => {
+            consent_moves::bury(&mut moving.tx, lease, Actor::Provider, told.consent, error.code()).await?;
+            FailureReason::ConsentExpired
+        }
         Class::Refused => FailureReason::Refused,
     };
     warn!(payment.id = %id, "the bank refused payment {id}: {error}");
@@ -244,55 +195,18 @@ async fn record(
     moving.finish(Outcome::Done).await
 }
 
+/// What the failed attempt means here. Of a 500, 502 or 503 the contract says that it may be sent again; where the owner
+/// takes none of them for a promise that nothing was done, nobody knows (`PISP_RETRY_5XX`).
+fn class_of(ctx: &Context, error: &ProviderError) -> Class {
+    match (error.class(), ctx.settings.neonomics.retry_5xx) {
+        (Class::Transient, Retry5xx::Deduplicated) => Class::Ambiguous,
+        (class, Retry5xx::Always | Retry5xx::Deduplicated) => class,
+    }
+}
+
 /// The delay after the given failure, counted from 1: the contract's three, then the other one.
 fn delay_after(failures: usize, then: Duration) -> Duration {
     backoff::jittered(*RETRY_AFTER.get(failures.saturating_sub(1)).unwrap_or(&then))
-}
-
-/// The bank has the payment: its id and link are stored with the first poll, in one transaction.
-async fn accepted(
-    ctx: &Context,
-    lease: &Lease,
-    mut moving: Moving<'_>,
-    initiated: &InitiatedPayment,
-) -> Result<Verdict, JobError> {
-    let id = moving.payment.id;
-    let link = match &initiated.sca {
-        ScaLink::Redirect(link) => Some(link.as_str()),
-        ScaLink::StartAuthorisation => None,
-        ScaLink::Untrusted | ScaLink::None => {
-            moving.alert("the bank gave no usable link");
-            None
-        }
-    };
-    let patience = ctx.settings.payments.sca_timeout;
-    let authorise = initiated.sca == ScaLink::StartAuthorisation;
-    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
-    if authorise {
-        let options = EnqueueOptions {
-            request_id: lease.request_id(),
-            ..EnqueueOptions::default()
-        };
-        enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
-    }
-    moving
-        .audit("payment.initiated", json!({ "link": link.is_some() }))
-        .await?;
-    moving.reload().await?;
-    let options = EnqueueOptions {
-        delay: Duration::from_secs(1),
-        ..EnqueueOptions::default()
-    };
-    enqueue_with(&mut moving.tx, &PollPayment { payment: id }, options).await?;
-    if let Some(code) = &initiated.status {
-        let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
-        moving.apply(transition).await?;
-    }
-    failpoint!("pay.result");
-    info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
-    let recorded = moving.finish(Outcome::Done).await?;
-    ctx.wake.signal(Lane::PaymentSend);
-    Ok(recorded)
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.

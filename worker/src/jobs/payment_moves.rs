@@ -252,6 +252,11 @@ async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Resu
             "Betalingen er ikke bekreftet",
             "Ikke betal på nytt før vi har hørt fra banken.",
         ),
+        // Trying again would fail again.
+        PaymentStatus::Failed if state.reason == Some(FailureReason::ConsentExpired) => (
+            "Betalingen ble ikke gjennomført",
+            "Banken godtar ikke lenger koblingen til kontoen din. Koble den til på nytt, og betal så igjen.",
+        ),
         PaymentStatus::Failed => ("Betalingen ble ikke gjennomført", "Prøv igjen."),
     };
     let subject = format!("{}:{}", payment.id, state.status.as_str());

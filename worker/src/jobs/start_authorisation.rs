@@ -21,9 +21,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    initiate_payment::{call, redirect},
     intent::Intent,
     payment_moves::{self, Moving},
+    payment_order::{call, redirect},
 };
 use crate::{context::Context, recording};
 

@@ -7,7 +7,10 @@ use clap::Subcommand;
 use drop_common::{
     domain::{bank_status::BankStatus, ids::PaymentId},
     metrics::{Metrics, Process},
-    queue::{EnqueueOptions, enqueue_anew, payloads::PollPayment},
+    queue::{
+        EnqueueOptions, enqueue_anew,
+        payloads::{InitiatePayment, PollPayment},
+    },
     storage::{
         Tx,
         audit::{self, Actor, Entry},
@@ -56,6 +59,13 @@ pub enum PaymentsVerb {
         #[command(flatten)]
         by: By,
     },
+    /// The bank failed on every attempt and has no such payment: send it again, under the same X-Request-ID.
+    Retry {
+        /// The transaction, `tx_…`.
+        id: PaymentId,
+        #[command(flatten)]
+        by: By,
+    },
 }
 
 fn final_code(word: &str) -> Result<BankStatus, String> {
@@ -75,6 +85,7 @@ pub(super) async fn operate(db: &PgPool, verb: PaymentsVerb) -> anyhow::Result<(
             id, bank_status, by, ..
         } => settle(db, id, bank_status, &by).await,
         PaymentsVerb::Track { id, payment_id, by } => track(db, id, &payment_id, &by).await,
+        PaymentsVerb::Retry { id, by } => retry(db, id, &by).await,
     }
 }
 
@@ -134,6 +145,25 @@ async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By) -> anyhow:
     tx.commit().await?;
     row_changes::tell(db, id.uuid()).await?;
     print::changed(1, "payment.tracked");
+    Ok(())
+}
+
+/// What follows is what follows a new order: at most four attempts within the time for that, and every check before each.
+async fn retry(db: &PgPool, id: PaymentId, by: &By) -> anyhow::Result<()> {
+    let (mut tx, payment) = under_review(db, id).await?;
+    if !payments::may_be_sent_again(&mut tx, id, payments::SEND_WITHIN).await? {
+        bail!("payment {id} is with the bank, may be, or is not wanted any more; nothing was changed");
+    }
+    let options = EnqueueOptions {
+        expires_in: Some(payments::SEND_WITHIN),
+        ..EnqueueOptions::default()
+    };
+    enqueue_anew(&mut tx, &InitiatePayment { payment: id }, options).await?;
+    let under = json!({ "x_request_id": payment.idempotency_key });
+    record(&mut tx, &payment, by, "payment.retried", under).await?;
+    tx.commit().await?;
+    row_changes::tell(db, id.uuid()).await?;
+    print::changed(1, "payment.retried");
     Ok(())
 }
 

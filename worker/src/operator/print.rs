@@ -117,6 +117,7 @@ pub(super) fn payments(payments: &[InReview], json: bool) -> anyhow::Result<()> 
     let rows = payments.iter().map(|payment| {
         [
             payment.id.clone(),
+            payment.request_id.to_string(),
             payment.status.clone(),
             text(payment.bank_status.as_ref()),
             text(payment.payment_id.as_ref()),
@@ -125,7 +126,15 @@ pub(super) fn payments(payments: &[InReview], json: bool) -> anyhow::Result<()> 
         ]
     });
     table(
-        ["id", "status", "bank status", "id at the bank", "created", "why"],
+        [
+            "id",
+            "X-Request-ID",
+            "status",
+            "bank status",
+            "id at the bank",
+            "created",
+            "why",
+        ],
         rows,
     );
     Ok(())

@@ -26,8 +26,6 @@ pub struct PaymentOrder<'a> {
     pub creditor: Creditor<'a>,
     /// Text for the payee, at most 140 characters.
     pub remittance: Option<&'a str>,
-    /// Our reference through the whole chain, at most 35 characters.
-    pub end_to_end_id: Option<&'a str>,
     /// The payment product, as stored with the payment.
     pub product: &'a str,
 }
@@ -104,7 +102,6 @@ impl Neonomics {
             creditor_name: order.creditor_name,
             creditor_account: AccountRef { iban, bban },
             remittance_information_unstructured: order.remittance,
-            end_to_end_identification: order.end_to_end_id,
         };
         let body = serde_json::to_vec(&body).expect("plain structs of strings serialise");
         PreparedPayment {
@@ -115,7 +112,7 @@ impl Neonomics {
     }
 
     /// Sends a prepared payment once. `context.request_id` is its idempotency key on every attempt.
-    /// `consent_id` goes along when a payment consent is stored.
+    /// `consent_id` goes along where there is a consent to payments.
     pub async fn send(
         &self,
         payment: &PreparedPayment,
@@ -224,8 +221,6 @@ struct Order<'a> {
     creditor_account: AccountRef,
     #[serde(skip_serializing_if = "Option::is_none")]
     remittance_information_unstructured: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    end_to_end_identification: Option<&'a str>,
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{CallContext, Cancellation, Creditor, Neonomics, OrderAtBank, PaymentOrder, Psu, Redirects, ScaLink};
 use crate::{
-    config::{BbanWire, ConsentHeader, NeonomicsConfig},
+    config::{BbanWire, ConsentHeader, NeonomicsConfig, Retry5xx},
     providers::{
         Class, Field, ProviderError,
         testing::{FakeProvider, Heard, answer, json},
@@ -48,6 +48,8 @@ pub(super) fn config(url: &str) -> NeonomicsConfig {
         provisional_completed: vec!["ACCP".to_owned()],
         consent_header: ConsentHeader::Both,
         dedupe_proven: false,
+        retry_5xx: Retry5xx::Always,
+        payment_consent: None,
         send_ip_v6: true,
         sca_hosts: vec!["dnb.no".to_owned()],
         sca_loopback_http: false,
@@ -66,7 +68,6 @@ fn order() -> PaymentOrder<'static> {
         creditor_name: "Marko Petrovic",
         creditor: Creditor::Bban("265-1234567-89"),
         remittance: Some("Drop remittance tx_rem_abc123"),
-        end_to_end_id: None,
         product: "sepa-credit-transfers",
     }
 }

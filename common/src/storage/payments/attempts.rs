@@ -91,6 +91,16 @@ pub async fn may_have_left(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageEr
     .await?)
 }
 
+/// Whether the bank answered an attempt with 500, 502 or 503.
+pub async fn failed_before(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE transaction_id = $1 AND outcome = 'transient') AS "failed!""#,
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
 /// Whether this attempt was written, and has no outcome yet.
 pub async fn is_under_way(tx: &mut Tx, attempt: i64) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(

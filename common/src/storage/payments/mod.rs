@@ -16,20 +16,20 @@ use uuid::Uuid;
 pub use self::{
     additions::{authorised, set_authorisation, set_bank_order},
     attempts::{
-        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, is_under_way, may_have_left,
-        unsent_attempts,
+        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, failed_before, is_under_way,
+        may_have_left, unsent_attempts,
     },
     moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, Standing, insert, standing},
-    review::{Event, InReview, found_at_bank, history, in_review, reviewed},
+    review::{Event, InReview, found_at_bank, history, in_review, may_be_sent_again, reviewed},
     sweep::{overdue_approvals, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{
     account_number::Scheme,
     bank_order::{Authorisation, BankChange},
-    ids::{AccountId, PaymentId, UserId},
+    ids::{AccountId, ConsentId, PaymentId, UserId},
     payment_status::{Cancellation, PaymentState},
 };
 use crate::keyring::Keyring;
@@ -111,6 +111,22 @@ struct Row {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
+}
+
+/// The rows of [`Row`] that this end of the statement leaves.
+macro_rules! select {
+    ($which:literal, $($parameter:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
+                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
+                  updated_at, expires_at
+             FROM transactions "# + $which,
+            $($parameter),+
+        )
+    };
 }
 
 impl TryFrom<Row> for Payment {
@@ -207,20 +223,11 @@ pub async fn by_client_key(db: &PgPool, user: UserId, key: &str) -> Result<Optio
 
 /// One payment, whoever owns it: for jobs.
 pub async fn find(db: impl PgExecutor<'_>, id: PaymentId) -> Result<Option<Payment>, StorageError> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
-                  updated_at, expires_at
-             FROM transactions WHERE id = $1"#,
-        id.uuid()
-    )
-    .fetch_optional(db)
-    .await?
-    .map(Payment::try_from)
-    .transpose()
+    select!("WHERE id = $1", id.uuid())
+        .fetch_optional(db)
+        .await?
+        .map(Payment::try_from)
+        .transpose()
 }
 
 /// One payment of this user.
@@ -235,14 +242,8 @@ pub async fn list(
     before: Option<PaymentId>,
     limit: i64,
 ) -> Result<Vec<Payment>, StorageError> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
-                  updated_at, expires_at
-             FROM transactions WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"#,
+    select!(
+        "WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
         user.uuid(),
         before.map(PaymentId::uuid),
         limit
@@ -259,13 +260,15 @@ pub struct Wire {
     pub debtor: SecretString,
     pub creditor: SecretString,
     pub state: Option<SecretString>,
+    /// The consent under which the account is linked.
+    pub consent: ConsentId,
 }
 
 /// Opens what only the request to the bank may hold.
 pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire, StorageError> {
     let row = sqlx::query!(
-        "SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed
-           FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1",
+        r#"SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
+             FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1"#,
         payment.id.uuid()
     )
     .fetch_one(db)
@@ -287,5 +290,6 @@ pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire
             .callback_state_sealed
             .map(|sealed| open("transactions.callback_state_sealed", payment.id.uuid(), &sealed))
             .transpose()?,
+        consent: row.consent,
     })
 }

@@ -1,9 +1,12 @@
 //! Payments that a person looks at, and what they can do about them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::super::{StorageError, Tx};
 use crate::domain::ids::PaymentId;
@@ -13,6 +16,8 @@ use crate::domain::ids::PaymentId;
 pub struct InReview {
     /// Its id, prefixed.
     pub id: String,
+    /// `X-Request-ID` of every attempt: by it the bank finds what it has.
+    pub request_id: Uuid,
     /// What its user sees.
     pub status: String,
     /// The bank's last code.
@@ -28,7 +33,7 @@ pub struct InReview {
 /// Those that wait, the oldest first.
 pub async fn in_review(db: &PgPool) -> Result<Vec<InReview>, StorageError> {
     let rows = sqlx::query!(
-        r#"SELECT t.id AS "id: PaymentId", t.status, t.bank_status, t.payment_id, t.created_at,
+        r#"SELECT t.id AS "id: PaymentId", t.idempotency_key, t.status, t.bank_status, t.payment_id, t.created_at,
                   (SELECT a.detail ->> 'why' FROM audit_log a
                     WHERE a.object = 'tx_' || replace(t.id::text, '-', '') AND a.action = 'payment.needs_review'
                     ORDER BY a.id DESC LIMIT 1) AS why
@@ -38,6 +43,7 @@ pub async fn in_review(db: &PgPool) -> Result<Vec<InReview>, StorageError> {
     .await?;
     let shown = rows.into_iter().map(|row| InReview {
         id: row.id.to_string(),
+        request_id: row.idempotency_key,
         status: row.status,
         bank_status: row.bank_status,
         payment_id: row.payment_id,
@@ -66,8 +72,8 @@ pub async fn history(db: &PgPool, id: PaymentId) -> Result<Vec<Event>, StorageEr
         Event,
         r#"SELECT at AS "at!", actor AS "actor!", action AS "what!", detail AS "detail!" FROM audit_log WHERE object = $1
            UNION ALL
-           SELECT sent_at, 'worker', 'attempt.sent', jsonb_build_object('attempt', id)
-             FROM payment_attempts WHERE transaction_id = $2
+           SELECT a.sent_at, 'worker', 'attempt.sent', jsonb_build_object('attempt', a.id, 'x_request_id', t.idempotency_key)
+             FROM payment_attempts a JOIN transactions t ON t.id = a.transaction_id WHERE a.transaction_id = $2
            UNION ALL
            SELECT finished_at, 'bank', 'attempt.' || outcome, jsonb_build_object('attempt', id, 'http_status', http_status)
              FROM payment_attempts WHERE transaction_id = $2 AND finished_at IS NOT NULL
@@ -88,6 +94,23 @@ pub async fn reviewed(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// The order may leave again, within this time from now on, since the bank failed on every attempt that arrived. False where
+/// an attempt may have done more than fail, where the owner wants it back, or where it is over.
+pub async fn may_be_sent_again(tx: &mut Tx, id: PaymentId, within: Duration) -> Result<bool, StorageError> {
+    let again = sqlx::query!(
+        "UPDATE transactions t SET needs_review = false, expires_at = clock_timestamp() + make_interval(secs => $2),
+                version = version + 1, updated_at = clock_timestamp()
+          WHERE id = $1 AND status = 'processing' AND payment_id IS NULL AND cancellation IS NULL
+            AND NOT EXISTS (SELECT FROM payment_attempts a
+                             WHERE a.transaction_id = t.id AND a.outcome NOT IN ('transient', 'not_sent'))",
+        id.uuid(),
+        within.as_secs_f64(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(again.rows_affected() == 1)
 }
 
 /// The bank has the payment under this id, as somebody found out there. False where it is known under another id. There

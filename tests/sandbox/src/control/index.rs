@@ -112,7 +112,7 @@ pub(super) fn index() -> Value {
         "operations": by_provider,
         "faults": [
             "status", "limited", "redirect", "delay", "hang", "garbage", "truncate", "oversize", "drip", "drop",
-            "executeThenDrop", "executeThenHang",
+            "executeThenDrop", "executeThenHang", "executeThenStatus",
         ],
     })
 }

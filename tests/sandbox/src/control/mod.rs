@@ -111,7 +111,7 @@ fn faults(app: &App, method: &str, provider: &str, call: &Call) -> Answer {
             let operation = Operation::parse(provider, &request.operation);
             let operation =
                 operation.ok_or_else(|| Wrong(400, format!("no operation is called {}", request.operation)))?;
-            if let Fault::Status { code, .. } = request.fault
+            if let Fault::Status { code, .. } | Fault::ExecuteThenStatus { code } = request.fault
                 && !(200..600).contains(&code)
             {
                 return Err(Wrong(400, "a status is a number from 200 to 599".to_owned()));

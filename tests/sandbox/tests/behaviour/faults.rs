@@ -41,6 +41,25 @@ async fn an_answer_that_is_lost_leaves_the_payment_made() {
 }
 
 #[tokio::test]
+async fn a_payment_can_be_made_and_answered_with_a_bare_error_and_without_deduplication_each_time() {
+    let (sandbox, client) = start().await;
+    let bank = Bank::open(&sandbox, &client).await;
+    let key = Uuid::new_v4().to_string();
+    for (deduplicate, orders) in [(true, 1), (true, 1), (false, 2)] {
+        sandbox.neonomics().configure(|bank| bank.deduplicate = deduplicate);
+        sandbox.fault(Operation::Payment, Fault::ExecuteThenStatus { code: 500 }, 1);
+        let answer = bank.post(PAYMENTS, &key, &order()).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.text().await.unwrap()),
+            (500, String::new())
+        );
+        assert_eq!(sandbox.neonomics().orders_for(&key), orders);
+    }
+    let entry = &sandbox.journal().entries_of(Operation::Payment)[0];
+    assert_eq!((entry.status, entry.is_answer_invented()), (Some(500), true));
+}
+
+#[tokio::test]
 async fn a_truncated_answer_has_a_head_and_fails_in_its_body() {
     let (sandbox, client) = start().await;
     let bank = Bank::open(&sandbox, &client).await;

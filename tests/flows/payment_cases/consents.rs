@@ -1,0 +1,95 @@
+//! A consent that is dead to a payment (case 48), and that of the service itself.
+
+use drop_sandbox::{Fault, Operation};
+use drop_tests::{alerts, app::TestApp};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::{
+    paying::{audited, value},
+    payment_faults::scene::{Payer, recovers},
+};
+
+fn dead_consent(status: u16, code: &str) -> Fault {
+    Fault::Status {
+        code: status,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": code }] })),
+    }
+}
+
+/// Where the consent stands, how many accounts are linked by it, and what its owner was told.
+const UNDER_THE_CONSENT: &str = "SELECT concat_ws('|', c.status, (SELECT count(*) FROM bank_accounts WHERE status = 'linked'),
+    (SELECT string_agg(body, '|' ORDER BY kind) FROM notifications WHERE kind IN ('consent', 'payment'))) FROM bank_consents c";
+const LINK_AGAIN: &str =
+    "Vi har ikke lenger tilgang til kontoen din i banken. Koble den til på nytt for å se saldoen og betale.";
+
+#[rstest]
+#[case(403, "CONSENT_EXPIRED")]
+#[case(401, "CONSENT_INVALID")]
+#[case(400, "CONSENT_UNKNOWN")]
+#[tokio::test]
+async fn a_consent_that_is_dead_to_a_payment_is_deleted_and_its_owner_asked_to_link_again(
+    #[case] status: u16,
+    #[case] code: &str,
+) {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    app.sandbox.fault(Operation::Payment, dead_consent(status, code), 1);
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "failed:consent_expired");
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
+    let own = "Banken godtar ikke lenger koblingen til kontoen din. Koble den til på nytt, og betal så igjen.";
+    assert_eq!(
+        value::<String>(&app, UNDER_THE_CONSENT).await,
+        format!("deleted|0|{LINK_AGAIN}|{own}")
+    );
+    assert_eq!(audited(&app, "consent.deleted").await, 1);
+    assert_eq!(value::<i64>(&app, "SELECT held FROM bank_accounts").await, 0);
+    let next = payer.asks(&payer.next_order()).await;
+    assert_eq!(next.problem(), (404, "not_found"), "nothing is paid under it any more");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_consent_that_dies_behind_an_attempt_that_may_have_arrived_ends_no_payment() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    app.sandbox.fault(Operation::Payment, Fault::status(503), 1);
+    app.sandbox
+        .fault(Operation::Payment, dead_consent(403, "CONSENT_EXPIRED"), 1);
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "review");
+    assert_eq!(
+        value::<String>(&app, UNDER_THE_CONSENT).await,
+        format!("deleted|0|{LINK_AGAIN}")
+    );
+    app.abandon().await; // its job is dead, for a person to see
+}
+
+#[tokio::test]
+async fn the_consent_of_the_service_goes_along_with_each_payment_and_is_nobodys_to_link_again() {
+    alerts::listen();
+    let app = TestApp::start_with(&[("PISP_CONSENT_ID", "pis-agreed")]).await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    app.sandbox
+        .fault(Operation::Payment, dead_consent(403, "CONSENT_EXPIRED"), 1);
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "failed:refused");
+    assert_eq!(alerts::words(&id), ["the bank does not take PISP_CONSENT_ID any more"]);
+    assert_eq!(
+        value::<String>(&app, UNDER_THE_CONSENT).await,
+        "valid|1|Prøv igjen.",
+        "the person's own is as good as before"
+    );
+    let next = payer.orders().await;
+    assert_eq!(payer.plays_out(&next).await, "completed");
+    for post in app.sandbox.journal().entries_of(Operation::Payment) {
+        for header in ["x-consent-id", "consent-id"] {
+            assert_eq!(post.header(header), Some("pis-agreed"), "{header}");
+        }
+    }
+    app.finish().await;
+}
