@@ -9,7 +9,7 @@ use drop_sandbox::{Account, Decision, Fault, Operation};
 use drop_tests::app::{TestApp, eventually};
 use serde_json::json;
 
-use crate::paying::{audited, becomes, execute, order, ordered, pays, pays_later, shown, value};
+use crate::paying::{audited, becomes, execute, order, ordered, pays, pays_later, rewrite, shown, value};
 
 #[tokio::test]
 async fn a_payment_is_approved_at_the_bank_and_completes() {
@@ -143,13 +143,8 @@ async fn an_equal_payment_under_another_key_names_the_first_and_passes_when_it_i
     let index = Keyring::new(1, &old_key, &[])
         .unwrap()
         .blind_index("account", payee.canonical_secret());
-    let rewritten =
-        sqlx::query("UPDATE transactions SET creditor_account_index = $1 WHERE creditor_account_index <> $1")
-            .bind(index)
-            .execute(&app.db)
-            .await
-            .unwrap();
-    assert_eq!(rewritten.rows_affected(), 1);
+    let index: String = index.iter().map(|byte| format!("{byte:02x}")).collect();
+    rewrite(&app, &format!("UPDATE transactions SET creditor_account_index = '\\x{index}'")).await;
 
     let alike = pays(&anna, &account, "second").await;
     assert_eq!(alike.problem(), (409, "possible_duplicate"));
