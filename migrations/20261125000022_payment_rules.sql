@@ -108,3 +108,15 @@ CREATE TRIGGER an_attempt_stays AFTER UPDATE ON payment_attempts FOR EACH ROW WH
   (OLD.id, OLD.transaction_id, OLD.job_attempt, OLD.body_hash) IS DISTINCT FROM (NEW.id, NEW.transaction_id, NEW.job_attempt, NEW.body_hash)
   OR OLD.outcome <> 'sending' AND (OLD.outcome, OLD.http_status) IS DISTINCT FROM (NEW.outcome, NEW.http_status))
   EXECUTE FUNCTION refuse_the_change();
+
+-- Whoever looks at an open payment, or comes back with it again and again, wants its poll soon: at once where the last one began
+-- long enough ago. Found by the unique key, it locks and writes only a row that comes forward, and waits for no other's lock.
+CREATE FUNCTION jobs_hasten_spaced(p_kind text, p_unique_key text, p_spacing interval) RETURNS boolean LANGUAGE sql AS $$
+  WITH hastened AS (
+    UPDATE jobs SET run_at = greatest(clock_timestamp(), coalesce(claimed_at, created_at) + p_spacing)
+     WHERE id = (SELECT id FROM jobs
+                  WHERE kind = p_kind AND unique_key = p_unique_key AND state = 'ready'
+                    AND run_at > greatest(clock_timestamp(), coalesce(claimed_at, created_at) + p_spacing)
+                    FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING 1)
+  SELECT EXISTS (SELECT 1 FROM hastened) $$;

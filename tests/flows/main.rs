@@ -34,6 +34,7 @@ mod payment_attempts;
 mod payment_cases;
 mod payment_faults;
 mod payment_rules;
+mod payment_views;
 mod payments;
 mod products;
 mod reads_refused;

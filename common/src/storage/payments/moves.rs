@@ -11,6 +11,7 @@ use super::{
 use crate::domain::{
     bank_status::BankStatus,
     ids::{PaymentId, UserId},
+    payment_schedule::LOOKS_APART,
     payment_status::{Cancellation, FailureReason, PaymentState, PaymentStatus},
 };
 
@@ -126,13 +127,17 @@ pub async fn set_cancellation(tx: &mut Tx, id: PaymentId, cancellation: Cancella
 }
 
 /// Notes that the person came back from the bank, as a new version of the row: whoever looks at the bank just now must
-/// see that something happened meanwhile. No change of the payment: `updated_at` stays.
-pub async fn came_back(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()), version = version + 1 WHERE id = $1",
-        id.uuid()
+/// see that something happened meanwhile. No change of the payment: `updated_at` stays. False, with nothing written, where
+/// they came back a moment ago, so that a loop of returns is not one of writes, and after the bank's last word.
+pub async fn came_back(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    let noted = sqlx::query!(
+        "UPDATE transactions SET callback_at = clock_timestamp(), version = version + 1
+          WHERE id = $1 AND NOT bank_final
+            AND (callback_at IS NULL OR callback_at <= clock_timestamp() - make_interval(secs => $2))",
+        id.uuid(),
+        LOOKS_APART.as_secs_f64(),
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(noted.rows_affected() == 1)
 }
