@@ -1,4 +1,4 @@
-//! People who come back from the bank with a payment as often as they like: what that asks of us and the bank.
+//! People who look at a payment, or come back from the bank with it, as often as they like: what that asks of us and the bank.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use drop_tests::{
     person::{Answer, browser},
 };
 
-use crate::paying::{at_the_bank, value};
+use crate::paying::{at_the_bank, shown, value};
 
 fn looks(app: &TestApp) -> usize {
     app.sandbox.journal().entries_of(Operation::PaymentStatus).len()
@@ -82,5 +82,57 @@ async fn a_loop_of_returns_writes_and_asks_the_bank_once_in_three_seconds_and_no
         app.run_jobs().await;
     }
     assert_eq!((version(&app).await, looks(&app)), (ended, asked));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_look_at_an_open_payment_lets_its_bank_be_asked_at_once_and_not_twice_in_three_seconds() {
+    let app = TestApp::start().await;
+    let (anna, marko) = (app.signed_in("anna").await, app.signed_in("marko").await);
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    app.advance(TimeDelta::seconds(100)).await;
+    app.run_jobs().await;
+    let mut asked = looks(&app);
+    app.advance(TimeDelta::seconds(10)).await;
+    assert_eq!(shown(&marko, &payment.id).await["code"], "not_found");
+    app.run_jobs().await;
+    assert_eq!(looks(&app), asked, "nobody else's look counts");
+
+    shown(&anna, &payment.id).await;
+    app.run_jobs().await;
+    asked += 1;
+    assert_eq!(looks(&app), asked);
+    let began = Instant::now();
+    for _ in 0..5 {
+        shown(&anna, &payment.id).await;
+        app.run_jobs().await;
+    }
+    assert!(looks(&app) <= asked + usize::try_from(began.elapsed().as_secs() / 3).unwrap());
+    shown(&anna, &payment.id).await;
+    assert!((2.9..10.0).contains(&apart(&app).await), "the next one follows three seconds after the last");
+
+    // A stream that is opened is a look, too.
+    app.advance(TimeDelta::seconds(10)).await;
+    app.run_jobs().await;
+    asked = looks(&app);
+    app.advance(TimeDelta::seconds(10)).await;
+    let stream = anna.getting(&format!("/v1/transactions/{}/events", payment.id));
+    let opened = stream.header("Accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(opened.status(), 200);
+    app.run_jobs().await;
+    assert_eq!(looks(&app), asked + 1);
+    drop(opened);
+
+    // Of one that is over, or that has not been sent, there is nothing to ask.
+    let at_bank = app.sandbox.neonomics().payments()[0].id.clone();
+    app.sandbox.neonomics().set_payment_status(&at_bank, "ACSC").unwrap();
+    app.advance(TimeDelta::seconds(61)).await;
+    app.run_jobs().await;
+    asked = looks(&app);
+    app.advance(TimeDelta::seconds(61)).await;
+    assert_eq!(shown(&anna, &payment.id).await["bankFinal"], true);
+    app.run_jobs().await;
+    assert_eq!(looks(&app), asked);
     app.finish().await;
 }

@@ -113,7 +113,7 @@ impl PaymentsApi {
 
     /// Show a payment.
     ///
-    /// It can change until `bankFinal`.
+    /// It can change until `bankFinal`. Until then a look at it lets its bank be asked again, at most every three seconds.
     #[oai(path = "/v1/transactions/:id", method = "get", operation_id = "getTransaction")]
     async fn show(
         &self,
@@ -123,7 +123,11 @@ impl PaymentsApi {
     ) -> Result<Json<Transaction>, ApiError> {
         let id: PaymentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
         let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
-        Ok(Json(Transaction::of(own.ok_or(ApiError::of(Code::NotFound))?)?))
+        let payment = own.ok_or(ApiError::of(Code::NotFound))?;
+        if !payment.state.bank_final && payment.payment_id.is_some() {
+            look_soon(&self.state, id).await?;
+        }
+        Ok(Json(Transaction::of(payment)?))
     }
 
     /// Follow a payment.
