@@ -33,6 +33,7 @@ mod payment_approval;
 mod payment_attempts;
 mod payment_cases;
 mod payment_faults;
+mod payment_orderings;
 mod payment_rules;
 mod payment_views;
 mod payments;
