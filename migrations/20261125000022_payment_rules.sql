@@ -120,3 +120,6 @@ CREATE FUNCTION jobs_hasten_spaced(p_kind text, p_unique_key text, p_spacing int
                     FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING 1)
   SELECT EXISTS (SELECT 1 FROM hastened) $$;
+
+-- Wishes to take a payment back that nobody has answered; the minute's reconciliation looks for them.
+CREATE INDEX transactions_wished_back ON transactions (updated_at) WHERE cancellation = 'requested';

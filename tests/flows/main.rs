@@ -10,6 +10,7 @@ mod bank_away;
 mod bank_changes;
 mod browser_login;
 mod cancellation;
+mod cancellation_races;
 mod circuits;
 mod client_certificate;
 mod consents;

@@ -23,7 +23,7 @@ pub use self::{
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, just_made, lookalike, total_today},
     review::{Event, InReview, found_at_bank, history, in_review, reviewed},
-    sweep::{overdue_approvals, without_next_step},
+    sweep::{overdue_approvals, unanswered_wishes, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{

@@ -65,7 +65,7 @@ pub async fn initiated(
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
 /// payment ends without money having moved; after completion it goes with the next balance. Once the bank has accepted the
 /// order with a change, somebody is to read it. Whoever wished to take it back and was not answered has their answer once it
-/// is cancelled.
+/// is cancelled; where the bank goes on with it all the same, that answer is withdrawn.
 pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<bool, StorageError> {
     // Nothing moves any more: what was held is the person's again. After completion the next balance takes it over.
     let release = state.bank_final && matches!(state.status, PaymentStatus::Failed | PaymentStatus::Cancelled);
@@ -75,7 +75,10 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
          UPDATE transactions t SET status = $3, reason = $4, bank_status = $5, bank_final = $6,
                 hold = CASE WHEN $7 THEN 0 ELSE t.hold END,
                 bank_change = CASE WHEN $5 = 'ACWC' THEN coalesce(t.bank_change, 'unread') ELSE t.bank_change END,
-                cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done' ELSE t.cancellation END,
+                cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done'
+                                    WHEN $3 = 'completed' AND t.cancellation = 'done' THEN 'refused'
+                                    WHEN $3 = 'processing' AND t.cancellation = 'done' THEN 'unconfirmed'
+                                    ELSE t.cancellation END,
                 version = t.version + 1, updated_at = clock_timestamp()
            FROM held WHERE t.id = held.id",
         payment.id.uuid(),
