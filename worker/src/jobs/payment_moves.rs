@@ -159,8 +159,12 @@ pub(crate) async fn apply(
         "bank_final": state.bank_final,
     });
     audit(mover, tx, payment.user, id, "payment.moved", detail).await?;
-    if transition.status_changed {
+    // Whoever was told to wait for the bank hears what it said.
+    let waits_no_more = state.status == PaymentStatus::Failed && state.bank_final;
+    if transition.status_changed || waits_no_more {
         tell_user(tx, payment, &state).await?;
+    }
+    if transition.status_changed {
         let metrics = Arc::clone(mover.metrics);
         after.add(move || {
             if state.status != PaymentStatus::Processing {
@@ -241,20 +245,27 @@ fn label(reason: Option<FailureReason>) -> &'static str {
     }
 }
 
-/// One notification for each status that the person sees.
+/// One notification for each status that the person sees. A failure that the bank has not confirmed is one of its own: it
+/// asks its person to wait, and the end of that is told. Nobody need wait once the bank has taken the order back.
 async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<(), StorageError> {
+    let unconfirmed = state.status == PaymentStatus::Failed && !state.bank_final && payment.withdrawn_at.is_none();
     let (title, body) = match state.status {
         PaymentStatus::Processing => return Ok(()),
         PaymentStatus::Completed => ("Betalingen er fullført", ""),
         PaymentStatus::Cancelled => ("Betalingen er avbrutt", ""),
         // The bank may still complete it.
-        PaymentStatus::Failed if !state.bank_final => (
+        PaymentStatus::Failed if unconfirmed => (
             "Betalingen er ikke bekreftet",
             "Ikke betal på nytt før vi har hørt fra banken.",
         ),
         PaymentStatus::Failed => ("Betalingen ble ikke gjennomført", "Prøv igjen."),
     };
-    let subject = format!("{}:{}", payment.id, state.status.as_str());
+    let what = if unconfirmed {
+        "unconfirmed"
+    } else {
+        state.status.as_str()
+    };
+    let subject = format!("{}:{what}", payment.id);
     let message = Message {
         user: payment.user,
         kind: "payment",

@@ -31,6 +31,8 @@ use crate::{context::Context, recording};
 
 /// The longest a look waits for the database, before jitter: the payment is known within the contract's five minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(200);
+/// The bank has cancelled it, and is asked soon to say so as its last word.
+const AFTER_A_WITHDRAWAL: Duration = Duration::from_secs(1);
 /// A look that failed is not repeated before this, however young the payment is.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 
@@ -124,6 +126,8 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         true => Outcome::Done,
         // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
         false if came_back => Outcome::Wait(Duration::ZERO),
+        // Its person is told to try again, and the bank's last word makes room for that.
+        false if matches!(seen.withdrawal, Some(Withdrawal::Done)) => Outcome::Wait(AFTER_A_WITHDRAWAL),
         false => next(&mut moving, seen.answer.is_err()).await?,
     };
     failpoint!("pay.final");
