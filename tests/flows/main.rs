@@ -30,6 +30,7 @@ mod operation;
 mod operator;
 mod ops;
 mod paying;
+mod payment_alerts;
 mod payment_approval;
 mod payment_attempts;
 mod payment_cases;

@@ -124,7 +124,7 @@ async fn write(
             moving.reload().await?;
             moving.apply(moving.payment.state.on_withdrawn()).await?;
         }
-        Some(Withdrawal::Refused { now: Some(code) }) => take(ctx, &mut moving, code).await?,
+        Some(Withdrawal::Refused { now: Some(code) }) => take(&mut moving, code).await?,
         Some(Withdrawal::Refused { now: None } | Withdrawal::Unknown) | None => {}
     }
     let cancellation = became_of(&moving.payment, withdrawal);

@@ -112,14 +112,14 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     let mut moving = Moving::begin(ctx, lease, seen.payment.id).await?;
     let came_back = moving.payment.version != seen.payment.version;
     match &seen.answer {
-        Ok(Some(code)) => take(ctx, &mut moving, code).await?,
-        Ok(None) => {}
+        Ok(Some(code)) => take(&mut moving, code).await?,
+        Ok(None) => moving.hear(None).await?,
         Err(error) if error.status() == Some(404) => gone(&mut moving).await?,
         // A failed look decides nothing about somebody's money: polling outlives scattered errors.
         Err(error) => failed(&mut moving, error).await?,
     }
     if let Some(withdrawal) = &seen.withdrawal {
-        time_out(ctx, &mut moving, withdrawal).await?;
+        time_out(&mut moving, withdrawal).await?;
     }
     bank_change::write(&mut moving, seen.order.as_ref()).await?;
     let outcome = match moving.payment.state.bank_final {
@@ -134,9 +134,8 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     moving.finish(outcome).await
 }
 
-pub(super) async fn take(ctx: &Context, moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
-    let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
-    moving.apply(transition).await
+pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
+    moving.hear(Some(code)).await
 }
 
 /// The bank does not know the payment. That is its last word only where it took our withdrawal.
@@ -162,9 +161,9 @@ async fn failed(moving: &mut Moving<'_>, error: &ProviderError) -> Result<(), Jo
 }
 
 /// The order at the bank is withdrawn first, so that "failed" is rarely followed by a payment.
-async fn time_out(ctx: &Context, moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
+async fn time_out(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
     if let Withdrawal::Refused { now: Some(code) } = withdrawal {
-        take(ctx, moving, code).await?;
+        take(moving, code).await?;
     }
     let withdrawn = matches!(withdrawal, Withdrawal::Done);
     if withdrawn {

@@ -14,7 +14,7 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 pub use self::{
-    additions::{authorised, set_authorisation, set_bank_order},
+    additions::{authorised, is_noted, set_authorisation, set_bank_order},
     attempts::{
         AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, is_under_way, may_have_left,
         unsent_attempts,
