@@ -123,3 +123,7 @@ CREATE FUNCTION jobs_hasten_spaced(p_kind text, p_unique_key text, p_spacing int
 
 -- Wishes to take a payment back that nobody has answered; the minute's reconciliation looks for them.
 CREATE INDEX transactions_wished_back ON transactions (updated_at) WHERE cancellation = 'requested';
+
+ALTER TABLE transactions
+  ADD COLUMN withdrawing_at timestamptz,          -- committed before the withdrawal of an order that was not approved in time
+  ADD CONSTRAINT only_what_the_bank_knows_is_being_withdrawn CHECK (withdrawing_at IS NULL OR payment_id IS NOT NULL);

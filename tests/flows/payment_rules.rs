@@ -304,7 +304,7 @@ const ONCE: [(&str, &str); 13] = [
 ];
 
 /// What changes on a payment's way; what else there is must be tried above.
-const CHANGING: [&str; 12] = [
+const CHANGING: [&str; 13] = [
     "status",
     "reason",
     "bank_status",
@@ -317,6 +317,7 @@ const CHANGING: [&str; 12] = [
     "bank_currency",
     "bank_execution_date",
     "updated_at",
+    "withdrawing_at",
 ];
 
 #[tokio::test]

@@ -19,7 +19,10 @@ pub use self::{
         AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, is_under_way, may_have_left,
         unsent_attempts,
     },
-    moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
+    moves::{
+        Locked, came_back, initiated, is_withdrawing, lock, needs_review, set_cancellation, set_state, withdrawing,
+        withdrawn,
+    },
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, client_key_is_used, insert, just_made, lookalike, total_today},
     review::{Event, InReview, found_at_bank, history, in_review, reviewed},

@@ -106,6 +106,26 @@ pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<Option<UserId>, 
     .await?)
 }
 
+/// The order is about to be withdrawn, because the time for approval is over. Nothing that anybody is shown, so the version
+/// stays.
+pub async fn withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET withdrawing_at = coalesce(withdrawing_at, clock_timestamp()) WHERE id = $1",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether a withdrawal because of the time may have reached the bank.
+pub async fn is_withdrawing(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    let since = sqlx::query_scalar!("SELECT withdrawing_at FROM transactions WHERE id = $1", id.uuid())
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(since.is_some())
+}
+
 /// The bank took our withdrawal of the order.
 pub async fn withdrawn(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     sqlx::query!(
