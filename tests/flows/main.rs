@@ -36,6 +36,7 @@ mod payment_attempts;
 mod payment_cases;
 mod payment_faults;
 mod payment_orderings;
+mod payment_probes;
 mod payment_rules;
 mod payment_views;
 mod payments;

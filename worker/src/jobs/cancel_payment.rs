@@ -74,6 +74,9 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
         }
         Some(_) | None => None,
     };
+    if matches!(withdrawal, Some(Withdrawal::NotAsked)) {
+        return Ok(Outcome::Wait(backoff::jittered(AFTER_A_FAILURE)).into());
+    }
     failpoint!("cancel.withdrawn");
     let recorded = recording::record(lease, || write(ctx, lease, &payment, withdrawal.as_ref())).await?;
     failpoint!("cancel.recorded");
@@ -125,7 +128,7 @@ async fn write(
             moving.apply(moving.payment.state.on_withdrawn()).await?;
         }
         Some(Withdrawal::Refused { now: Some(code) }) => take(&mut moving, code).await?,
-        Some(Withdrawal::Refused { now: None } | Withdrawal::Unknown) | None => {}
+        Some(Withdrawal::Refused { now: None } | Withdrawal::Unknown | Withdrawal::NotAsked) | None => {}
     }
     let cancellation = became_of(&moving.payment, withdrawal);
     if moving.payment.cancellation == Some(Cancellation::Requested) {
@@ -153,8 +156,7 @@ fn became_of(payment: &Payment, withdrawal: Option<&Withdrawal>) -> Cancellation
             Cancellation::Refused
         }
         // Nobody knows whether the bank took it, or it took what it had accepted just before: its next word tells.
-        (_, Some(Withdrawal::Done | Withdrawal::Unknown)) | (PaymentStatus::Processing, None) => {
-            Cancellation::Unconfirmed
-        }
+        (_, Some(Withdrawal::Done | Withdrawal::Unknown | Withdrawal::NotAsked))
+        | (PaymentStatus::Processing, None) => Cancellation::Unconfirmed,
     }
 }

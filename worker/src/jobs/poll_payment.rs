@@ -107,6 +107,8 @@ async fn ends_now(ctx: &Context, lease: &Lease, payment: &Payment) -> Result<boo
     let timed_out = payment.callback_at.is_none()
         && payment.state.status == PaymentStatus::Processing
         && payment.sca_deadline.is_some_and(|deadline| deadline <= now);
+    // Where this look has opened the circuit, nothing is withdrawn; the reconciliation ends the time all the same.
+    let timed_out = timed_out && moving.circuit_is_open().await?.is_none();
     if timed_out {
         payments::withdrawing(&mut moving.tx, moving.payment.id).await?;
         moving.audit("payment.withdrawing", json!({})).await?;
@@ -126,7 +128,9 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         // A failed look decides nothing about somebody's money: polling outlives scattered errors.
         Err(error) => failed(&mut moving, error).await?,
     }
-    if let Some(withdrawal) = &seen.withdrawal {
+    if let Some(withdrawal) = &seen.withdrawal
+        && !matches!(withdrawal, Withdrawal::NotAsked)
+    {
         time_out(&mut moving, withdrawal).await?;
     }
     bank_change::write(&mut moving, seen.order.as_ref()).await?;
