@@ -146,9 +146,9 @@ async fn p4_the_database_holds_each_state_of_the_machine_and_lets_a_payment_make
     .await
     .unwrap();
     let imagined = imaginable();
-    for (number, goal) in (0..).zip(&imagined) {
+    for (number, goal) in (0_i32..).zip(&imagined) {
         sqlx::query("INSERT INTO imagined VALUES ($1, $2, $3, $4, $5)")
-            .bind::<i32>(number)
+            .bind(number)
             .bind(goal.status.as_str())
             .bind(goal.reason.map(FailureReason::as_str))
             .bind(goal.bank_status.map(BankStatus::as_str))
@@ -244,10 +244,12 @@ async fn a_row_that_contradicts_itself_is_refused_by_the_rule_that_it_breaks() {
     }
     // What was taken back before the bank had it needs no withdrawal.
     let mut tx = database.pool.begin().await.unwrap();
-    sqlx::raw_sql("ALTER TABLE transactions DISABLE TRIGGER USER; UPDATE transactions SET payment_id = NULL, withdrawn_at = NULL")
-        .execute(&mut *tx)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "ALTER TABLE transactions DISABLE TRIGGER USER; UPDATE transactions SET payment_id = NULL, withdrawn_at = NULL",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
     sqlx::raw_sql("UPDATE transactions SET status = 'cancelled', bank_final = true")
         .execute(&mut *tx)
         .await
@@ -338,7 +340,10 @@ async fn p7_what_was_ordered_and_what_has_happened_cannot_be_written_otherwise()
     .execute(db)
     .await
     .unwrap();
-    for (rule, columns) in [("what_was_ordered_stays", &ORDERED[..]), ("what_happened_stays", &ONCE[..])] {
+    for (rule, columns) in [
+        ("what_was_ordered_stays", &ORDERED[..]),
+        ("what_happened_stays", &ONCE[..]),
+    ] {
         for (column, otherwise) in columns {
             let sql = format!("UPDATE transactions SET {column} = {otherwise} WHERE id = '{other}'");
             assert_eq!(refused_by(db, &sql).await.as_deref(), Some(rule), "{sql}");
@@ -363,9 +368,7 @@ async fn p7_what_was_ordered_and_what_has_happened_cannot_be_written_otherwise()
     .fetch_all(db)
     .await
     .unwrap();
-    let tried = |name: &str| {
-        CHANGING.contains(&name) || ORDERED.iter().chain(&ONCE).any(|(column, _)| *column == name)
-    };
+    let tried = |name: &str| CHANGING.contains(&name) || ORDERED.iter().chain(&ONCE).any(|(column, _)| *column == name);
     let untried: Vec<_> = columns.iter().filter(|column| !tried(column)).collect();
     assert!(untried.is_empty(), "may these change? {untried:?}");
     database.remove().await;
@@ -379,13 +382,11 @@ async fn p2_an_attempt_is_what_was_written_before_it_left_and_ends_once() {
     let payment = stored(&mut connection, PaymentState::new()).await;
     let other = stored(&mut connection, PaymentState::new()).await;
     drop(connection);
-    sqlx::query(
-        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) VALUES ($1, 1, sha256('body'))",
-    )
-    .bind(payment)
-    .execute(db)
-    .await
-    .unwrap();
+    sqlx::query("INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) VALUES ($1, 1, sha256('body'))")
+        .bind(payment)
+        .execute(db)
+        .await
+        .unwrap();
     let ends = |outcome: &str| {
         format!("UPDATE payment_attempts SET outcome = '{outcome}', http_status = 201, finished_at = clock_timestamp()")
     };
@@ -399,7 +400,10 @@ async fn p2_an_attempt_is_what_was_written_before_it_left_and_ends_once() {
         assert_eq!(refused_by(db, &sql).await, stays, "{sql}");
     }
     assert_eq!(refused_by(db, &ends("accepted")).await, None);
-    sqlx::raw_sql(AssertSqlSafe(ends("ambiguous"))).execute(db).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(ends("ambiguous")))
+        .execute(db)
+        .await
+        .unwrap();
     for again in [
         ends("accepted"),
         ends("not_sent"),

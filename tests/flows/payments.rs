@@ -9,7 +9,7 @@ use drop_sandbox::{Account, Decision, Fault, Operation};
 use drop_tests::app::{TestApp, eventually};
 use serde_json::json;
 
-use crate::paying::{audited, becomes, execute, order, ordered, pays, pays_later, rewrite, shown, value};
+use crate::paying::{audited, becomes, execute, order, ordered, pays, pays_later, shown, value};
 
 #[tokio::test]
 async fn a_payment_is_approved_at_the_bank_and_completes() {
@@ -143,8 +143,24 @@ async fn an_equal_payment_under_another_key_names_the_first_and_passes_when_it_i
     let index = Keyring::new(1, &old_key, &[])
         .unwrap()
         .blind_index("account", payee.canonical_secret());
-    let index: String = index.iter().map(|byte| format!("{byte:02x}")).collect();
-    rewrite(&app, &format!("UPDATE transactions SET creditor_account_index = '\\x{index}'")).await;
+    let mut tx = app.db.begin().await.unwrap();
+    // Nobody may change whom a payment pays.
+    sqlx::raw_sql("ALTER TABLE transactions DISABLE TRIGGER what_was_ordered_stays")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let rewritten =
+        sqlx::query("UPDATE transactions SET creditor_account_index = $1 WHERE creditor_account_index <> $1")
+            .bind(index)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    assert_eq!(rewritten.rows_affected(), 1);
+    sqlx::raw_sql("ALTER TABLE transactions ENABLE TRIGGER what_was_ordered_stays")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
 
     let alike = pays(&anna, &account, "second").await;
     assert_eq!(alike.problem(), (409, "possible_duplicate"));
