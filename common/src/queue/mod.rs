@@ -83,7 +83,9 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     after_commit::AfterCommit,
     drain::drain,
-    enqueue::{EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_anew, enqueue_with, hasten, hasten_spaced},
+    enqueue::{
+        EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_anew, enqueue_with, hasten, hasten_spaced,
+    },
     lane::Lane,
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},
