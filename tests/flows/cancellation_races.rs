@@ -55,7 +55,10 @@ async fn an_order_that_the_timeout_withdrew_first_is_taken_back() {
     wishes(&anna, &payment.id).await;
     time_is_over(&app, 1).await;
     runs(&app, "poll-payment").await;
-    assert_eq!(standing(&anna, &payment.id).await, ["failed", "sca_timeout", "requested"]);
+    assert_eq!(
+        standing(&anna, &payment.id).await,
+        ["failed", "sca_timeout", "requested"]
+    );
     runs(&app, "cancel-payment").await;
     assert_eq!(standing(&anna, &payment.id).await, ["failed", "sca_timeout", "done"]);
     runs(&app, "poll-payment").await;
@@ -79,7 +82,11 @@ async fn an_order_that_the_bank_withdraws_while_its_time_is_ended_is_taken_back(
         reconcile(&app).await;
         app.run_jobs_by(&[app.worker_by_hand()]).await;
         let reason: Option<String> = value(&app, "SELECT reason FROM transactions").await;
-        assert_eq!(reason.as_deref(), Some("sca_timeout"), "the bank's answer is still on its way");
+        assert_eq!(
+            reason.as_deref(),
+            Some("sca_timeout"),
+            "the bank's answer is still on its way"
+        );
     };
     tokio::join!(runs(&app, "cancel-payment"), meanwhile);
     assert_eq!(standing(&anna, &payment.id).await, ["failed", "sca_timeout", "done"]);
@@ -102,10 +109,16 @@ async fn a_bank_that_did_not_say_is_not_called_one_that_refused_because_the_time
     time_is_over(&app, 1).await;
     runs(&app, "poll-payment").await;
     runs(&app, "cancel-payment").await;
-    assert_eq!(standing(&anna, &payment.id).await, ["failed", "sca_timeout", "unconfirmed"]);
+    assert_eq!(
+        standing(&anna, &payment.id).await,
+        ["failed", "sca_timeout", "unconfirmed"]
+    );
     bank.set_payment_status(&bank.payments()[0].id, "RJCT").unwrap();
     runs(&app, "poll-payment").await;
-    assert_eq!(standing(&anna, &payment.id).await, ["failed", "bank_rejected", "unconfirmed"]);
+    assert_eq!(
+        standing(&anna, &payment.id).await,
+        ["failed", "bank_rejected", "unconfirmed"]
+    );
     app.finish().await;
 }
 
@@ -140,11 +153,24 @@ async fn a_wish_whose_job_was_lost_is_answered_all_the_same() {
     let account = anna.has_an_account().await;
     let payment = at_the_bank(&app, &anna, &account).await;
     wishes(&anna, &payment.id).await;
-    execute(&app, "DELETE FROM jobs WHERE kind = 'cancel-payment'").await;
+    runs(&app, "").await;
+    app.advance(TimeDelta::seconds(20)).await;
+    reconcile(&app).await;
+    app.run_jobs().await;
+    assert_eq!(audited(&app, "payment.next_step_restored").await, 0, "its job waits");
+    execute(
+        &app,
+        "DELETE FROM jobs WHERE kind = 'cancel-payment'; UPDATE transactions SET updated_at = clock_timestamp()",
+    )
+    .await;
     app.advance(TimeDelta::seconds(10)).await;
     reconcile(&app).await;
     app.run_jobs().await;
-    assert_eq!(standing(&anna, &payment.id).await[2], "requested", "it may be on its way");
+    assert_eq!(
+        standing(&anna, &payment.id).await[2],
+        "requested",
+        "it may be on its way"
+    );
     app.advance(TimeDelta::seconds(10)).await;
     reconcile(&app).await;
     app.run_jobs().await;
@@ -158,7 +184,11 @@ async fn a_wish_whose_job_was_lost_is_answered_all_the_same() {
     let second = second.body["id"].as_str().unwrap().to_owned();
     app.run_jobs().await;
     wishes(&anna, &second).await;
-    execute(&app, "DELETE FROM jobs WHERE kind = 'cancel-payment' AND state = 'ready'").await;
+    execute(
+        &app,
+        "DELETE FROM jobs WHERE kind = 'cancel-payment' AND state = 'ready'",
+    )
+    .await;
     let orders = app.sandbox.neonomics().payments();
     let order = orders.iter().find(|order| order.status == "RCVD").unwrap();
     app.sandbox.neonomics().set_payment_status(&order.id, "RJCT").unwrap();

@@ -46,7 +46,7 @@ pub async fn unanswered_wishes(db: &PgPool, kind: &str, limit: i64) -> Result<Ve
             WHERE t.cancellation = 'requested' AND t.updated_at < clock_timestamp() - interval '15 s'
               AND NOT EXISTS (SELECT FROM jobs j
                                WHERE j.kind = $1 AND j.state IN ('ready', 'running')
-                                 AND j.payload ->> 'payment' = 'tx_' || replace(t.id::text, '-', ''))
+                                 AND j.payload ->> 'payment' = t.id::text)
             ORDER BY t.updated_at LIMIT $2"#,
         kind,
         limit,
