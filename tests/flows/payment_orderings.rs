@@ -1,7 +1,10 @@
 //! Whatever happens to a payment at the bank, in whatever order and however often: in the end it is what the bank's last word
 //! says. The state machine alone is tried in `common/tests/payment_status.rs`; here the jobs, the API and the database are.
 
-use drop_common::queue::{self, payloads::ReconcilePayments};
+use drop_common::{
+    domain::ids::PaymentId,
+    queue::{self, payloads::ReconcilePayments},
+};
 use drop_sandbox::Payment;
 use drop_tests::{app::TestApp, person::browser};
 use proptest::{
@@ -9,6 +12,7 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestCaseResult, TestRunner},
 };
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use crate::{
     paying::{execute, shown, value},
@@ -69,7 +73,7 @@ struct Way<'a> {
     payer: &'a Payer<'a>,
     id: String,
     /// As the database has it.
-    row: String,
+    row: Uuid,
     at_bank: String,
     back: String,
 }
@@ -77,14 +81,14 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     async fn of(payer: &'a Payer<'a>) -> Self {
         let (id, _) = payer.has_one_at_the_bank().await;
-        let (_, row) = id.split_once('_').unwrap();
+        let row = id.parse::<PaymentId>().unwrap().uuid();
         let orders = payer.app.sandbox.neonomics().payments();
         let key = format!("SELECT idempotency_key::text FROM transactions WHERE id = '{row}'");
         let key: String = value(payer.app, &key).await;
         let order = orders.into_iter().find(|order| order.request_id == key).unwrap();
         Self {
             payer,
-            row: row.to_owned(),
+            row,
             at_bank: order.id,
             back: order.redirect,
             id,
@@ -116,7 +120,7 @@ impl<'a> Way<'a> {
         let due = format!(
             "UPDATE jobs SET run_at = clock_timestamp() + CASE WHEN kind IN ({kinds}) THEN '0 s' ELSE '1 h' END::interval
               WHERE state = 'ready' AND payload ->> 'payment' = '{}'",
-            self.id
+            self.row
         );
         execute(self.app(), &due).await;
         self.app().run_jobs().await;
@@ -141,7 +145,7 @@ impl<'a> Way<'a> {
                 let again = format!(
                     "UPDATE jobs SET state = 'ready', finished_at = NULL, run_at = clock_timestamp()
                       WHERE state = 'done' AND payload ->> 'payment' = '{}'",
-                    self.id
+                    self.row
                 );
                 execute(self.app(), &again).await;
                 self.run("'initiate-payment', 'poll-payment', 'cancel-payment'").await;
@@ -200,7 +204,7 @@ async fn play(payer: &Payer<'_>, steps: &[Step], last: &str) -> TestCaseResult {
     prop_assert!(cancellation != Some("done") || !said.moved, "{shown}");
     let left = format!(
         "SELECT count(*) FROM jobs WHERE state NOT IN ('done') AND payload ->> 'payment' = '{}'",
-        way.id
+        way.row
     );
     prop_assert_eq!(value::<i64>(payer.app, &left).await, 0, "jobs are left");
     Ok(())
@@ -216,14 +220,10 @@ async fn p4_p10_whatever_happens_to_a_payment_in_whatever_order_it_ends_as_the_b
         max_shrink_iters: 100,
         ..Config::default()
     };
-    let ways = (
-        prop::collection::vec(step(), 0..10),
-        prop::sample::select(&LAST_WORDS),
-    );
+    let ways = (prop::collection::vec(step(), 0..10), prop::sample::select(&LAST_WORDS));
     let (handle, mut runner) = (Handle::current(), TestRunner::new(config));
-    let tried = tokio::task::block_in_place(|| {
-        runner.run(&ways, |(steps, last)| handle.block_on(play(&payer, &steps, last)))
-    });
+    let tried =
+        tokio::task::block_in_place(|| runner.run(&ways, |(steps, last)| handle.block_on(play(&payer, &steps, last))));
     if let Err(wrong) = tried {
         panic!("{wrong}");
     }
