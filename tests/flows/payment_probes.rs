@@ -110,7 +110,10 @@ async fn a_wish_that_probes_looks_first_and_withdraws_once_that_is_answered() {
     app.sandbox.fault(Operation::PaymentStatus, Fault::status(503), 1);
     runs(&app, "cancel-payment").await;
     assert!(is_open(&app, PISP).await, "the probe has failed");
-    let made = (calls(&app, Operation::PaymentStatus), calls(&app, Operation::PaymentCancel));
+    let made = (
+        calls(&app, Operation::PaymentStatus),
+        calls(&app, Operation::PaymentCancel),
+    );
     assert_eq!(made, (looks + 1, 0), "and was one call");
     let shown_then = shown(&anna, &payment.id).await;
     assert_eq!(shown_then["cancellation"], json!("requested"));
