@@ -114,22 +114,24 @@ pub(super) fn told_once(books: &Books) -> Vec<Broken> {
 /// taken the order back, or has said its last word.
 fn ends(row: &Row) -> impl Iterator<Item = &str> {
     let steps = row.story.0.iter().enumerate();
-    steps.filter(|(_, step)| step.action == "payment.moved").filter_map(|(number, step)| {
-        let (from, to) = (step.detail["from"].as_str()?, step.detail["to"].as_str()?);
-        let is_final = step.detail["bank_final"] == true;
-        let withdrawn = || {
-            let mut later = row.story.0[number..].iter();
-            let ended = later.find(|step| step.action == "payment.sca_timeout");
-            ended.is_some_and(|step| step.detail["withdrawn"] == true)
-        };
-        match to {
-            "processing" => None,
-            "failed" if is_final => Some(to),
-            _ if from == to => None,
-            "failed" if !withdrawn() => Some("unconfirmed"),
-            _ => Some(to),
-        }
-    })
+    steps
+        .filter(|(_, step)| step.action == "payment.moved")
+        .filter_map(|(number, step)| {
+            let (from, to) = (step.detail["from"].as_str()?, step.detail["to"].as_str()?);
+            let is_final = step.detail["bank_final"] == true;
+            let withdrawn = || {
+                let mut later = row.story.0[number..].iter();
+                let ended = later.find(|step| step.action == "payment.sca_timeout");
+                ended.is_some_and(|step| step.detail["withdrawn"] == true)
+            };
+            match to {
+                "processing" => None,
+                "failed" if is_final => Some(to),
+                _ if from == to => None,
+                "failed" if !withdrawn() => Some("unconfirmed"),
+                _ => Some(to),
+            }
+        })
 }
 
 pub(super) fn holds(books: &Books) -> Vec<Broken> {
