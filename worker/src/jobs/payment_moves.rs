@@ -93,10 +93,9 @@ impl<'a> Moving<'a> {
         let mut heard = self.payment.state.on_bank_code(word, &self.ctx.provisional());
         if heard.alert == Some(PaymentAlert::Unknown) {
             // Whatever a bank may write there is not for the audit: only whether it is the same again.
-            let sum: String = sha256(word.as_bytes())[..8]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let sum = sha256(word.as_bytes());
+            let sum = sum.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+            let sum = format!("{sum:016x}");
             if payments::is_noted(&mut self.tx, self.payment.id, UNKNOWN_WORD, &sum).await? {
                 heard.alert = None;
             } else {
