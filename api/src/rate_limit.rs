@@ -45,6 +45,13 @@ pub const BANKID_REDEEM: RateLimit = RateLimit {
     requests: 10,
     window: Duration::from_mins(1),
 };
+/// Coming back from the bank that a payment was approved at, per address. Many people may share one at their carrier, each
+/// of whom comes back once for each payment.
+pub const PAYMENT_CALLBACK: RateLimit = RateLimit {
+    name: "payment.callback",
+    requests: 120,
+    window: Duration::from_mins(1),
+};
 
 /// Refreshing and ending sessions by a refresh token, per address. Whoever asks is not known before the database was asked,
 /// and many people may share an address at their carrier, each of whom refreshes every ten minutes.
@@ -53,7 +60,8 @@ pub const SESSION_TOKENS: RateLimit = RateLimit {
     requests: 120,
     window: Duration::from_mins(1),
 };
-/// Paying, linking a bank and ending sessions, per user: far above what a person does, and below what a program can.
+/// Paying, taking a payment back, linking a bank and ending sessions, per user: far above what a person does, and below
+/// what a program can.
 pub const WRITES: RateLimit = RateLimit {
     name: "user",
     requests: 120,

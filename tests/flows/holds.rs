@@ -12,7 +12,7 @@ use drop_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::balances::count;
+use crate::{balances::count, paying::rewrite};
 
 /// Pays 2,010 kroner; the link where it is approved.
 async fn pays(person: &SignedIn<'_>, account: &str) -> String {
@@ -107,10 +107,11 @@ async fn a_balance_that_was_asked_for_before_the_payment_was_final_takes_no_hold
     assert_eq!(held(&app).await, 0);
 
     // An answer that comes too late to be stored releases nothing either.
-    sqlx::query("UPDATE transactions SET hold = amount, updated_at = updated_at - interval '1 hour'")
-        .execute(&app.db)
-        .await
-        .unwrap();
+    rewrite(
+        &app,
+        "UPDATE transactions SET hold = amount, updated_at = updated_at - interval '1 hour'",
+    )
+    .await;
     sqlx::query("UPDATE bank_accounts SET held = 201000")
         .execute(&app.db)
         .await
@@ -143,10 +144,8 @@ async fn a_hold_goes_after_seven_days_where_the_bank_only_ever_accepts() {
     let completed = async || count(&app, "SELECT count(*) FROM transactions WHERE status = 'completed'").await == 1;
     assert!(eventually(completed).await);
     assert_eq!(refreshed(&anna, &account).await, "43220.00", "accepted is not settled");
-    sqlx::query("UPDATE transactions SET created_at = created_at - interval '7 days'")
-        .execute(&app.db)
-        .await
-        .unwrap();
+    let older = "UPDATE transactions SET created_at = created_at - interval '7 days', expires_at = expires_at - interval '7 days'";
+    sqlx::query(older).execute(&app.db).await.unwrap();
     app.sandbox
         .neonomics()
         .set_balance("NO9386011117947", 4_322_000)

@@ -7,9 +7,13 @@ use drop_tests::{
     app::{TestApp, eventually},
     person::{Answer, SignedIn, browser},
 };
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::paying::{approved, at_the_bank, audited, busy, execute, pays, shown, value};
+
+/// What a person is told once it is certain that a payment was not made.
+const NOT_MADE: &str = "Betalingen ble ikke gjennomført|Prøv igjen.";
 
 async fn opens(address: &str) -> Answer {
     Answer::of(browser().get(address).send().await.unwrap()).await
@@ -53,19 +57,50 @@ async fn a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_or
     app.advance(TimeDelta::seconds(11)).await;
     app.run_jobs().await;
     assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
-    assert!(
-        told(&app).await.contains("Ikke betal på nytt"),
-        "the bank may still complete it"
-    );
+    assert_eq!(told(&app).await, NOT_MADE, "the bank has taken the order back");
     let withdrawn: bool = value(
         &app,
         "SELECT (detail -> 'withdrawn')::boolean FROM audit_log WHERE action = 'payment.sca_timeout'",
     )
     .await;
     assert!(withdrawn);
-    app.advance(TimeDelta::seconds(61)).await;
+    // So its last word is asked for soon, and the same may be paid again; nothing more is told.
+    app.advance(TimeDelta::seconds(2)).await;
     app.run_jobs().await;
     assert_eq!(ended(&anna, &payment.id).await, timed_out(true));
+    assert_eq!(
+        value::<i64>(&app, "SELECT count(*) FROM notifications WHERE kind = 'payment'").await,
+        1
+    );
+    app.finish().await;
+}
+
+#[rstest]
+#[case::rejected("RJCT", "bank_rejected")]
+#[case::cancelled("CANC", "sca_timeout")]
+#[tokio::test]
+async fn a_person_who_was_told_to_wait_hears_what_the_bank_said(#[case] word: &str, #[case] reason: &str) {
+    let app = TestApp::start().await;
+    let bank = app.sandbox.neonomics();
+    bank.configure(|bank| bank.cancel_needs_approval = true);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    app.advance(TimeDelta::seconds(301)).await;
+    app.run_jobs().await;
+    assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
+    assert!(
+        told(&app).await.contains("Ikke betal på nytt"),
+        "the bank may still complete it"
+    );
+    bank.set_payment_status(&bank.payments()[0].id, word).unwrap();
+    app.advance(TimeDelta::seconds(61)).await;
+    app.run_jobs().await;
+    assert_eq!(
+        ended(&anna, &payment.id).await,
+        (json!("failed"), json!(reason), json!(true))
+    );
+    assert_eq!(told(&app).await, NOT_MADE);
     app.finish().await;
 }
 
@@ -175,7 +210,7 @@ async fn a_person_whom_the_bank_rejected_is_told_to_try_again_and_not_to_wait() 
         .await;
     let rejected = async || shown(&anna, id).await["status"] == "failed";
     assert!(eventually(rejected).await);
-    assert_eq!(told(&app).await, "Betalingen ble ikke gjennomført|Prøv igjen.");
+    assert_eq!(told(&app).await, NOT_MADE);
     app.finish().await;
 }
 

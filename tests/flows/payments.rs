@@ -143,13 +143,24 @@ async fn an_equal_payment_under_another_key_names_the_first_and_passes_when_it_i
     let index = Keyring::new(1, &old_key, &[])
         .unwrap()
         .blind_index("account", payee.canonical_secret());
+    let mut tx = app.db.begin().await.unwrap();
+    // Nobody may change whom a payment pays.
+    sqlx::raw_sql("ALTER TABLE transactions DISABLE TRIGGER what_was_ordered_stays")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     let rewritten =
         sqlx::query("UPDATE transactions SET creditor_account_index = $1 WHERE creditor_account_index <> $1")
             .bind(index)
-            .execute(&app.db)
+            .execute(&mut *tx)
             .await
             .unwrap();
     assert_eq!(rewritten.rows_affected(), 1);
+    sqlx::raw_sql("ALTER TABLE transactions ENABLE TRIGGER what_was_ordered_stays")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
 
     let alike = pays(&anna, &account, "second").await;
     assert_eq!(alike.problem(), (409, "possible_duplicate"));

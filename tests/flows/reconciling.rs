@@ -148,7 +148,7 @@ async fn a_person_hears_of_the_end_of_their_time_although_the_bank_cannot_be_ask
     assert_eq!(shown(&anna, &payment.id).await["bankFinal"], true);
     assert_eq!(app.sandbox.neonomics().payments()[0].status, "CANC");
     let messages: i64 = value(&app, "SELECT count(*) FROM notifications WHERE kind = 'payment'").await;
-    assert_eq!(messages, 1);
+    assert_eq!(messages, 2, "that it is over, and that the bank has confirmed it");
     app.finish().await;
 }
 

@@ -1,5 +1,7 @@
 //! Moving time. The database's clock cannot be moved, so what is stored moves back instead.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
@@ -33,14 +35,27 @@ async fn move_back(db: &PgPool, by: TimeDelta, but: &[&str]) {
     .await
     .expect("the columns can be listed");
     let (span, days) = (format!("interval '{} ms'", by.num_milliseconds()), by.num_days());
-    let updates = columns.iter().map(|row| {
+    let mut moved: BTreeMap<&str, Vec<(&str, String)>> = BTreeMap::new();
+    for row in &columns {
         let (table, column, kind): (&str, &str, &str) = (row.get("table"), row.get("column"), row.get("type"));
         let earlier = match kind {
-            "_timestamptz" => format!("ARRAY(SELECT at - {span} FROM unnest({column}) at)"),
+            "_timestamptz" => {
+                format!("CASE WHEN {column} IS NOT NULL THEN ARRAY(SELECT at - {span} FROM unnest({column}) at) END")
+            }
             "date" => format!("{column} - {days}"),
             _ => format!("{column} - {span}"),
         };
-        format!("UPDATE {table} SET {column} = {earlier} WHERE {column} IS NOT NULL;")
+        moved.entry(table).or_default().push((column, earlier));
+    }
+    // Each row at once: what one column says of another holds in between, too.
+    let updates = moved.iter().map(|(table, columns)| {
+        let sets = columns.iter().map(|(column, earlier)| format!("{column} = {earlier}"));
+        let names = columns.iter().map(|(column, _)| *column).collect::<Vec<_>>();
+        format!(
+            "UPDATE {table} SET {} WHERE num_nonnulls({}) > 0;",
+            sets.collect::<Vec<_>>().join(", "),
+            names.join(", ")
+        )
     });
     let statements = updates.collect::<String>();
     for _ in 0..LOST_DEADLOCKS {

@@ -13,7 +13,7 @@ use poem::Request;
 use poem_openapi::payload::Json;
 use serde_json::json;
 
-use super::{CameBack, Returned, Standing, Transaction};
+use super::{CameBack, Returned, Standing, Transaction, look_soon};
 use crate::{
     browser::prefers_page,
     error::{ApiError, Code},
@@ -55,13 +55,17 @@ pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> R
         tx.commit().await?;
         return Err(unknown());
     }
-    payments::came_back(&mut tx, id).await?;
+    let noted = payments::came_back(&mut tx, id).await?;
     failpoint!("pay.callback_read");
     tx.commit().await?;
     failpoint!("pay.callback_stored");
     // After the commit: a poll that is running has by now either seen the new version, or it waits and comes forward.
-    queue::hasten(&state.db, PollPayment::KIND, &id.to_string()).await?;
-    state.wake.signal(Lane::PaymentPoll);
+    if noted {
+        queue::hasten(&state.db, PollPayment::KIND, &id.to_string()).await?;
+        state.wake.signal(Lane::PaymentPoll);
+    } else {
+        look_soon(state, id).await?;
+    }
     if prefers_page(request) {
         return Ok(CameBack::GoOn(result_page(&state.settings.api.payment_result_url, id)));
     }

@@ -18,7 +18,7 @@ use poem::web::sse::Event;
 use poem_openapi::{payload::EventStream, types::ToJSON};
 use tokio::time::Instant;
 
-use super::{Events, Transaction};
+use super::{Events, Transaction, look_soon};
 use crate::{
     error::{ApiError, Code},
     session::Session,
@@ -57,6 +57,9 @@ pub(super) async fn follow(
     let seen = last_event_id.and_then(|id| id.parse().ok()).unwrap_or(0);
     if payment.state.bank_final && payment.version <= seen {
         return Ok(Events::Over);
+    }
+    if !payment.state.bank_final && payment.payment_id.is_some() {
+        look_soon(state, id).await?;
     }
     let following = Following {
         state: state.clone(),

@@ -7,7 +7,11 @@ mod create;
 mod events;
 mod wire;
 
-use drop_common::{domain::ids::PaymentId, storage::payments};
+use drop_common::{
+    domain::{ids::PaymentId, payment_schedule::LOOKS_APART},
+    queue::{self, Job as _, Lane, payloads::PollPayment},
+    storage::{StorageError, payments},
+};
 use poem::Request;
 use poem_openapi::{
     OpenApi,
@@ -25,7 +29,7 @@ use crate::{
     health::Chapter,
     idempotency::IdempotencyKey,
     prefer::Prefer,
-    rate_limit::WRITES,
+    rate_limit::{PAYMENT_CALLBACK, WRITES},
     session::Session,
     state::State,
 };
@@ -36,6 +40,14 @@ const PAGE: i64 = 50;
 /// Where a payment is shown.
 fn location(id: PaymentId) -> String {
     format!("/v1/transactions/{id}")
+}
+
+/// Somebody looks at an open payment, so its bank is asked again, unless it was a moment ago.
+async fn look_soon(state: &State, id: PaymentId) -> Result<(), StorageError> {
+    if queue::hasten_spaced(&state.db, PollPayment::KIND, &id.to_string(), LOOKS_APART).await? {
+        state.wake.signal(Lane::PaymentPoll);
+    }
+    Ok(())
 }
 
 /// The operations.
@@ -101,7 +113,7 @@ impl PaymentsApi {
 
     /// Show a payment.
     ///
-    /// It can change until `bankFinal`.
+    /// It can change until `bankFinal`. Until then a look at it lets its bank be asked again, at most every three seconds.
     #[oai(path = "/v1/transactions/:id", method = "get", operation_id = "getTransaction")]
     async fn show(
         &self,
@@ -111,7 +123,11 @@ impl PaymentsApi {
     ) -> Result<Json<Transaction>, ApiError> {
         let id: PaymentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
         let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
-        Ok(Json(Transaction::of(own.ok_or(ApiError::of(Code::NotFound))?)?))
+        let payment = own.ok_or(ApiError::of(Code::NotFound))?;
+        if !payment.state.bank_final && payment.payment_id.is_some() {
+            look_soon(&self.state, id).await?;
+        }
+        Ok(Json(Transaction::of(payment)?))
     }
 
     /// Follow a payment.
@@ -157,15 +173,17 @@ impl PaymentsApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Cancelling, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
         cancel::cancel(&self.state, session.user.into(), &id.0, prefer).await
     }
 
     /// Take the person back from the bank.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times. The payment
-    /// is named by `transaction` and `state`, or by `paymentId` in a session of its owner; any other is not found. A
-    /// browser (`Accept: text/html`) is sent on to the page that shows the result.
+    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times; 120 requests
+    /// in 60 s from one address, then `rate_limited`. The payment is named by `transaction` and `state`, or by `paymentId` in
+    /// a session of its owner; any other is not found. A browser (`Accept: text/html`) is sent on to the page that shows the
+    /// result.
     #[oai(path = "/api/payments/callback", method = "get", operation_id = "finishPayment")]
     async fn callback(
         &self,
@@ -178,6 +196,7 @@ impl PaymentsApi {
         #[oai(name = "paymentId")]
         payment_id: Query<Option<String>>,
     ) -> Result<CameBack, ApiError> {
+        PAYMENT_CALLBACK.take_from_address(&self.state, request).await?;
         let query = callback::Query {
             transaction: transaction.0,
             state: state.0,

@@ -1,6 +1,12 @@
 //! When a payment is looked at: often while the person waits, then ever less, for as long as a bank may take.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+
+/// What people do, coming back from the bank or looking at the payment, brings the next look at the bank forward, but not so
+/// that it follows the last one within this time: a loop of theirs must not be one of calls.
+pub const LOOKS_APART: Duration = Duration::from_secs(3);
 
 /// After this polling ends: alert `unresolved`, and a person looks at it.
 pub const POLL_FOR: TimeDelta = TimeDelta::days(7);

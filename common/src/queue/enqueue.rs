@@ -92,6 +92,17 @@ pub async fn hasten(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Result<bo
     sql::hasten(db, kind, key).await
 }
 
+/// The same for whoever may ask often: not before `spacing` has passed since the job last began. It waits for no lock, and
+/// writes nothing where the job comes soon enough anyway.
+pub async fn hasten_spaced(
+    db: impl PgExecutor<'_>,
+    kind: &str,
+    key: &str,
+    spacing: Duration,
+) -> Result<bool, StorageError> {
+    sql::hasten_spaced(db, kind, key, spacing).await
+}
+
 /// Durations cross the wire as milliseconds from now, never as a timestamp: two clocks would disagree.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)

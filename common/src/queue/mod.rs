@@ -85,6 +85,7 @@ pub use self::{
     drain::drain,
     enqueue::{
         EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_anew, enqueue_many, enqueue_with, hasten,
+        hasten_spaced,
     },
     lane::Lane,
     lease::Lease,

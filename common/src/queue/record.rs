@@ -60,12 +60,14 @@ impl Deaths<'_> {
         match self {
             Self::Told(hooks) => {
                 tracing::error!(job.id = id, job.kind = kind, error, "job {id} ({kind}) is dead");
-                hooks.on_dead(tx, &kind, job.payload, error).await
+                let mut after = hooks.on_dead(tx, &kind, job.payload, error).await?;
+                after.raise();
+                Ok(after)
             }
             Self::Untold(why) => {
                 let about = format!("job {id} ({kind}) died of \"{error}\", its on_dead failed: {why}");
                 let mut after = AfterCommit::default();
-                after.add(move || alerts::raise(&alerts::JOB_UNTOLD, about));
+                after.alert(move || alerts::raise(&alerts::JOB_UNTOLD, about));
                 Ok(after)
             }
         }

@@ -1,6 +1,8 @@
 //! Every statement that moves a job from state to state, in the order of the states' picture in the module above. What
 //! people and gauges read is in `operate` and `gauges`; whether a lane takes more is in `pressure`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -87,6 +89,23 @@ pub(super) async fn hasten(db: impl PgExecutor<'_>, kind: &str, key: &str) -> Re
             .fetch_one(db)
             .await?,
     )
+}
+
+/// The same, but not before `spacing` has passed since it last began.
+pub(super) async fn hasten_spaced(
+    db: impl PgExecutor<'_>,
+    kind: &str,
+    key: &str,
+    spacing: Duration,
+) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT jobs_hasten_spaced($1, $2, make_interval(secs => $3)) AS "hastened!""#,
+        kind,
+        key,
+        spacing.as_secs_f64(),
+    )
+    .fetch_one(db)
+    .await?)
 }
 
 /// A claimed row.

@@ -45,7 +45,7 @@ async fn p11_a_bank_that_cannot_be_reached_fails_no_payment_before_its_time_and_
 
     execute(
         &app,
-        "UPDATE transactions SET expires_at = expires_at - interval '301 s';
+        "UPDATE transactions SET created_at = created_at - interval '301 s', expires_at = expires_at - interval '301 s';
          UPDATE jobs SET expires_at = expires_at - interval '301 s'",
     )
     .await;

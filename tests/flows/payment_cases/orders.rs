@@ -156,17 +156,18 @@ async fn of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day
     assert_eq!(value::<i64>(&app, "SELECT count(*) FROM transactions").await, 2);
 
     let midnight = "date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'";
-    execute(&app, &format!("UPDATE transactions SET created_at = {midnight}")).await;
+    let made_at = async |moment: &str| {
+        let end = "expires_at - created_at"; // how long it may be sent is part of the order
+        let sql = format!("UPDATE transactions SET created_at = {moment}, expires_at = {moment} + ({end})");
+        execute(&app, &sql).await;
+    };
+    made_at(midnight).await;
     assert_eq!(
         asks(90).await.problem(),
         (422, "limit_exceeded"),
         "from midnight on it is today"
     );
-    execute(
-        &app,
-        &format!("UPDATE transactions SET created_at = {midnight} - interval '1 ms'"),
-    )
-    .await;
+    made_at(&format!("{midnight} - interval '1 ms'")).await;
     assert_eq!(asks(91).await.status, 202, "before it was yesterday");
     app.abandon().await;
 }

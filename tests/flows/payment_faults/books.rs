@@ -288,6 +288,10 @@ async fn each_rule_of_the_books_is_seen_to_be_broken() {
     for (number, (rule, plant)) in FAULTS.into_iter().enumerate() {
         let mut tx = app.db.begin().await.unwrap();
         if let Rows(sql) = plant {
+            // The database's own rules would forbid some of them.
+            let unruled =
+                "ALTER TABLE transactions DISABLE TRIGGER USER; ALTER TABLE payment_attempts DISABLE TRIGGER USER";
+            sqlx::raw_sql(unruled).execute(&mut *tx).await.unwrap();
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await.unwrap();
         }
         let mut books = app.books_in(&mut tx).await;

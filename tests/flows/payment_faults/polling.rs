@@ -45,11 +45,12 @@ async fn p4_p5_p6_a_worker_that_dies_while_it_ends_the_time_for_approval_ends_it
     let refused = Some(Fault::status(503));
     for (point, bank, end) in [
         ("pay.polled", None, "failed:sca_timeout"),
-        // The bank took the withdrawal and nobody wrote it down: its own word ends the payment.
-        ("pay.withdrawn", None, "cancelled"),
-        ("pay.withdrawn", Some(Fault::ExecuteThenDrop), "cancelled"),
+        ("pay.withdrawing", None, "failed:sca_timeout"),
+        // The bank took the withdrawal and nobody wrote that down: what was written before it says whose it was.
+        ("pay.withdrawn", None, "failed:sca_timeout"),
+        ("pay.withdrawn", Some(Fault::ExecuteThenDrop), "failed:sca_timeout"),
         ("pay.withdrawn", refused.clone(), "failed:sca_timeout"),
-        ("pay.final", None, "cancelled"),
+        ("pay.final", None, "failed:sca_timeout"),
         ("pay.final", refused, "failed:sca_timeout"),
         ("queue.domain_committed", None, "failed:sca_timeout"),
         (

@@ -46,6 +46,9 @@ async fn a_person_changes_a_hundred_and_twenty_things_a_minute_and_not_more_and_
     let body = order("acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697", "1.00");
     assert_eq!(anna.post_keyed("/v1/transactions", "1", &body).await.problem(), LIMITED);
     assert_eq!(anna.post_once("/v1/bank-consents", "1").await.problem(), LIMITED);
+    let nobodys_payment = "/v1/transactions/tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697/cancel";
+    let taking_back = anna.request(nobodys_payment).send().await.unwrap();
+    assert_eq!(Answer::of(taking_back).await.problem(), LIMITED);
     assert_eq!(anna.get("/v1/transactions").await.status, 200);
     assert_eq!(other.delete(nobodys).await.problem(), (404, "not_found"));
     app.finish().await;

@@ -53,7 +53,7 @@ pub(super) fn future(books: &Books) -> Vec<Broken> {
 pub(super) fn told_once(books: &Books) -> Vec<Broken> {
     let mut broken = Vec::new();
     for row in &books.payments {
-        let seen: BTreeSet<String> = ends(row).map(|status| format!("{}:{status}", row.id)).collect();
+        let seen: BTreeSet<String> = ends(row).map(|end| format!("{}:{end}", row.id)).collect();
         let told: BTreeSet<String> = row.told.0.iter().cloned().collect();
         if told.len() != row.told.0.len() {
             broken.push(Broken::new(
@@ -73,14 +73,28 @@ pub(super) fn told_once(books: &Books) -> Vec<Broken> {
     broken
 }
 
-/// The ends that its owner is told of: those that somebody else brought about.
+/// The ends that its owner is told of: those that somebody else brought about. A failure is `unconfirmed` until the bank has
+/// taken the order back, or has said its last word.
 fn ends(row: &Row) -> impl Iterator<Item = &str> {
-    let moved = row.story.0.iter().filter(|step| step.action == "payment.moved");
-    let ended = moved.filter_map(|step| {
-        let (from, to) = (step.detail["from"].as_str()?, step.detail["to"].as_str()?);
-        (from != to).then_some(to)
-    });
-    ended.filter(|status| *status != "processing")
+    let steps = row.story.0.iter().enumerate();
+    steps
+        .filter(|(_, step)| step.action == "payment.moved")
+        .filter_map(|(number, step)| {
+            let (from, to) = (step.detail["from"].as_str()?, step.detail["to"].as_str()?);
+            let is_final = step.detail["bank_final"] == true;
+            let withdrawn = || {
+                let mut later = row.story.0[number..].iter();
+                let ended = later.find(|step| step.action == "payment.sca_timeout");
+                ended.is_some_and(|step| step.detail["withdrawn"] == true)
+            };
+            match to {
+                "processing" => None,
+                "failed" if is_final => Some(to),
+                _ if from == to => None,
+                "failed" if !withdrawn() => Some("unconfirmed"),
+                _ => Some(to),
+            }
+        })
 }
 
 pub(super) fn holds(books: &Books) -> Vec<Broken> {

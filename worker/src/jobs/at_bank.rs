@@ -1,5 +1,6 @@
 //! One payment at its bank: how it is doing, and taking it back.
 
+use chrono::{DateTime, Utc};
 use drop_common::{
     providers::{
         ProviderError,
@@ -21,9 +22,12 @@ pub(super) enum Withdrawal {
     Refused { now: Option<String> },
     /// Nobody knows.
     Unknown,
+    /// The bank was not asked: the circuit is open.
+    NotAsked,
 }
 
-/// One payment at its bank.
+/// One payment at its bank. Each call after a job's first asks the circuit again, which the one before may have opened, and
+/// none goes out on a probe that is undecided: its lease is as long as one call.
 pub(super) struct AtBank<'a> {
     ctx: &'a Context,
     lease: &'a Lease,
@@ -52,6 +56,9 @@ impl<'a> AtBank<'a> {
 
     /// The order as the bank has it.
     pub(super) async fn order(&self) -> Result<OrderAtBank, ProviderError> {
+        if let Some(retry_at) = self.open_until().await {
+            return Err(ProviderError::CircuitOpen { retry_at });
+        }
         let (neonomics, call) = (&self.ctx.neonomics, self.call());
         let answer = neonomics.payment(self.product, self.id, &call).await;
         let (key, failed) = (BreakerKey::NeonomicsPisp, answer.as_ref().err());
@@ -61,19 +68,51 @@ impl<'a> AtBank<'a> {
 
     /// Asks the bank to withdraw the order. Not told to the breaker: a bank may answer 501 to a method that it does not have.
     pub(super) async fn withdraw(&self) -> Withdrawal {
+        // What is not told to the breaker decides no probe, so a look at the payment goes first.
+        if self.probes().await {
+            drop(self.status().await);
+        }
+        if self.open_until().await.is_some() {
+            return Withdrawal::NotAsked;
+        }
         let (neonomics, call) = (&self.ctx.neonomics, self.call());
         match neonomics.cancel_payment(self.product, self.id, &call).await {
             Ok(Cancellation::Done) => Withdrawal::Done,
             // The bank wants the person's approval for that too: nothing is withdrawn.
             Ok(Cancellation::NeedsApproval) => Withdrawal::Unknown,
-            Err(error) if is_refused(&error) => Withdrawal::Refused {
-                now: self.status().await.ok().flatten(),
-            },
+            Err(error) if is_refused(&error) => Withdrawal::Refused { now: self.now().await },
             Err(error) => {
                 warn!("a payment could not be withdrawn: {error}");
                 Withdrawal::Unknown
             }
         }
+    }
+
+    /// What the bank says of it after all that, if it may be asked.
+    async fn now(&self) -> Option<String> {
+        match self.open_until().await {
+            None => self.status().await.ok().flatten(),
+            Some(_) => None,
+        }
+    }
+
+    /// Until when no ordinary call may go out. A database that does not say lets none out either.
+    async fn open_until(&self) -> Option<DateTime<Utc>> {
+        let now = self.ctx.clock.now();
+        match self.ctx.breaker.state(BreakerKey::NeonomicsPisp).await {
+            Ok(circuit) if !circuit.open => None,
+            Ok(circuit) => Some(now + circuit.retry_in),
+            Err(_) => Some(now),
+        }
+    }
+
+    /// Whether this job holds the probe, and no call of its has decided it.
+    async fn probes(&self) -> bool {
+        if self.lease.probe().is_none() {
+            return false;
+        }
+        let circuit = self.ctx.breaker.state(BreakerKey::NeonomicsPisp).await;
+        circuit.is_ok_and(|circuit| circuit.open && circuit.lets_through(self.lease.probe()))
     }
 
     /// Without the person: they are at the bank, or gone.

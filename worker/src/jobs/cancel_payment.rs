@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
-    domain::payment_status::{Cancellation, PaymentStatus},
+    domain::{
+        bank_status::BankStatus,
+        payment_status::{Cancellation, PaymentStatus},
+    },
     failpoint,
     providers::ProviderError,
     queue::{
@@ -71,6 +74,9 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
         }
         Some(_) | None => None,
     };
+    if matches!(withdrawal, Some(Withdrawal::NotAsked)) {
+        return Ok(Outcome::Wait(backoff::jittered(AFTER_A_FAILURE)).into());
+    }
     failpoint!("cancel.withdrawn");
     let recorded = recording::record(lease, || write(ctx, lease, &payment, withdrawal.as_ref())).await?;
     failpoint!("cancel.recorded");
@@ -121,15 +127,10 @@ async fn write(
             moving.reload().await?;
             moving.apply(moving.payment.state.on_withdrawn()).await?;
         }
-        Some(Withdrawal::Refused { now: Some(code) }) => take(ctx, &mut moving, code).await?,
-        Some(Withdrawal::Refused { now: None } | Withdrawal::Unknown) | None => {}
+        Some(Withdrawal::Refused { now: Some(code) }) => take(&mut moving, code).await?,
+        Some(Withdrawal::Refused { now: None } | Withdrawal::Unknown | Withdrawal::NotAsked) | None => {}
     }
-    let cancellation = match (moving.payment.state.status, withdrawal) {
-        (PaymentStatus::Cancelled, _) => Cancellation::Done,
-        (PaymentStatus::Completed | PaymentStatus::Failed, _)
-        | (PaymentStatus::Processing, Some(Withdrawal::Refused { .. })) => Cancellation::Refused,
-        (PaymentStatus::Processing, Some(Withdrawal::Done | Withdrawal::Unknown) | None) => Cancellation::Unconfirmed,
-    };
+    let cancellation = became_of(&moving.payment, withdrawal);
     if moving.payment.cancellation == Some(Cancellation::Requested) {
         payments::set_cancellation(&mut moving.tx, payment.id, cancellation).await?;
         moving.reload().await?;
@@ -138,4 +139,24 @@ async fn write(
     moving.audit("payment.cancellation_answered", detail).await?;
     failpoint!("cancel.result");
     moving.finish(Outcome::Done).await
+}
+
+/// What became of the wish. Whoever of us withdrew the order, because of the wish or because the time for approval was over:
+/// the bank took it back.
+fn became_of(payment: &Payment, withdrawal: Option<&Withdrawal>) -> Cancellation {
+    let state = payment.state;
+    let taken = matches!(withdrawal, Some(Withdrawal::Done))
+        || (state.is_timed_out() && payment.withdrawn_at.is_some())
+        || state.bank_status == Some(BankStatus::Cancelled);
+    match (state.status, withdrawal) {
+        (PaymentStatus::Cancelled, _) => Cancellation::Done,
+        (PaymentStatus::Failed, _) if taken => Cancellation::Done,
+        (PaymentStatus::Failed | PaymentStatus::Completed, _) if state.bank_final => Cancellation::Refused,
+        (PaymentStatus::Failed | PaymentStatus::Completed, None) | (_, Some(Withdrawal::Refused { .. })) => {
+            Cancellation::Refused
+        }
+        // Nobody knows whether the bank took it, or it took what it had accepted just before: its next word tells.
+        (_, Some(Withdrawal::Done | Withdrawal::Unknown | Withdrawal::NotAsked))
+        | (PaymentStatus::Processing, None) => Cancellation::Unconfirmed,
+    }
 }

@@ -57,8 +57,7 @@ pub(super) async fn accepted(
     };
     enqueue_with(&mut moving.tx, &PollPayment { payment: id }, options).await?;
     if let Some(code) = &initiated.status {
-        let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
-        moving.apply(transition).await?;
+        moving.hear(Some(code)).await?;
     }
     failpoint!("pay.result");
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");

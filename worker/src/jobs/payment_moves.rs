@@ -1,5 +1,5 @@
-//! One way to move a payment: the locked row, its audit entry and its notification in one transaction, and what is counted
-//! and told to operations once that is committed.
+//! One way to move a payment: the locked row, its audit entry and its notification in one transaction, what is told to
+//! operations just before that is committed, and what is counted after it.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -9,8 +9,9 @@ use drop_common::{
     domain::{
         bank_status::BankStatus,
         ids::{PaymentId, UserId},
-        payment_status::{FailureReason, PaymentState, PaymentStatus, Transition},
+        payment_status::{FailureReason, PaymentAlert, PaymentState, PaymentStatus, Transition},
     },
+    keyring::sha256,
     metrics::{Metrics, PAYMENTS, PISP_PAYMENT_FAILURES},
     queue::{AfterCommit, JobError, Lease, Outcome, Verdict},
     resilience::{
@@ -30,7 +31,10 @@ use uuid::Uuid;
 
 use crate::context::Context;
 
-/// A job's transaction that moves a payment. Dropped, it has changed and told nothing.
+/// The audit's word for one of the bank's that nobody knows.
+const UNKNOWN_WORD: &str = "payment.unknown_word";
+
+/// A job's transaction that moves a payment. Dropped before its end, it has changed and told nothing.
 pub(super) struct Moving<'a> {
     ctx: &'a Context,
     lease: &'a Lease,
@@ -82,10 +86,29 @@ impl<'a> Moving<'a> {
         Ok(audit(&mover, &mut self.tx, user, id, action, detail).await?)
     }
 
-    /// Tells operations, once it is committed. Names no person.
+    /// Takes the bank's word for where the payment stands. One that nobody knows, or none, is told to operations the first
+    /// time that this bank says it of this payment: it will say so with every look.
+    pub(super) async fn hear(&mut self, word: Option<&str>) -> Result<(), JobError> {
+        let word = word.unwrap_or_default();
+        let mut heard = self.payment.state.on_bank_code(word, &self.ctx.provisional());
+        if heard.alert == Some(PaymentAlert::Unknown) {
+            // Whatever a bank may write there is not for the audit: only whether it is the same again.
+            let sum = sha256(word.as_bytes());
+            let sum = sum.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+            let sum = format!("{sum:016x}");
+            if payments::is_noted(&mut self.tx, self.payment.id, UNKNOWN_WORD, &sum).await? {
+                heard.alert = None;
+            } else {
+                self.audit(UNKNOWN_WORD, json!({ "noted": sum })).await?;
+            }
+        }
+        self.apply(heard).await
+    }
+
+    /// Tells operations when it is about to be committed. Names no person.
     pub(super) fn alert(&mut self, what: impl Into<Cow<'static, str>>) {
         let (id, what) = (self.payment.id, what.into());
-        self.after.add(move || tell_operations(id, &what));
+        self.after.alert(move || tell_operations(id, &what));
     }
 
     /// How long to wait, where the circuit has opened since the claim: what waited in a slot is not sent any more.
@@ -104,14 +127,16 @@ impl<'a> Moving<'a> {
     }
 
     /// Commits without an outcome: the job goes on.
-    pub(super) async fn commit(self) -> Result<(), JobError> {
+    pub(super) async fn commit(mut self) -> Result<(), JobError> {
+        self.after.raise();
         self.tx.commit().await?;
         self.after.say();
         Ok(())
     }
 
     /// Commits with the job's outcome, and says what is to be said.
-    pub(super) async fn finish(self, outcome: Outcome) -> Result<Verdict, JobError> {
+    pub(super) async fn finish(mut self, outcome: Outcome) -> Result<Verdict, JobError> {
+        self.after.raise();
         let recorded = self.lease.finish(self.tx, outcome).await?;
         self.after.say();
         self.ctx.tell_waiters(self.payment.id.uuid()).await;
@@ -146,7 +171,7 @@ pub(crate) async fn apply(
 ) -> Result<AfterCommit, StorageError> {
     let (id, state, mut after) = (payment.id, transition.state, AfterCommit::default());
     if let Some(alert) = transition.alert {
-        after.add(move || tell_operations(id, alert.as_str()));
+        after.alert(move || tell_operations(id, alert.as_str()));
     }
     if !transition.changed || !payments::set_state(tx, payment, &state).await? {
         return Ok(after);
@@ -159,8 +184,12 @@ pub(crate) async fn apply(
         "bank_final": state.bank_final,
     });
     audit(mover, tx, payment.user, id, "payment.moved", detail).await?;
-    if transition.status_changed {
+    // Whoever was told to wait for the bank hears what it said.
+    let waits_no_more = state.status == PaymentStatus::Failed && state.bank_final;
+    if transition.status_changed || waits_no_more {
         tell_user(tx, payment, &state).await?;
+    }
+    if transition.status_changed {
         let metrics = Arc::clone(mover.metrics);
         after.add(move || {
             if state.status != PaymentStatus::Processing {
@@ -188,18 +217,16 @@ pub(super) async fn review(
     if let Some(user) = payments::needs_review(tx, id).await? {
         audit(mover, tx, user, id, "payment.needs_review", json!({ "why": why })).await?;
         let (metrics, why) = (Arc::clone(mover.metrics), why.to_owned());
-        after.add(move || {
-            tell_operations(id, &format!("needs review: {why}"));
-            metrics.count(&PISP_PAYMENT_FAILURES, &[label]);
-        });
+        after.alert(move || tell_operations(id, &format!("needs review: {why}")));
+        after.add(move || metrics.count(&PISP_PAYMENT_FAILURES, &[label]));
     }
     Ok(after)
 }
 
-/// Tells operations about a payment, once what is said is committed.
+/// Tells operations about a payment, when what is said is about to be committed.
 pub(super) fn told(id: PaymentId, what: String) -> AfterCommit {
     let mut after = AfterCommit::default();
-    after.add(move || tell_operations(id, &what));
+    after.alert(move || tell_operations(id, &what));
     after
 }
 
@@ -241,14 +268,16 @@ fn label(reason: Option<FailureReason>) -> &'static str {
     }
 }
 
-/// One notification for each status that the person sees.
+/// One notification for each status that the person sees. A failure that the bank has not confirmed is one of its own: it
+/// asks its person to wait, and the end of that is told. Nobody need wait once the bank has taken the order back.
 async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<(), StorageError> {
+    let unconfirmed = state.status == PaymentStatus::Failed && !state.bank_final && payment.withdrawn_at.is_none();
     let (title, body) = match state.status {
         PaymentStatus::Processing => return Ok(()),
         PaymentStatus::Completed => ("Betalingen er fullført", ""),
         PaymentStatus::Cancelled => ("Betalingen er avbrutt", ""),
         // The bank may still complete it.
-        PaymentStatus::Failed if !state.bank_final => (
+        PaymentStatus::Failed if unconfirmed => (
             "Betalingen er ikke bekreftet",
             "Ikke betal på nytt før vi har hørt fra banken.",
         ),
@@ -259,7 +288,12 @@ async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Resu
         ),
         PaymentStatus::Failed => ("Betalingen ble ikke gjennomført", "Prøv igjen."),
     };
-    let subject = format!("{}:{}", payment.id, state.status.as_str());
+    let what = if unconfirmed {
+        "unconfirmed"
+    } else {
+        state.status.as_str()
+    };
+    let subject = format!("{}:{what}", payment.id);
     let message = Message {
         user: payment.user,
         kind: "payment",

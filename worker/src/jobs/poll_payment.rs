@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::{
         bank_order::BankOrder,
+        bank_status::BankStatus,
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
@@ -15,7 +16,7 @@ use drop_common::{
     resilience::backoff,
     storage::{
         StorageError, Tx,
-        payments::{self, Locked, Payment},
+        payments::{self, Payment},
     },
 };
 use serde_json::json;
@@ -31,6 +32,8 @@ use crate::{context::Context, recording};
 
 /// The longest a look waits for the database, before jitter: the payment is known within the contract's five minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(200);
+/// The bank has cancelled it, and is asked soon to say so as its last word.
+const AFTER_A_WITHDRAWAL: Duration = Duration::from_secs(1);
 /// A look that failed is not repeated before this, however young the payment is.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 
@@ -62,7 +65,9 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
         Ok(Some(code)) => payment.state.on_bank_code(code, &ctx.provisional()).state,
         Ok(None) | Err(_) => payment.state,
     };
-    let withdrawal = if state.is_early() && has_timed_out(ctx, lease, &payment).await? {
+    let is_over = state.is_early() && may_have_timed_out(&payment);
+    let withdrawal = if is_over && recording::record(lease, || ends_now(ctx, lease, &payment)).await? {
+        failpoint!("pay.withdrawing");
         let withdrawal = bank.withdraw().await;
         failpoint!("pay.withdrawn");
         Some(withdrawal)
@@ -90,19 +95,26 @@ struct Seen {
     withdrawal: Option<Withdrawal>,
 }
 
-/// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out.
-async fn has_timed_out(ctx: &Context, lease: &Lease, payment: &Payment) -> Result<bool, JobError> {
-    if payment.sca_deadline.is_none() || payment.state.status != PaymentStatus::Processing {
-        return Ok(false);
+fn may_have_timed_out(payment: &Payment) -> bool {
+    payment.sca_deadline.is_some() && payment.state.status == PaymentStatus::Processing
+}
+
+/// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out. That
+/// it is about to be withdrawn is committed, so that the bank's next word is understood whatever becomes of this process.
+async fn ends_now(ctx: &Context, lease: &Lease, payment: &Payment) -> Result<bool, JobError> {
+    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
+    let (now, payment) = (moving.now, &moving.payment);
+    let timed_out = payment.callback_at.is_none()
+        && payment.state.status == PaymentStatus::Processing
+        && payment.sca_deadline.is_some_and(|deadline| deadline <= now);
+    // Where this look has opened the circuit, nothing is withdrawn; the reconciliation ends the time all the same.
+    let timed_out = timed_out && moving.circuit_is_open().await?.is_none();
+    if timed_out {
+        payments::withdrawing(&mut moving.tx, moving.payment.id).await?;
+        moving.audit("payment.withdrawing", json!({})).await?;
     }
-    let mut tx = lease.begin(&ctx.db).await?;
-    let locked = payments::lock(&mut tx, payment.id).await?;
-    tx.commit().await?;
-    Ok(locked.is_some_and(|Locked { payment, now }| {
-        payment.callback_at.is_none()
-            && payment.state.status == PaymentStatus::Processing
-            && payment.sca_deadline.is_some_and(|deadline| deadline <= now)
-    }))
+    moving.commit().await?;
+    Ok(timed_out)
 }
 
 /// Everything that was learned, written to the payment as it is now.
@@ -110,29 +122,50 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     let mut moving = Moving::begin(ctx, lease, seen.payment.id).await?;
     let came_back = moving.payment.version != seen.payment.version;
     match &seen.answer {
-        Ok(Some(code)) => take(ctx, &mut moving, code).await?,
-        Ok(None) => {}
+        Ok(Some(code)) => take(&mut moving, code).await?,
+        Ok(None) => moving.hear(None).await?,
         Err(error) if error.status() == Some(404) => gone(&mut moving).await?,
         // A failed look decides nothing about somebody's money: polling outlives scattered errors.
         Err(error) => failed(&mut moving, error).await?,
     }
-    if let Some(withdrawal) = &seen.withdrawal {
-        time_out(ctx, &mut moving, withdrawal).await?;
+    if let Some(withdrawal) = &seen.withdrawal
+        && !matches!(withdrawal, Withdrawal::NotAsked)
+    {
+        time_out(&mut moving, withdrawal).await?;
     }
     bank_change::write(&mut moving, seen.order.as_ref()).await?;
     let outcome = match moving.payment.state.bank_final {
         true => Outcome::Done,
         // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
         false if came_back => Outcome::Wait(Duration::ZERO),
+        // Its person is told to try again, and the bank's last word makes room for that.
+        false if matches!(seen.withdrawal, Some(Withdrawal::Done)) => Outcome::Wait(AFTER_A_WITHDRAWAL),
         false => next(&mut moving, seen.answer.is_err()).await?,
     };
     failpoint!("pay.final");
     moving.finish(outcome).await
 }
 
-pub(super) async fn take(ctx: &Context, moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
-    let transition = moving.payment.state.on_bank_code(code, &ctx.provisional());
-    moving.apply(transition).await
+pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
+    let payment = &moving.payment;
+    // We were about to withdraw it because its time was over, and nobody wrote down that the bank took that: its person has
+    // not taken it back.
+    if code == BankStatus::Cancelled.as_str()
+        && payment.state.is_processing()
+        && payment.cancellation.is_none()
+        && payments::is_withdrawing(&mut moving.tx, payment.id).await?
+    {
+        end_withdrawn(moving).await?;
+    }
+    moving.hear(Some(code)).await
+}
+
+/// The time for approval was over, and the bank has taken the order back.
+async fn end_withdrawn(moving: &mut Moving<'_>) -> Result<(), JobError> {
+    payments::withdrawn(&mut moving.tx, moving.payment.id).await?;
+    moving.reload().await?;
+    moving.apply(moving.payment.state.on_sca_timeout()).await?;
+    moving.audit("payment.sca_timeout", json!({ "withdrawn": true })).await
 }
 
 /// The bank does not know the payment. That is its last word only where it took our withdrawal.
@@ -158,9 +191,9 @@ async fn failed(moving: &mut Moving<'_>, error: &ProviderError) -> Result<(), Jo
 }
 
 /// The order at the bank is withdrawn first, so that "failed" is rarely followed by a payment.
-async fn time_out(ctx: &Context, moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
+async fn time_out(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
     if let Withdrawal::Refused { now: Some(code) } = withdrawal {
-        take(ctx, moving, code).await?;
+        take(moving, code).await?;
     }
     let withdrawn = matches!(withdrawal, Withdrawal::Done);
     if withdrawn {

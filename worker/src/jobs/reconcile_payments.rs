@@ -1,12 +1,16 @@
 //! Proves, once a minute, that every open payment has a next step, and gives one to those that have none: a job row that
-//! was lost or deleted, a mistake of ours, must not leave somebody's money in the air. And ends the patience for approvals
+//! was lost or deleted, a mistake of ours, must not leave somebody's money in the air, nor their wish to take it back without
+//! an answer. And ends the patience for approvals
 //! while the bank cannot be asked: the person is told after five minutes all the same.
 
 use std::sync::Arc;
 
 use drop_common::{
     alerts,
-    domain::{ids::PaymentId, payment_status::PaymentStatus},
+    domain::{
+        ids::PaymentId,
+        payment_status::{Cancellation, PaymentStatus},
+    },
     queue::{
         EnqueueOptions, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue_anew,
         payloads::{CancelPayment, InitiatePayment, PollPayment, ReconcilePayments},
@@ -32,6 +36,9 @@ impl Handler<Context> for ReconcilePayments {
         }
         for id in payments::overdue_approvals(&ctx.db, BATCH).await? {
             unless_unreadable(id, end_patience(&ctx, &lease, id).await)?;
+        }
+        for id in payments::unanswered_wishes(&ctx.db, CancelPayment::KIND, BATCH).await? {
+            unless_unreadable(id, answer_wish(&ctx, &lease, id).await)?;
         }
         Ok(Outcome::Done.into())
     }
@@ -72,6 +79,25 @@ async fn give_next_step(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(
         enqueue_anew(&mut moving.tx, &InitiatePayment { payment: id }, options).await?;
         InitiatePayment::KIND
     };
+    moving
+        .audit("payment.next_step_restored", json!({ "step": step }))
+        .await?;
+    moving.alert(format!("had no next step, now: {step}"));
+    moving.commit().await
+}
+
+/// Somebody wishes to take it back, and the job that would ask the bank was lost.
+async fn answer_wish(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), JobError> {
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    if moving.payment.cancellation != Some(Cancellation::Requested) {
+        return Ok(());
+    }
+    let withdrawal = CancelPayment {
+        payment: id,
+        request: Uuid::now_v7(),
+    };
+    enqueue_anew(&mut moving.tx, &withdrawal, EnqueueOptions::default()).await?;
+    let step = CancelPayment::KIND;
     moving
         .audit("payment.next_step_restored", json!({ "step": step }))
         .await?;

@@ -112,10 +112,11 @@ async fn settle(db: &PgPool, id: PaymentId, code: Option<BankStatus>, by: &By) -
         actor: Actor::Operator,
         request_id: None,
     };
-    let after = payment_moves::apply(&mover, &mut tx, &payment, transition).await?;
+    let mut after = payment_moves::apply(&mover, &mut tx, &payment, transition).await?;
     payments::reviewed(&mut tx, id).await?;
     let found = json!({ "bank_status": code.map(BankStatus::as_str), "never_arrived": code.is_none() });
     record(&mut tx, &payment, by, "payment.settled", found).await?;
+    after.raise();
     tx.commit().await?;
     after.say();
     row_changes::tell(db, id.uuid()).await?;

@@ -1,4 +1,4 @@
-//! What a bank adds to a payment's status: an approval that has to be started, and an order that it changed.
+//! What a bank adds to a payment's status: an approval that has to be started, an order that it changed, words of its own.
 
 use std::time::Duration;
 
@@ -56,4 +56,17 @@ pub async fn set_bank_order(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Whether the payment's audit holds this action with this note.
+pub async fn is_noted(tx: &mut Tx, id: PaymentId, action: &str, noted: &str) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM audit_log
+                           WHERE object = $1 AND action = $2 AND detail ->> 'noted' = $3) AS "noted!""#,
+        id.to_string(),
+        action,
+        noted,
+    )
+    .fetch_one(&mut **tx)
+    .await?)
 }

@@ -14,16 +14,19 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 pub use self::{
-    additions::{authorised, set_authorisation, set_bank_order},
+    additions::{authorised, is_noted, set_authorisation, set_bank_order},
     attempts::{
         AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, failed_before, is_under_way,
         may_have_left, unsent_attempts,
     },
-    moves::{Locked, came_back, initiated, lock, needs_review, set_cancellation, set_state, withdrawn},
+    moves::{
+        Locked, came_back, initiated, is_withdrawing, lock, needs_review, set_cancellation, set_state, withdrawing,
+        withdrawn,
+    },
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, Standing, insert, standing},
     review::{Event, InReview, found_at_bank, history, in_review, may_be_sent_again, reviewed},
-    sweep::{overdue_approvals, without_next_step},
+    sweep::{overdue_approvals, unanswered_wishes, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{

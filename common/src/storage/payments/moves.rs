@@ -11,6 +11,7 @@ use super::{
 use crate::domain::{
     bank_status::BankStatus,
     ids::{PaymentId, UserId},
+    payment_schedule::LOOKS_APART,
     payment_status::{Cancellation, FailureReason, PaymentState, PaymentStatus},
 };
 
@@ -64,7 +65,7 @@ pub async fn initiated(
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
 /// payment ends without money having moved; after completion it goes with the next balance. Once the bank has accepted the
 /// order with a change, somebody is to read it. Whoever wished to take it back and was not answered has their answer once it
-/// is cancelled.
+/// is cancelled; where the bank goes on with it all the same, that answer is withdrawn.
 pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<bool, StorageError> {
     // Nothing moves any more: what was held is the person's again. After completion the next balance takes it over.
     let release = state.bank_final && matches!(state.status, PaymentStatus::Failed | PaymentStatus::Cancelled);
@@ -74,7 +75,10 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
          UPDATE transactions t SET status = $3, reason = $4, bank_status = $5, bank_final = $6,
                 hold = CASE WHEN $7 THEN 0 ELSE t.hold END,
                 bank_change = CASE WHEN $5 = 'ACWC' THEN coalesce(t.bank_change, 'unread') ELSE t.bank_change END,
-                cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done' ELSE t.cancellation END,
+                cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done'
+                                    WHEN $3 = 'completed' AND t.cancellation = 'done' THEN 'refused'
+                                    WHEN $3 = 'processing' AND t.cancellation = 'done' THEN 'unconfirmed'
+                                    ELSE t.cancellation END,
                 version = t.version + 1, updated_at = clock_timestamp()
            FROM held WHERE t.id = held.id",
         payment.id.uuid(),
@@ -102,6 +106,26 @@ pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<Option<UserId>, 
     .await?)
 }
 
+/// The order is about to be withdrawn, because the time for approval is over. Nothing that anybody is shown, so the version
+/// stays.
+pub async fn withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET withdrawing_at = coalesce(withdrawing_at, clock_timestamp()) WHERE id = $1",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether a withdrawal because of the time may have reached the bank.
+pub async fn is_withdrawing(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    let since = sqlx::query_scalar!("SELECT withdrawing_at FROM transactions WHERE id = $1", id.uuid())
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(since.is_some())
+}
+
 /// The bank took our withdrawal of the order.
 pub async fn withdrawn(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     sqlx::query!(
@@ -126,13 +150,17 @@ pub async fn set_cancellation(tx: &mut Tx, id: PaymentId, cancellation: Cancella
 }
 
 /// Notes that the person came back from the bank, as a new version of the row: whoever looks at the bank just now must
-/// see that something happened meanwhile. No change of the payment: `updated_at` stays.
-pub async fn came_back(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE transactions SET callback_at = coalesce(callback_at, clock_timestamp()), version = version + 1 WHERE id = $1",
-        id.uuid()
+/// see that something happened meanwhile. No change of the payment: `updated_at` stays. False, with nothing written, where
+/// they came back a moment ago, so that a loop of returns is not one of writes, and after the bank's last word.
+pub async fn came_back(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
+    let noted = sqlx::query!(
+        "UPDATE transactions SET callback_at = clock_timestamp(), version = version + 1
+          WHERE id = $1 AND NOT bank_final
+            AND (callback_at IS NULL OR callback_at <= clock_timestamp() - make_interval(secs => $2))",
+        id.uuid(),
+        LOOKS_APART.as_secs_f64(),
     )
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(noted.rows_affected() == 1)
 }

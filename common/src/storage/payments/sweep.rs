@@ -37,3 +37,20 @@ pub async fn overdue_approvals(db: &PgPool, limit: i64) -> Result<Vec<PaymentId>
     .fetch_all(db)
     .await?)
 }
+
+/// Payments whose person waits for an answer to their wish to take them back, and which no job of this kind will give, the
+/// oldest first. A fresh wish is left to the request that makes it.
+pub async fn unanswered_wishes(db: &PgPool, kind: &str, limit: i64) -> Result<Vec<PaymentId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT t.id AS "id: PaymentId" FROM transactions t
+            WHERE t.cancellation = 'requested' AND t.updated_at < clock_timestamp() - interval '15 s'
+              AND NOT EXISTS (SELECT FROM jobs j
+                               WHERE j.kind = $1 AND j.state IN ('ready', 'running')
+                                 AND j.payload ->> 'payment' = t.id::text)
+            ORDER BY t.updated_at LIMIT $2"#,
+        kind,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
