@@ -9,13 +9,7 @@ use serde_json::json;
 use crate::paying::value;
 
 const ROUTE: &str = "/v1/kyc/sdk-token";
-
-async fn starts(person: &SignedIn<'_>) {
-    let started = person
-        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
-        .await;
-    assert_eq!(started.status, 201, "{:?}", started.problem());
-}
+use super::scene::starts;
 
 #[tokio::test]
 async fn a_token_is_given_to_its_person_and_is_nowhere_else_and_each_is_another() {
