@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    kyc_moves,
+    kyc_moves::{self, Settlement},
     sumsub_answers::{alert_refusal, pause_asked_for},
 };
 use crate::context::Context;
@@ -70,7 +70,7 @@ impl Handler<Context> for CreateApplicant {
             Ok(created) => {
                 kyc::lock_applicant_id(&mut tx, &created.id).await?;
                 users::lock_kyc_status(&mut tx, applicant.user).await?;
-                let mut settled = Vec::new();
+                let mut settlement = Settlement::default();
                 if kyc::user_of_applicant(&mut tx, &created.id)
                     .await?
                     .is_some_and(|owner| owner != applicant.user)
@@ -97,12 +97,11 @@ impl Handler<Context> for CreateApplicant {
                         enqueue(&mut tx, &question).await?;
                     }
                     // Sumsub may have told of them before it told us that it knows them.
-                    settled = kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
+                    settlement =
+                        kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
                 }
                 let recorded = lease.finish(tx, Outcome::Done).await?;
-                for event in settled {
-                    event.tell(&ctx);
-                }
+                settlement.tell(&ctx);
                 info!(user.id = %user, "Sumsub knows user {user}");
                 ctx.tell_waiters(self.applicant.uuid()).await;
                 Ok(recorded.into())

@@ -106,7 +106,8 @@ pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
             .map(|at| at.and_utc())
     };
     let millis = || DateTime::from_timestamp_millis(text.parse().ok()?);
-    with_zone().or_else(in_utc).or_else(millis)
+    let at = with_zone().or_else(in_utc).or_else(millis)?;
+    (at >= DateTime::UNIX_EPOCH).then_some(at)
 }
 
 #[cfg(test)]
@@ -164,7 +165,14 @@ mod tests {
         }
         let older = read(&json!({ "createdAt": "2026-02-23 10:00:00+0000" })).unwrap();
         assert_eq!(older.at, Some("2026-02-23T10:00:00Z".parse().unwrap()));
-        assert_eq!(read(&json!({ "createdAt": "yesterday" })).unwrap().at, None);
+        for none in [
+            json!("yesterday"),
+            json!("-9999-01-01 00:00:00.000"),
+            json!(-300_000_000_000_000_i64),
+            json!("1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(read(&json!({ "createdAtMs": none })).unwrap().at, None, "{none}");
+        }
     }
 
     #[test]
