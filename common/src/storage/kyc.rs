@@ -1,7 +1,7 @@
 //! Applicants at Sumsub and the decisions that were applied to users.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -53,7 +53,11 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
 }
 
 /// The user's applicant for the level.
-pub async fn applicant_of(db: &PgPool, user: UserId, level: &str) -> Result<Option<Applicant>, StorageError> {
+pub async fn applicant_of(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    level: &str,
+) -> Result<Option<Applicant>, StorageError> {
     let row = sqlx::query!(
         "SELECT id, request_id, applicant_id, status, last_decision FROM kyc_applicants WHERE user_id = $1 AND level_name = $2",
         user.uuid(),
