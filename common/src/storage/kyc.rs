@@ -31,7 +31,7 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
          ON CONFLICT (user_id, level_name) DO UPDATE
             SET status = CASE WHEN a.status = 'failed' THEN 'requested' ELSE a.status END, failure = NULL,
                 request_id = CASE WHEN a.status = 'failed' THEN excluded.request_id ELSE a.request_id END,
-                updated_at = clock_timestamp()
+                updated_at = CASE WHEN a.status = 'failed' THEN clock_timestamp() ELSE a.updated_at END
          RETURNING id, request_id, applicant_id, last_decision",
         KycApplicantId::new().uuid(),
         user.uuid(),

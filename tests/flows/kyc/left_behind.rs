@@ -63,3 +63,20 @@ async fn an_accepted_event_whose_job_is_gone_gets_another() {
     assert_eq!(status(&app).await, "approved");
     app.finish().await;
 }
+
+/// After a restore, say.
+#[tokio::test]
+async fn however_many_events_have_no_job_they_all_get_one_with_the_next_slot() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    execute(
+        &app,
+        "INSERT INTO webhook_events (id, provider, event_key, raw, received_at)
+         SELECT gen_random_uuid(), 'sumsub', n::text, '{}', now() - interval '11 min' FROM generate_series(1, 1001) n",
+    )
+    .await;
+    reconciles(&app).await;
+    let left: i64 = value(&app, "SELECT count(*) FROM webhook_events WHERE state = 'received'").await;
+    assert_eq!(left, 0);
+    app.finish().await;
+}

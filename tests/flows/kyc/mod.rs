@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod checks;
+mod comments;
+mod daily_look;
 mod exactly_once;
 mod inbox;
 mod intake;
