@@ -1,6 +1,7 @@
 //! Our calls to Sumsub: how they prove who we are, and how many there are.
 
 use chrono::TimeDelta;
+use drop_common::domain::ids::KycApplicantId;
 use drop_sandbox::{Fault, Operation};
 use drop_tests::app::TestApp;
 use serde_json::json;
@@ -8,13 +9,14 @@ use sqlx::AssertSqlSafe;
 
 use crate::paying::value;
 
+const SIGNED: [(&str, &str); 2] = [
+    ("SUMSUB_AUTH", "signed"),
+    ("SUMSUB_APP_SECRET", "app-secret-for-local-use"),
+];
+
 #[tokio::test]
 async fn with_signed_headers_every_call_passes_where_the_contracts_bearer_is_refused() {
-    let signed = [
-        ("SUMSUB_AUTH", "signed"),
-        ("SUMSUB_APP_SECRET", "app-secret-for-local-use"),
-    ];
-    let app = TestApp::start_with(&signed).await;
+    let app = TestApp::start_with(&SIGNED).await;
     app.sandbox.sumsub().refuse_bearer(true);
     // The answer is lost, so that the applicant is read, too.
     app.sandbox.fault(Operation::ApplicantCreate, Fault::ExecuteThenDrop, 1);
@@ -42,6 +44,25 @@ async fn with_the_contracts_bearer_a_provider_that_wants_signatures_refuses_and_
         .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
         .await;
     assert_eq!(refused.problem(), (502, "provider_error"));
+    app.finish().await;
+}
+
+/// Otherwise somebody would look for a wrong secret.
+#[tokio::test]
+async fn a_signed_call_that_is_refused_for_its_time_raises_an_alert_of_its_own() {
+    alerts::listen();
+    let app = TestApp::start_with(&SIGNED).await;
+    app.sandbox.sumsub().refuse_bearer(true);
+    let anna = app.signed_in("anna").await;
+    let email = json!({ "email": "anna@example.com" });
+    app.misset_clock(TimeDelta::minutes(5));
+    let refused = anna.post("/v1/kyc/applicant", &email).await;
+    assert_eq!(refused.problem(), (502, "provider_error"));
+    let applicant: uuid::Uuid = value(&app, "SELECT id FROM kyc_applicants").await;
+    let applicant = KycApplicantId::from(applicant).to_string();
+    assert_eq!(alerts::about(&applicant), ["sumsub_clock"]);
+    app.misset_clock(-TimeDelta::minutes(5));
+    assert_eq!(anna.post("/v1/kyc/applicant", &email).await.status, 201);
     app.finish().await;
 }
 
