@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use drop_common::domain::ids::KycApplicantId;
 use drop_sandbox::{Fault, Operation};
-use drop_tests::app::TestApp;
+use drop_tests::{alerts, app::TestApp};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
@@ -94,6 +94,53 @@ async fn a_hundred_applicants_a_minute_are_created_and_the_rest_waits_without_lo
         .windows(101)
         .all(|calls| calls[100].at - calls[0].at >= TimeDelta::minutes(1) - slack);
     assert!(spread, "more than a hundred within a minute");
+    let failed: i64 = value(&app, "SELECT count(*) FROM job_attempts").await;
+    assert_eq!(failed, 0);
+    app.finish().await;
+}
+
+/// Sumsub's own limits, which are lower than the contract's for a moment: beyond them it would refuse everybody's calls.
+#[tokio::test]
+async fn within_five_seconds_fifty_posts_leave_and_three_hundred_reads() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    sqlx::raw_sql(AssertSqlSafe(
+        "INSERT INTO users (id, national_id_hash, first_name, last_name)
+         SELECT gen_random_uuid(), lpad(to_hex(n), 64, '0'), 'Kari', 'Testperson' FROM generate_series(1, 310) n;
+         INSERT INTO kyc_applicants (id, user_id, level_name, status, applicant_id, request_id)
+         SELECT gen_random_uuid(), id, 'basic-kyc-level', 'created', left(id::text, 24), gen_random_uuid() FROM users;
+         INSERT INTO jobs (lane, kind, payload, max_attempts)
+         SELECT 6, 'read-kyc-status', jsonb_build_object('applicant', id, 'not_before', NULL), 5 FROM kyc_applicants;
+         INSERT INTO kyc_sdk_tokens (id, user_id, level_name, request_id)
+         SELECT gen_random_uuid(), id, 'basic-kyc-level', gen_random_uuid() FROM users LIMIT 55;
+         INSERT INTO jobs (lane, kind, payload, max_attempts)
+         SELECT 6, 'create-sdk-token', jsonb_build_object('token', id), 3 FROM kyc_sdk_tokens",
+    ))
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let made = |operation| {
+        let mut at: Vec<_> = app
+            .sandbox
+            .journal()
+            .entries_of(operation)
+            .iter()
+            .map(|call| call.at)
+            .collect();
+        at.sort_unstable();
+        at
+    };
+    for _ in 0..3 {
+        app.run_jobs().await;
+        app.advance(TimeDelta::seconds(6)).await;
+    }
+    for (operation, all, most) in [(Operation::SdkToken, 55, 50), (Operation::ApplicantStatus, 310, 300)] {
+        let at = made(operation);
+        assert_eq!(at.len(), all);
+        // Sumsub's clock sees the calls, ours their permission a moment before.
+        let apart = at[most] - at[0];
+        assert!(apart >= TimeDelta::seconds(4), "{operation:?}: {apart}");
+    }
     let failed: i64 = value(&app, "SELECT count(*) FROM job_attempts").await;
     assert_eq!(failed, 0);
     app.finish().await;

@@ -10,11 +10,7 @@ use drop_common::{
         payloads::{CreateApplicant, ReadKycStatus},
         throttle,
     },
-    resilience::{
-        backoff,
-        breaker::BreakerKey,
-        limits::{self, Limit},
-    },
+    resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -29,24 +25,19 @@ use uuid::Uuid;
 use super::{
     kyc_moves::{self, Settlement},
     sumsub_answers::{alert_refusal, pause_asked_for},
+    sumsub_limits::{self, Calls},
 };
 use crate::context::Context;
-
-/// Sumsub's limit, over all workers (contract 3.4): applicants in a minute.
-const APPLICANTS: u16 = 100;
-const MINUTE: Duration = Duration::from_mins(1);
-/// Those who wait for the next minute come back one after the other.
-const SPREAD: Duration = Duration::from_secs(5);
 
 impl Handler<Context> for CreateApplicant {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let Some((applicant, email)) = kyc::to_create(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
-        if let Limit::RetryAfter(seconds) = limits::hit(&ctx.db, "sumsub.applicants", APPLICANTS, MINUTE).await? {
-            lease.note("a hundred applicants within a minute");
-            let pause = Duration::from_secs(seconds);
-            return Ok(Outcome::Wait(backoff::between(pause, pause + SPREAD)).into());
+        for calls in [Calls::Posts, Calls::Applicants] {
+            if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, calls).await? {
+                return Ok(outcome.into());
+            }
         }
         let user = applicant.user.to_string();
         let email = email

@@ -25,6 +25,7 @@ use super::{
     kyc_event::time,
     kyc_moves::{self, Settlement},
     sumsub_answers::{alert_refusal, pause_asked_for},
+    sumsub_limits::{self, Calls},
 };
 use crate::context::Context;
 
@@ -40,6 +41,9 @@ impl Handler<Context> for ReadKycStatus {
         let Some(known) = kyc_reviews::known(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, Calls::Gets).await? {
+            return Ok(outcome.into());
+        }
         let trace = Trace {
             request_id: Uuid::new_v4(),
             correlation_id: lease.request_id(),
