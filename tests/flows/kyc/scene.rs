@@ -71,7 +71,7 @@ pub(super) async fn posts_by(
         .iter()
         .map(|(name, value)| {
             let name: HeaderName = name.parse().unwrap();
-            (name, HeaderValue::from_str(value).unwrap())
+            (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
         })
         .collect();
     let request = client.post(format!("{url}/v1/webhooks/sumsub")).headers(headers);
