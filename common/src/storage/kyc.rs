@@ -246,23 +246,38 @@ pub struct ScreeningResult<'a> {
     pub applicant_id: &'a str,
     pub decision: Decision,
     pub reject_labels: &'a [String],
+    /// What the person may be shown.
+    pub comment: Option<&'a str>,
     pub provider_at: DateTime<Utc>,
 }
 
 /// Keeps an applied decision; the event's id makes it unique.
 pub async fn insert_result(tx: &mut Tx, result: ScreeningResult<'_>) -> Result<(), StorageError> {
     sqlx::query!(
-        "INSERT INTO screening_results (id, user_id, screening_type, result, webhook_event_id, applicant_id, reject_labels, provider_at)
-         VALUES ($1, $2, 'kyc', $3, $4, $5, $6, $7)",
+        "INSERT INTO screening_results
+           (id, user_id, screening_type, result, webhook_event_id, applicant_id, reject_labels, comment, provider_at)
+         VALUES ($1, $2, 'kyc', $3, $4, $5, $6, $7, $8)",
         Uuid::now_v7(),
         result.user.uuid(),
         result.decision.as_str(),
         result.event.uuid(),
         result.applicant_id,
         result.reject_labels,
+        result.comment,
         result.provider_at,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// What Sumsub said to the person with the latest decision about them.
+pub async fn latest_comment(db: &PgPool, user: UserId) -> Result<Option<String>, StorageError> {
+    let comment = sqlx::query_scalar!(
+        "SELECT comment FROM screening_results WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1",
+        user.uuid()
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(comment.flatten())
 }

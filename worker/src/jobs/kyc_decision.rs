@@ -115,6 +115,8 @@ impl Change {
                     applicant_id,
                     decision,
                     reject_labels: &event.reject_labels,
+                    // Those of a refusal may hint at a suspicion.
+                    comment: event.comment.as_deref().filter(|_| decision == Decision::Retry),
                     provider_at: outcome.event_at,
                 };
                 users::set_kyc_status(tx, self.user, standing.status).await?;

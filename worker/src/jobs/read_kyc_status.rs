@@ -147,6 +147,7 @@ impl Said {
                 "reviewAnswer": status.review_answer,
                 "reviewRejectType": status.reject_type,
                 "rejectLabels": status.reject_labels,
+                "moderationComment": status.moderation_comment,
             },
         });
         Some(Self {
