@@ -18,35 +18,25 @@ pub struct SignedJson<T> {
 }
 
 /// The bytes of a body whose signature was right.
-pub struct VerifiedJson<T> {
+pub struct VerifiedJson {
     bytes: Vec<u8>,
-    shape: PhantomData<T>,
 }
 
 impl<T: ParseFromJSON> SignedJson<T> {
     /// Asks `is_right` about the raw bytes; 401 `invalid_signature` when it says no.
-    pub fn verified(self, is_right: impl FnOnce(&[u8]) -> bool) -> Result<VerifiedJson<T>, ApiError> {
+    pub fn verified(self, is_right: impl FnOnce(&[u8]) -> bool) -> Result<VerifiedJson, ApiError> {
         if is_right(&self.bytes) {
-            Ok(VerifiedJson {
-                bytes: self.bytes,
-                shape: PhantomData,
-            })
+            Ok(VerifiedJson { bytes: self.bytes })
         } else {
             Err(ApiError::of(Code::InvalidSignature))
         }
     }
 }
 
-impl<T: ParseFromJSON> VerifiedJson<T> {
+impl VerifiedJson {
     /// What was signed, for storing.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    /// Reads the body as `T`; `None` when it has another shape. The sender signed it, so that is ours to look into.
-    pub fn parse(&self) -> Option<T> {
-        let value = serde_json::from_slice(&self.bytes).ok()?;
-        T::parse_from_json(Some(value)).ok()
     }
 }
 
@@ -56,7 +46,7 @@ impl<T> fmt::Debug for SignedJson<T> {
     }
 }
 
-impl<T> fmt::Debug for VerifiedJson<T> {
+impl fmt::Debug for VerifiedJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifiedJson({} bytes)", self.bytes.len())
     }

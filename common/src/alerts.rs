@@ -109,6 +109,13 @@ pub const SUMSUB_REFUSES_US: Alert = Alert {
     meaning: "Sumsub refuses a call of ours",
 };
 
+/// The time is in the signature of a call, and Sumsub takes none that is more than a minute from its own.
+pub const SUMSUB_CLOCK: Alert = Alert {
+    name: "sumsub_clock",
+    severity: Severity::High,
+    meaning: "Sumsub refuses signed calls for their time: mend the clock of the machine that this worker runs on",
+};
+
 /// Sumsub's secret was changed there and not here, or somebody else sends.
 pub const WEBHOOK_DIGEST: Alert = Alert {
     name: "webhook_digest",

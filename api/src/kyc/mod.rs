@@ -4,7 +4,10 @@ mod sdk_token;
 mod start;
 
 use drop_common::{
-    domain::kyc::{Decision, KycStatus},
+    domain::{
+        ids::UserId,
+        kyc::{Decision, KycStatus},
+    },
     storage::{
         kyc::{self, Applicant},
         users,
@@ -85,7 +88,7 @@ pub enum NextStep {
 
 /// Where the identity check stands.
 #[derive(Object)]
-#[oai(rename_all = "camelCase", example)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
 pub struct Kyc {
     /// `pending`, `approved` or `rejected`.
     pub status: String,
@@ -93,11 +96,17 @@ pub struct Kyc {
     pub applicant: ApplicantState,
     /// What the person should do next.
     pub next: NextStep,
+    /// Only with `retry`: what was not good enough, in Sumsub's words to the person. Plain text, at most 1000 characters; absent
+    /// where Sumsub said nothing.
+    pub comment: Option<Text>,
 }
 
 impl Example for Kyc {
     fn example() -> Self {
-        Self::of(KycStatus::Pending, Known::Created(None))
+        Self {
+            comment: Some(Text::from("The photo of your document is blurry.".to_owned())),
+            ..Self::of(KycStatus::Pending, Known::Created(Some(Decision::Retry)))
+        }
     }
 }
 
@@ -137,7 +146,17 @@ impl Kyc {
             status: status.as_str().to_owned(),
             applicant: known.state(),
             next: next_step(status, known),
+            comment: None,
         }
+    }
+
+    /// With what Sumsub says to a person who must try again.
+    async fn told(state: &State, user: UserId, status: KycStatus, known: Known) -> Result<Self, ApiError> {
+        let mut standing = Self::of(status, known);
+        if standing.next == NextStep::Retry {
+            standing.comment = kyc::latest_comment(&state.db, user).await?.map(Text::from);
+        }
+        Ok(standing)
     }
 }
 
@@ -226,7 +245,8 @@ impl KycApi {
             .ok_or(ApiError::of(Code::Unauthenticated))?;
         let level = &self.state.settings.webhook.level;
         let applicant = kyc::applicant_of(&self.state.db, user, level).await?;
-        Ok(Json(Kyc::of(found.kyc_status, Known::of(applicant.as_ref()))))
+        let known = Known::of(applicant.as_ref());
+        Ok(Json(Kyc::told(&self.state, user, found.kyc_status, known).await?))
     }
 
     /// Get a token for the check in the app.

@@ -28,7 +28,7 @@ pub(super) async fn create(state: &State, user: UserId) -> Result<Text, ApiError
     let mut tx = state.db.begin().await?;
     let found = users::find(&mut *tx, user).await?;
     let status = found.ok_or(ApiError::of(Code::Unauthenticated))?.kyc_status;
-    let applicant = kyc::applicant_of(&state.db, user, level).await?;
+    let applicant = kyc::applicant_of(&mut *tx, user, level).await?;
     match next_step(status, Known::of(applicant.as_ref())) {
         // The SDK shows somebody who waits how far the review is.
         NextStep::Verify | NextStep::Retry | NextStep::Wait if applicant.is_some() => {}

@@ -74,7 +74,7 @@ pub(super) async fn start(
         })
         .await?;
     match decided {
-        Some(known @ Known::Created(_)) => Ok(Started::Created(Json(Kyc::of(status, known)))),
+        Some(known @ Known::Created(_)) => Ok(Started::Created(Json(Kyc::told(state, user, status, known).await?))),
         Some(Known::Nobody | Known::Requested | Known::Failed) => Err(ApiError::of(Code::ProviderError)),
         None => Ok(Started::StillAsking(
             Json(Kyc::of(status, Known::Requested)),

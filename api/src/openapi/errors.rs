@@ -55,7 +55,7 @@ const OWN: &[(&str, &[Code])] = &[
     ("followTransaction", &[]),
     ("cancelTransaction", &[Code::Conflict, Code::CircuitOpen]),
     ("finishPayment", &[Code::Unauthenticated, Code::NotFound]),
-    ("receiveSumsubEvent", &[Code::InvalidSignature]),
+    ("receiveSumsubEvent", &[Code::InvalidSignature, Code::Overloaded]),
     ("getHealth", &[]),
 ];
 

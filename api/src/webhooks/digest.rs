@@ -20,14 +20,14 @@ use crate::{
 };
 
 const DIGEST: &str = "X-Payload-Digest";
+const ALGORITHM: &str = "X-Payload-Digest-Alg";
 
 /// The body, if one of our secrets signed it.
 pub(super) fn check<T: ParseFromJSON>(
     state: &State,
     request: &Request,
-    algorithm: Option<&str>,
     body: SignedJson<T>,
-) -> Result<VerifiedJson<T>, ApiError> {
+) -> Result<VerifiedJson, ApiError> {
     let config = &state.settings.webhook;
     let secrets = Secrets {
         current: &config.secret,
@@ -36,7 +36,7 @@ pub(super) fn check<T: ParseFromJSON>(
     };
     let mut signed_with = None;
     let verified = body.verified(|raw| {
-        signed_with = webhook::verify(raw, only_digest(request), algorithm, &secrets).ok();
+        signed_with = webhook::verify(raw, only(request, DIGEST), algorithm(request), &secrets).ok();
         signed_with.is_some()
     })?;
     // Once Sumsub has the new secret, nothing may come under the previous one any more.
@@ -51,9 +51,15 @@ pub(super) fn check<T: ParseFromJSON>(
     Ok(verified)
 }
 
-/// The one digest header: two are as wrong as none.
-fn only_digest(request: &Request) -> Option<&str> {
-    let mut values = request.headers().get_all(DIGEST).iter();
+/// Only an absent header means the default: one that is there twice, or is no text, names no algorithm.
+fn algorithm(request: &Request) -> Option<&str> {
+    let is_there = request.headers().contains_key(ALGORITHM);
+    is_there.then(|| only(request, ALGORITHM).unwrap_or_default())
+}
+
+/// The one header of this name: two are as wrong as none.
+fn only<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+    let mut values = request.headers().get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),
         _ => None,

@@ -23,6 +23,10 @@ const WRITERS: usize = 2;
 /// Of one statement.
 const MOST_EVENTS: usize = 64;
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// What may wait behind those: more than is stored within the patience, and no more than fits into the process's memory. What
+/// comes then is told at once to come again.
+const MOST_WAITING: usize = 10_000;
+const MOST_WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// Sumsub gives five seconds. What is stored later all the same is a duplicate when it comes again.
 const PATIENCE: Duration = Duration::from_millis(4_500);
 
@@ -36,21 +40,38 @@ pub(super) struct Intake(Arc<Mutex<Waiting>>);
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<(NewEvent, oneshot::Sender<Stored>)>,
+    /// Of their bodies.
+    bytes: usize,
     writers: usize,
+}
+
+impl Waiting {
+    /// Takes the event in. Whether a writer must begin; `None`: too many wait, and it was not taken.
+    fn take_in(&mut self, event: NewEvent, answer: oneshot::Sender<Stored>) -> Option<bool> {
+        let bytes = self.bytes + event.raw.len();
+        if self.events.len() >= MOST_WAITING || bytes > MOST_WAITING_BYTES {
+            return None;
+        }
+        self.bytes = bytes;
+        self.events.push_back((event, answer));
+        let begins = self.writers < WRITERS;
+        self.writers += usize::from(begins);
+        Some(begins)
+    }
+
+    fn let_out(&mut self) -> Option<(NewEvent, oneshot::Sender<Stored>)> {
+        let (event, answer) = self.events.pop_front()?;
+        self.bytes -= event.raw.len();
+        Some((event, answer))
+    }
 }
 
 impl Intake {
     /// Stores the event with its job. True: it was not known.
     pub(super) async fn store(&self, state: &State, event: NewEvent) -> Result<bool, ApiError> {
         let (answer, answered) = oneshot::channel();
-        let begins = {
-            let mut waiting = self.waiting();
-            waiting.events.push_back((event, answer));
-            let begins = waiting.writers < WRITERS;
-            waiting.writers += usize::from(begins);
-            begins
-        };
-        if begins {
+        let begins = self.waiting().take_in(event, answer);
+        if begins.ok_or_else(|| ApiError::retry_after(Code::Overloaded, 5))? {
             // On its own: a sender that hangs up must not take the others' events with it.
             tokio::spawn(self.clone().write(state.clone()));
         }
@@ -100,7 +121,7 @@ async fn one_by_one(state: &State, events: &[NewEvent]) -> Vec<Stored> {
 }
 
 fn unavailable() -> ApiError {
-    ApiError::of(Code::Unavailable)
+    ApiError::retry_after(Code::Unavailable, 1)
 }
 
 /// A writer at work. However it ends, another one may begin.
@@ -115,7 +136,7 @@ impl Writing<'_> {
     fn next(&mut self) -> Option<(Vec<NewEvent>, Vec<oneshot::Sender<Stored>>)> {
         let mut waiting = self.intake.waiting();
         let (mut events, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while let Some((event, answer)) = waiting.events.pop_front() {
+        while let Some((event, answer)) = waiting.let_out() {
             bytes += event.raw.len();
             events.push(event);
             answers.push(answer);
@@ -137,5 +158,50 @@ impl Drop for Writing<'_> {
         if !self.ended {
             self.intake.waiting().writers -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drop_common::domain::ids::WebhookEventId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(bytes: usize) -> NewEvent {
+        NewEvent {
+            id: WebhookEventId::new(),
+            event_key: String::new(),
+            event_type: None,
+            applicant_id: None,
+            external_user_id: None,
+            raw: vec![b' '; bytes],
+            request_id: Uuid::nil(),
+        }
+    }
+
+    /// How many of this size are taken in before one is not, when nothing is stored.
+    fn taken(waiting: &mut Waiting, bytes: usize) -> usize {
+        let mut take_in = || waiting.take_in(event(bytes), oneshot::channel().0);
+        std::iter::from_fn(|| take_in().map(drop)).count()
+    }
+
+    #[test]
+    fn so_many_events_wait_and_no_more_until_some_are_stored() {
+        let mut waiting = Waiting::default();
+        assert_eq!(taken(&mut waiting, 100), MOST_WAITING);
+        assert_eq!(waiting.writers, WRITERS, "who is not taken in begins no writer");
+        assert!(waiting.let_out().is_some() && waiting.let_out().is_some());
+        assert_eq!(taken(&mut waiting, 100), 2);
+    }
+
+    #[test]
+    fn so_many_bytes_wait_and_no_more_until_some_are_stored() {
+        let (mut waiting, largest) = (Waiting::default(), 256 * 1024);
+        assert_eq!(taken(&mut waiting, largest), MOST_WAITING_BYTES / largest);
+        assert!(waiting.let_out().is_some());
+        assert_eq!((taken(&mut waiting, largest), taken(&mut waiting, 1)), (1, 0));
+        while waiting.let_out().is_some() {}
+        assert_eq!(waiting.bytes, 0);
     }
 }

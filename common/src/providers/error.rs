@@ -87,6 +87,12 @@ pub enum ProviderError {
         /// The provider's code, when it sent one.
         code: Option<String>,
     },
+    /// 401 for the time in a signature: ours is too far from the provider's.
+    #[error("the provider's clock is {ahead} s ahead of ours")]
+    Clock {
+        /// Seconds; negative where ours is ahead.
+        ahead: i64,
+    },
     /// The consent cannot be used any more.
     #[error("the consent is no longer valid")]
     ConsentExpired {
@@ -137,7 +143,7 @@ impl ProviderError {
                 ..
             } => Class::Transient,
             Self::Status { .. } | Self::Timeout | Self::Broken(_) | Self::Unreadable { .. } => Class::Ambiguous,
-            Self::Refused { .. } => Class::Refused,
+            Self::Refused { .. } | Self::Clock { .. } => Class::Refused,
             Self::ConsentExpired { .. } => Class::Expired,
             Self::TooMany { .. } => Class::Limited,
             Self::CircuitOpen { .. } => Class::CircuitOpen,
@@ -154,6 +160,7 @@ impl ProviderError {
             Self::Blocked
             | Self::TooLate
             | Self::Refused { .. }
+            | Self::Clock { .. }
             | Self::ConsentExpired { .. }
             | Self::TooMany { .. }
             | Self::TokenAwaited
@@ -171,6 +178,7 @@ impl ProviderError {
             | Self::Broken(_)
             | Self::Status { .. }
             | Self::Refused { .. }
+            | Self::Clock { .. }
             | Self::ConsentExpired { .. }
             | Self::TooMany { .. }
             | Self::Unreadable { .. }
@@ -189,6 +197,7 @@ impl ProviderError {
             | Self::Timeout
             | Self::Broken(_)
             | Self::Refused { .. }
+            | Self::Clock { .. }
             | Self::ConsentExpired { .. }
             | Self::Unreadable { .. }
             | Self::TokenAwaited
@@ -201,6 +210,7 @@ impl ProviderError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } | Self::Refused { status, .. } => Some(*status),
+            Self::Clock { .. } => Some(401),
             _ => None,
         }
     }
@@ -216,6 +226,7 @@ impl ProviderError {
             | Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
+            | Self::Clock { .. }
             | Self::TooMany { .. }
             | Self::Unreadable { .. }
             | Self::TokenAwaited
@@ -228,7 +239,7 @@ impl ProviderError {
     /// accepted, a 401 or 403 without a known reason, a call to an address that is not allowed.
     pub fn needs_ops(&self) -> bool {
         match self {
-            Self::Blocked | Self::TokenRefused => true,
+            Self::Blocked | Self::TokenRefused | Self::Clock { .. } => true,
             Self::Refused { status, code } => match code.as_deref() {
                 Some(code) => {
                     let ours = ["CERTIFICATE_", "SIGNATURE_"]

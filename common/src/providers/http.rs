@@ -168,12 +168,10 @@ impl GuardedClient {
 
     /// Counts a provider's word that is in none of our lists, and keeps it in the log if it looks like one.
     pub(crate) fn unknown(&self, field: Field, word: &str) {
-        let machine = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-        let shown = (1..=64).contains(&word.len()) && word.bytes().all(machine);
         warn!(
             provider = field.provider(),
             field = field.as_str(),
-            word = if shown { word } else { "(withheld)" },
+            word = machine_word(word),
             "a provider said something unknown"
         );
         self.observer.unknown(field);
@@ -255,6 +253,13 @@ impl Reply {
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// A provider's word as a log may have it: whatever does not look like a machine's could be of a person.
+pub fn machine_word(word: &str) -> &str {
+    let machine = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let shown = (1..=64).contains(&word.len()) && word.bytes().all(machine);
+    if shown { word } else { "(withheld)" }
 }
 
 /// A header that is never shown: it is marked sensitive, which HTTP/2 and Debug both honour.

@@ -56,7 +56,7 @@ jobs! {
     ReadKycStatus { /// Our applicant row.
         applicant: KycApplicantId, /// What made it necessary happened then: the answer is not older.
         not_before: Option<DateTime<Utc>> } "read-kyc-status" in KycCall, key |_job| None;
-    /// Plans the questions about everybody who stays pending, and finds events that no job will apply.
+    /// Plans the questions about everybody who stays pending or was decided, and finds events that no job will apply.
     ReconcileKyc { /// The slot of the schedule.
         slot: DateTime<Utc> } "reconcile-kyc" in Upkeep, key |job| Some(job.slot.timestamp().to_string());
     /// Hands a notification to the sender. It is tried for about a day.

@@ -1,7 +1,7 @@
 //! Applicants at Sumsub and the decisions that were applied to users.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -31,7 +31,7 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
          ON CONFLICT (user_id, level_name) DO UPDATE
             SET status = CASE WHEN a.status = 'failed' THEN 'requested' ELSE a.status END, failure = NULL,
                 request_id = CASE WHEN a.status = 'failed' THEN excluded.request_id ELSE a.request_id END,
-                updated_at = clock_timestamp()
+                updated_at = CASE WHEN a.status = 'failed' THEN clock_timestamp() ELSE a.updated_at END
          RETURNING id, request_id, applicant_id, last_decision",
         KycApplicantId::new().uuid(),
         user.uuid(),
@@ -53,7 +53,11 @@ pub async fn request_applicant(tx: &mut Tx, user: UserId, level: &str) -> Result
 }
 
 /// The user's applicant for the level.
-pub async fn applicant_of(db: &PgPool, user: UserId, level: &str) -> Result<Option<Applicant>, StorageError> {
+pub async fn applicant_of(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    level: &str,
+) -> Result<Option<Applicant>, StorageError> {
     let row = sqlx::query!(
         "SELECT id, request_id, applicant_id, status, last_decision FROM kyc_applicants WHERE user_id = $1 AND level_name = $2",
         user.uuid(),
@@ -242,23 +246,38 @@ pub struct ScreeningResult<'a> {
     pub applicant_id: &'a str,
     pub decision: Decision,
     pub reject_labels: &'a [String],
+    /// What the person may be shown.
+    pub comment: Option<&'a str>,
     pub provider_at: DateTime<Utc>,
 }
 
 /// Keeps an applied decision; the event's id makes it unique.
 pub async fn insert_result(tx: &mut Tx, result: ScreeningResult<'_>) -> Result<(), StorageError> {
     sqlx::query!(
-        "INSERT INTO screening_results (id, user_id, screening_type, result, webhook_event_id, applicant_id, reject_labels, provider_at)
-         VALUES ($1, $2, 'kyc', $3, $4, $5, $6, $7)",
+        "INSERT INTO screening_results
+           (id, user_id, screening_type, result, webhook_event_id, applicant_id, reject_labels, comment, provider_at)
+         VALUES ($1, $2, 'kyc', $3, $4, $5, $6, $7, $8)",
         Uuid::now_v7(),
         result.user.uuid(),
         result.decision.as_str(),
         result.event.uuid(),
         result.applicant_id,
         result.reject_labels,
+        result.comment,
         result.provider_at,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// What Sumsub said to the person with the latest decision about them.
+pub async fn latest_comment(db: &PgPool, user: UserId) -> Result<Option<String>, StorageError> {
+    let comment = sqlx::query_scalar!(
+        "SELECT comment FROM screening_results WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1",
+        user.uuid()
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(comment.flatten())
 }

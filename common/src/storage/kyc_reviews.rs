@@ -63,6 +63,24 @@ pub async fn take_due(tx: &mut Tx, level: &str, limit: i64) -> Result<Vec<KycApp
     .await?)
 }
 
+/// Takes the applicants that were decided, and that Sumsub was not asked about for almost a day: the webhook that takes an
+/// approval back, or a refusal, may be lost like any other.
+pub async fn take_decided(tx: &mut Tx, level: &str, limit: i64) -> Result<Vec<KycApplicantId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE kyc_applicants SET status_read_at = clock_timestamp()
+            WHERE id = ANY (ARRAY(
+              SELECT a.id FROM kyc_applicants a JOIN users u ON u.id = a.user_id
+               WHERE a.level_name = $1 AND a.applicant_id IS NOT NULL AND u.kyc_status <> 'pending' AND u.erased_at IS NULL
+                 AND coalesce(a.status_read_at, a.updated_at) < clock_timestamp() - interval '23 h'
+               ORDER BY coalesce(a.status_read_at, a.updated_at) LIMIT $2 FOR NO KEY UPDATE OF a SKIP LOCKED))
+           RETURNING id AS "id: KycApplicantId""#,
+        level,
+        limit,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
 /// Accepted events of more than ten minutes ago that no job will apply: it was discarded, say.
 pub async fn stranded(tx: &mut Tx, kind: &str, limit: i64) -> Result<Vec<WebhookEventId>, StorageError> {
     Ok(sqlx::query_scalar!(

@@ -25,6 +25,7 @@ pub mod logins;
 pub mod notifications;
 pub mod payments;
 pub mod row_changes;
+pub mod savepoint;
 pub mod schedule;
 pub mod sdk_tokens;
 pub mod sessions;

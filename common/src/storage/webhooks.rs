@@ -150,13 +150,14 @@ pub async fn lock(tx: &mut Tx, id: WebhookEventId) -> Result<bool, StorageError>
 }
 
 /// Locks the events about an applicant that wait to be applied, in the order of their arrival, up to and without the given
-/// one: those that no job has come to, and those that came before the applicant was known. The caller holds the locks of
-/// the applicant and of the user.
+/// one, and at most so many: those that no job has come to, and those that came before the applicant was known. The caller
+/// holds the locks of the applicant and of the user.
 pub async fn lock_open(
     tx: &mut Tx,
     applicant_id: &str,
     user: UserId,
     before: Option<&Waiting>,
+    limit: i64,
 ) -> Result<Vec<Waiting>, StorageError> {
     Ok(sqlx::query_as!(
         Waiting,
@@ -166,13 +167,35 @@ pub async fn lock_open(
                     UNION SELECT id FROM webhook_events WHERE external_user_id = $2 AND state = 'unmatched'))
               AND state IN ('received', 'unmatched') AND applied_at IS NULL AND raw IS NOT NULL
               AND ($3::timestamptz IS NULL OR (received_at, id) < ($3, $4::uuid))
-            ORDER BY received_at, id FOR NO KEY UPDATE"#,
+            ORDER BY received_at, id LIMIT $5 FOR NO KEY UPDATE"#,
         applicant_id,
         user.to_string(),
         before.map(|before| before.received_at),
         before.map(|before| before.id.uuid()),
+        limit,
     )
     .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// The newest event that waits for an applicant, if it came after the given one. No job will come to it by itself.
+pub async fn newest_unmatched(
+    tx: &mut Tx,
+    applicant_id: &str,
+    user: UserId,
+    after: Option<&Waiting>,
+) -> Result<Option<WebhookEventId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: WebhookEventId" FROM webhook_events
+            WHERE (applicant_id = $1 OR external_user_id = $2) AND state = 'unmatched' AND applied_at IS NULL AND raw IS NOT NULL
+              AND ($3::timestamptz IS NULL OR (received_at, id) > ($3, $4::uuid))
+            ORDER BY received_at DESC, id DESC LIMIT 1"#,
+        applicant_id,
+        user.to_string(),
+        after.map(|after| after.received_at),
+        after.map(|after| after.id.uuid()),
+    )
+    .fetch_optional(&mut **tx)
     .await?)
 }
 
@@ -191,6 +214,11 @@ pub enum EventState {
 }
 
 impl EventState {
+    /// Whether the event waits on, for its applicant or for a person.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Unmatched | Self::Quarantined)
+    }
+
     /// The word in the table.
     pub fn as_str(self) -> &'static str {
         match self {

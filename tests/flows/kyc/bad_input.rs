@@ -168,6 +168,36 @@ async fn members_that_are_missing_or_odd_change_nobody() {
     app.finish().await;
 }
 
+/// Else the database would refuse the event for ever, and with it whatever comes after it about the person.
+#[tokio::test]
+async fn a_time_that_no_calendar_has_counts_as_the_arrival() {
+    let app = TestApp::start().await;
+    let times = [
+        json!("-9999-01-01 00:00:00.000"),
+        json!("-262142-01-01 00:00:00.000"),
+        json!("+262141-01-01 00:00:00.000"),
+        json!(-300_000_000_000_000_i64),
+        json!(i64::MIN),
+        json!(i64::MAX),
+    ];
+    let people = people(&app.db, i32::try_from(times.len()).unwrap()).await;
+    for (person, at) in people.iter().zip(&times) {
+        let green = json!({ "createdAtMs": at, "reviewResult": { "reviewAnswer": "GREEN" } });
+        let body = person.event("applicantReviewed", green).to_string();
+        assert_eq!(signed(&app, &body).await.0, 200, "{body}");
+        app.until_idle().await;
+        assert_eq!(person.status(&app).await, "approved", "{body}");
+    }
+    let of_arrival: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM screening_results s JOIN webhook_events e ON e.id = s.webhook_event_id WHERE provider_at = received_at",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap();
+    assert_eq!(usize::try_from(of_arrival).unwrap(), times.len());
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn what_is_no_webhook_at_all_has_its_answer_and_leaves_nothing() {
     let app = TestApp::start().await;

@@ -8,21 +8,12 @@ use drop_tests::{
 use reqwest::StatusCode;
 use serde_json::json;
 
-/// A review that happened some seconds ago.
-fn review(user: &str, answer: &str, seconds_ago: i64) -> Review {
-    Review {
-        created_at_offset: -seconds_ago,
-        ..Review::of(user, answer)
-    }
-}
+use super::scene::{ago, starts};
 
 /// A person whose check was started; their id.
 async fn checked(app: &TestApp) -> String {
     let anna = app.signed_in("anna").await;
-    let answer = anna
-        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
-        .await;
-    assert_eq!((answer.status.as_u16(), &answer.body["next"]), (201, &json!("verify")));
+    assert_eq!(starts(&anna).await["next"], "verify");
     anna.user
 }
 
@@ -75,7 +66,7 @@ async fn a_duplicate_webhook_is_200_and_applied_once() {
     let sent = app
         .sandbox
         .sumsub()
-        .review(review(&user, "GREEN", 1), &twice)
+        .review(ago(1, Review::of(&user, "GREEN")), &twice)
         .await
         .unwrap();
     assert_eq!(sent.statuses, [Some(200), Some(200)]);
@@ -104,7 +95,7 @@ async fn green_then_red_then_green_ends_approved_with_three_results() {
         let sent = app
             .sandbox
             .sumsub()
-            .review(review(&user, answer, seconds_ago), &Delivery::default())
+            .review(ago(seconds_ago, Review::of(&user, answer)), &Delivery::default())
             .await
             .unwrap();
         assert_eq!(sent.statuses, [Some(200)]);
@@ -126,7 +117,7 @@ async fn an_older_event_that_comes_late_changes_nothing() {
     for (answer, seconds_ago) in [("GREEN", 10), ("RED", 20)] {
         app.sandbox
             .sumsub()
-            .review(review(&user, answer, seconds_ago), &Delivery::default())
+            .review(ago(seconds_ago, Review::of(&user, answer)), &Delivery::default())
             .await
             .unwrap();
         app.until_idle().await;

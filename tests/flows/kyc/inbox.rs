@@ -6,16 +6,8 @@ use drop_sandbox::{Delivery, Fault, Operation, Review};
 use drop_tests::{alerts, app::TestApp, person::SignedIn};
 use serde_json::{Map, Value, json};
 
+use super::scene::{ago, starts};
 use crate::balances::count;
-
-/// Has the check started; Sumsub's id of the person.
-async fn starts(app: &TestApp, person: &SignedIn<'_>) -> String {
-    let answer = person
-        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
-        .await;
-    assert_eq!(answer.status, 201, "{:?}", answer.problem());
-    app.sandbox.sumsub().applicant_of(&person.user).unwrap().id
-}
 
 /// Sends an event with other members than the usual ones, and lets it be applied.
 async fn sends(app: &TestApp, review: Review, overrides: Value) {
@@ -50,7 +42,7 @@ async fn audited(app: &TestApp) -> Vec<String> {
 async fn an_approval_that_comes_before_we_know_of_the_applicant_is_applied_when_it_appears() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     // Sumsub knows the person, and we have forgotten.
     sqlx::query("DELETE FROM kyc_applicants")
         .execute(&app.db)
@@ -60,7 +52,7 @@ async fn an_approval_that_comes_before_we_know_of_the_applicant_is_applied_when_
     assert_eq!(states(&app).await, ["unmatched"]);
     assert_eq!(standing(&anna).await, "pending");
 
-    starts(&app, &anna).await;
+    starts(&anna).await;
     assert_eq!(states(&app).await, ["applied"]);
     assert_eq!(standing(&anna).await, "approved");
     let told = count(
@@ -76,7 +68,7 @@ async fn an_approval_that_comes_before_we_know_of_the_applicant_is_applied_when_
 async fn an_event_that_names_no_user_is_about_the_one_whose_applicant_it_names() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     sends(&app, Review::of(&anna.user, "GREEN"), json!({ "externalUserId": null })).await;
     assert_eq!(states(&app).await, ["applied"]);
     assert_eq!(standing(&anna).await, "approved");
@@ -87,22 +79,16 @@ async fn an_event_that_names_no_user_is_about_the_one_whose_applicant_it_names()
 async fn an_event_that_brings_the_applicant_brings_those_that_waited_for_it_and_says_so() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     // The answer to our call was lost.
     sqlx::query("UPDATE kyc_applicants SET status = 'requested', applicant_id = NULL")
         .execute(&app.db)
         .await
         .unwrap();
-    let earlier = Review {
-        created_at_offset: -20,
-        ..Review::of(&anna.user, "GREEN")
-    };
+    let earlier = ago(20, Review::of(&anna.user, "GREEN"));
     sends(&app, earlier, json!({ "externalUserId": null })).await;
     assert_eq!(states(&app).await, ["unmatched"]);
-    let later = Review {
-        created_at_offset: -10,
-        ..Review::of(&anna.user, "RED")
-    };
+    let later = ago(10, Review::of(&anna.user, "RED"));
     sends(&app, later, json!({})).await;
     assert_eq!(
         states(&app).await,
@@ -125,7 +111,7 @@ async fn an_event_that_brings_the_applicant_brings_those_that_waited_for_it_and_
 async fn a_member_of_another_type_is_read_as_what_it_can_only_mean() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).timestamp_millis();
     let unusual = json!({ "createdAt": null, "createdAtMs": now, "sandboxMode": "false" });
     sends(&app, Review::of(&anna.user, "GREEN"), unusual).await;
@@ -138,7 +124,7 @@ async fn a_member_of_another_type_is_read_as_what_it_can_only_mean() {
 async fn a_signed_event_that_nobody_can_read_waits_for_a_person_and_is_counted() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     alerts::listen();
     sends(
         &app,
@@ -172,7 +158,7 @@ async fn a_signed_event_that_nobody_can_read_waits_for_a_person_and_is_counted()
 async fn a_type_that_no_column_can_hold_is_accepted_all_the_same() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     sends(
         &app,
         Review::of(&anna.user, "GREEN"),
@@ -204,13 +190,10 @@ async fn a_refused_applicant_has_its_audit_row() {
 async fn events_about_a_person_are_applied_in_the_order_of_their_arrival_whatever_the_order_of_their_jobs() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    starts(&app, &anna).await;
+    starts(&anna).await;
     app.stop_worker().await;
     for (answer, seconds_ago) in [("RED", 20), ("GREEN", 10)] {
-        let review = Review {
-            created_at_offset: -seconds_ago,
-            ..Review::of(&anna.user, answer)
-        };
+        let review = ago(seconds_ago, Review::of(&anna.user, answer));
         let sent = app.sandbox.sumsub().review(review, &Delivery::default()).await.unwrap();
         assert_eq!(sent.statuses, [Some(200)]);
         sqlx::query("UPDATE jobs SET run_at = now() + interval '1 hour' WHERE kind = 'apply-kyc-event' AND $1 = 'RED'")

@@ -2,8 +2,11 @@
 
 use std::{future::pending, time::Duration};
 
-use drop_tests::{app::TestApp, person::browser};
-use futures_util::future::join_all;
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::{Answer, browser},
+};
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use serde_json::{Value, json};
 
 use super::scene::{people, posts_by, sends_by, signature};
@@ -105,5 +108,59 @@ async fn the_same_events_at_two_processes_at_once_are_stored_once_and_nobody_wai
     )
     .await;
     assert_eq!(circles, 0);
+    app.finish().await;
+}
+
+/// 16 MiB wait behind the statements under way, and no more: a database that hangs must not fill the memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_what_may_wait_a_webhook_is_told_at_once_when_to_come_again_and_nothing_is_lost() {
+    let app = TestApp::start().await;
+    let person = people(&app.db, 1).await.remove(0);
+    let client = browser();
+    let padding = "x".repeat(250 * 1024);
+    let bodies: Vec<String> = (0..130)
+        .map(|_| {
+            person
+                .event("applicantCreated", json!({ "padding": padding }))
+                .to_string()
+        })
+        .collect();
+    let sends = |body: String| {
+        let digest = signature(body.as_bytes());
+        let request = client.post(format!("{}/v1/webhooks/sumsub", app.url));
+        let request = request.header("x-payload-digest", digest).body(body);
+        async move { Answer::of(request.send().await.unwrap()).await }
+    };
+    let mut hanging = app.db.begin().await.unwrap();
+    for statement in [
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+        "LOCK TABLE webhook_events IN EXCLUSIVE MODE",
+    ] {
+        sqlx::query(statement).execute(&mut *hanging).await.unwrap();
+    }
+    let mut hanging = Some(hanging);
+    let mut answers: FuturesUnordered<_> = bodies.iter().cloned().map(sends).collect();
+    while let Some(answer) = answers.next().await {
+        assert!(matches!(answer.status.as_u16(), 200 | 503), "{:?}", answer.problem());
+        assert_eq!(answer.retry_after.is_some(), answer.status == 503);
+        if answer.problem() == (503, "overloaded")
+            && let Some(hanging) = hanging.take()
+        {
+            hanging.rollback().await.unwrap();
+        }
+    }
+    assert!(hanging.is_none(), "however many came, they were all let wait");
+    let counted = app.scrape_api().await;
+    assert!(!counted.contains("sumsub_webhook_failures_total{reason=\"storage\"} 0\n"));
+    // They come again, and there is room.
+    for few in bodies.chunks(16) {
+        let sent = async || {
+            let answers = join_all(few.iter().cloned().map(sends)).await;
+            answers.iter().all(|answer| answer.status == 200)
+        };
+        assert!(eventually(sent).await);
+    }
+    app.until_idle().await;
+    assert_eq!(value::<i64>(&app, "SELECT count(*) FROM webhook_events").await, 130);
     app.finish().await;
 }

@@ -4,7 +4,10 @@ use drop_sandbox::{Delivery, Review};
 use drop_tests::{alerts, app::TestApp};
 use serde_json::json;
 
-use super::reconciling::{happens, passes, reconciles, starts, status};
+use super::{
+    reconciling::{happens, passes, reconciles, status},
+    scene::{ago, starts},
+};
 use crate::paying::{execute, value};
 
 #[tokio::test]
@@ -14,22 +17,8 @@ async fn an_applicant_that_sumsub_deletes_is_unlinked_the_status_stays_and_a_new
     let anna = app.signed_in("anna").await;
     starts(&anna).await;
     app.stop_worker().await;
-    happens(
-        &app,
-        Review {
-            created_at_offset: -30,
-            ..Review::of(&anna.user, "GREEN")
-        },
-    )
-    .await;
-    happens(
-        &app,
-        Review {
-            created_at_offset: -20,
-            ..Review::event(&anna.user, "applicantDeleted")
-        },
-    )
-    .await;
+    happens(&app, ago(30, Review::of(&anna.user, "GREEN"))).await;
+    happens(&app, ago(20, Review::event(&anna.user, "applicantDeleted"))).await;
     assert_eq!(
         anna.get("/v1/kyc").await.body,
         json!({ "status": "approved", "applicant": "failed", "next": "none" })
@@ -42,14 +31,7 @@ async fn an_applicant_that_sumsub_deletes_is_unlinked_the_status_stays_and_a_new
     .unwrap();
     assert_eq!(kept, (1, 1));
     // What still comes of the deleted one is about nobody's check.
-    happens(
-        &app,
-        Review {
-            created_at_offset: -10,
-            ..Review::of(&anna.user, "RED")
-        },
-    )
-    .await;
+    happens(&app, ago(10, Review::of(&anna.user, "RED"))).await;
     assert_eq!(status(&app).await, "approved");
     let late: uuid::Uuid = value(&app, "SELECT id FROM webhook_events ORDER BY received_at DESC LIMIT 1").await;
     assert_eq!(alerts::about(&format!("evt_{}", late.simple())), ["kyc_event"]);
@@ -79,5 +61,22 @@ async fn an_accepted_event_whose_job_is_gone_gets_another() {
     passes(&app, 11).await;
     reconciles(&app).await;
     assert_eq!(status(&app).await, "approved");
+    app.finish().await;
+}
+
+/// After a restore, say.
+#[tokio::test]
+async fn however_many_events_have_no_job_they_all_get_one_with_the_next_slot() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    execute(
+        &app,
+        "INSERT INTO webhook_events (id, provider, event_key, raw, received_at)
+         SELECT gen_random_uuid(), 'sumsub', n::text, '{}', now() - interval '11 min' FROM generate_series(1, 1001) n",
+    )
+    .await;
+    reconciles(&app).await;
+    let left: i64 = value(&app, "SELECT count(*) FROM webhook_events WHERE state = 'received'").await;
+    assert_eq!(left, 0);
     app.finish().await;
 }

@@ -4,7 +4,7 @@ use drop_sandbox::{Delivery, Review};
 use drop_tests::app::{TestApp, eventually};
 use serde_json::json;
 
-use super::scene::{people, sends, signed};
+use super::scene::{ago, people, sends, signed, starts};
 
 /// The value of a series, as it is written.
 fn value(scraped: &str, series: &str) -> f64 {
@@ -68,10 +68,7 @@ async fn events_are_counted_by_type_and_by_what_became_of_them_and_their_accepta
 async fn what_waits_is_shown_with_its_age_until_it_waits_no_longer() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
-    let asked = anna
-        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
-        .await;
-    assert_eq!(asked.status, 201);
+    starts(&anna).await;
     assert_eq!(signed(&app, "no JSON").await.0, 400);
     sends(&app, &json!({ "type": "applicantCreated", "applicantId": "unknown" })).await;
     let happens = async |review: Review| {
@@ -92,11 +89,7 @@ async fn what_waits_is_shown_with_its_age_until_it_waits_no_longer() {
         let seen = eventually(&shown).await || eventually(&shown).await;
         assert!(seen, "pending: {pending}, cases: {cases}");
     };
-    happens(Review {
-        created_at_offset: -20,
-        ..Review::event(&anna.user, "applicantPending")
-    })
-    .await;
+    happens(ago(20, Review::event(&anna.user, "applicantPending"))).await;
     shows(true, 0.0).await;
     happens(Review::of(&anna.user, "RED")).await;
     shows(false, 1.0).await;

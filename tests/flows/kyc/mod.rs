@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod checks;
+mod comments;
+mod daily_look;
 mod exactly_once;
 mod inbox;
 mod intake;
@@ -12,9 +14,11 @@ mod notifications;
 mod operators;
 mod orders;
 mod outbound;
+mod production;
 mod reconciling;
 mod rule;
 mod scene;
 mod sdk_token;
 mod secrets;
 mod signatures;
+mod waiting;

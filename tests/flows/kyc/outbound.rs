@@ -1,20 +1,22 @@
 //! Our calls to Sumsub: how they prove who we are, and how many there are.
 
 use chrono::TimeDelta;
+use drop_common::domain::ids::KycApplicantId;
 use drop_sandbox::{Fault, Operation};
-use drop_tests::app::TestApp;
+use drop_tests::{alerts, app::TestApp};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
 use crate::paying::value;
 
+const SIGNED: [(&str, &str); 2] = [
+    ("SUMSUB_AUTH", "signed"),
+    ("SUMSUB_APP_SECRET", "app-secret-for-local-use"),
+];
+
 #[tokio::test]
 async fn with_signed_headers_every_call_passes_where_the_contracts_bearer_is_refused() {
-    let signed = [
-        ("SUMSUB_AUTH", "signed"),
-        ("SUMSUB_APP_SECRET", "app-secret-for-local-use"),
-    ];
-    let app = TestApp::start_with(&signed).await;
+    let app = TestApp::start_with(&SIGNED).await;
     app.sandbox.sumsub().refuse_bearer(true);
     // The answer is lost, so that the applicant is read, too.
     app.sandbox.fault(Operation::ApplicantCreate, Fault::ExecuteThenDrop, 1);
@@ -42,6 +44,25 @@ async fn with_the_contracts_bearer_a_provider_that_wants_signatures_refuses_and_
         .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
         .await;
     assert_eq!(refused.problem(), (502, "provider_error"));
+    app.finish().await;
+}
+
+/// Otherwise somebody would look for a wrong secret.
+#[tokio::test]
+async fn a_signed_call_that_is_refused_for_its_time_raises_an_alert_of_its_own() {
+    alerts::listen();
+    let app = TestApp::start_with(&SIGNED).await;
+    app.sandbox.sumsub().refuse_bearer(true);
+    let anna = app.signed_in("anna").await;
+    let email = json!({ "email": "anna@example.com" });
+    app.misset_clock(TimeDelta::minutes(5));
+    let refused = anna.post("/v1/kyc/applicant", &email).await;
+    assert_eq!(refused.problem(), (502, "provider_error"));
+    let applicant: uuid::Uuid = value(&app, "SELECT id FROM kyc_applicants").await;
+    let applicant = KycApplicantId::from(applicant).to_string();
+    assert_eq!(alerts::about(&applicant), ["sumsub_clock"]);
+    app.misset_clock(-TimeDelta::minutes(5));
+    assert_eq!(anna.post("/v1/kyc/applicant", &email).await.status, 201);
     app.finish().await;
 }
 
@@ -73,6 +94,53 @@ async fn a_hundred_applicants_a_minute_are_created_and_the_rest_waits_without_lo
         .windows(101)
         .all(|calls| calls[100].at - calls[0].at >= TimeDelta::minutes(1) - slack);
     assert!(spread, "more than a hundred within a minute");
+    let failed: i64 = value(&app, "SELECT count(*) FROM job_attempts").await;
+    assert_eq!(failed, 0);
+    app.finish().await;
+}
+
+/// Sumsub's own limits, which are lower than the contract's for a moment: beyond them it would refuse everybody's calls.
+#[tokio::test]
+async fn within_five_seconds_fifty_posts_leave_and_three_hundred_reads() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    sqlx::raw_sql(AssertSqlSafe(
+        "INSERT INTO users (id, national_id_hash, first_name, last_name)
+         SELECT gen_random_uuid(), lpad(to_hex(n), 64, '0'), 'Kari', 'Testperson' FROM generate_series(1, 310) n;
+         INSERT INTO kyc_applicants (id, user_id, level_name, status, applicant_id, request_id)
+         SELECT gen_random_uuid(), id, 'basic-kyc-level', 'created', left(id::text, 24), gen_random_uuid() FROM users;
+         INSERT INTO jobs (lane, kind, payload, max_attempts)
+         SELECT 6, 'read-kyc-status', jsonb_build_object('applicant', id, 'not_before', NULL), 5 FROM kyc_applicants;
+         INSERT INTO kyc_sdk_tokens (id, user_id, level_name, request_id)
+         SELECT gen_random_uuid(), id, 'basic-kyc-level', gen_random_uuid() FROM users LIMIT 55;
+         INSERT INTO jobs (lane, kind, payload, max_attempts)
+         SELECT 6, 'create-sdk-token', jsonb_build_object('token', id), 3 FROM kyc_sdk_tokens",
+    ))
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let made = |operation| {
+        let mut at: Vec<_> = app
+            .sandbox
+            .journal()
+            .entries_of(operation)
+            .iter()
+            .map(|call| call.at)
+            .collect();
+        at.sort_unstable();
+        at
+    };
+    for _ in 0..3 {
+        app.run_jobs().await;
+        app.advance(TimeDelta::seconds(6)).await;
+    }
+    for (operation, all, most) in [(Operation::SdkToken, 55, 50), (Operation::ApplicantStatus, 310, 300)] {
+        let at = made(operation);
+        assert_eq!(at.len(), all);
+        // Sumsub's clock sees the calls, ours their permission a moment before.
+        let apart = at[most] - at[0];
+        assert!(apart >= TimeDelta::seconds(4), "{operation:?}: {apart}");
+    }
     let failed: i64 = value(&app, "SELECT count(*) FROM job_attempts").await;
     assert_eq!(failed, 0);
     app.finish().await;

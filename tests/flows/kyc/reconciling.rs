@@ -4,20 +4,14 @@
 use chrono::TimeDelta;
 use drop_common::queue::{self, EnqueueOptions, payloads::ReconcileKyc};
 use drop_sandbox::{Delivery, Operation, Review};
-use drop_tests::{app::TestApp, person::SignedIn};
+use drop_tests::app::TestApp;
 use serde_json::{Map, Value, json};
 
+use super::scene::{ago, starts};
 use crate::paying::{execute, value};
 
-pub(super) async fn starts(person: &SignedIn<'_>) {
-    let started = person
-        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
-        .await;
-    assert_eq!(started.status, 201, "{:?}", started.problem());
-}
-
 /// Something happens at Sumsub, and its webhook is lost. Its number, to send it later.
-async fn happens_unheard(app: &TestApp, review: Review) -> usize {
+pub(super) async fn happens_unheard(app: &TestApp, review: Review) -> usize {
     let unsent = Delivery {
         times: 0,
         ..Delivery::default()
@@ -59,11 +53,11 @@ pub(super) async fn passes(app: &TestApp, minutes: i64) {
     .await;
 }
 
-fn asked(app: &TestApp) -> usize {
+pub(super) fn asked(app: &TestApp) -> usize {
     app.sandbox.journal().entries_of(Operation::ApplicantStatus).len()
 }
 
-async fn told(app: &TestApp) -> Vec<String> {
+pub(super) async fn told(app: &TestApp) -> Vec<String> {
     sqlx::query_scalar("SELECT title FROM notifications WHERE kind = 'kyc' ORDER BY id")
         .fetch_all(&app.db)
         .await
@@ -172,22 +166,8 @@ async fn a_deactivated_person_who_is_activated_again_stands_where_their_review_d
     let anna = app.signed_in("anna").await;
     starts(&anna).await;
     app.stop_worker().await;
-    happens(
-        &app,
-        Review {
-            created_at_offset: -60,
-            ..Review::of(&anna.user, "GREEN")
-        },
-    )
-    .await;
-    happens(
-        &app,
-        Review {
-            created_at_offset: -30,
-            ..Review::event(&anna.user, "applicantDeactivated")
-        },
-    )
-    .await;
+    happens(&app, ago(60, Review::of(&anna.user, "GREEN"))).await;
+    happens(&app, ago(30, Review::event(&anna.user, "applicantDeactivated"))).await;
     assert_eq!(
         anna.get("/v1/kyc").await.body,
         json!({ "status": "pending", "applicant": "created", "next": "support" })

@@ -1,6 +1,6 @@
 //! The written rule, line by line: what an event does to somebody, after what came before it.
 
-use drop_tests::{app::TestApp, person::browser};
+use drop_tests::{alerts, app::TestApp, person::browser};
 use serde_json::{Value, json};
 
 use super::scene::{Checked, past, people, sends, sends_by};
@@ -210,5 +210,24 @@ async fn every_applied_event_has_one_audit_row_and_a_refusal_opens_a_case() {
     .await
     .unwrap();
     assert!(of_person);
+    app.finish().await;
+}
+
+/// Somebody must look at the clock, and somebody else at the person.
+#[tokio::test]
+async fn a_refusal_that_claims_the_future_raises_both_alerts() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let person = people(&app.db, 1).await.remove(0);
+    sends(&app, &event(&person, "red@60000000")).await;
+    app.until_idle().await;
+    let id: uuid::Uuid = sqlx::query_scalar("SELECT id FROM webhook_events")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(
+        alerts::about(&format!("evt_{}", id.simple())),
+        ["kyc_event", "aml_case"]
+    );
     app.finish().await;
 }

@@ -1,7 +1,12 @@
 //! Webhooks written and signed by the test itself, and people who wait for them.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use drop_tests::{app::TestApp, person::browser, settings::SUMSUB_SECRET};
+use drop_sandbox::Review;
+use drop_tests::{
+    app::TestApp,
+    person::{SignedIn, browser},
+    settings::SUMSUB_SECRET,
+};
 use reqwest::{
     Client,
     header::{HeaderMap, HeaderName, HeaderValue},
@@ -33,6 +38,23 @@ pub(super) fn past(minutes: i64) -> DateTime<Utc> {
     began + TimeDelta::minutes(minutes)
 }
 
+/// A review of so many seconds ago.
+pub(super) fn ago(seconds: i64, review: Review) -> Review {
+    Review {
+        created_at_offset: -seconds,
+        ..review
+    }
+}
+
+/// Has the check of somebody signed in started. What they are told of it.
+pub(super) async fn starts(person: &SignedIn<'_>) -> Value {
+    let started = person
+        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!(started.status, 201, "{:?}", started.problem());
+    started.body
+}
+
 /// Posts a body under these headers and no others. The status, and the problem's code.
 pub(super) async fn posts(url: &str, body: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> (u16, String) {
     posts_by(&browser(), url, body, headers).await
@@ -49,7 +71,7 @@ pub(super) async fn posts_by(
         .iter()
         .map(|(name, value)| {
             let name: HeaderName = name.parse().unwrap();
-            (name, HeaderValue::from_str(value).unwrap())
+            (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
         })
         .collect();
     let request = client.post(format!("{url}/v1/webhooks/sumsub")).headers(headers);

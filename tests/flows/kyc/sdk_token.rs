@@ -3,19 +3,16 @@
 use chrono::TimeDelta;
 use drop_common::queue::{self, payloads::PruneJobs};
 use drop_sandbox::{Delivery, Fault, Operation, Review};
-use drop_tests::{app::TestApp, person::SignedIn};
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::browser,
+};
 use serde_json::json;
 
+use super::scene::starts;
 use crate::paying::value;
 
 const ROUTE: &str = "/v1/kyc/sdk-token";
-
-async fn starts(person: &SignedIn<'_>) {
-    let started = person
-        .post("/v1/kyc/applicant", &json!({ "email": "anna@example.com" }))
-        .await;
-    assert_eq!(started.status, 201, "{:?}", started.problem());
-}
 
 #[tokio::test]
 async fn a_token_is_given_to_its_person_and_is_nowhere_else_and_each_is_another() {
@@ -48,6 +45,30 @@ async fn a_token_is_given_to_its_person_and_is_nowhere_else_and_each_is_another(
     )
     .await;
     assert!(everything.contains("create-sdk-token") && tokens.iter().all(|token| !everything.contains(token)));
+    app.finish().await;
+}
+
+/// Requests that hold one connection while they wait for another would stop each other.
+#[tokio::test]
+async fn a_request_holds_one_connection_at_a_time() {
+    let app = TestApp::start().await;
+    let login = app.log_in("anna").await;
+    starts(&app.person(&login)).await;
+    // One for whoever waits for rows, and one for everything else.
+    let small = app.start_replica(&[("DATABASE_POOL_SIZE", "2")]).await;
+    let asks = || {
+        let token = login.body["accessToken"].as_str().unwrap();
+        let request = browser().post(format!("{small}{ROUTE}")).bearer_auth(token);
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    assert!(
+        eventually(async || reqwest::get(format!("{small}/v1/health"))
+            .await
+            .is_ok_and(|answer| answer.status() == 200))
+        .await
+    );
+    let (one, other) = tokio::join!(asks(), asks());
+    assert_eq!((one, other), (200, 200));
     app.finish().await;
 }
 

@@ -119,6 +119,18 @@ async fn any_other_header_is_401_and_nothing_of_it_is_stored() {
         vec![(named, right.as_str()), ("x-payload-digest-alg", "hmac_sha256_hex")],
         vec![(named, right.as_str()), ("x-payload-digest-alg", "HMAC_SHA512_HEX")],
         vec![(named, right.as_str()), ("x-payload-digest-alg", "HMAC_SHA1_HEX")],
+        // What is there twice, or is no text, is not absent.
+        vec![(named, right.as_str()), ("x-payload-digest-alg", "å")],
+        vec![
+            (named, right.as_str()),
+            ("x-payload-digest-alg", "HMAC_SHA256_HEX"),
+            ("x-payload-digest-alg", "HMAC_SHA256_HEX"),
+        ],
+        vec![
+            (named, right.as_str()),
+            ("x-payload-digest-alg", "HMAC_SHA256_HEX"),
+            ("x-payload-digest-alg", "none"),
+        ],
     ] {
         let refused = (401, "invalid_signature".to_owned());
         assert_eq!(posts(&app.url, BODY, &headers).await, refused, "{headers:?}");

@@ -1,6 +1,6 @@
 //! Applies one accepted Sumsub event, once, by the rule of event-time order.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use drop_common::{
     metrics::SUMSUB_WEBHOOK_FAILURES,
@@ -14,11 +14,14 @@ use crate::context::Context;
 impl Handler<Context> for ApplyKycEvent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let mut tx = lease.begin(&ctx.db).await?;
-        let settled = kyc_moves::settle(&ctx, &mut tx, self.event, lease.request_id()).await?;
-        let recorded = lease.finish(tx, Outcome::Done).await?;
-        for event in settled {
-            event.tell(&ctx);
-        }
+        let settlement = kyc_moves::settle(&ctx, &mut tx, self.event, lease.request_id()).await?;
+        let outcome = if settlement.goes_on {
+            Outcome::Wait(Duration::ZERO)
+        } else {
+            Outcome::Done
+        };
+        let recorded = lease.finish(tx, outcome).await?;
+        settlement.tell(&ctx);
         Ok(recorded.into())
     }
 

@@ -10,11 +10,7 @@ use drop_common::{
         payloads::{CreateApplicant, ReadKycStatus},
         throttle,
     },
-    resilience::{
-        backoff,
-        breaker::BreakerKey,
-        limits::{self, Limit},
-    },
+    resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -27,26 +23,21 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    kyc_moves,
+    kyc_moves::{self, Settlement},
     sumsub_answers::{alert_refusal, pause_asked_for},
+    sumsub_limits::{self, Calls},
 };
 use crate::context::Context;
-
-/// Sumsub's limit, over all workers (contract 3.4): applicants in a minute.
-const APPLICANTS: u16 = 100;
-const MINUTE: Duration = Duration::from_mins(1);
-/// Those who wait for the next minute come back one after the other.
-const SPREAD: Duration = Duration::from_secs(5);
 
 impl Handler<Context> for CreateApplicant {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let Some((applicant, email)) = kyc::to_create(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
-        if let Limit::RetryAfter(seconds) = limits::hit(&ctx.db, "sumsub.applicants", APPLICANTS, MINUTE).await? {
-            lease.note("a hundred applicants within a minute");
-            let pause = Duration::from_secs(seconds);
-            return Ok(Outcome::Wait(backoff::between(pause, pause + SPREAD)).into());
+        for calls in [Calls::Posts, Calls::Applicants] {
+            if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, calls).await? {
+                return Ok(outcome.into());
+            }
         }
         let user = applicant.user.to_string();
         let email = email
@@ -70,7 +61,7 @@ impl Handler<Context> for CreateApplicant {
             Ok(created) => {
                 kyc::lock_applicant_id(&mut tx, &created.id).await?;
                 users::lock_kyc_status(&mut tx, applicant.user).await?;
-                let mut settled = Vec::new();
+                let mut settlement = Settlement::default();
                 if kyc::user_of_applicant(&mut tx, &created.id)
                     .await?
                     .is_some_and(|owner| owner != applicant.user)
@@ -97,12 +88,11 @@ impl Handler<Context> for CreateApplicant {
                         enqueue(&mut tx, &question).await?;
                     }
                     // Sumsub may have told of them before it told us that it knows them.
-                    settled = kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
+                    settlement =
+                        kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
                 }
                 let recorded = lease.finish(tx, Outcome::Done).await?;
-                for event in settled {
-                    event.tell(&ctx);
-                }
+                settlement.tell(&ctx);
                 info!(user.id = %user, "Sumsub knows user {user}");
                 ctx.tell_waiters(self.applicant.uuid()).await;
                 Ok(recorded.into())

@@ -11,7 +11,10 @@ use drop_common::{
 use secrecy::ExposeSecret;
 use tracing::warn;
 
-use super::sumsub_answers::{alert_refusal, pause_asked_for};
+use super::{
+    sumsub_answers::{alert_refusal, pause_asked_for},
+    sumsub_limits::{self, Calls},
+};
 use crate::context::Context;
 
 /// How long Sumsub lets the app use it, in seconds; the app asks for another one then.
@@ -22,6 +25,9 @@ impl Handler<Context> for CreateSdkToken {
         let Some(wanted) = sdk_tokens::wanted(&ctx.db, self.token).await? else {
             return Ok(Outcome::Done.into());
         };
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, Calls::Posts).await? {
+            return Ok(outcome.into());
+        }
         let trace = Trace {
             request_id: wanted.request_id,
             correlation_id: lease.request_id(),

@@ -65,18 +65,15 @@ pub(super) async fn decide(
         change.read_status(tx, outcome.event_at).await?;
     }
     let state = change.apply(tx, &outcome, &event, &applicant_id).await?;
-    let refused =
-        matches!(outcome.applied, Applied::NewState { standing, .. } if standing.status == KycStatus::Rejected);
-    Ok(Fate {
-        state,
-        note: None,
-        alert: if outcome.clock_alert {
-            let why = "it comes from the future; it counts as of its arrival";
-            Some((&alerts::KYC_EVENT, why))
-        } else {
-            refused.then_some((&alerts::AML_CASE, "a refusal for good"))
-        },
-    })
+    let mut fate = Fate::quiet(state, None);
+    if outcome.clock_alert {
+        let why = "it comes from the future; it counts as of its arrival";
+        fate.alerts.push((&alerts::KYC_EVENT, why));
+    }
+    if matches!(outcome.applied, Applied::NewState { standing, .. } if standing.status == KycStatus::Rejected) {
+        fate.alerts.push((&alerts::AML_CASE, "a refusal for good"));
+    }
+    Ok(fate)
 }
 
 /// What every write about one event names.
@@ -118,6 +115,8 @@ impl Change {
                     applicant_id,
                     decision,
                     reject_labels: &event.reject_labels,
+                    // Those of a refusal may hint at a suspicion.
+                    comment: event.comment.as_deref().filter(|_| decision == Decision::Retry),
                     provider_at: outcome.event_at,
                 };
                 users::set_kyc_status(tx, self.user, standing.status).await?;

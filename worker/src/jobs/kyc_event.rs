@@ -18,6 +18,8 @@ pub(super) struct Event {
     pub(super) answer: Option<String>,
     pub(super) reject_type: Option<String>,
     pub(super) reject_labels: Vec<String>,
+    /// What the person may be told (`moderationComment`); `clientComment` is not for them, and is not read.
+    pub(super) comment: Option<String>,
 }
 
 /// A member of this name has a type that it cannot have.
@@ -50,6 +52,10 @@ impl Event {
             answer: text(review, "reviewAnswer")?,
             reject_type: text(review, "reviewRejectType")?,
             reject_labels: texts(review, "rejectLabels")?,
+            comment: review
+                .get("moderationComment")
+                .and_then(Value::as_str)
+                .and_then(comment),
         })
     }
 }
@@ -92,7 +98,18 @@ fn texts(members: &Map<String, Value>, name: &'static str) -> Result<Vec<String>
     }
 }
 
-/// In the forms that Sumsub writes: ISO with Z, with `+0000`, without a zone in UTC; and as milliseconds since 1970.
+/// So much of a comment is kept, in characters.
+const LONGEST_COMMENT: usize = 1_000;
+
+/// It decides nothing: what is no text is left out, and so is what a screen should not be sent.
+fn comment(text: &str) -> Option<String> {
+    let shown = text.chars().filter(|&each| each == '\n' || !each.is_control());
+    let shown: String = shown.take(LONGEST_COMMENT).collect();
+    Some(shown.trim().to_owned()).filter(|shown| !shown.is_empty())
+}
+
+/// In the forms that Sumsub writes: ISO with Z, with `+0000`, without a zone in UTC; and as milliseconds since 1970. What lies
+/// before that is no time of Sumsub's, and the database could not hold all of it.
 pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
     let with_zone = || {
         DateTime::parse_from_rfc3339(text)
@@ -106,7 +123,8 @@ pub(super) fn time(text: &str) -> Option<DateTime<Utc>> {
             .map(|at| at.and_utc())
     };
     let millis = || DateTime::from_timestamp_millis(text.parse().ok()?);
-    with_zone().or_else(in_utc).or_else(millis)
+    let at = with_zone().or_else(in_utc).or_else(millis)?;
+    (at >= DateTime::UNIX_EPOCH).then_some(at)
 }
 
 #[cfg(test)]
@@ -164,7 +182,14 @@ mod tests {
         }
         let older = read(&json!({ "createdAt": "2026-02-23 10:00:00+0000" })).unwrap();
         assert_eq!(older.at, Some("2026-02-23T10:00:00Z".parse().unwrap()));
-        assert_eq!(read(&json!({ "createdAt": "yesterday" })).unwrap().at, None);
+        for none in [
+            json!("yesterday"),
+            json!("-9999-01-01 00:00:00.000"),
+            json!(-300_000_000_000_000_i64),
+            json!("1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(read(&json!({ "createdAtMs": none })).unwrap().at, None, "{none}");
+        }
     }
 
     #[test]
@@ -176,6 +201,22 @@ mod tests {
             (read.applicant_id.as_deref(), read.reject_labels),
             (Some("17"), vec!["FORGERY".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_comment_is_kept_without_what_no_screen_should_be_sent_and_one_that_is_no_text_is_left_out() {
+        let said = |comment: Value| {
+            let event = json!({ "reviewResult": { "moderationComment": comment, "clientComment": "not for them" } });
+            read(&event).unwrap().comment
+        };
+        assert_eq!(
+            said(json!(" The photo\u{0}\u{1b}[2J\nis blurry. ")).as_deref(),
+            Some("The photo[2J\nis blurry.")
+        );
+        assert_eq!(said(json!("é".repeat(2_000))), Some("é".repeat(LONGEST_COMMENT)));
+        for nothing in [json!(null), json!(""), json!(" \t"), json!(17), json!(["The photo"])] {
+            assert_eq!(said(nothing), None);
+        }
     }
 
     #[test]

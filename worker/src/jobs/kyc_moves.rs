@@ -8,13 +8,14 @@ use drop_common::{
         kyc::event_word,
     },
     metrics::{PROVIDER_UNKNOWN_VALUES, SUMSUB_WEBHOOK_FAILURES, WEBHOOK_EVENTS},
-    queue::JobError,
+    providers::http::machine_word,
+    queue::{EnqueueOptions, JobError, enqueue_anew, payloads::ApplyKycEvent},
     storage::{
-        Tx,
+        Tx, savepoint,
         webhooks::{self, EventState, Waiting},
     },
 };
-use tracing::info;
+use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
@@ -23,9 +24,28 @@ use super::{
 };
 use crate::context::Context;
 
-/// An event whose fate is written. To be told once that is committed.
+/// So many events are settled in one transaction: it ends well within its lease, and their bodies fit into memory.
+const AT_ONCE: i64 = 20;
+
+/// The events whose fates are written. To be told once that is committed.
 #[must_use]
-pub(super) struct Settled {
+#[derive(Default)]
+pub(super) struct Settlement {
+    settled: Vec<Settled>,
+    /// So many older ones waited that the event itself was not come to: it still waits.
+    pub(super) goes_on: bool,
+}
+
+impl Settlement {
+    /// Says what became of them, to operations too. After the commit: what is rolled back did not happen.
+    pub(super) fn tell(&self, ctx: &Context) {
+        for event in &self.settled {
+            event.tell(ctx);
+        }
+    }
+}
+
+struct Settled {
     event: WebhookEventId,
     event_type: Option<String>,
     fate: Fate,
@@ -36,7 +56,7 @@ pub(super) struct Fate {
     pub(super) state: EventState,
     pub(super) note: Option<&'static str>,
     /// What somebody wants to know about it.
-    pub(super) alert: Option<(&'static Alert, &'static str)>,
+    pub(super) alerts: Vec<(&'static Alert, &'static str)>,
 }
 
 impl Fate {
@@ -44,7 +64,7 @@ impl Fate {
         Self {
             state,
             note,
-            alert: None,
+            alerts: Vec::new(),
         }
     }
 
@@ -52,16 +72,15 @@ impl Fate {
         Self {
             state,
             note: Some(alert),
-            alert: Some((&alerts::KYC_EVENT, alert)),
+            alerts: vec![(&alerts::KYC_EVENT, alert)],
         }
     }
 }
 
 impl Settled {
-    /// Says what became of it, to operations too. After the commit: what is rolled back did not happen.
-    pub(super) fn tell(&self, ctx: &Context) {
+    fn tell(&self, ctx: &Context) {
         let (id, state) = (self.event, self.fate.state.as_str());
-        if let Some((alert, why)) = self.fate.alert {
+        for (alert, why) in &self.fate.alerts {
             alerts::raise(alert, format_args!("{id}, {why}"));
         }
         if self.fate.state == EventState::Quarantined {
@@ -72,7 +91,7 @@ impl Settled {
         ctx.metrics.count(&WEBHOOK_EVENTS, &[word, state]);
         if let Some(unknown) = self.event_type.as_deref().filter(|named| event_word(named) != *named) {
             ctx.metrics.count(&PROVIDER_UNKNOWN_VALUES, &["sumsub", "event_type"]);
-            info!(webhook_event = %id, "{id} is of an unknown type: {}", unknown.escape_debug());
+            info!(webhook_event = %id, "{id} is of an unknown type: {}", machine_word(unknown));
         }
         info!(webhook_event = %id, state, "webhook event {id} is {state}");
     }
@@ -80,7 +99,7 @@ impl Settled {
 
 /// Settles one event, after the older ones about its applicant that still wait: in the order of their arrival, so that
 /// rows and messages do not depend on which of several workers was quicker. Where it brings the applicant that others
-/// wait for, they are among these.
+/// wait for, they are settled, too.
 ///
 /// The locks, always in this order: the applicant, the user, the events.
 pub(super) async fn settle(
@@ -88,24 +107,34 @@ pub(super) async fn settle(
     tx: &mut Tx,
     event: WebhookEventId,
     request_id: Option<Uuid>,
-) -> Result<Vec<Settled>, JobError> {
+) -> Result<Settlement, JobError> {
+    let mut settlement = Settlement::default();
     let Some(waiting) = webhooks::waiting(tx, event).await? else {
-        return Ok(Vec::new());
+        return Ok(settlement);
     };
-    let mut settled = Vec::new();
-    let recognised = recognise(ctx, tx, &waiting.raw).await?;
+    let mut recognised = recognise(ctx, tx, &waiting.raw).await?;
     if let Recognised::Person(about) = &recognised {
+        let (user, applicant_id) = (about.user, about.applicant_id.clone());
         if about.locked.applicant_id.is_none() {
             about.adopt(tx, event, request_id).await?;
+            apply_unmatched(tx, user, &applicant_id, Some(&waiting)).await?;
         }
-        let older = webhooks::lock_open(tx, &about.applicant_id, about.user, Some(&waiting)).await?;
-        settled = settle_all(ctx, tx, older, request_id).await?;
+        let older = webhooks::lock_open(tx, &applicant_id, user, Some(&waiting), AT_ONCE).await?;
+        if !older.is_empty() {
+            settlement.goes_on = settle_all(ctx, tx, older, &mut settlement.settled, request_id).await?;
+            if settlement.goes_on {
+                return Ok(settlement);
+            }
+            // They may have ended the applicant that this one is about.
+            recognised = recognise(ctx, tx, &waiting.raw).await?;
+        }
     }
     // Another job may have applied it while this one waited for the locks.
     if webhooks::lock(tx, event).await? {
-        settled.push(settle_one(ctx, tx, waiting, recognised, request_id).await?);
+        let settled = settle_one(ctx, tx, waiting, recognised, request_id).await?;
+        settlement.settled.push(settled);
     }
-    Ok(settled)
+    Ok(settlement)
 }
 
 /// Settles the events that came before their applicant was known. The caller has just stored the applicant's id, under
@@ -116,23 +145,66 @@ pub(super) async fn replay(
     user: UserId,
     applicant_id: &str,
     request_id: Option<Uuid>,
-) -> Result<Vec<Settled>, JobError> {
-    let open = webhooks::lock_open(tx, applicant_id, user, None).await?;
-    settle_all(ctx, tx, open, request_id).await
+) -> Result<Settlement, JobError> {
+    let mut settlement = Settlement::default();
+    let open = webhooks::lock_open(tx, applicant_id, user, None, AT_ONCE).await?;
+    if settle_all(ctx, tx, open, &mut settlement.settled, request_id).await? {
+        apply_unmatched(tx, user, applicant_id, None).await?;
+    }
+    Ok(settlement)
 }
 
+/// Those that waited for the applicant have no jobs any more. The newest gets one, which settles the others before it.
+async fn apply_unmatched(
+    tx: &mut Tx,
+    user: UserId,
+    applicant_id: &str,
+    after: Option<&Waiting>,
+) -> Result<(), JobError> {
+    if let Some(event) = webhooks::newest_unmatched(tx, applicant_id, user, after).await? {
+        enqueue_anew(tx, &ApplyKycEvent { event }, EnqueueOptions::default()).await?;
+    }
+    Ok(())
+}
+
+/// Settles older events. One that the database does not take is left to its own job, which dies of it and says so: what came
+/// after it may be a refusal, and must not wait for a person. True: others may wait behind these.
 async fn settle_all(
     ctx: &Context,
     tx: &mut Tx,
     events: Vec<Waiting>,
+    settled: &mut Vec<Settled>,
     request_id: Option<Uuid>,
-) -> Result<Vec<Settled>, JobError> {
-    let mut settled = Vec::new();
+) -> Result<bool, JobError> {
+    let full = i64::try_from(events.len()).is_ok_and(|events| events == AT_ONCE);
+    let before = settled.len();
     for waiting in events {
-        let recognised = recognise(ctx, tx, &waiting.raw).await?;
-        settled.push(settle_one(ctx, tx, waiting, recognised, request_id).await?);
+        let event = waiting.id;
+        savepoint::begin(tx).await?;
+        match settle_older(ctx, tx, waiting, request_id).await {
+            Ok(older) => {
+                savepoint::keep(tx).await?;
+                settled.push(older);
+            }
+            Err(JobError::Storage(failed)) if !failed.is_transient() => {
+                savepoint::take_back(tx).await?;
+                error!(webhook_event = %event, "{event} cannot be applied, and those after it do not wait for it: {failed}");
+            }
+            Err(failed) => return Err(failed),
+        }
     }
-    Ok(settled)
+    // Where all of them wait on, their being looked at again would never end.
+    Ok(full && settled[before..].iter().any(|older| !older.fate.state.is_open()))
+}
+
+async fn settle_older(
+    ctx: &Context,
+    tx: &mut Tx,
+    waiting: Waiting,
+    request_id: Option<Uuid>,
+) -> Result<Settled, JobError> {
+    let recognised = recognise(ctx, tx, &waiting.raw).await?;
+    settle_one(ctx, tx, waiting, recognised, request_id).await
 }
 
 async fn settle_one(

@@ -32,5 +32,6 @@ mod refresh_balance;
 mod start_authorisation;
 mod start_consent;
 mod sumsub_answers;
+mod sumsub_limits;
 mod sweep_outbox;
 mod sync_balance;

@@ -6,7 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::kyc::{Decision, STATUS},
     providers::{Class, http::Trace, sumsub::ApplicantStatus},
-    queue::{Handler, JobError, Lane, Lease, Outcome, Verdict, payloads::ReadKycStatus, throttle},
+    queue::{
+        self, Handler, JobError, Lane, Lease, Outcome, Verdict,
+        payloads::{ApplyKycEvent, ReadKycStatus},
+        throttle,
+    },
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         kyc_reviews::{self, Known},
@@ -19,8 +23,9 @@ use uuid::Uuid;
 
 use super::{
     kyc_event::time,
-    kyc_moves,
+    kyc_moves::{self, Settlement},
     sumsub_answers::{alert_refusal, pause_asked_for},
+    sumsub_limits::{self, Calls},
 };
 use crate::context::Context;
 
@@ -36,6 +41,9 @@ impl Handler<Context> for ReadKycStatus {
         let Some(known) = kyc_reviews::known(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, Calls::Gets).await? {
+            return Ok(outcome.into());
+        }
         let trace = Trace {
             request_id: Uuid::new_v4(),
             correlation_id: lease.request_id(),
@@ -48,7 +56,7 @@ impl Handler<Context> for ReadKycStatus {
         ctx.report(&lease, BreakerKey::SumsubApi, answer.as_ref().err()).await;
 
         let mut tx = lease.begin(&ctx.db).await?;
-        let mut settled = Vec::new();
+        let mut settlement = Settlement::default();
         let outcome = match answer {
             Ok(status) => {
                 if let Some(said) = Said::of(&status, &known, self.not_before) {
@@ -59,7 +67,10 @@ impl Handler<Context> for ReadKycStatus {
                         external_user_id: None,
                     };
                     if let Some(event) = webhooks::store_answer(&mut tx, &said.key, about, raw.as_bytes()).await? {
-                        settled = kyc_moves::settle(&ctx, &mut tx, event, lease.request_id()).await?;
+                        settlement = kyc_moves::settle(&ctx, &mut tx, event, lease.request_id()).await?;
+                        if settlement.goes_on {
+                            queue::enqueue(&mut tx, &ApplyKycEvent { event }).await?;
+                        }
                     }
                 }
                 Outcome::Done
@@ -79,9 +90,7 @@ impl Handler<Context> for ReadKycStatus {
             }
         };
         let recorded = lease.finish(tx, outcome).await?;
-        for event in settled {
-            event.tell(&ctx);
-        }
+        settlement.tell(&ctx);
         Ok(recorded.into())
     }
 }
@@ -138,6 +147,7 @@ impl Said {
                 "reviewAnswer": status.review_answer,
                 "reviewRejectType": status.reject_type,
                 "rejectLabels": status.reject_labels,
+                "moderationComment": status.moderation_comment,
             },
         });
         Some(Self {

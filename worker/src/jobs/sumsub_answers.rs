@@ -14,7 +14,11 @@ pub(super) fn pause_asked_for(error: &ProviderError) -> Duration {
     error.retry_after().unwrap_or(PAUSE).min(LONGEST_PAUSE)
 }
 
-/// A refusal is no person's fault: our token, our level or our request is wrong.
+/// A refusal is no person's fault: our token, our level, our request or our clock is wrong.
 pub(super) fn alert_refusal(about: impl fmt::Display, error: &ProviderError) {
-    alerts::raise(&alerts::SUMSUB_REFUSES_US, format_args!("{about}, {error}"));
+    let alert = match error {
+        ProviderError::Clock { .. } => &alerts::SUMSUB_CLOCK,
+        _ => &alerts::SUMSUB_REFUSES_US,
+    };
+    alerts::raise(alert, format_args!("{about}, {error}"));
 }

@@ -133,6 +133,7 @@ fn may_pass(error: &ProviderError) -> bool {
         ProviderError::Blocked
         | ProviderError::TooLate
         | ProviderError::Refused { .. }
+        | ProviderError::Clock { .. }
         | ProviderError::ConsentExpired { .. }
         | ProviderError::Unreadable { .. }
         | ProviderError::TokenRefused

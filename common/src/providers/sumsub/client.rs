@@ -6,7 +6,10 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::{signature, wire};
+use super::{
+    refusals::{clock_ahead, success},
+    signature, wire,
+};
 use crate::{
     config::{SumsubAuth, SumsubConfig},
     providers::{
@@ -73,6 +76,8 @@ pub struct ApplicantStatus {
     pub reject_type: Option<String>,
     /// Machine words for a rejection.
     pub reject_labels: Vec<String>,
+    /// What the person may be told.
+    pub moderation_comment: Option<String>,
 }
 
 /// Lets one user's app run the verification. Never cached, never shared.
@@ -108,11 +113,10 @@ impl Sumsub {
         };
         let call = self.post(Operation::ApplicantCreate, &path, &body, trace, now)?;
         let created = self
-            .http
-            .call(call, |reply| match reply.status {
+            .ask(call, now, |reply| match reply.status {
                 // Somebody created it before us, most likely an earlier attempt of ours.
                 409 => Ok(None),
-                _ => self.read_applicant(&reply, person.external_user_id, false).map(Some),
+                _ => self.read_applicant(reply, person.external_user_id, false).map(Some),
             })
             .await?;
         match created {
@@ -130,26 +134,24 @@ impl Sumsub {
     ) -> Result<ApplicantStatus, ProviderError> {
         let path = format!("/resources/applicants/{}/status", path_segment(id)?);
         let call = self.call(Operation::ApplicantStatus, Method::GET, &path, Vec::new(), trace, now)?;
-        self.http
-            .call(call, |reply| {
-                let status: wire::Status = success(&reply)?.json()?;
-                let (answer, reject_type, labels) = status.review_result.map_or((None, None, Vec::new()), |result| {
-                    (result.answer, result.reject_type, result.labels)
-                });
-                self.meet(Field::ReviewStatus, status.word.as_deref(), &REVIEW_STATUSES);
-                self.meet(Field::ReviewAnswer, answer.as_deref(), &REVIEW_ANSWERS);
-                Ok(ApplicantStatus {
-                    attempt_id: status.attempt_id,
-                    level_name: status.level_name,
-                    review_status: status.word,
-                    review_date: status.review_date,
-                    create_date: status.create_date,
-                    review_answer: answer,
-                    reject_type,
-                    reject_labels: labels,
-                })
+        self.ask(call, now, |reply| {
+            let status: wire::Status = success(reply)?.json()?;
+            let result = status.review_result.unwrap_or_default();
+            self.meet(Field::ReviewStatus, status.word.as_deref(), &REVIEW_STATUSES);
+            self.meet(Field::ReviewAnswer, result.answer.as_deref(), &REVIEW_ANSWERS);
+            Ok(ApplicantStatus {
+                attempt_id: status.attempt_id,
+                level_name: status.level_name,
+                review_status: status.word,
+                review_date: status.review_date,
+                create_date: status.create_date,
+                review_answer: result.answer,
+                reject_type: result.reject_type,
+                reject_labels: result.labels,
+                moderation_comment: result.moderation_comment,
             })
-            .await
+        })
+        .await
     }
 
     /// A token with which this user's app may run the verification for `ttl_seconds`.
@@ -167,18 +169,17 @@ impl Sumsub {
             ttl_in_secs: ttl_seconds,
         };
         let call = self.post(Operation::SdkToken, "/resources/accessTokens/sdk", &body, trace, now)?;
-        self.http
-            .call(call, |reply| {
-                let token: wire::Token = success(&reply)?.json()?;
-                let ours = token.user_id.is_none_or(|user| user == external_user_id);
-                if !ours || token.token.is_empty() {
-                    return Err(ProviderError::Unreadable {
-                        what: "the token is missing or another user's",
-                    });
-                }
-                Ok(SdkToken(token.token.into()))
-            })
-            .await
+        self.ask(call, now, |reply| {
+            let token: wire::Token = success(reply)?.json()?;
+            let ours = token.user_id.is_none_or(|user| user == external_user_id);
+            if !ours || token.token.is_empty() {
+                return Err(ProviderError::Unreadable {
+                    what: "the token is missing or another user's",
+                });
+            }
+            Ok(SdkToken(token.token.into()))
+        })
+        .await
     }
 
     async fn adopt(
@@ -192,8 +193,7 @@ impl Sumsub {
             path_segment(external_user_id)?
         );
         let call = self.call(Operation::ApplicantRead, Method::GET, &path, Vec::new(), trace, now)?;
-        self.http
-            .call(call, |reply| self.read_applicant(&reply, external_user_id, true))
+        self.ask(call, now, |reply| self.read_applicant(reply, external_user_id, true))
             .await
     }
 
@@ -205,6 +205,25 @@ impl Sumsub {
             &REVIEW_STATUSES,
         );
         Ok(applicant)
+    }
+
+    /// Makes the call, which was signed at `now` where calls are signed. Who is refused for another time than Sumsub's is told
+    /// so: neither token nor secret is wrong then.
+    async fn ask<T>(
+        &self,
+        call: Call,
+        now: DateTime<Utc>,
+        read: impl FnOnce(&Reply) -> Result<T, ProviderError>,
+    ) -> Result<T, ProviderError> {
+        let signed = self.config.auth == SumsubAuth::Signed;
+        self.http
+            .call(call, |reply| {
+                read(&reply).map_err(|error| match clock_ahead(&reply, now) {
+                    Some(ahead) if signed => ProviderError::Clock { ahead },
+                    _ => error,
+                })
+            })
+            .await
     }
 
     /// Counts a word that is not in the list; it decides nothing.
@@ -284,12 +303,4 @@ fn applicant_of(reply: &Reply, external_user_id: &str, adopted: bool) -> Result<
         review_status: applicant.review.and_then(|review| review.status),
         adopted,
     })
-}
-
-fn success(reply: &Reply) -> Result<&Reply, ProviderError> {
-    if reply.is_success() {
-        Ok(reply)
-    } else {
-        Err(ProviderError::from_status(reply.status, None, reply.retry_after()))
-    }
 }

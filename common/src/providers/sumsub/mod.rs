@@ -1,6 +1,7 @@
 //! Identity verification (contract 3.4): outbound calls here, the webhook's digest in [`webhook`].
 
 mod client;
+mod refusals;
 mod signature;
 pub mod webhook;
 mod wire;

@@ -1,12 +1,24 @@
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, Mutex},
+};
+
 use chrono::DateTime;
+use rstest::rstest;
 use secrecy::ExposeSecret;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+    subscriber::set_default,
+};
 use uuid::Uuid;
 
 use super::{NewApplicant, Sumsub};
 use crate::{
     config::{SumsubAuth, SumsubConfig},
     providers::{
-        Class,
+        Class, ProviderError,
         http::Trace,
         testing::{FakeProvider, answer, json},
         unobserved,
@@ -163,4 +175,82 @@ async fn a_limit_tells_how_long_to_wait() {
         (error.class(), error.retry_after().map(|wait| wait.as_secs())),
         (Class::Limited, Some(17))
     );
+}
+
+/// Signed at 22:13:20.
+#[rstest]
+#[case::ahead(401, SumsubAuth::Signed, Some("22:15:20"), Some(120))]
+#[case::behind(401, SumsubAuth::Signed, Some("22:12:20"), Some(-60))]
+#[case::near_enough(401, SumsubAuth::Signed, Some("22:14:19"), None)]
+#[case::no_date(401, SumsubAuth::Signed, None, None)]
+#[case::not_for_that(403, SumsubAuth::Signed, Some("22:15:20"), None)]
+#[case::not_signed(401, SumsubAuth::Bearer, Some("22:15:20"), None)]
+#[tokio::test]
+async fn a_refusal_whose_date_is_a_minute_from_the_signatures_is_the_clocks(
+    #[case] status: u16,
+    #[case] auth: SumsubAuth,
+    #[case] date: Option<&str>,
+    #[case] clock: Option<i64>,
+) {
+    let date = date.map_or_else(String::new, |time| format!("date: Tue, 14 Nov 2023 {time} GMT\r\n"));
+    let provider = FakeProvider::start([answer(status, &date, "")]).await;
+    let refused = client(&provider, auth).applicant_status("5f9e", trace(), now()).await;
+    let error = refused.expect_err("refused");
+    let ahead = match error {
+        ProviderError::Clock { ahead } => Some(ahead),
+        _ => None,
+    };
+    assert_eq!(
+        (ahead, error.status(), error.class()),
+        (clock, Some(status), Class::Refused)
+    );
+}
+
+/// Everything that is logged, with every field.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<String>>);
+
+impl Visit for Ear {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0.lock().unwrap(), "{}={value:?} ", field.name()).unwrap();
+    }
+}
+
+impl Subscriber for Ear {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn what_sumsub_calls_a_call_that_it_refused_is_in_the_log_and_what_it_says_of_it_is_not() {
+    let body = |correlation: &str| {
+        format!(
+            r#"{{"description":"Applicant Anna exists","code":400,"correlationId":"{correlation}","errorName":"app-exists"}}"#
+        )
+    };
+    let (told, odd) = (json(400, &body("req-a260b669")), json(400, &body("Anna Nordmann")));
+    let provider = FakeProvider::start([told, odd, json(502, "<html>Anna</html>")]).await;
+    let (ear, sumsub) = (Ear::default(), client(&provider, SumsubAuth::Bearer));
+    let listening = set_default(ear.clone());
+    for _ in 0..3 {
+        assert!(sumsub.applicant_status("5f9e", trace(), now()).await.is_err());
+    }
+    drop(listening);
+    let logged = ear.0.lock().unwrap().clone();
+    assert!(
+        logged.contains("req-a260b669") && logged.contains("app-exists"),
+        "{logged}"
+    );
+    assert!(!logged.contains("Anna"), "{logged}");
 }

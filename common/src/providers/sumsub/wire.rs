@@ -38,7 +38,7 @@ pub(super) struct Status {
     pub(super) review_result: Option<ReviewResult>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct ReviewResult {
     #[serde(rename = "reviewAnswer")]
     pub(super) answer: Option<String>,
@@ -46,6 +46,16 @@ pub(super) struct ReviewResult {
     pub(super) reject_type: Option<String>,
     #[serde(rename = "rejectLabels", default)]
     pub(super) labels: Vec<String>,
+    #[serde(rename = "moderationComment")]
+    pub(super) moderation_comment: Option<String>,
+}
+
+/// Beside these there is a description, which may quote what was asked.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Refusal {
+    pub(super) correlation_id: Option<String>,
+    pub(super) error_name: Option<String>,
 }
 
 #[derive(Serialize)]

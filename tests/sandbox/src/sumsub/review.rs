@@ -44,6 +44,8 @@ pub struct Review {
     pub reject_labels: Vec<String>,
     /// `FINAL` or `RETRY`.
     pub review_reject_type: Option<String>,
+    /// What the person may be told.
+    pub moderation_comment: Option<String>,
     /// The `reviewStatus`, when it is not the usual one of the event's type.
     pub review_status: Option<String>,
     /// Seconds from now to the event; negative is the past.
@@ -67,6 +69,7 @@ impl Default for Review {
             answer: Some("GREEN".to_owned()),
             reject_labels: Vec::new(),
             review_reject_type: None,
+            moderation_comment: None,
             review_status: None,
             created_at_offset: 0,
             time_form: TimeForm::default(),
@@ -120,7 +123,7 @@ impl Review {
                 "reviewAnswer": answer,
                 "rejectLabels": self.reject_labels,
                 "reviewRejectType": self.review_reject_type,
-                "moderationComment": null,
+                "moderationComment": self.moderation_comment,
             })
         })
     }
