@@ -46,9 +46,10 @@ jobs! {
     CreateApplicant { /// Our applicant row.
         applicant: KycApplicantId, /// The request to create it; asking again after a refusal is another.
         request: Uuid } "create-applicant" in KycCall, key |job| Some(job.request.to_string());
-    /// Applies a stored Sumsub event to the person's KYC status: a few statements, and no call.
+    /// Applies a stored Sumsub event to the person's KYC status: a few statements, and no call. Workers that are killed and a
+    /// database that comes and goes use attempts up, too, and an accepted event must not need a person for that.
     ApplyKycEvent { /// The stored event.
-        event: WebhookEventId } "apply-kyc-event" in KycApply, seconds 30, key |job| Some(job.event.to_string());
+        event: WebhookEventId } "apply-kyc-event" in KycApply, attempts 20, seconds 30, key |job| Some(job.event.to_string());
     /// Asks Sumsub for a token of its SDK, while somebody waits for it.
     CreateSdkToken { /// The wish.
         token: SdkTokenId } "create-sdk-token" in KycCall, attempts 3, key |job| Some(job.token.to_string());
