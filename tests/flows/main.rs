@@ -22,6 +22,7 @@ mod fleet;
 mod four_reads;
 mod holds;
 mod kyc;
+mod linked_accounts;
 mod login;
 mod metrics;
 mod oidc;

@@ -10,8 +10,6 @@ use drop_common::{
 };
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
 
-use crate::error::{ApiError, Code};
-
 /// A linked account.
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
@@ -85,9 +83,10 @@ impl Example for BankAccounts {
 }
 
 impl BankAccount {
-    /// As its owner sees it; behind an open circuit no balance is called fresh.
-    pub(super) fn of(account: Account, circuit_open: bool) -> Result<Self, ApiError> {
-        let currency: Currency = account.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
+    /// As its owner sees it; behind an open circuit no balance is called fresh. `None`: it is in a currency whose amounts we
+    /// cannot write, and must not take the others away with it.
+    pub(super) fn of(account: Account, circuit_open: bool) -> Option<Self> {
+        let currency: Currency = account.currency.parse().ok()?;
         // The database's clock says how old it is; this process's may be wrong.
         let age = account.balance_age_seconds.map(TimeDelta::seconds);
         let balance = account
@@ -101,7 +100,7 @@ impl BankAccount {
                 age_seconds: account.balance_age_seconds.unwrap_or_default().max(0),
                 stale: is_stale(age, account.last_read_failed, circuit_open),
             });
-        Ok(Self {
+        Some(Self {
             id: account.id.to_string(),
             iban: account.account_masked,
             currency: account.currency,

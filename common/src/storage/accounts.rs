@@ -84,28 +84,37 @@ pub struct Found<'a> {
 
 /// Links the account; one that was linked before is found again by its number, for the bank's handle changes with each consent.
 pub async fn link(
+/// An account that is linked now.
+pub struct Linked {
+    pub id: AccountId,
+    /// The other consent that it was read with before.
+    pub taken_from: Option<ConsentId>,
+}
+
     tx: &mut Tx,
     keys: &Keyring,
     user: UserId,
     consent: ConsentId,
     bank: &str,
     found: Found<'_>,
-) -> Result<AccountId, StorageError> {
+) -> Result<Linked, StorageError> {
     let canonical = SecretString::from(found.number.canonical_secret().to_owned());
     let index = keys.blind_index("account", canonical.expose_secret());
     let known = known(tx, keys, user, canonical.expose_secret()).await?;
     // The ciphertext is bound to its row, so the row's id must be known before it is sealed.
-    let id = known.unwrap_or_else(AccountId::new);
+    let id = known.as_ref().map_or_else(AccountId::new, |known| known.id);
     let sealed = keys.seal(
         "bank_accounts.account_sealed",
         id.uuid(),
         canonical.expose_secret().as_bytes(),
     );
-    if known.is_some() {
-        // While keys rotate, the row may still be filed under the one before.
+    if let Some(known) = known {
+        // While keys rotate, the row may still be filed under the one before. What was cached in another currency is not
+        // this account's balance.
         sqlx::query!(
             "UPDATE bank_accounts SET consent_id = $2, resource_id = $3, account_sealed = $4, account_index = $5, status = 'linked',
-                    updated_at = clock_timestamp()
+                    currency = $6, balance = CASE WHEN currency = $6 THEN balance END,
+                    balance_synced_at = CASE WHEN currency = $6 THEN balance_synced_at END, updated_at = clock_timestamp()
               WHERE id = $1",
             id.uuid(),
             consent.uuid(),
@@ -115,8 +124,12 @@ pub async fn link(
         )
         .execute(&mut **tx)
         .await?;
-        return Ok(id);
+        return Ok(Linked {
+            id,
+            taken_from: Some(known.consent).filter(|before| *before != consent),
+        });
     }
+            found.currency,
     let linked = sqlx::query_scalar!(
         r#"INSERT INTO bank_accounts (id, user_id, consent_id, bank, resource_id, account_sealed, account_index, account_masked, currency, next_sync_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp() + interval '6 hours')
@@ -136,26 +149,35 @@ pub async fn link(
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(linked)
+    Ok(Linked {
+        id: linked,
+        taken_from: None,
+    })
+}
+
+struct Known {
+    id: AccountId,
+    consent: ConsentId,
 }
 
 /// The user's row of this number, under whichever key it was filed, locked.
-async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Result<Option<AccountId>, StorageError> {
+async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Result<Option<Known>, StorageError> {
     let indexes: Vec<Vec<u8>> = keys
         .blind_indexes("account", canonical)
         .into_iter()
         .map(Vec::from)
         .collect();
-    let id = sqlx::query_scalar!(
-        "SELECT id FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
-          ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE",
+    Ok(sqlx::query_as!(
+        Known,
+        r#"SELECT id AS "id: AccountId", consent_id AS "consent: ConsentId"
+             FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
+            ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE"#,
         user.uuid(),
         &indexes,
         indexes.first()
     )
     .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id.map(AccountId::from))
+    .await?)
 }
 
 /// Locks this user's account for a read that they ask for; false where it is not theirs, not linked, or its consent is not live.

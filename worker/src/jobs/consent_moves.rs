@@ -57,10 +57,15 @@ pub(super) async fn failed(
     audit(tx, Actor::Worker, user, consent, request_id, detail).await
 }
 
-/// The older consents of the new one's owner end, and with them the accounts that it has not taken over. Called once its
-/// own accounts are linked.
-pub(super) async fn replace_older(tx: &mut Tx, lease: &Lease, new: &Consent) -> Result<(), JobError> {
-    let older = consents::replace_older(tx, new).await?;
+/// The older consents from which the new one has taken accounts over end, and with them the accounts that it has not
+/// taken. One that has nothing in common with it is of another bank: Neonomics stands before them all.
+pub(super) async fn replace_older(
+    tx: &mut Tx,
+    lease: &Lease,
+    new: &Consent,
+    taken_from: &[ConsentId],
+) -> Result<(), JobError> {
+    let older = consents::replace_older(tx, new, taken_from).await?;
     accounts::unlink(tx, &older).await?;
     for consent in older {
         let mut detail = moved(ConsentStatus::Valid, ConsentStatus::Replaced);

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, NaiveDate, Utc};
 use drop_common::{
     domain::{
-        account_number::AccountNumber,
         age::today_in_oslo,
         consent::{ConsentStatus, next_look},
         ids::ConsentId,
@@ -15,15 +14,13 @@ use drop_common::{
         neonomics::{Account, CallContext},
     },
     queue::{
-        AfterCommit, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue,
+        AfterCommit, Handler, Job as _, JobError, Lease, Outcome, Verdict,
         payloads::{FetchAccounts, RefreshBalance},
     },
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
-        accounts::{self, Found},
         audit::Actor,
-        balance_reads,
         consents::{self, Consent},
         schedule, users,
     },
@@ -32,7 +29,7 @@ use secrecy::ExposeSecret;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::consent_moves;
+use super::{account_links, consent_moves};
 use crate::{context::Context, recording};
 
 /// The longest a look waits for the database, before jitter: the person waits for it.
@@ -77,10 +74,8 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     let applied =
         consent_moves::apply(&mut tx, lease, Actor::Provider, &consent, seen.status, seen.valid_until).await?;
     if applied && seen.status == ConsentStatus::Valid {
-        for account in &seen.accounts {
-            link(ctx, &mut tx, &consent, account).await?;
-        }
-        consent_moves::replace_older(&mut tx, lease, &consent).await?;
+        let taken_from = account_links::link_all(ctx, &mut tx, &consent, &seen.accounts).await?;
+        consent_moves::replace_older(&mut tx, lease, &consent, &taken_from).await?;
     }
     let recorded = finish(ctx, lease, tx, &consent, Outcome::Done).await?;
     info!(consent.id = %id, "consent {id} is {}, {} accounts", seen.status.as_str(), seen.accounts.len());
@@ -171,26 +166,4 @@ async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, P
         valid_until: ctx.neonomics.consent(id, &call()).await?.valid_until,
         accounts: ctx.neonomics.accounts(id, &call()).await?,
     })
-}
-
-/// Links one account and asks for its first balance, which is attended if the person has just come back from the bank.
-async fn link(ctx: &Context, tx: &mut Tx, consent: &Consent, account: &Account) -> Result<(), StorageError> {
-    let number = account
-        .iban
-        .as_deref()
-        .map(AccountNumber::iban)
-        .or_else(|| account.bban.as_deref().map(AccountNumber::bban));
-    let (Some(Ok(number)), Some(currency)) = (number, account.currency.as_deref()) else {
-        warn!(consent.id = %consent.id, "an account of consent {} has no usable number or currency", consent.id);
-        return Ok(());
-    };
-    let found = Found {
-        resource_id: &account.resource_id,
-        number: &number,
-        currency,
-    };
-    let linked = accounts::link(tx, &ctx.keys, consent.user, consent.id, &consent.bank, found).await?;
-    let refresh = balance_reads::request_refresh(tx, consent.user, linked, consent.psu_ip.as_deref()).await?;
-    enqueue(tx, &RefreshBalance { refresh }).await?;
-    Ok(())
 }

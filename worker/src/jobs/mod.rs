@@ -1,5 +1,6 @@
 //! One file per kind of job.
 
+mod account_links;
 mod apply_kyc_event;
 mod at_bank;
 mod balance_read;

@@ -1,6 +1,7 @@
 use chrono::NaiveDate;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     CallContext, Neonomics, Redirects, ScaLink,
@@ -29,7 +30,7 @@ pub struct Consent {
 pub struct ConsentState {
     /// The bank's word; open.
     pub status: String,
-    /// The last day it may be used; the bank may shorten what was asked. Only in the full read.
+    /// The last day it may be used; the bank may shorten what was asked. Only in the full read, and where it is a day.
     pub valid_until: Option<NaiveDate>,
 }
 
@@ -108,7 +109,7 @@ impl Neonomics {
             self.meet_consent(&state.consent_status);
             Ok(ConsentState {
                 status: state.consent_status,
-                valid_until: state.valid_until,
+                valid_until: state.valid_until.as_str().and_then(|day| day.parse().ok()),
             })
         })
         .await
@@ -152,5 +153,6 @@ struct Created {
 #[serde(rename_all = "camelCase")]
 struct State {
     consent_status: String,
-    valid_until: Option<NaiveDate>,
+    #[serde(default)]
+    valid_until: Value,
 }

@@ -1,6 +1,7 @@
 //! The ways in which a consent is over: by its owner's wish, by the bank's word, by time, by a newer one.
 
 use chrono::NaiveDate;
+use uuid::Uuid;
 
 use super::{Consent, StorageError, Tx};
 use crate::{
@@ -56,8 +57,14 @@ pub async fn ended_at_the_bank(tx: &mut Tx, id: ConsentId) -> Result<Option<User
     .await?)
 }
 
-/// Ends the user's older consents at the bank of the one that is valid now, as the bank does. Which they are.
-pub async fn replace_older(tx: &mut Tx, new: &Consent) -> Result<Vec<ConsentId>, StorageError> {
+/// Ends those of the user's older consents from which the one that is valid now has taken accounts over, as the bank does.
+/// Which they are.
+pub async fn replace_older(
+    tx: &mut Tx,
+    new: &Consent,
+    taken_from: &[ConsentId],
+) -> Result<Vec<ConsentId>, StorageError> {
+    let taken_from: Vec<Uuid> = taken_from.iter().map(|consent| consent.uuid()).collect();
     Ok(sqlx::query_scalar!(
         r#"UPDATE bank_consents SET status = 'replaced', version = version + 1, updated_at = clock_timestamp()
             WHERE user_id = $1 AND bank = $2 AND id <> $3 AND status = 'valid' RETURNING id AS "id: ConsentId""#,
@@ -66,6 +73,7 @@ pub async fn replace_older(tx: &mut Tx, new: &Consent) -> Result<Vec<ConsentId>,
         new.id.uuid(),
     )
     .fetch_all(&mut **tx)
+        &taken_from,
     .await?)
 }
 
