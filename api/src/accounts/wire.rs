@@ -34,6 +34,8 @@ pub struct CachedBalance {
     pub currency: String,
     /// What the number means, in the bank's word.
     pub r#type: Option<String>,
+    /// When the bank last changed it, by the bank's own word; absent where it gives none.
+    pub bank_time: Option<DateTime<Utc>>,
     /// When it was read.
     pub synced_at: DateTime<Utc>,
     /// Seconds since then.
@@ -56,6 +58,7 @@ impl Example for CachedBalance {
             amount: "45230.00".into(),
             currency: "NOK".into(),
             r#type: Some("expected".into()),
+            bank_time: Some("2026-02-23T07:58:30Z".parse().expect("a time")),
             synced_at: "2026-02-23T08:00:00Z".parse().expect("a time"),
             age_seconds: 12,
             stale: false,
@@ -96,6 +99,7 @@ impl BankAccount {
                 amount: Amount { minor, currency }.to_decimal(),
                 currency: account.currency.clone(),
                 r#type: account.balance_type,
+                bank_time: account.balance_at,
                 synced_at,
                 age_seconds: account.balance_age_seconds.unwrap_or_default().max(0),
                 stale: is_stale(age, account.last_read_failed, circuit_open),

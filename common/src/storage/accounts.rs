@@ -23,6 +23,8 @@ pub struct Account {
     /// Minor units, what is on hold already taken off.
     pub balance: Option<i64>,
     pub balance_type: Option<String>,
+    /// The bank's own time, where it gave one.
+    pub balance_at: Option<DateTime<Utc>>,
     pub balance_synced_at: Option<DateTime<Utc>>,
     pub balance_age_seconds: Option<i64>,
     pub last_read_failed: bool,
@@ -32,7 +34,7 @@ pub struct Account {
 pub async fn of_user(db: &PgPool, user: UserId) -> Result<Vec<Account>, StorageError> {
     Ok(sqlx::query_as!(
         Account,
-        r#"SELECT id AS "id: AccountId", account_masked, currency, balance - held AS balance, balance_type, balance_synced_at,
+        r#"SELECT id AS "id: AccountId", account_masked, currency, balance - held AS balance, balance_type, balance_at, balance_synced_at,
                   extract(epoch FROM clock_timestamp() - balance_synced_at)::bigint AS balance_age_seconds,
                   balance_failed_at IS NOT NULL AS "last_read_failed!"
              FROM bank_accounts WHERE user_id = $1 AND status = 'linked' ORDER BY id"#,
