@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     balances::{IBAN, count},
     consents::{OTHER_IBAN, approves, asks, comes_back, status},
-    paying::execute,
+    paying::{execute, value},
 };
 
 /// The contract's account, and one with another number.
@@ -183,6 +183,26 @@ async fn a_consent_that_opens_nothing_takes_nothing_away() {
     let shown = listed(&anna).await;
     assert_eq!((shown.len(), &shown[0]["id"]), (1, &json!(account)));
     assert_eq!(shown[0]["balance"]["amount"], "45230.00");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_not_asked_for_again_within_the_time_that_opens_a_circuit() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let (_, link) = asks(&anna, "first").await;
+    app.stop_worker().await;
+    app.sandbox.fault(Operation::Accounts, Fault::Garbage, 1);
+    comes_back(&approves(&app, &link)).await;
+    app.run_jobs().await;
+    assert_eq!(status(&app).await, "received");
+    let away: f64 = value(
+        &app,
+        "SELECT extract(epoch FROM run_at - clock_timestamp())::float8 FROM jobs WHERE kind = 'fetch-accounts'",
+    )
+    .await;
+    assert!((55.0..91.0).contains(&away), "{away}");
     app.finish().await;
 }
 

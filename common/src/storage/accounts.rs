@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -84,8 +84,6 @@ pub struct Found<'a> {
     pub currency: &'a str,
 }
 
-/// Links the account; one that was linked before is found again by its number, for the bank's handle changes with each consent.
-pub async fn link(
 /// An account that is linked now.
 pub struct Linked {
     pub id: AccountId,
@@ -93,6 +91,8 @@ pub struct Linked {
     pub taken_from: Option<ConsentId>,
 }
 
+/// Links the account; one that was linked before is found again by its number, for the bank's handle changes with each consent.
+pub async fn link(
     tx: &mut Tx,
     keys: &Keyring,
     user: UserId,
@@ -115,6 +115,8 @@ pub struct Linked {
         // this account's balance.
         sqlx::query!(
             "UPDATE bank_accounts SET consent_id = $2, resource_id = $3, account_sealed = $4, account_index = $5, status = 'linked',
+                    paused_until = CASE WHEN consent_id = $2 THEN paused_until END,
+                    next_sync_at = CASE WHEN consent_id = $2 THEN next_sync_at ELSE clock_timestamp() + interval '6 hours' END,
                     currency = $6, balance = CASE WHEN currency = $6 THEN balance END,
                     balance_synced_at = CASE WHEN currency = $6 THEN balance_synced_at END, updated_at = clock_timestamp()
               WHERE id = $1",
@@ -123,6 +125,7 @@ pub struct Linked {
             found.resource_id,
             sealed,
             index.as_slice(),
+            found.currency,
         )
         .execute(&mut **tx)
         .await?;
@@ -131,7 +134,6 @@ pub struct Linked {
             taken_from: Some(known.consent).filter(|before| *before != consent),
         });
     }
-            found.currency,
     let linked = sqlx::query_scalar!(
         r#"INSERT INTO bank_accounts (id, user_id, consent_id, bank, resource_id, account_sealed, account_index, account_masked, currency, next_sync_at)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp() + interval '6 hours')
@@ -223,10 +225,11 @@ pub async fn sync_at(tx: &mut Tx, id: AccountId, at: DateTime<Utc>) -> Result<()
     Ok(())
 }
 
-/// The bank wants no unattended read of this account for this long; a longer pause stays.
+/// The bank wants no unattended read of this account for this long, planned already or not; a longer pause stays. It ends
+/// with the consent.
 pub async fn back_off(tx: &mut Tx, id: AccountId, pause: Duration) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE bank_accounts SET next_sync_at = greatest(next_sync_at, clock_timestamp() + $2::bigint * interval '1 s') WHERE id = $1",
+        "UPDATE bank_accounts SET paused_until = greatest(paused_until, clock_timestamp() + $2::bigint * interval '1 s') WHERE id = $1",
         id.uuid(),
         i64::try_from(pause.as_secs()).unwrap_or(i64::MAX)
     )
@@ -244,13 +247,14 @@ pub struct Balance<'a> {
 }
 
 /// Caches a balance. `started_at` is the database's time when the read began: an older answer never overwrites a newer
-/// one. The holds of payments that the new balance already contains go with it.
+/// one. The holds of payments that the new balance already contains go with it. Whether the cache is at least as new now:
+/// an account that was unlinked meanwhile has none.
 pub async fn store_balance(
     tx: &mut Tx,
     account: AccountId,
     balance: Balance<'_>,
     started_at: DateTime<Utc>,
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
     let stored = sqlx::query!(
         "UPDATE bank_accounts SET balance = $2, balance_type = $3, balance_at = $4, balance_synced_at = $5, balance_failed_at = NULL,
                 next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
@@ -265,8 +269,14 @@ pub async fn store_balance(
     .await?;
     if stored.rows_affected() == 1 {
         release_contained(tx, account, started_at).await?;
+        return Ok(true);
     }
-    Ok(())
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bank_accounts WHERE id = $1 AND status = 'linked') AS "linked!""#,
+        account.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
 }
 
 /// Lets go what is held for payments that a balance read from `started_at` on contains. The bank had settled a payment
@@ -291,13 +301,15 @@ async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime
     Ok(())
 }
 
-/// A read failed: the cache stays and says so.
-pub async fn read_failed(tx: &mut Tx, account: AccountId) -> Result<(), StorageError> {
+/// A read failed: the cache stays and says so. The next unattended read is planned this far away, and not before the end of
+/// a pause.
+pub async fn read_failed(tx: &mut Tx, account: AccountId, again: TimeDelta) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(),
-                next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
+                next_sync_at = greatest(clock_timestamp() + $2::bigint * interval '1 s', paused_until), updated_at = clock_timestamp()
           WHERE id = $1",
-        account.uuid()
+        account.uuid(),
+        again.num_seconds()
     )
     .execute(&mut **tx)
     .await?;
