@@ -226,6 +226,22 @@ async fn a_last_day_that_is_none_leaves_the_one_that_was_asked_for(#[case] day: 
     app.off_contract().finish().await;
 }
 
+#[tokio::test]
+async fn a_bank_that_names_a_later_day_than_was_asked_for_is_not_believed() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let (id, link) = asks(&anna, "first").await;
+    let path = format!("/v1/bank-consents/{id}");
+    let asked = anna.get(&path).await.body["validUntil"].clone();
+    answers(&app, &json!("2999-12-31"));
+    comes_back(&approves(&app, &link)).await;
+    app.until_idle().await;
+    let shown = anna.get(&path).await.body;
+    assert_eq!((&shown["status"], &shown["validUntil"]), (&json!("valid"), &asked));
+    app.off_contract().finish().await;
+}
+
 /// The bank's next words for a consent: it is valid, until then.
 fn answers(app: &TestApp, day: &Value) {
     for body in [

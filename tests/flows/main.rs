@@ -14,6 +14,7 @@ mod browser_login;
 mod cancellation;
 mod circuits;
 mod client_certificate;
+mod consent_ends;
 mod consents;
 mod counted;
 mod database;

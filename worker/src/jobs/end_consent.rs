@@ -1,4 +1,4 @@
-//! Ends a consent at the bank that its owner has unlinked here. Nothing uses it meanwhile.
+//! Ends a consent at the bank that is over here: its owner has unlinked it, or never approved it. Nothing uses it meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ impl Handler<Context> for EndConsent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let consent = consents::find(&ctx.db, &ctx.keys, self.consent).await?;
         let at_bank = consent
-            .filter(|consent| consent.status == ConsentStatus::Deleted)
+            .filter(|consent| matches!(consent.status, ConsentStatus::Deleted | ConsentStatus::Expired))
             .and_then(|consent| consent.consent_id);
         let Some(at_bank) = at_bank else {
             return Ok(Outcome::Done.into());

@@ -46,7 +46,7 @@ impl Handler<Context> for FetchAccounts {
 
     /// Nobody looks any more: the person may link anew.
     async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
-        consent_moves::abandon(tx, self.consent).await?;
+        consent_moves::abandon(tx, None, self.consent).await?;
         Ok(AfterCommit::default())
     }
 }
@@ -122,7 +122,7 @@ async fn wait_or_end(
     if let Some(wait) = wait.filter(|_| !over) {
         return Ok(Outcome::Wait(backoff::jittered(wait).max(pause.unwrap_or_default())));
     }
-    consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired, None).await?;
+    consent_moves::abandon(tx, lease.request_id(), consent.id).await?;
     info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
     Ok(Outcome::Done)
 }

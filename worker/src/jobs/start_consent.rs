@@ -21,6 +21,7 @@ use drop_common::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{bank_trouble, consent_moves};
 use crate::context::Context;
@@ -40,7 +41,8 @@ impl Handler<Context> for StartConsent {
             state.expose_secret()
         );
         let call = CallContext {
-            request_id: consent.request_id,
+            // New for every call (the standard wants it unique to the call), and found again from the row.
+            request_id: Uuid::new_v5(&consent.request_id, &lease.attempt().to_be_bytes()),
             correlation_id: lease.request_id(),
             psu: ctx.psu(consent.psu_ip.as_deref()),
             now: ctx.clock.now(),

@@ -87,12 +87,14 @@ impl Neonomics {
         self.read_consent(Operation::ConsentRead, path, context).await
     }
 
-    /// Ends a consent. One that the bank does not know is ended.
+    /// Ends a consent. One that the bank does not know, or that has run out there, is ended. One that it calls invalid may
+    /// only not be approved yet.
     pub async fn delete_consent(&self, id: &str, context: &CallContext) -> Result<(), ProviderError> {
         let path = format!("/v1/consents/{}", path_segment(id)?);
         let outgoing = Outgoing::new(Operation::ConsentDelete, Method::DELETE, path);
         self.send_with_token(outgoing, context, |reply| match success(&reply) {
-            Ok(_) | Err(ProviderError::Refused { status: 404, .. } | ProviderError::ConsentExpired { .. }) => Ok(()),
+            Ok(_) | Err(ProviderError::Refused { status: 404, .. }) => Ok(()),
+            Err(ProviderError::ConsentExpired { code }) if code != "CONSENT_INVALID" => Ok(()),
             Err(error) => Err(error),
         })
         .await

@@ -387,6 +387,8 @@ async fn a_consent_is_asked_for_read_and_deleted() {
         answer(204, "", ""),
         json(403, r#"{"tppMessages":[{"code":"CONSENT_UNKNOWN"}]}"#),
         json(404, ""),
+        json(401, r#"{"tppMessages":[{"code":"CONSENT_EXPIRED"}]}"#),
+        json(401, r#"{"tppMessages":[{"code":"CONSENT_INVALID"}]}"#),
         json(500, ""),
     ])
     .await;
@@ -411,10 +413,12 @@ async fn a_consent_is_asked_for_read_and_deleted() {
             .as_deref(),
         Some("r1")
     );
-    for _ in 0..3 {
+    for _ in 0..4 {
         neonomics.delete_consent("c1", &context).await.expect("gone is deleted");
     }
-    assert!(neonomics.delete_consent("c1", &context).await.is_err());
+    for why in ["it may only not be approved yet", "nobody knows"] {
+        assert!(neonomics.delete_consent("c1", &context).await.is_err(), "{why}");
+    }
     assert_eq!(
         provider.seen()[1].body,
         r#"{"access":{"accounts":[],"balances":[]},"recurringIndicator":true,"validUntil":"2027-05-24","frequencyPerDay":4,"combinedServiceIndicator":false}"#
