@@ -4,6 +4,7 @@
 mod accounts;
 mod app_login;
 mod architecture;
+mod asking_limits;
 mod atomic;
 mod balance_answers;
 mod balances;

@@ -171,26 +171,42 @@ pub async fn callback_state(db: &PgPool, keys: &Keyring, id: ConsentId) -> Resul
         .map_err(StorageError::corrupt)
 }
 
-/// Notes that the person came back from the bank, and from which address. Where the consent stands; `None`: the state is
-/// not the consent's.
+/// A return from the bank.
+pub struct CameBack {
+    /// Where the consent stands.
+    pub status: ConsentStatus,
+    /// The last one was not a moment ago: the bank should be asked.
+    pub is_news: bool,
+}
+
+/// Notes that the person came back from the bank, and from which address; once in five seconds, for each return that is
+/// noted is a look at the bank. `None`: the state is not the consent's.
 pub async fn came_back(
     tx: &mut Tx,
     id: ConsentId,
     state: &str,
     psu_ip: Option<&str>,
-) -> Result<Option<ConsentStatus>, StorageError> {
+) -> Result<Option<CameBack>, StorageError> {
     let state_hash = sha256(state.as_bytes());
     // The address is kept only while a look is still to come.
-    sqlx::query_scalar!(
-        "UPDATE bank_consents SET callback_at = clock_timestamp(), psu_ip = CASE WHEN status = 'received' THEN $3 END
-          WHERE id = $1 AND callback_state_hash = $2 RETURNING status",
+    let row = sqlx::query!(
+        r#"UPDATE bank_consents c SET callback_at = CASE WHEN was.is_news THEN clock_timestamp() ELSE c.callback_at END,
+                  psu_ip = CASE WHEN status = 'received' THEN $3 END
+             FROM (SELECT id, callback_at IS NULL OR callback_at < clock_timestamp() - interval '5 s' AS is_news
+                     FROM bank_consents WHERE id = $1 AND callback_state_hash = $2 FOR NO KEY UPDATE) was
+            WHERE c.id = was.id RETURNING c.status, was.is_news AS "is_news!""#,
         id.uuid(),
         state_hash.as_slice(),
         psu_ip
     )
     .fetch_optional(&mut **tx)
-    .await?
-    .map(|word| word.parse().map_err(StorageError::corrupt))
+    .await?;
+    row.map(|row| {
+        Ok(CameBack {
+            status: row.status.parse().map_err(StorageError::corrupt)?,
+            is_news: row.is_news,
+        })
+    })
     .transpose()
 }
 
