@@ -7,6 +7,7 @@ mod architecture;
 mod asking_limits;
 mod atomic;
 mod balance_answers;
+mod balance_gauges;
 mod balances;
 mod bank_away;
 mod bank_changes;
