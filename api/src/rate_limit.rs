@@ -53,6 +53,12 @@ pub const PAYMENT_CALLBACK: RateLimit = RateLimit {
     window: Duration::from_mins(1),
 };
 
+/// Coming back from a bank with a consent, per address: many people may share one at their carrier, and each comes back once.
+pub const CONSENT_CALLBACK: RateLimit = RateLimit {
+    name: "consent.callback",
+    requests: 60,
+    window: Duration::from_mins(1),
+};
 /// Refreshing and ending sessions by a refresh token, per address. Whoever asks is not known before the database was asked,
 /// and many people may share an address at their carrier, each of whom refreshes every ten minutes.
 pub const SESSION_TOKENS: RateLimit = RateLimit {
@@ -60,8 +66,8 @@ pub const SESSION_TOKENS: RateLimit = RateLimit {
     requests: 120,
     window: Duration::from_mins(1),
 };
-/// Paying, taking a payment back, linking a bank and ending sessions, per user: far above what a person does, and below
-/// what a program can.
+/// Paying, taking a payment back, linking a bank, refreshing a balance and ending sessions, per user: far above what a person
+/// does, and below what a program can.
 pub const WRITES: RateLimit = RateLimit {
     name: "user",
     requests: 120,

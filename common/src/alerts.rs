@@ -88,11 +88,12 @@ pub const CONSENT_LINK: Alert = Alert {
     meaning: "a bank gave no usable link for the approval of a consent",
 };
 
-/// It ends with its last day; until then the bank would let us read, and the person was told that we do not.
+/// It ends with its last day; until then the bank would let us read, or let the person approve it, and we have told them
+/// that it is over.
 pub const CONSENT_NOT_ENDED: Alert = Alert {
     name: "consent_not_ended",
     severity: Severity::Medium,
-    meaning: "a consent that its owner has unlinked is still good at the bank",
+    meaning: "a consent that is over here has not ended at the bank",
 };
 
 /// A signed event that cannot be applied as it is, or that should not have come here.

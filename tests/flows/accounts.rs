@@ -39,6 +39,9 @@ async fn a_person_links_their_bank_and_sees_the_balance() {
     assert_eq!(account["balance"]["amount"], "45230.00", "{account}");
     assert_eq!(account["balance"]["type"], "expected");
     assert_eq!(account["balance"]["stale"], false);
+    let at_bank = account["balance"]["bankTime"].as_str().unwrap_or_default();
+    let at_bank: chrono::DateTime<chrono::Utc> = at_bank.parse().expect("the bank's own time");
+    assert!((app.now() - at_bank).num_seconds() < 120, "{at_bank}");
     assert!(
         !account["iban"].as_str().unwrap().contains("86011117"),
         "the number is masked"

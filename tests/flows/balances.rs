@@ -176,8 +176,12 @@ async fn a_bank_that_says_access_exceeded_is_left_alone_and_the_cache_is_shown_a
         "the owner's own read shortens no pause"
     );
 
-    app.sandbox
-        .fault(Operation::Balances, Fault::Limited { retry_after: 12 * 3600 }, 1);
+    sqlx::query("UPDATE bank_accounts SET paused_until = NULL")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let hours = Fault::Exceeded { retry_after: 12 * 3600 };
+    app.sandbox.fault(Operation::Balances, hours, 1);
     sync(&app, 2).await;
     let away = hours_to_the_next_read(&app).await;
     assert!((11.9..12.1).contains(&away), "the bank named the time: {away}");

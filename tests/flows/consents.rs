@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 
 use crate::balances::{calls, count, plan_reads};
 
-const OTHER_IBAN: &str = "NO7112345678903";
+pub(crate) const OTHER_IBAN: &str = "NO7112345678903";
 
 /// Asks for a consent: its id and the link where the person approves it.
-async fn asks(person: &SignedIn<'_>, key: &str) -> (String, String) {
+pub(crate) async fn asks(person: &SignedIn<'_>, key: &str) -> (String, String) {
     let linking = person.post_once("/v1/bank-consents", key).await;
     assert_eq!(linking.status, 201, "{:?}", linking.problem());
     let text = |name: &str| linking.body[name].as_str().unwrap().to_owned();
@@ -29,16 +29,16 @@ async fn asks(person: &SignedIn<'_>, key: &str) -> (String, String) {
 }
 
 /// The person approves at the bank; where the bank sends them then.
-fn approves(app: &TestApp, link: &str) -> String {
+pub(crate) fn approves(app: &TestApp, link: &str) -> String {
     app.sandbox.bank().decide_at(link, Decision::Approve).unwrap().unwrap()
 }
 
-async fn comes_back(address: &str) {
+pub(crate) async fn comes_back(address: &str) {
     let answer = Answer::of(browser().get(address).send().await.unwrap()).await;
     assert_eq!(answer.status, 200, "{:?}", answer.problem());
 }
 
-async fn status(app: &TestApp) -> String {
+pub(crate) async fn status(app: &TestApp) -> String {
     sqlx::query_scalar("SELECT status FROM bank_consents ORDER BY created_at DESC LIMIT 1")
         .fetch_one(&app.db)
         .await
@@ -345,11 +345,8 @@ async fn an_account_is_found_again_while_keys_rotate_and_filed_under_the_new_key
             number: &number,
             currency: "NOK",
         };
-        ids.push(
-            accounts::link(&mut tx, keys, user, consent, "neonomics", found)
-                .await
-                .unwrap(),
-        );
+        let linked = accounts::link(&mut tx, keys, user, consent, "neonomics", found).await;
+        ids.push(linked.unwrap().id);
         tx.commit().await.unwrap();
     }
     assert_eq!((ids[0], ids[0]), (ids[1], ids[2]));

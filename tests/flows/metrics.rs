@@ -436,6 +436,9 @@ async fn the_gauges_tell_what_the_rows_say() {
     .execute(&app.db)
     .await
     .unwrap();
+    // Those about balances are read once a minute, and when a worker begins.
+    app.stop_worker().await;
+    app.start_worker().await;
     let worker = until(&app, "the balance is stale", |scrape| {
         scrape.value("aisp_balance_staleness_hours") > 12.0
             && scrape.value("drop_jobs{lane=\"upkeep\",state=\"scheduled\"}") == 1.0
@@ -463,6 +466,8 @@ async fn the_gauges_tell_what_the_rows_say() {
         .execute(&app.db)
         .await
         .unwrap();
+    app.stop_worker().await;
+    app.start_worker().await;
     until(&app, "no account is left", |scrape| {
         scrape.value("aisp_balance_staleness_hours") == 0.0 && scrape.value("drop_balance_sync_lag_seconds") == 0.0
     })

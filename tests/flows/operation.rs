@@ -220,7 +220,7 @@ async fn the_gauges_are_read_in_one_snapshot() {
     until(
         &app,
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-            AND query LIKE '%balance_staleness_hours%' AND xact_start < query_start)",
+            AND query LIKE '%payments_oldest_open_age%' AND xact_start < query_start)",
     )
     .await;
     held.rollback().await.expect("the lock goes");

@@ -171,6 +171,21 @@ fn every_alert_has_a_severity_and_a_runbook_and_every_runbook_an_alert() {
     assert_eq!(alerts, named.collect());
 }
 
+#[test]
+fn the_runbooks_of_alerts_that_the_code_raises_are_named_as_they_are() {
+    let table = include_str!("../../common/src/alerts.rs");
+    let names: BTreeSet<_> = files("runbooks/raised", "md")
+        .iter()
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    for name in &names {
+        assert!(table.contains(&format!("name: \"{name}\"")), "{name}");
+    }
+    for consents in ["consent_link", "consent_not_ended"] {
+        assert!(names.contains(consents), "{consents}");
+    }
+}
+
 /// What is applied to an environment: the base and its own files.
 pub(crate) fn manifests(environment: &str) -> Vec<Value> {
     ["kubernetes/base".to_owned(), format!("kubernetes/{environment}")]

@@ -5,6 +5,7 @@
 //! | 403 `CONSENT_EXPIRED` | consent deleted, owner asked to link again | `a_dead_consent_…`, `balances::an_expired_consent_…` |
 //! | the same on 400 and 401, and in every form of body | the same | `a_dead_consent_…` |
 //! | 429 `ACCESS_EXCEEDED` | back off, cached balance with its time | `too_many_reads_…`, `balances::a_bank_that_says_access_exceeded_…` |
+//! | 429 without that code | the lane waits, cached balance | `bank_pauses::a_gateway_that_is_asked_too_much_…` |
 //! | 500 and above, no answer, no JSON | breaker, cached balance | `every_failure_of_the_bank_…`, `refreshes::a_refresh_that_cannot_be_made_…` |
 //! | a refusal without a known code | cached balance, the consent stays | `a_refusal_that_says_nothing_of_the_consent_…` |
 //!
@@ -133,9 +134,9 @@ async fn too_many_reads_are_recognised_in_every_form_and_the_account_is_left_alo
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     let mut refusals: Vec<_> = forms("ACCESS_EXCEEDED").map(|body| (429, Some(body))).into();
-    refusals.extend([(429, None), (403, Some(tpp("ACCESS_EXCEEDED")))]);
+    refusals.push((403, Some(tpp("ACCESS_EXCEEDED"))));
     for (status, body) in refusals {
-        sqlx::query("UPDATE bank_accounts SET next_sync_at = NULL, balance_failed_at = NULL")
+        sqlx::query("UPDATE bank_accounts SET next_sync_at = NULL, paused_until = NULL, balance_failed_at = NULL")
             .execute(&app.db)
             .await
             .unwrap();

@@ -10,11 +10,10 @@ use std::{
 
 use drop_common::{
     metrics::{
-        AML_CASES_OPEN, BALANCE_STALENESS_HOURS, BALANCE_SYNC_LAG, BALANCE_WINDOW_USED, CIRCUIT_OPEN_SECONDS,
-        CIRCUIT_STATE, CONSENTS, DB_OLDEST_SNAPSHOT_AGE, JOBS, JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE,
-        KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT, MetricSpec, Metrics,
-        NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN,
-        QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE, WEBHOOKS_LEFT_OVER,
+        AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, DB_OLDEST_SNAPSHOT_AGE, JOBS, JOBS_OLDEST_READY_AGE,
+        KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT,
+        MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN,
+        PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE, WEBHOOKS_LEFT_OVER,
     },
     queue::gauges::{self as queue, LaneReading},
     resilience::breaker::{self, BreakerKey},
@@ -24,6 +23,8 @@ use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions}
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::balance_gauges;
+
 /// Seconds, and ticks, between two reads.
 const READ_EVERY: u32 = 10;
 /// For connecting and reading: a network that swallows packets must not stop the age from growing.
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long values are shown that could not be read again.
 const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
-const FROM_DATABASE: [&MetricSpec; 22] = [
+const FROM_DATABASE: [&MetricSpec; 18] = [
     &JOBS,
     &JOBS_OLDEST_READY_AGE,
     &LANE_READY_AGE_LIMIT,
@@ -39,10 +40,6 @@ const FROM_DATABASE: [&MetricSpec; 22] = [
     &CIRCUIT_STATE,
     &CIRCUIT_OPEN_SECONDS,
     &PISP_CIRCUIT_OPEN,
-    &BALANCE_STALENESS_HOURS,
-    &BALANCE_WINDOW_USED,
-    &BALANCE_SYNC_LAG,
-    &CONSENTS,
     &KYC_APPROVAL_RATE,
     &KYC_REVIEWS_LAST_HOUR,
     &PAYMENTS_OPEN,
@@ -58,6 +55,13 @@ const FROM_DATABASE: [&MetricSpec; 22] = [
 
 /// Keeps the gauges current until `stop`, whatever becomes of the database.
 pub(crate) async fn keep_current(database: &PgConnectOptions, metrics: Arc<Metrics>, stop: CancellationToken) {
+    tokio::join!(
+        balance_gauges::keep_current(database, &metrics, &stop),
+        keep_rest_current(database, Arc::clone(&metrics), stop.clone()),
+    );
+}
+
+async fn keep_rest_current(database: &PgConnectOptions, metrics: Arc<Metrics>, stop: CancellationToken) {
     let mut source = Source {
         options: database.clone().options([("statement_timeout", "2s")]),
         connection: None,
@@ -198,16 +202,6 @@ impl Board {
 
     fn show_domain(&self, domain: &domain::Reading) {
         let set = |spec, value| self.metrics.set(spec, &[], value);
-        set(&BALANCE_STALENESS_HOURS, domain.balance_staleness_hours);
-        set(&BALANCE_WINDOW_USED, number(domain.balance_window_used));
-        set(&BALANCE_SYNC_LAG, domain.balance_sync_lag);
-        for state in CONSENTS.series() {
-            let counted = domain.consent_states.iter().zip(&domain.consent_counts);
-            let count = counted
-                .filter(|(counted, _)| *counted == state[0])
-                .map(|(_, count)| *count);
-            self.metrics.set(&CONSENTS, &state, number(count.sum()));
-        }
         // 0 of 0 is NaN, which is what "nothing was decided" is shown as.
         set(
             &KYC_APPROVAL_RATE,
@@ -235,7 +229,7 @@ fn truth(holds: bool) -> f64 {
 }
 
 /// A count; more than four thousand million of anything stays at that.
-fn number(count: i64) -> f64 {
+pub(crate) fn number(count: i64) -> f64 {
     u32::try_from(count.max(0)).unwrap_or(u32::MAX).into()
 }
 
@@ -264,11 +258,6 @@ mod tests {
             open_seconds: 61.0,
         };
         let domain = domain::Reading {
-            balance_staleness_hours: 13.5,
-            balance_window_used: 4,
-            balance_sync_lag: 90.0,
-            consent_states: vec!["valid".to_owned(), "deleted".to_owned()],
-            consent_counts: vec![5, 2],
             kyc_approved: 3,
             kyc_decided: 4,
             payments_open: 2,
@@ -304,10 +293,6 @@ mod tests {
         assert_eq!(value(&CIRCUIT_STATE, &["neonomics/pisp"]), Some(1.0));
         assert_eq!(value(&KYC_APPROVAL_RATE, &[]), Some(0.75));
         assert_eq!(value(&DB_OLDEST_SNAPSHOT_AGE, &[]), Some(2.5));
-        assert_eq!(value(&BALANCE_WINDOW_USED, &[]), Some(4.0));
-        assert_eq!(value(&BALANCE_SYNC_LAG, &[]), Some(90.0));
-        assert_eq!(value(&CONSENTS, &["valid"]), Some(5.0));
-        assert_eq!(value(&CONSENTS, &["received"]), Some(0.0), "none is a number too");
         assert_eq!(value(&JOBS, &["kyc.apply", "dead"]), Some(1.0));
         assert_eq!(value(&WEBHOOKS_LEFT_OVER, &["quarantined"]), Some(2.0));
         assert!(value(&LANE_READY_AGE_LIMIT, &["kyc.apply"]).unwrap().is_nan());
@@ -333,7 +318,7 @@ mod tests {
         board.grow_older(after(3_606));
         assert_eq!(value(&QUEUE_GAUGES_AGE, &[]), Some(0.0));
         assert!(value(&KYC_APPROVAL_RATE, &[]).unwrap().is_nan());
-        assert_eq!(value(&BALANCE_STALENESS_HOURS, &[]), Some(13.5));
+        assert_eq!(value(&PAYMENTS_OPEN, &[]), Some(2.0));
     }
 
     #[tokio::test]

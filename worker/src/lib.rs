@@ -1,5 +1,6 @@
 //! The worker: one file per job, and the process that runs them.
 
+mod balance_gauges;
 mod certificate;
 mod context;
 mod gauges;

@@ -21,6 +21,7 @@ use crate::{
     error::{ApiError, Code},
     health::Chapter,
     prefer::Prefer,
+    rate_limit::WRITES,
     session::Session,
     state::State,
 };
@@ -48,8 +49,8 @@ impl AccountsApi {
         let own = accounts::of_user(&self.state.db, session.user.into()).await?;
         let accounts = own
             .into_iter()
-            .map(|account| BankAccount::of(account, open))
-            .collect::<Result<_, _>>()?;
+            .filter_map(|account| BankAccount::of(account, open))
+            .collect();
         Ok(Json(BankAccounts { accounts }))
     }
 
@@ -101,6 +102,7 @@ impl AccountsApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Refreshed, ApiError> {
+        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
         refresh::refresh(&self.state, request, session.user.into(), account_id(&id.0)?, prefer).await
     }
@@ -114,7 +116,8 @@ fn account_id(text: &str) -> Result<AccountId, ApiError> {
 async fn own(state: &State, user: UserId, id: AccountId) -> Result<BankAccount, ApiError> {
     let own = accounts::find_own(&state.db, user, id).await?;
     let open = circuit_open(state).await?;
-    BankAccount::of(own.ok_or(ApiError::of(Code::NotFound))?, open)
+    let shown = own.and_then(|account| BankAccount::of(account, open));
+    shown.ok_or(ApiError::of(Code::NotFound))
 }
 
 async fn circuit_open(state: &State) -> Result<bool, ApiError> {

@@ -10,8 +10,6 @@ use drop_common::{
 };
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
 
-use crate::error::{ApiError, Code};
-
 /// A linked account.
 #[derive(Object)]
 #[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
@@ -36,6 +34,8 @@ pub struct CachedBalance {
     pub currency: String,
     /// What the number means, in the bank's word.
     pub r#type: Option<String>,
+    /// When the bank last changed it, by the bank's own word; absent where it gives none.
+    pub bank_time: Option<DateTime<Utc>>,
     /// When it was read.
     pub synced_at: DateTime<Utc>,
     /// Seconds since then.
@@ -58,6 +58,7 @@ impl Example for CachedBalance {
             amount: "45230.00".into(),
             currency: "NOK".into(),
             r#type: Some("expected".into()),
+            bank_time: Some("2026-02-23T07:58:30Z".parse().expect("a time")),
             synced_at: "2026-02-23T08:00:00Z".parse().expect("a time"),
             age_seconds: 12,
             stale: false,
@@ -85,9 +86,10 @@ impl Example for BankAccounts {
 }
 
 impl BankAccount {
-    /// As its owner sees it; behind an open circuit no balance is called fresh.
-    pub(super) fn of(account: Account, circuit_open: bool) -> Result<Self, ApiError> {
-        let currency: Currency = account.currency.parse().map_err(|_| ApiError::of(Code::Internal))?;
+    /// As its owner sees it; behind an open circuit no balance is called fresh. `None`: it is in a currency whose amounts we
+    /// cannot write, and must not take the others away with it.
+    pub(super) fn of(account: Account, circuit_open: bool) -> Option<Self> {
+        let currency: Currency = account.currency.parse().ok()?;
         // The database's clock says how old it is; this process's may be wrong.
         let age = account.balance_age_seconds.map(TimeDelta::seconds);
         let balance = account
@@ -97,11 +99,12 @@ impl BankAccount {
                 amount: Amount { minor, currency }.to_decimal(),
                 currency: account.currency.clone(),
                 r#type: account.balance_type,
+                bank_time: account.balance_at,
                 synced_at,
                 age_seconds: account.balance_age_seconds.unwrap_or_default().max(0),
                 stale: is_stale(age, account.last_read_failed, circuit_open),
             });
-        Ok(Self {
+        Some(Self {
             id: account.id.to_string(),
             iban: account.account_masked,
             currency: account.currency,

@@ -11,6 +11,7 @@ use poem_openapi::payload::Json;
 use super::CameBack;
 use crate::{
     error::{ApiError, Code},
+    rate_limit::CONSENT_CALLBACK,
     state::State,
 };
 
@@ -20,19 +21,22 @@ pub(super) async fn finish(
     id: &str,
     secret: &str,
 ) -> Result<Json<CameBack>, ApiError> {
+    CONSENT_CALLBACK.take_from_address(state, request).await?;
     let id: ConsentId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
     let address = state.proxies.client_of(request).map(|address| address.to_string());
     let mut tx = state.db.begin().await?;
-    let status = consents::came_back(&mut tx, id, secret, address.as_deref())
+    let back = consents::came_back(&mut tx, id, secret, address.as_deref())
         .await?
         .ok_or(ApiError::of(Code::NotFound))?;
     // The one look that waits comes forward; a consent that has left the person's hands has none. In the transaction of
     // the return: a look that runs just now either sees it, or is waiting again by the time this looks for it.
-    queue::hasten(&mut *tx, FetchAccounts::KIND, &id.to_string()).await?;
+    if back.is_news {
+        queue::hasten(&mut *tx, FetchAccounts::KIND, &id.to_string()).await?;
+    }
     tx.commit().await?;
     state.wake.signal(Lane::BalanceUser);
     Ok(Json(CameBack {
         id: id.to_string(),
-        status: status.as_str().to_owned(),
+        status: back.status.as_str().to_owned(),
     }))
 }

@@ -30,7 +30,7 @@ closed_words! {
     Revoked = "revoked",
     /// Ended by us at the bank.
     Terminated = "terminated",
-    /// A newer consent of the same person and bank became valid.
+    /// A newer consent of the same person took its accounts over.
     Replaced = "replaced",
     /// Ours: the bank never took it.
     Failed = "failed",

@@ -102,6 +102,8 @@ pub enum ProviderError {
     /// 429.
     #[error("the provider asks for fewer calls")]
     TooMany {
+        /// The provider's code, when it sent one: it tells one account from all calls.
+        code: Option<String>,
         /// How long the provider asks us to wait.
         retry_after: Option<Duration>,
     },
@@ -189,7 +191,7 @@ impl ProviderError {
     /// How long the provider asks us to wait, when it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } | Self::TooMany { retry_after } => *retry_after,
+            Self::Status { retry_after, .. } | Self::TooMany { retry_after, .. } => *retry_after,
             Self::Token(source) => source.retry_after(),
             Self::Blocked
             | Self::TooLate
@@ -218,7 +220,7 @@ impl ProviderError {
     /// The provider's own code, safe to log.
     pub fn code(&self) -> Option<&str> {
         match self {
-            Self::Status { code, .. } | Self::Refused { code, .. } => code.as_deref(),
+            Self::Status { code, .. } | Self::Refused { code, .. } | Self::TooMany { code, .. } => code.as_deref(),
             Self::ConsentExpired { code } => Some(code),
             Self::Token(source) => source.code(),
             Self::Blocked
@@ -227,12 +229,16 @@ impl ProviderError {
             | Self::Timeout
             | Self::Broken(_)
             | Self::Clock { .. }
-            | Self::TooMany { .. }
             | Self::Unreadable { .. }
             | Self::TokenAwaited
             | Self::TokenRefused
             | Self::CircuitOpen { .. } => None,
         }
+    }
+
+    /// Whether it is one account of which there were too many reads (`ACCESS_EXCEEDED`), not all calls together.
+    pub fn is_of_one_account(&self) -> bool {
+        matches!(self, Self::TooMany { code: Some(code), .. } if code == TOO_MANY_READS)
     }
 
     /// Whether a person must look: certificate, signature and role trouble, a token that is never
@@ -266,7 +272,7 @@ impl ProviderError {
     /// The error of an answer that is not 2xx. `code` is the provider's word, if it sent one.
     pub(crate) fn from_status(status: u16, code: Option<String>, retry_after: Option<Duration>) -> Self {
         match status {
-            429 => Self::TooMany { retry_after },
+            429 => Self::TooMany { code, retry_after },
             408 | 500..=599 => Self::Status {
                 status,
                 code,
@@ -279,6 +285,9 @@ impl ProviderError {
         }
     }
 }
+
+/// The Berlin Group's code for more reads of an account than are allowed without its owner.
+pub(crate) const TOO_MANY_READS: &str = "ACCESS_EXCEEDED";
 
 /// Codes with which a bank refuses a person or a request, not us (message codes of the Berlin Group).
 const KNOWN_REFUSALS: [&str; 9] = [

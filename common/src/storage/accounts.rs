@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -23,6 +23,8 @@ pub struct Account {
     /// Minor units, what is on hold already taken off.
     pub balance: Option<i64>,
     pub balance_type: Option<String>,
+    /// The bank's own time, where it gave one.
+    pub balance_at: Option<DateTime<Utc>>,
     pub balance_synced_at: Option<DateTime<Utc>>,
     pub balance_age_seconds: Option<i64>,
     pub last_read_failed: bool,
@@ -32,7 +34,7 @@ pub struct Account {
 pub async fn of_user(db: &PgPool, user: UserId) -> Result<Vec<Account>, StorageError> {
     Ok(sqlx::query_as!(
         Account,
-        r#"SELECT id AS "id: AccountId", account_masked, currency, balance - held AS balance, balance_type, balance_synced_at,
+        r#"SELECT id AS "id: AccountId", account_masked, currency, balance - held AS balance, balance_type, balance_at, balance_synced_at,
                   extract(epoch FROM clock_timestamp() - balance_synced_at)::bigint AS balance_age_seconds,
                   balance_failed_at IS NOT NULL AS "last_read_failed!"
              FROM bank_accounts WHERE user_id = $1 AND status = 'linked' ORDER BY id"#,
@@ -82,6 +84,13 @@ pub struct Found<'a> {
     pub currency: &'a str,
 }
 
+/// An account that is linked now.
+pub struct Linked {
+    pub id: AccountId,
+    /// The other consent that it was read with before.
+    pub taken_from: Option<ConsentId>,
+}
+
 /// Links the account; one that was linked before is found again by its number, for the bank's handle changes with each consent.
 pub async fn link(
     tx: &mut Tx,
@@ -90,32 +99,40 @@ pub async fn link(
     consent: ConsentId,
     bank: &str,
     found: Found<'_>,
-) -> Result<AccountId, StorageError> {
+) -> Result<Linked, StorageError> {
     let canonical = SecretString::from(found.number.canonical_secret().to_owned());
     let index = keys.blind_index("account", canonical.expose_secret());
     let known = known(tx, keys, user, canonical.expose_secret()).await?;
     // The ciphertext is bound to its row, so the row's id must be known before it is sealed.
-    let id = known.unwrap_or_else(AccountId::new);
+    let id = known.as_ref().map_or_else(AccountId::new, |known| known.id);
     let sealed = keys.seal(
         "bank_accounts.account_sealed",
         id.uuid(),
         canonical.expose_secret().as_bytes(),
     );
-    if known.is_some() {
-        // While keys rotate, the row may still be filed under the one before.
+    if let Some(known) = known {
+        // While keys rotate, the row may still be filed under the one before. What was cached in another currency is not
+        // this account's balance.
         sqlx::query!(
             "UPDATE bank_accounts SET consent_id = $2, resource_id = $3, account_sealed = $4, account_index = $5, status = 'linked',
-                    updated_at = clock_timestamp()
+                    paused_until = CASE WHEN consent_id = $2 THEN paused_until END,
+                    next_sync_at = CASE WHEN consent_id = $2 THEN next_sync_at ELSE clock_timestamp() + interval '6 hours' END,
+                    currency = $6, balance = CASE WHEN currency = $6 THEN balance END,
+                    balance_synced_at = CASE WHEN currency = $6 THEN balance_synced_at END, updated_at = clock_timestamp()
               WHERE id = $1",
             id.uuid(),
             consent.uuid(),
             found.resource_id,
             sealed,
             index.as_slice(),
+            found.currency,
         )
         .execute(&mut **tx)
         .await?;
-        return Ok(id);
+        return Ok(Linked {
+            id,
+            taken_from: Some(known.consent).filter(|before| *before != consent),
+        });
     }
     let linked = sqlx::query_scalar!(
         r#"INSERT INTO bank_accounts (id, user_id, consent_id, bank, resource_id, account_sealed, account_index, account_masked, currency, next_sync_at)
@@ -136,26 +153,35 @@ pub async fn link(
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(linked)
+    Ok(Linked {
+        id: linked,
+        taken_from: None,
+    })
+}
+
+struct Known {
+    id: AccountId,
+    consent: ConsentId,
 }
 
 /// The user's row of this number, under whichever key it was filed, locked.
-async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Result<Option<AccountId>, StorageError> {
+async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Result<Option<Known>, StorageError> {
     let indexes: Vec<Vec<u8>> = keys
         .blind_indexes("account", canonical)
         .into_iter()
         .map(Vec::from)
         .collect();
-    let id = sqlx::query_scalar!(
-        "SELECT id FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
-          ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE",
+    Ok(sqlx::query_as!(
+        Known,
+        r#"SELECT id AS "id: AccountId", consent_id AS "consent: ConsentId"
+             FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
+            ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE"#,
         user.uuid(),
         &indexes,
         indexes.first()
     )
     .fetch_optional(&mut **tx)
-    .await?;
-    Ok(id.map(AccountId::from))
+    .await?)
 }
 
 /// Locks this user's account for a read that they ask for; false where it is not theirs, not linked, or its consent is not live.
@@ -199,10 +225,11 @@ pub async fn sync_at(tx: &mut Tx, id: AccountId, at: DateTime<Utc>) -> Result<()
     Ok(())
 }
 
-/// The bank wants no unattended read of this account for this long; a longer pause stays.
+/// The bank wants no unattended read of this account for this long, planned already or not; a longer pause stays. It ends
+/// with the consent.
 pub async fn back_off(tx: &mut Tx, id: AccountId, pause: Duration) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE bank_accounts SET next_sync_at = greatest(next_sync_at, clock_timestamp() + $2::bigint * interval '1 s') WHERE id = $1",
+        "UPDATE bank_accounts SET paused_until = greatest(paused_until, clock_timestamp() + $2::bigint * interval '1 s') WHERE id = $1",
         id.uuid(),
         i64::try_from(pause.as_secs()).unwrap_or(i64::MAX)
     )
@@ -220,13 +247,14 @@ pub struct Balance<'a> {
 }
 
 /// Caches a balance. `started_at` is the database's time when the read began: an older answer never overwrites a newer
-/// one. The holds of payments that the new balance already contains go with it.
+/// one. The holds of payments that the new balance already contains go with it. Whether the cache is at least as new now:
+/// an account that was unlinked meanwhile has none.
 pub async fn store_balance(
     tx: &mut Tx,
     account: AccountId,
     balance: Balance<'_>,
     started_at: DateTime<Utc>,
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
     let stored = sqlx::query!(
         "UPDATE bank_accounts SET balance = $2, balance_type = $3, balance_at = $4, balance_synced_at = $5, balance_failed_at = NULL,
                 next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
@@ -241,8 +269,14 @@ pub async fn store_balance(
     .await?;
     if stored.rows_affected() == 1 {
         release_contained(tx, account, started_at).await?;
+        return Ok(true);
     }
-    Ok(())
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bank_accounts WHERE id = $1 AND status = 'linked') AS "linked!""#,
+        account.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
 }
 
 /// Lets go what is held for payments that a balance read from `started_at` on contains. The bank had settled a payment
@@ -267,13 +301,15 @@ async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime
     Ok(())
 }
 
-/// A read failed: the cache stays and says so.
-pub async fn read_failed(tx: &mut Tx, account: AccountId) -> Result<(), StorageError> {
+/// A read failed: the cache stays and says so. The next unattended read is planned this far away, and not before the end of
+/// a pause.
+pub async fn read_failed(tx: &mut Tx, account: AccountId, again: TimeDelta) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(),
-                next_sync_at = greatest(next_sync_at, clock_timestamp() + interval '6 hours'), updated_at = clock_timestamp()
+                next_sync_at = greatest(clock_timestamp() + $2::bigint * interval '1 s', paused_until), updated_at = clock_timestamp()
           WHERE id = $1",
-        account.uuid()
+        account.uuid(),
+        again.num_seconds()
     )
     .execute(&mut **tx)
     .await?;

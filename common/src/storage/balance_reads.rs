@@ -14,9 +14,6 @@ use crate::domain::{
 };
 use crate::keyring::Keyring;
 
-/// The outcome of a read that the bank refused because there were too many.
-pub const LIMITED: &str = "limited";
-
 /// Why an account is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -49,14 +46,14 @@ pub enum Begun {
     NotLive,
     /// Somebody else reads the account now, or for a planned read: is about to.
     Busy,
-    /// Too many unattended reads; the next may leave at this time.
+    /// Too many unattended reads, or the bank wants a pause; the next may leave at this time.
     Full(DateTime<Utc>),
 }
 
 /// Enters a read of the account into the ledger, before the call. A call that fails has used its place.
 pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) -> Result<Begun, StorageError> {
     let found = sqlx::query!(
-        r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency, a.next_sync_at,
+        r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency, a.paused_until,
                   clock_timestamp() AS "now!"
              FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
             WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid'
@@ -74,11 +71,8 @@ pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) ->
     }
     if why != Why::OwnerIsThere {
         let times: Vec<_> = unattended.iter().map(|read| read.read_at).collect();
-        // The plan comes back when the bank's pause is over; nobody else may go before it.
-        let paused = found
-            .next_sync_at
-            .filter(|at| why == Why::OwnerAsked && *at > found.now && is_limited(&unattended));
-        if let Some(until) = paused.or_else(|| room_at(&times)) {
+        let paused = found.paused_until.filter(|until| *until > found.now);
+        if let Some(until) = paused.max(room_at(&times)) {
             return Ok(Begun::Full(until));
         }
     }
@@ -122,12 +116,6 @@ async fn unattended(tx: &mut Tx, account: AccountId) -> Result<Vec<Unattended>, 
     .await?)
 }
 
-fn is_limited(unattended: &[Unattended]) -> bool {
-    unattended
-        .first()
-        .is_some_and(|last| last.outcome.as_deref() == Some(LIMITED))
-}
-
 /// Forgets reads and wishes of more than a week ago, in short transactions; the rule looks back a day. Returns how many.
 pub async fn prune(db: &PgPool) -> Result<u64, StorageError> {
     let mut pruned = 0;
@@ -162,12 +150,13 @@ pub async fn end(tx: &mut Tx, entry: i64, outcome: &str) -> Result<(), StorageEr
     Ok(())
 }
 
-/// The account's refresh that waits for its turn or is under way: there is at most one, and it is the newest.
+/// The account's refresh that waits for its turn or is under way, and that somebody may still wait for: there is at most
+/// one, and it is the newest.
 async fn waiting_refresh(tx: &mut Tx, account: AccountId) -> Result<Option<RefreshId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: RefreshId"
-             FROM (SELECT id, status FROM balance_refreshes WHERE account_id = $1 ORDER BY created_at DESC LIMIT 1) newest
-            WHERE status = 'requested'"#,
+             FROM (SELECT id, status, created_at FROM balance_refreshes WHERE account_id = $1 ORDER BY created_at DESC LIMIT 1) newest
+            WHERE status = 'requested' AND created_at > clock_timestamp() - interval '5 minutes'"#,
         account.uuid()
     )
     .fetch_optional(&mut **tx)

@@ -14,6 +14,7 @@ use sqlx::{
 pub mod accounts;
 pub mod aml_cases;
 pub mod audit;
+pub mod balance_gauges;
 pub mod balance_reads;
 pub mod consents;
 pub mod gauges;

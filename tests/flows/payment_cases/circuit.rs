@@ -93,7 +93,10 @@ impl Handler<Context> for Reports {
         let harmless = [
             None,
             Some(ProviderError::Refused { status, code }),
-            Some(ProviderError::TooMany { retry_after }),
+            Some(ProviderError::TooMany {
+                retry_after,
+                code: None,
+            }),
         ];
         match self {
             Self::Well(calls) => {

@@ -17,7 +17,7 @@ pub(super) struct Deviation {
     pub(super) seen: &'static [(&'static str, &'static str)],
 }
 
-pub(super) const DEVIATIONS: [Deviation; 6] = [
+pub(super) const DEVIATIONS: [Deviation; 7] = [
     Deviation {
         topic: "the path of a payment's status and cancellation",
         setting: ("PISP_STATUS_PATH", "/v1/payments/{product}/{paymentId}/status"),
@@ -28,7 +28,10 @@ pub(super) const DEVIATIONS: [Deviation; 6] = [
         topic: "a foreign account number",
         setting: ("PISP_BBAN_WIRE", "stripped"),
         reason: "contract 3.3: `265-1234567-89`, with dashes, as the person gave it",
-        seen: &[("payment", "body /creditorAccount/bban")],
+        seen: &[
+            ("payment", "body /creditorAccount/bban"),
+            ("payment_read", "answer 200 /creditorAccount/bban"), // as it was ordered
+        ],
     },
     Deviation {
         topic: "the consent's header",
@@ -52,6 +55,15 @@ pub(super) const DEVIATIONS: [Deviation; 6] = [
         topic: "the product of a payment in kroner",
         setting: ("PISP_PRODUCT", "norwegian-domestic-credit-transfers"),
         reason: "contract 3.3: all payments are `sepa-credit-transfers`, which the standard has for euro",
+        seen: &[],
+    },
+    Deviation {
+        topic: "the product by currency and country",
+        setting: (
+            "PISP_PRODUCTS",
+            "NOK/NO=norwegian-domestic-credit-transfers,NOK/*=norwegian-cross-border-credit-transfers",
+        ),
+        reason: "contract 3.3 names one product for all; the standard has one for each kind of transfer",
         seen: &[],
     },
 ];

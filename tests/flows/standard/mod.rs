@@ -39,6 +39,11 @@ fn standard() -> Option<Referee> {
 
 /// Every call that our client makes, and of the bank's refusals those that belong to reading.
 async fn walk(app: &TestApp) {
+    // A bank that wants the approval started, and that changes the order.
+    app.sandbox.neonomics().configure(|bank| {
+        bank.explicit_authorisation = true;
+        bank.progression = ["ACWC", "ACSC"].map(str::to_owned).into();
+    });
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
@@ -86,11 +91,6 @@ fn found_by(referee: &Referee, calls: &[Entry]) -> Vec<Finding> {
 #[tokio::test]
 async fn every_call_that_we_described_is_made_and_is_as_described() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
-    // A bank that wants the approval started, and that changes the order.
-    app.sandbox.neonomics().configure(|bank| {
-        bank.explicit_authorisation = true;
-        bank.progression = ["ACWC", "ACSC"].map(str::to_owned).into();
-    });
     walk(&app).await;
     let ours = Referee::ours();
     let calls = app.sandbox.neonomics().journal();
@@ -126,7 +126,7 @@ async fn in_standard_mode_no_call_and_no_answer_differs_from_the_standard() {
     let calls = app.sandbox.neonomics().journal();
     assert_eq!(found_by(&standard, &calls), []);
     let made: BTreeSet<String> = calls.iter().filter_map(|call| standard.call_of(call)).collect();
-    assert_eq!(made.len(), 9, "{made:?}");
+    assert_eq!(made.len(), 11, "{made:?}");
     app.off_contract().finish().await;
 }
 

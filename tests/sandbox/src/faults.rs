@@ -35,6 +35,11 @@ pub enum Fault {
         /// Seconds until the next try is welcome.
         retry_after: u64,
     },
+    /// 429 with `Retry-After` and the bank's own code for too many reads of this account, nothing done.
+    Exceeded {
+        /// Seconds until the next read is welcome.
+        retry_after: u64,
+    },
     /// 307 to another address, nothing done. A client that follows it hands over its secrets.
     Redirect {
         /// The address.
@@ -83,7 +88,12 @@ impl Fault {
     /// Whether the request's effect happens all the same.
     pub fn executes(&self) -> bool {
         match self {
-            Self::Status { .. } | Self::Limited { .. } | Self::Redirect { .. } | Self::Hang | Self::Drop => false,
+            Self::Status { .. }
+            | Self::Limited { .. }
+            | Self::Exceeded { .. }
+            | Self::Redirect { .. }
+            | Self::Hang
+            | Self::Drop => false,
             Self::Delay { .. }
             | Self::Garbage
             | Self::Truncate

@@ -4,6 +4,7 @@ use std::{future, io, panic::resume_unwind, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use poem::{Body, Endpoint, Request, Response, Route, endpoint::make};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
@@ -83,10 +84,14 @@ fn refusal(fault: &Fault) -> Reply {
         Fault::Status { code, body: None } => Reply::empty(*code),
         Fault::Status {
             code,
-            body: Some(serde_json::Value::String(text)),
+            body: Some(Value::String(text)),
         } => Reply::html(*code, text.clone()),
         Fault::Status { code, body: Some(body) } => Reply::json(*code, body),
         Fault::Limited { retry_after } => Reply::empty(429).header("retry-after", &retry_after.to_string()),
+        Fault::Exceeded { retry_after } => {
+            let codes = json!({ "tppMessages": [{ "category": "ERROR", "code": "ACCESS_EXCEEDED" }] });
+            Reply::json(429, &codes).header("retry-after", &retry_after.to_string())
+        }
         Fault::Redirect { to } => Reply::empty(307).header("location", to),
         _ => Reply::empty(500),
     }
@@ -103,7 +108,11 @@ async fn deliver(fault: Option<Fault>, reply: Reply) -> Response {
     match fault {
         None
         | Some(
-            Fault::Status { .. } | Fault::Limited { .. } | Fault::Redirect { .. } | Fault::ExecuteThenStatus { .. },
+            Fault::Status { .. }
+            | Fault::Limited { .. }
+            | Fault::Exceeded { .. }
+            | Fault::Redirect { .. }
+            | Fault::ExecuteThenStatus { .. },
         ) => reply.into_response(),
         Some(Fault::Delay { ms }) => {
             sleep_until(Instant::now() + Duration::from_millis(ms)).await;

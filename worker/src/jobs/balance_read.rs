@@ -1,12 +1,14 @@
 //! One read of a balance, whoever wants it: entered into the ledger and committed, made, and its outcome written.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
-    alerts,
     domain::{
-        account::{self, ReportedBalance},
+        account::{self, BACKGROUND_INTERVAL, CALL_DEADLINE, ReportedBalance},
         ids::AccountId,
         money::{Amount, Currency},
     },
@@ -20,20 +22,26 @@ use drop_common::{
     storage::{
         Tx, accounts,
         audit::Actor,
-        balance_reads::{self, Begun, LIMITED, ToRead, Why},
+        balance_reads::{self, Begun, ToRead, Why},
     },
 };
 use secrecy::ExposeSecret;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::consent_moves;
+use super::{bank_trouble, consent_moves};
 use crate::context::Context;
 
 /// How long an account is left alone after too many reads, where the bank names no time.
 const BACK_OFF: Duration = Duration::from_hours(24);
 /// The longest pause that a bank can ask for.
 const LONGEST_BACK_OFF: Duration = Duration::from_hours(7 * 24);
+/// How long a read may take to leave: one that stood still is counted by the ledger as over.
+const CALL_WITHIN: Duration = Duration::from_secs(CALL_DEADLINE.num_seconds().unsigned_abs());
+/// When the account is read next without its owner, after a read that gave nothing. A failure of the moment is made good
+/// sooner, or one of them would make the balance older than twelve hours; the ledger keeps the number of reads either way.
+const AS_PLANNED: TimeDelta = BACKGROUND_INTERVAL;
+const AFTER_A_MISHAP: TimeDelta = TimeDelta::hours(1);
 
 /// What became of the wish to read.
 pub(super) enum Asked {
@@ -74,6 +82,7 @@ pub(super) async fn ask(
     // Banks count by the address: where ours is not sent, nobody is there.
     let psu = psu.filter(|psu| psu.ip.is_ipv4() || ctx.settings.neonomics.send_ip_v6);
     let why = if psu.is_some() { Why::OwnerIsThere } else { otherwise };
+    let entered = Instant::now();
     let mut tx = lease.begin(&ctx.db).await?;
     let read = match balance_reads::begin(&mut tx, &ctx.keys, account, why).await? {
         Begun::Read(read) => *read,
@@ -90,7 +99,7 @@ pub(super) async fn ask(
         correlation_id: lease.request_id(),
         psu,
         now: ctx.clock.now(),
-        not_after: Some(lease.deadline()),
+        not_after: Some(leaves_before(lease.deadline(), entered)),
     };
     let answer = ctx
         .neonomics
@@ -106,47 +115,41 @@ pub(super) async fn ask(
     }))
 }
 
+/// The lease is renewed for as long as the job runs; the place in the ledger is kept for the call's deadline only.
+fn leaves_before(lease_ends: Instant, entered: Instant) -> Instant {
+    lease_ends.min(entered + CALL_WITHIN)
+}
+
 impl Answered {
-    /// Writes the outcome: the new balance, or that there is none.
-    pub(super) async fn record(self, tx: &mut Tx, lease: &Lease) -> Result<Recorded, JobError> {
-        let Self {
-            read,
-            attended,
-            answer,
-            metrics,
-        } = self;
-        let outcome = match answer {
+    /// Writes the outcome: the new balance, or that there is none. May be tried again with another transaction.
+    pub(super) async fn record(&self, tx: &mut Tx, lease: &Lease) -> Result<Recorded, JobError> {
+        let (outcome, fresh) = match &self.answer {
             Ok(balances) => {
-                if let Some(balance) = shown(&balances, &read.currency) {
-                    store(tx, &read, balance).await?;
-                    "read"
+                if let Some(balance) = shown(balances, &self.read.currency) {
+                    ("read", store(tx, &self.read, balance).await?)
                 } else {
-                    accounts::read_failed(tx, read.account).await?;
-                    "no_balance"
+                    accounts::read_failed(tx, self.read.account, AS_PLANNED).await?;
+                    ("no_balance", false)
                 }
             }
             Err(error) => {
-                failed(tx, lease, &read, &error).await?;
-                match error.class() {
-                    Class::Limited => LIMITED,
-                    class => class.as_str(),
-                }
+                failed(tx, lease, &self.read, error).await?;
+                (error.class().as_str(), false)
             }
         };
-        balance_reads::end(tx, read.entry, outcome).await?;
+        balance_reads::end(tx, self.read.entry, outcome).await?;
+        let (metrics, attended) = (Arc::clone(&self.metrics), self.attended);
         let mut after = AfterCommit::default();
         after.add(move || {
             let attended = if attended { "true" } else { "false" };
             metrics.count(&BALANCE_READS, &[outcome, attended]);
         });
-        Ok(Recorded {
-            fresh: outcome == "read",
-            after,
-        })
+        Ok(Recorded { fresh, after })
     }
 }
 
-async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<(), JobError> {
+/// Whether the cache is as new as this answer now.
+async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<bool, JobError> {
     let cached = accounts::Balance {
         amount: balance.amount.minor,
         balance_type: balance.kind.as_str(),
@@ -158,18 +161,22 @@ async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<(
 /// The cache stays. Asking again at once would only use up the reads that are left.
 async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError) -> Result<(), JobError> {
     warn!(account.id = %read.account, "the balance of {} was not read: {error}", read.account);
-    if error.needs_ops() {
-        alerts::raise(&alerts::BANK_REFUSES_US, format_args!("{}, {error}", read.account));
-    }
-    match error.class() {
+    bank_trouble::tell_ops(read.account, error);
+    let again = match error.class() {
         Class::Expired => return consent_moves::bury(tx, lease, Actor::Provider, read.consent, error.code()).await,
-        Class::Limited => {
+        Class::Limited if error.is_of_one_account() => {
             let pause = error.retry_after().unwrap_or(BACK_OFF).min(LONGEST_BACK_OFF);
             accounts::back_off(tx, read.account, pause).await?;
+            AS_PLANNED
         }
-        Class::NotSent | Class::Transient | Class::Refused | Class::CircuitOpen | Class::Ambiguous => {}
-    }
-    Ok(accounts::read_failed(tx, read.account).await?)
+        Class::Limited => {
+            bank_trouble::slow_down(tx, lease, error).await?;
+            AS_PLANNED
+        }
+        Class::NotSent | Class::Transient | Class::Ambiguous => AFTER_A_MISHAP,
+        Class::Refused | Class::CircuitOpen => AS_PLANNED,
+    };
+    Ok(accounts::read_failed(tx, read.account, again).await?)
 }
 
 /// The entry to show; what cannot be read exactly is left out, never rounded. `None` keeps the cache.
@@ -188,4 +195,17 @@ fn shown(balances: &[Balance], currency: &str) -> Option<ReportedBalance> {
         })
     });
     account::select(&readable.collect::<Vec<_>>(), currency.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_leaves_while_it_counts_as_under_way_or_not_at_all() {
+        let entered = Instant::now();
+        let after = |seconds| entered + Duration::from_secs(seconds);
+        assert_eq!(leaves_before(after(30), entered), after(30), "the lease ends first");
+        assert_eq!(leaves_before(after(90), entered), after(45), "the lease was renewed");
+    }
 }

@@ -21,11 +21,14 @@ const BATCH: i64 = 100;
 pub(super) async fn keep(ctx: &Context, lease: &Lease) -> Result<(), JobError> {
     let today = today_in_oslo(schedule::now(&ctx.db).await?);
     loop {
-        let mut tx = lease.begin(&ctx.db).await?;
-        let ended = consents::ended_before(&mut tx, today, BATCH).await?;
+        let ended = consents::ended_before(&ctx.db, today, BATCH).await?;
+        // One by one: each takes its owner's lock, and two owners' locks in one transaction could be taken the other way round.
         for consent in &ended {
+            let mut tx = lease.begin(&ctx.db).await?;
             consent_moves::bury(&mut tx, lease, Actor::Worker, *consent, Some("LAST_DAY_OVER")).await?;
+            tx.commit().await?;
         }
+        let mut tx = lease.begin(&ctx.db).await?;
         let ending = consents::take_ending(&mut tx, today + RENEWAL_NOTICE, BATCH).await?;
         for (consent, user) in &ending {
             let message = Message {

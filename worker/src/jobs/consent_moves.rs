@@ -7,12 +7,13 @@ use drop_common::{
         consent::ConsentStatus,
         ids::{ConsentId, UserId},
     },
-    queue::{JobError, Lease},
+    queue::{EnqueueOptions, JobError, Lease, enqueue_with, payloads::EndConsent},
     storage::{
         StorageError, Tx, accounts,
         audit::{self, Actor, Entry},
         consents::{self, Consent},
         notifications::{self, Message},
+        users,
     },
 };
 use serde_json::{Value, json};
@@ -57,10 +58,15 @@ pub(super) async fn failed(
     audit(tx, Actor::Worker, user, consent, request_id, detail).await
 }
 
-/// The older consents of the new one's owner end, and with them the accounts that it has not taken over. Called once its
-/// own accounts are linked.
-pub(super) async fn replace_older(tx: &mut Tx, lease: &Lease, new: &Consent) -> Result<(), JobError> {
-    let older = consents::replace_older(tx, new).await?;
+/// The older consents from which the new one has taken accounts over end, and with them the accounts that it has not
+/// taken. One that has nothing in common with it is of another bank: Neonomics stands before them all.
+pub(super) async fn replace_older(
+    tx: &mut Tx,
+    lease: &Lease,
+    new: &Consent,
+    taken_from: &[ConsentId],
+) -> Result<(), JobError> {
+    let older = consents::replace_older(tx, new, taken_from).await?;
     accounts::unlink(tx, &older).await?;
     for consent in older {
         let mut detail = moved(ConsentStatus::Valid, ConsentStatus::Replaced);
@@ -70,17 +76,24 @@ pub(super) async fn replace_older(tx: &mut Tx, lease: &Lease, new: &Consent) -> 
     Ok(())
 }
 
-/// Nobody looks any more how the consent stands.
-pub(super) async fn abandon(tx: &mut Tx, consent: ConsentId) -> Result<(), StorageError> {
+/// Nobody looks any more how the consent stands. At the bank it could still be approved: that is ended too.
+pub(super) async fn abandon(tx: &mut Tx, request_id: Option<Uuid>, consent: ConsentId) -> Result<(), StorageError> {
     let Some(user) = consents::abandon(tx, consent).await? else {
         return Ok(());
     };
     let detail = moved(ConsentStatus::Received, ConsentStatus::Expired);
-    audit(tx, Actor::Worker, user, consent, None, detail).await
+    audit(tx, Actor::Worker, user, consent, request_id, detail).await?;
+    let options = EnqueueOptions {
+        request_id,
+        ..EnqueueOptions::default()
+    };
+    enqueue_with(tx, &EndConsent { consent }, options).await?;
+    Ok(())
 }
 
 /// The bank takes the consent no longer (contract 3.2): it is deleted, its accounts are unlinked, and its owner is asked
-/// to link the bank again. Of many calls that hear it, one does this.
+/// to link the bank again, unless they are just doing that: the bank ends the old consent when the new one is approved,
+/// which we may see later. Of many calls that hear it, one does this.
 pub(super) async fn bury(
     tx: &mut Tx,
     lease: &Lease,
@@ -88,6 +101,11 @@ pub(super) async fn bury(
     consent: ConsentId,
     code: Option<&str>,
 ) -> Result<(), JobError> {
+    let Some(owner) = consents::owner(tx, consent).await? else {
+        return Ok(());
+    };
+    // As when a consent is unlinked or becomes valid: the user first, then the consent, then its accounts.
+    users::lock_kyc_status(tx, owner).await?;
     let Some(user) = consents::delete_dead(tx, consent).await? else {
         return Ok(());
     };
@@ -100,6 +118,10 @@ pub(super) async fn bury(
         request_id: lease.request_id(),
     };
     audit::record(tx, entry).await?;
+    info!(consent.id = %consent, "consent {consent} is dead and was deleted");
+    if consents::is_linking(tx, user).await? {
+        return Ok(());
+    }
     let message = Message {
         user,
         kind: "consent",
@@ -108,7 +130,6 @@ pub(super) async fn bury(
         subject: format!("{consent}:dead"),
     };
     notifications::tell(tx, message).await?;
-    info!(consent.id = %consent, "consent {consent} is dead and was deleted");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Ends a consent at the bank that its owner has unlinked here. Nothing uses it meanwhile.
+//! Ends a consent at the bank that is over here: its owner has unlinked it, or never approved it. Nothing uses it meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,6 +19,7 @@ use serde_json::json;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::bank_trouble;
 use crate::context::Context;
 
 /// Between two tries: a bank that is away for some days is still told.
@@ -29,7 +30,7 @@ impl Handler<Context> for EndConsent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let consent = consents::find(&ctx.db, &ctx.keys, self.consent).await?;
         let at_bank = consent
-            .filter(|consent| consent.status == ConsentStatus::Deleted)
+            .filter(|consent| matches!(consent.status, ConsentStatus::Deleted | ConsentStatus::Expired))
             .and_then(|consent| consent.consent_id);
         let Some(at_bank) = at_bank else {
             return Ok(Outcome::Done.into());
@@ -53,6 +54,8 @@ impl Handler<Context> for EndConsent {
             }
             Err(error) => {
                 warn!(consent.id = %self.consent, "the bank has not ended consent {} yet: {error}", self.consent);
+                bank_trouble::tell_ops(self.consent, error);
+                bank_trouble::slow_down(&mut tx, &lease, error).await?;
                 again(error, &lease)
             }
         };
@@ -85,11 +88,10 @@ async fn note_end(tx: &mut Tx, lease: &Lease, consent: ConsentId) -> Result<(), 
 
 fn again(error: &ProviderError, lease: &Lease) -> Outcome {
     match error.class() {
-        Class::Limited | Class::CircuitOpen => Outcome::Wait(backoff::jittered(
-            error.retry_after().unwrap_or(Duration::from_secs(10)),
-        )),
-        Class::Refused => Outcome::GiveUp("the bank does not end the consent".into()),
-        Class::NotSent | Class::Transient | Class::Ambiguous | Class::Expired => {
+        Class::Limited | Class::CircuitOpen => Outcome::Wait(bank_trouble::at_least(bank_trouble::pause(error))),
+        // Where it is us that are refused, the bank has not said anything about the consent.
+        Class::Refused if !error.needs_ops() => Outcome::GiveUp("the bank does not end the consent".into()),
+        Class::Refused | Class::NotSent | Class::Transient | Class::Ambiguous | Class::Expired => {
             let used = u32::try_from(lease.attempts_used()).unwrap_or(1);
             Outcome::Again(backoff::half_jitter(FIRST_PAUSE, used.saturating_sub(1), LONGEST_PAUSE))
         }

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, NaiveDate, Utc};
 use drop_common::{
     domain::{
-        account_number::AccountNumber,
         age::today_in_oslo,
         consent::{ConsentStatus, next_look},
         ids::ConsentId,
@@ -15,15 +14,13 @@ use drop_common::{
         neonomics::{Account, CallContext},
     },
     queue::{
-        AfterCommit, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue,
+        AfterCommit, Handler, Job as _, JobError, Lease, Outcome, Verdict,
         payloads::{FetchAccounts, RefreshBalance},
     },
     resilience::{backoff, breaker::BreakerKey},
     storage::{
         StorageError, Tx,
-        accounts::{self, Found},
         audit::Actor,
-        balance_reads,
         consents::{self, Consent},
         schedule, users,
     },
@@ -32,11 +29,13 @@ use secrecy::ExposeSecret;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::consent_moves;
+use super::{account_links, bank_trouble, consent_moves};
 use crate::{context::Context, recording};
 
 /// The longest a look waits for the database, before jitter: the person waits for it.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Longer apart than three failures may be to open a circuit.
+const AFTER_NONSENSE: Duration = Duration::from_mins(1);
 
 impl Handler<Context> for FetchAccounts {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -47,7 +46,7 @@ impl Handler<Context> for FetchAccounts {
 
     /// Nobody looks any more: the person may link anew.
     async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
-        consent_moves::abandon(tx, self.consent).await?;
+        consent_moves::abandon(tx, None, self.consent).await?;
         Ok(AfterCommit::default())
     }
 }
@@ -63,13 +62,20 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     let looked = look(ctx, lease, &consent).await;
     ctx.report(lease, BreakerKey::NeonomicsAisp, looked.as_ref().err())
         .await;
-    let seen = looked.unwrap_or_else(|error| {
-        warn!(consent.id = %id, "the bank did not say how {id} stands: {error}");
-        Seen::of_error(error.class())
-    });
+    let (seen, error) = match looked {
+        Ok(seen) => (seen, None),
+        Err(error) => {
+            warn!(consent.id = %id, "the bank did not say how {id} stands: {error}");
+            bank_trouble::tell_ops(id, &error);
+            (Seen::after(&error), Some(error))
+        }
+    };
     let mut tx = lease.begin(&ctx.db).await?;
     if seen.status == ConsentStatus::Received {
-        let outcome = wait_or_end(&mut tx, lease, &consent, now).await?;
+        if let Some(error) = &error {
+            bank_trouble::slow_down(&mut tx, lease, error).await?;
+        }
+        let outcome = wait_or_end(&mut tx, lease, &consent, now, error.as_ref()).await?;
         return finish(ctx, lease, tx, &consent, outcome).await;
     }
     // Of two consents of one person that become valid at once, the later one replaces the earlier.
@@ -77,10 +83,8 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     let applied =
         consent_moves::apply(&mut tx, lease, Actor::Provider, &consent, seen.status, seen.valid_until).await?;
     if applied && seen.status == ConsentStatus::Valid {
-        for account in &seen.accounts {
-            link(ctx, &mut tx, &consent, account).await?;
-        }
-        consent_moves::replace_older(&mut tx, lease, &consent).await?;
+        let taken_from = account_links::link_all(ctx, &mut tx, &consent, &seen.accounts).await?;
+        consent_moves::replace_older(&mut tx, lease, &consent, &taken_from).await?;
     }
     let recorded = finish(ctx, lease, tx, &consent, Outcome::Done).await?;
     info!(consent.id = %id, "consent {id} is {}, {} accounts", seen.status.as_str(), seen.accounts.len());
@@ -102,18 +106,36 @@ async fn finish(
 
 /// When to look again: at once where the person came back while we looked. After a day, or the consent's last day, nobody
 /// will approve it any more: it is over.
-async fn wait_or_end(tx: &mut Tx, lease: &Lease, consent: &Consent, now: DateTime<Utc>) -> Result<Outcome, JobError> {
+async fn wait_or_end(
+    tx: &mut Tx,
+    lease: &Lease,
+    consent: &Consent,
+    now: DateTime<Utc>,
+    error: Option<&ProviderError>,
+) -> Result<Outcome, JobError> {
+    let pause = error.and_then(pause);
     if consents::came_back_since(tx, consent.id, now).await? {
-        return Ok(Outcome::Wait(Duration::ZERO));
+        return Ok(Outcome::Wait(pause.unwrap_or_default()));
     }
     let wait = next_look(now - consent.created_at).and_then(|wait| wait.to_std().ok());
     let over = consent.valid_until.is_some_and(|last| today_in_oslo(now) > last);
     if let Some(wait) = wait.filter(|_| !over) {
-        return Ok(Outcome::Wait(backoff::jittered(wait)));
+        return Ok(Outcome::Wait(backoff::jittered(wait).max(pause.unwrap_or_default())));
     }
-    consent_moves::apply(tx, lease, Actor::Worker, consent, ConsentStatus::Expired, None).await?;
+    consent_moves::abandon(tx, lease.request_id(), consent.id).await?;
     info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
     Ok(Outcome::Done)
+}
+
+/// How long a failed look is not repeated, whoever waits. One that the bank answers in a way of its own fails the next time
+/// too, and must not open the circuit for everybody else; one that it refuses is somebody's to look at first.
+fn pause(error: &ProviderError) -> Option<Duration> {
+    match error {
+        ProviderError::Unreadable { .. } => Some(bank_trouble::at_least(AFTER_NONSENSE)),
+        ProviderError::TooMany { .. } => Some(bank_trouble::at_least(bank_trouble::pause(error))),
+        _ if error.needs_ops() => Some(bank_trouble::at_least(AFTER_NONSENSE)),
+        _ => None,
+    }
 }
 
 /// Where the consent stands and, if it is valid, what it opens and until when.
@@ -132,17 +154,17 @@ impl Seen {
         }
     }
 
-    fn of_error(class: Class) -> Self {
-        match class {
+    fn after(error: &ProviderError) -> Self {
+        Self::bare(match error.class() {
             // Dead before it ever opened an account: there is nobody to tell that an access is gone.
-            Class::Expired => Self::bare(ConsentStatus::Expired),
+            Class::Expired => ConsentStatus::Expired,
             Class::NotSent
             | Class::Transient
             | Class::Refused
             | Class::Limited
             | Class::CircuitOpen
-            | Class::Ambiguous => Self::bare(ConsentStatus::Received),
-        }
+            | Class::Ambiguous => ConsentStatus::Received,
+        })
     }
 }
 
@@ -171,26 +193,4 @@ async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, P
         valid_until: ctx.neonomics.consent(id, &call()).await?.valid_until,
         accounts: ctx.neonomics.accounts(id, &call()).await?,
     })
-}
-
-/// Links one account and asks for its first balance, which is attended if the person has just come back from the bank.
-async fn link(ctx: &Context, tx: &mut Tx, consent: &Consent, account: &Account) -> Result<(), StorageError> {
-    let number = account
-        .iban
-        .as_deref()
-        .map(AccountNumber::iban)
-        .or_else(|| account.bban.as_deref().map(AccountNumber::bban));
-    let (Some(Ok(number)), Some(currency)) = (number, account.currency.as_deref()) else {
-        warn!(consent.id = %consent.id, "an account of consent {} has no usable number or currency", consent.id);
-        return Ok(());
-    };
-    let found = Found {
-        resource_id: &account.resource_id,
-        number: &number,
-        currency,
-    };
-    let linked = accounts::link(tx, &ctx.keys, consent.user, consent.id, &consent.bank, found).await?;
-    let refresh = balance_reads::request_refresh(tx, consent.user, linked, consent.psu_ip.as_deref()).await?;
-    enqueue(tx, &RefreshBalance { refresh }).await?;
-    Ok(())
 }

@@ -1,9 +1,11 @@
 //! One file per kind of job.
 
+mod account_links;
 mod apply_kyc_event;
 mod at_bank;
 mod balance_read;
 mod bank_change;
+mod bank_trouble;
 mod cancel_payment;
 mod check_login;
 mod consent_days;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use drop_common::{
+    domain::ids::RefreshId,
     queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::RefreshBalance},
     resilience::backoff,
     storage::{
@@ -12,7 +13,7 @@ use drop_common::{
 };
 
 use super::balance_read::{self, Asked, Recorded};
-use crate::context::Context;
+use crate::{context::Context, recording};
 
 /// How long to wait for another read of the account to end.
 const BUSY: Duration = Duration::from_secs(1);
@@ -24,27 +25,36 @@ impl Handler<Context> for RefreshBalance {
         };
         let psu = ctx.psu(refresh.psu_ip.as_deref());
         let asked = balance_read::ask(&ctx, &lease, refresh.account, psu, Why::OwnerAsked).await?;
-        let mut tx = lease.begin(&ctx.db).await?;
-        let Recorded { fresh, after } = match asked {
-            Asked::Answered(answered) => answered.record(&mut tx, &lease).await?,
-            Asked::NotLive | Asked::Full(_) => Recorded {
-                fresh: false,
-                after: AfterCommit::default(),
-            },
-            Asked::Busy => {
-                let wait = Outcome::Wait(backoff::jittered(BUSY));
-                return Ok(lease.finish(tx, wait).await?.into());
-            }
-        };
-        balance_reads::finish_refresh(&mut tx, self.refresh, fresh).await?;
-        let recorded = lease.finish(tx, Outcome::Done).await?;
+        let (verdict, after) = recording::record(&lease, || write(&ctx, &lease, self.refresh, &asked)).await?;
         after.say();
         ctx.tell_waiters(self.refresh.uuid()).await;
-        Ok(recorded.into())
+        Ok(verdict)
     }
 
     async fn on_dead(&self, _context: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         balance_reads::finish_refresh(tx, self.refresh, false).await?;
         Ok(AfterCommit::default())
     }
+}
+
+async fn write(
+    ctx: &Context,
+    lease: &Lease,
+    refresh: RefreshId,
+    asked: &Asked,
+) -> Result<(Verdict, AfterCommit), JobError> {
+    let mut tx = lease.begin(&ctx.db).await?;
+    let Recorded { fresh, after } = match asked {
+        Asked::Answered(answered) => answered.record(&mut tx, lease).await?,
+        Asked::NotLive | Asked::Full(_) => Recorded {
+            fresh: false,
+            after: AfterCommit::default(),
+        },
+        Asked::Busy => {
+            let wait = Outcome::Wait(backoff::jittered(BUSY));
+            return Ok((lease.finish(tx, wait).await?.into(), AfterCommit::default()));
+        }
+    };
+    balance_reads::finish_refresh(&mut tx, refresh, fresh).await?;
+    Ok((lease.finish(tx, Outcome::Done).await?.into(), after))
 }

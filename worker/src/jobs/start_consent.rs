@@ -21,8 +21,9 @@ use drop_common::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tracing::{info, warn};
+use uuid::Uuid;
 
-use super::consent_moves;
+use super::{bank_trouble, consent_moves};
 use crate::context::Context;
 
 impl Handler<Context> for StartConsent {
@@ -40,7 +41,8 @@ impl Handler<Context> for StartConsent {
             state.expose_secret()
         );
         let call = CallContext {
-            request_id: consent.request_id,
+            // New for every call (the standard wants it unique to the call), and found again from the row.
+            request_id: Uuid::new_v5(&consent.request_id, &lease.attempt().to_be_bytes()),
             correlation_id: lease.request_id(),
             psu: ctx.psu(consent.psu_ip.as_deref()),
             now: ctx.clock.now(),
@@ -56,6 +58,11 @@ impl Handler<Context> for StartConsent {
             .await;
 
         let mut tx = lease.begin(&ctx.db).await?;
+        if let Err(error) = &answer {
+            warn!(consent.id = %self.consent, "the bank gave no consent for {}: {error}", self.consent);
+            bank_trouble::tell_ops(self.consent, error);
+            bank_trouble::slow_down(&mut tx, &lease, error).await?;
+        }
         let outcome = match answer {
             Ok(created) => {
                 if let ScaLink::Redirect(link) = &created.sca {
@@ -82,13 +89,12 @@ impl Handler<Context> for StartConsent {
                 Outcome::Done
             }
             Err(error) if error.class() == Class::Refused || error.class() == Class::Expired => {
-                warn!(consent.id = %self.consent, "the bank refused consent {}: {error}", self.consent);
                 consent_moves::failed(&mut tx, lease.request_id(), self.consent, "refused").await?;
                 Outcome::Done
             }
-            Err(error) if matches!(error.class(), Class::Limited | Class::CircuitOpen) => Outcome::Wait(
-                backoff::jittered(error.retry_after().unwrap_or(Duration::from_secs(10))),
-            ),
+            Err(error) if matches!(error.class(), Class::Limited | Class::CircuitOpen) => {
+                Outcome::Wait(bank_trouble::at_least(bank_trouble::pause(&error)))
+            }
             // A consent that was asked for twice moves no money: the person approves the one they are shown.
             Err(_) => Outcome::Again(backoff::jittered(Duration::from_secs(2))),
         };

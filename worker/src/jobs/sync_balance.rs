@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use drop_common::{
-    domain::account::BACKGROUND_INTERVAL,
+    domain::{account::BACKGROUND_INTERVAL, ids::AccountId},
     queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::SyncBalance},
     storage::{accounts, balance_reads::Why, schedule},
 };
 use tracing::info;
 
 use super::balance_read::{self, Asked};
-use crate::context::Context;
+use crate::{context::Context, recording};
 
 impl Handler<Context> for SyncBalance {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -19,20 +19,30 @@ impl Handler<Context> for SyncBalance {
             return Ok(Outcome::Done.into());
         }
         let asked = balance_read::ask(&ctx, &lease, self.account, None, Why::Planned).await?;
-        let mut tx = lease.begin(&ctx.db).await?;
-        let mut after = AfterCommit::default();
-        match asked {
-            Asked::Answered(answered) => after = answered.record(&mut tx, &lease).await?.after,
-            Asked::Full(until) => {
-                info!(account.id = %self.account, "{} has used its unattended reads", self.account);
-                accounts::sync_at(&mut tx, self.account, until).await?;
-            }
-            // Whoever reads it now serves the plan too; an attempt of this very job that died has used its place.
-            Asked::Busy | Asked::NotLive => {}
-        }
-        // Never again at once: the next plan is six hours away, whatever came of this read.
-        let recorded = lease.finish(tx, Outcome::Done).await?;
+        let (verdict, after) = recording::record(&lease, || write(&ctx, &lease, self.account, &asked)).await?;
         after.say();
-        Ok(recorded.into())
+        Ok(verdict)
     }
+}
+
+/// Never again at once: the next plan is hours away, whatever came of this read.
+async fn write(
+    ctx: &Context,
+    lease: &Lease,
+    account: AccountId,
+    asked: &Asked,
+) -> Result<(Verdict, AfterCommit), JobError> {
+    let mut tx = lease.begin(&ctx.db).await?;
+    let mut after = AfterCommit::default();
+    match asked {
+        Asked::Answered(answered) => after = answered.record(&mut tx, lease).await?.after,
+        Asked::Full(until) => {
+            info!(account.id = %account, "{account} has used its unattended reads, or its bank wants a pause");
+            accounts::sync_at(&mut tx, account, *until).await?;
+        }
+        // Whoever reads it now serves the plan too; an attempt of this very job that died has used its place.
+        Asked::Busy | Asked::NotLive => {}
+    }
+    let recorded = lease.finish(tx, Outcome::Done).await?;
+    Ok((recorded.into(), after))
 }

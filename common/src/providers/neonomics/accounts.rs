@@ -12,8 +12,8 @@ use crate::{
 /// An account of a consent. Its id is constant only within that consent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The bank's id for the account, under this consent.
-    pub resource_id: String,
+    /// The bank's id for the account, under this consent; the standard lets a bank leave it out.
+    pub resource_id: Option<String>,
     /// As the bank writes it.
     pub iban: Option<String>,
     /// As the bank writes it.
@@ -99,7 +99,7 @@ struct AccountList {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AccountWire {
-    resource_id: String,
+    resource_id: Option<String>,
     iban: Option<String>,
     bban: Option<String>,
     currency: Option<String>,

@@ -1,6 +1,7 @@
 use chrono::NaiveDate;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     CallContext, Neonomics, Redirects, ScaLink,
@@ -29,7 +30,7 @@ pub struct Consent {
 pub struct ConsentState {
     /// The bank's word; open.
     pub status: String,
-    /// The last day it may be used; the bank may shorten what was asked. Only in the full read.
+    /// The last day it may be used; the bank may shorten what was asked. Only in the full read, and where it is a day.
     pub valid_until: Option<NaiveDate>,
 }
 
@@ -86,12 +87,14 @@ impl Neonomics {
         self.read_consent(Operation::ConsentRead, path, context).await
     }
 
-    /// Ends a consent. One that the bank does not know is ended.
+    /// Ends a consent. One that the bank does not know, or that has run out there, is ended. One that it calls invalid may
+    /// only not be approved yet.
     pub async fn delete_consent(&self, id: &str, context: &CallContext) -> Result<(), ProviderError> {
         let path = format!("/v1/consents/{}", path_segment(id)?);
         let outgoing = Outgoing::new(Operation::ConsentDelete, Method::DELETE, path);
         self.send_with_token(outgoing, context, |reply| match success(&reply) {
-            Ok(_) | Err(ProviderError::Refused { status: 404, .. } | ProviderError::ConsentExpired { .. }) => Ok(()),
+            Ok(_) | Err(ProviderError::Refused { status: 404, .. }) => Ok(()),
+            Err(ProviderError::ConsentExpired { code }) if code != "CONSENT_INVALID" => Ok(()),
             Err(error) => Err(error),
         })
         .await
@@ -108,7 +111,7 @@ impl Neonomics {
             self.meet_consent(&state.consent_status);
             Ok(ConsentState {
                 status: state.consent_status,
-                valid_until: state.valid_until,
+                valid_until: state.valid_until.as_str().and_then(|day| day.parse().ok()),
             })
         })
         .await
@@ -152,5 +155,6 @@ struct Created {
 #[serde(rename_all = "camelCase")]
 struct State {
     consent_status: String,
-    valid_until: Option<NaiveDate>,
+    #[serde(default)]
+    valid_until: Value,
 }

@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::providers::{ProviderError, http::Reply};
+use crate::providers::{ProviderError, error::TOO_MANY_READS, http::Reply};
 
 /// The reply when it is a success, else what its status and code mean. A code decides on any 4xx.
 pub(super) fn success(reply: &Reply) -> Result<&Reply, ProviderError> {
@@ -12,8 +12,9 @@ pub(super) fn success(reply: &Reply) -> Result<&Reply, ProviderError> {
         if is_consent(word) {
             return Err(ProviderError::ConsentExpired { code: word.to_owned() });
         }
-        if word == "ACCESS_EXCEEDED" {
+        if word == TOO_MANY_READS {
             return Err(ProviderError::TooMany {
+                code,
                 retry_after: reply.retry_after(),
             });
         }
@@ -59,7 +60,7 @@ pub(super) fn is_known(code: &str) -> bool {
     ];
     const FAMILIES: [&str; 5] = ["CERTIFICATE_", "SIGNATURE_", "TOKEN_", "PARAMETER_", "SCA_"];
     is_consent(code)
-        || code == "ACCESS_EXCEEDED"
+        || code == TOO_MANY_READS
         || WORDS.contains(&code)
         || FAMILIES.iter().any(|family| code.starts_with(family))
 }
@@ -92,7 +93,7 @@ fn code(body: &[u8]) -> Option<String> {
 fn is_acted_on(code: &str) -> bool {
     const FAMILIES: [&str; 3] = ["TOKEN_", "CERTIFICATE_", "SIGNATURE_"];
     is_consent(code)
-        || matches!(code, "ACCESS_EXCEEDED" | "ROLE_INVALID")
+        || matches!(code, TOO_MANY_READS | "ROLE_INVALID")
         || FAMILIES.iter().any(|family| code.starts_with(family))
 }
 

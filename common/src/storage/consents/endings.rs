@@ -1,6 +1,8 @@
 //! The ways in which a consent is over: by its owner's wish, by the bank's word, by time, by a newer one.
 
 use chrono::NaiveDate;
+use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{Consent, StorageError, Tx};
 use crate::{
@@ -45,34 +47,42 @@ pub async fn end(tx: &mut Tx, user: UserId, id: ConsentId) -> Result<Option<Unli
     )))
 }
 
-/// The bank was told that its owner ended the consent. Its owner, for whoever noted it first.
+/// The bank was told that the consent is over, because its owner ended it or never approved it. Its owner, for whoever noted it first.
 pub async fn ended_at_the_bank(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"UPDATE bank_consents SET consent_id_sealed = NULL, version = version + 1, updated_at = clock_timestamp()
-            WHERE id = $1 AND status = 'deleted' AND consent_id_sealed IS NOT NULL RETURNING user_id AS "user: UserId""#,
+            WHERE id = $1 AND status IN ('deleted', 'expired') AND consent_id_sealed IS NOT NULL RETURNING user_id AS "user: UserId""#,
         id.uuid()
     )
     .fetch_optional(&mut **tx)
     .await?)
 }
 
-/// Ends the user's older consents at the bank of the one that is valid now, as the bank does. Which they are.
-pub async fn replace_older(tx: &mut Tx, new: &Consent) -> Result<Vec<ConsentId>, StorageError> {
+/// Ends those of the user's older consents from which the one that is valid now has taken accounts over, as the bank does.
+/// Which they are.
+pub async fn replace_older(
+    tx: &mut Tx,
+    new: &Consent,
+    taken_from: &[ConsentId],
+) -> Result<Vec<ConsentId>, StorageError> {
+    let taken_from: Vec<Uuid> = taken_from.iter().map(|consent| consent.uuid()).collect();
     Ok(sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'replaced', version = version + 1, updated_at = clock_timestamp()
-            WHERE user_id = $1 AND bank = $2 AND id <> $3 AND status = 'valid' RETURNING id AS "id: ConsentId""#,
+        r#"UPDATE bank_consents SET status = 'replaced', consent_id_sealed = NULL, sca_redirect = NULL, psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
+            WHERE user_id = $1 AND bank = $2 AND id <> $3 AND id = ANY ($4) AND status = 'valid' RETURNING id AS "id: ConsentId""#,
         new.user.uuid(),
         new.bank,
         new.id.uuid(),
+        &taken_from,
     )
     .fetch_all(&mut **tx)
     .await?)
 }
 
-/// A consent that waits for the person is over without them. Its owner; `None`: it does not wait.
+/// A consent that waits for the person is over without them. Its id at the bank stays until the [bank
+/// knows](ended_at_the_bank). Its owner; `None`: it does not wait.
 pub async fn abandon(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'expired', psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
+        r#"UPDATE bank_consents SET status = 'expired', sca_redirect = NULL, psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
             WHERE id = $1 AND status = 'received' RETURNING user_id AS "user: UserId""#,
         id.uuid()
     )
@@ -97,15 +107,36 @@ pub async fn take_ending(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<
     Ok(rows.into_iter().map(|row| (row.id, row.user)).collect())
 }
 
-/// The valid consents whose last day was before this one, locked. At most `limit`.
-pub async fn ended_before(tx: &mut Tx, day: NaiveDate, limit: i64) -> Result<Vec<ConsentId>, StorageError> {
+/// The valid consents whose last day was before this one. At most `limit`.
+pub async fn ended_before(db: &PgPool, day: NaiveDate, limit: i64) -> Result<Vec<ConsentId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: ConsentId" FROM bank_consents WHERE status = 'valid' AND valid_until < $1
-            ORDER BY valid_until LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"#,
+            ORDER BY valid_until LIMIT $2"#,
         day,
         limit
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(db)
+    .await?)
+}
+
+/// Whose consent it is.
+pub async fn owner(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT user_id AS "user: UserId" FROM bank_consents WHERE id = $1"#,
+        id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// Whether the user has just come back from a bank with a consent that we have not seen approved yet.
+pub async fn is_linking(tx: &mut Tx, user: UserId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bank_consents WHERE user_id = $1 AND status = 'received'
+                            AND callback_at > clock_timestamp() - interval '10 minutes') AS "linking!""#,
+        user.uuid()
+    )
+    .fetch_one(&mut **tx)
     .await?)
 }
 

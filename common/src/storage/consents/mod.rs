@@ -2,7 +2,10 @@
 
 mod endings;
 
-pub use endings::{Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, replace_older, take_ending};
+pub use endings::{
+    Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, is_linking, owner, replace_older,
+    take_ending,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -168,26 +171,42 @@ pub async fn callback_state(db: &PgPool, keys: &Keyring, id: ConsentId) -> Resul
         .map_err(StorageError::corrupt)
 }
 
-/// Notes that the person came back from the bank, and from which address. Where the consent stands; `None`: the state is
-/// not the consent's.
+/// A return from the bank.
+pub struct CameBack {
+    /// Where the consent stands.
+    pub status: ConsentStatus,
+    /// The last one was not a moment ago: the bank should be asked.
+    pub is_news: bool,
+}
+
+/// Notes that the person came back from the bank, and from which address; once in five seconds, for each return that is
+/// noted is a look at the bank. `None`: the state is not the consent's.
 pub async fn came_back(
     tx: &mut Tx,
     id: ConsentId,
     state: &str,
     psu_ip: Option<&str>,
-) -> Result<Option<ConsentStatus>, StorageError> {
+) -> Result<Option<CameBack>, StorageError> {
     let state_hash = sha256(state.as_bytes());
     // The address is kept only while a look is still to come.
-    sqlx::query_scalar!(
-        "UPDATE bank_consents SET callback_at = clock_timestamp(), psu_ip = CASE WHEN status = 'received' THEN $3 END
-          WHERE id = $1 AND callback_state_hash = $2 RETURNING status",
+    let row = sqlx::query!(
+        r#"UPDATE bank_consents c SET callback_at = CASE WHEN was.is_news THEN clock_timestamp() ELSE c.callback_at END,
+                  psu_ip = CASE WHEN status = 'received' THEN $3 END
+             FROM (SELECT id, callback_at IS NULL OR callback_at < clock_timestamp() - interval '5 s' AS is_news
+                     FROM bank_consents WHERE id = $1 AND callback_state_hash = $2 FOR NO KEY UPDATE) was
+            WHERE c.id = was.id RETURNING c.status, was.is_news AS "is_news!""#,
         id.uuid(),
         state_hash.as_slice(),
         psu_ip
     )
     .fetch_optional(&mut **tx)
-    .await?
-    .map(|word| word.parse().map_err(StorageError::corrupt))
+    .await?;
+    row.map(|row| {
+        Ok(CameBack {
+            status: row.status.parse().map_err(StorageError::corrupt)?,
+            is_news: row.is_news,
+        })
+    })
     .transpose()
 }
 
@@ -215,7 +234,7 @@ pub struct Received<'a> {
 pub async fn received(tx: &mut Tx, keys: &Keyring, id: ConsentId, answer: Received<'_>) -> Result<bool, StorageError> {
     let received = sqlx::query!(
         "UPDATE bank_consents SET status = 'received', consent_id_sealed = $2, sca_redirect = $3, valid_until = $4,
-                callback_state_sealed = NULL, psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
+                callback_state_sealed = NULL, psu_ip = NULL, psu_user_agent = NULL, version = version + 1, updated_at = clock_timestamp()
           WHERE id = $1 AND status = 'requested'",
         id.uuid(),
         keys.seal(
@@ -234,7 +253,8 @@ pub async fn received(tx: &mut Tx, keys: &Keyring, id: ConsentId, answer: Receiv
 /// The consent call ended without a consent. Its owner; `None`: it had an outcome before.
 pub async fn failed(tx: &mut Tx, id: ConsentId, why: &str) -> Result<Option<UserId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"UPDATE bank_consents SET status = 'failed', failure = $2, psu_ip = NULL, version = version + 1, updated_at = clock_timestamp()
+        r#"UPDATE bank_consents SET status = 'failed', failure = $2, callback_state_sealed = NULL, psu_ip = NULL,
+                  psu_user_agent = NULL, version = version + 1, updated_at = clock_timestamp()
             WHERE id = $1 AND status = 'requested' RETURNING user_id AS "user: UserId""#,
         id.uuid(),
         why
@@ -243,8 +263,8 @@ pub async fn failed(tx: &mut Tx, id: ConsentId, why: &str) -> Result<Option<User
     .await?)
 }
 
-/// The bank says where the consent stands, and until when it is good: it may have shortened what was asked for. False:
-/// it had ended before.
+/// The bank says where the consent stands, and until when it is good: it may have shortened what was asked for, and never
+/// makes it longer. Of one that is over nothing is kept that could be used. False: it had ended before.
 pub async fn moved(
     tx: &mut Tx,
     id: ConsentId,
@@ -252,7 +272,8 @@ pub async fn moved(
     valid_until: Option<NaiveDate>,
 ) -> Result<bool, StorageError> {
     let moved = sqlx::query!(
-        "UPDATE bank_consents SET status = $2, valid_until = coalesce($3, valid_until), psu_ip = NULL,
+        "UPDATE bank_consents SET status = $2, valid_until = least(valid_until, $3), sca_redirect = NULL, psu_ip = NULL,
+                consent_id_sealed = CASE WHEN $2 = 'valid' THEN consent_id_sealed END,
                 version = version + 1, updated_at = clock_timestamp(),
                 authorised_at = CASE WHEN $2 = 'valid' THEN coalesce(authorised_at, clock_timestamp()) ELSE authorised_at END
           WHERE id = $1 AND status <> $2 AND status IN ('received', 'valid')",

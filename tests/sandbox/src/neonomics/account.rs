@@ -42,10 +42,14 @@ impl Account {
 
     /// The id within one consent. A new consent brings new ids, as the standard allows.
     pub(super) fn resource_id(&self, consent: &str) -> String {
-        Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{consent}/{}", self.iban).as_bytes()).to_string()
+        Uuid::new_v5(
+            &Uuid::NAMESPACE_OID,
+            format!("{consent}/{}/{}", self.iban, self.currency).as_bytes(),
+        )
+        .to_string()
     }
 
-    pub(super) fn described(&self, consent: &str) -> Value {
+    pub(super) fn described(&self, consent: &str, settings: &BankSettings) -> Value {
         let mut account = json!({
             "resourceId": self.resource_id(consent),
             "iban": self.iban,
@@ -56,6 +60,12 @@ impl Account {
         });
         if let Some(bban) = &self.bban {
             account["bban"] = json!(bban);
+        }
+        for (member, value) in settings.described_otherwise.get(&self.iban).into_iter().flatten() {
+            account[member] = value.clone();
+        }
+        if let Some(members) = account.as_object_mut() {
+            members.retain(|_, value| !value.is_null());
         }
         account
     }

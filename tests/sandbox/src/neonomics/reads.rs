@@ -24,7 +24,7 @@ pub(super) fn accounts(neonomics: &Neonomics, call: &Call) -> Reply {
             let accounts: Vec<_> = state
                 .accounts
                 .iter()
-                .map(|account| account.described(&consent.id))
+                .map(|account| account.described(&consent.id, &state.settings))
                 .collect();
             Reply::json(200, &json!({ "accounts": accounts })).header("x-request-id", &request_id)
         }

@@ -1,7 +1,9 @@
 //! How this bank behaves; each field can be changed while the sandbox runs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The bank's habits. The default is the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,8 @@ pub struct BankSettings {
     pub balance_types: Vec<String>,
     /// The whole balance answer, in place of the usual one.
     pub balance_answer: Option<Value>,
+    /// Members of an account, by its IBAN, that the list of accounts shows otherwise; null leaves a member out.
+    pub described_otherwise: BTreeMap<String, Map<String, Value>>,
     /// The `_links` of a new consent or payment, in place of the usual ones.
     pub links: Option<Value>,
     /// A payment is approved only after a call that starts that: its answer links to the call in place of the bank's page.
@@ -55,6 +59,7 @@ impl Default for BankSettings {
             progression: vec!["ACCP".to_owned(), "ACSC".to_owned()],
             balance_types: vec!["expected".to_owned()],
             balance_answer: None,
+            described_otherwise: BTreeMap::new(),
             links: None,
             explicit_authorisation: false,
             left_out: Vec::new(),
