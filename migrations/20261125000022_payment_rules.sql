@@ -30,17 +30,19 @@ CREATE FUNCTION refuse_the_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME, TABLE = TG_TABLE_NAME;
 END $$;
 
--- What was ordered, by whom and under which key (PSD2, art. 66(3)), and how long it may be sent.
+-- What was ordered, by whom and under which key (PSD2, art. 66(3)), and how long it may be sent: anew where somebody who
+-- looked at it lets it be sent again.
 CREATE TRIGGER what_was_ordered_stays AFTER UPDATE ON transactions FOR EACH ROW WHEN (
   (OLD.id, OLD.user_id, OLD.account_id, OLD.client_key, OLD.idempotency_key, OLD.fingerprint, OLD.amount, OLD.currency,
    OLD.creditor_name, OLD.creditor_scheme, OLD.creditor_account_sealed, OLD.creditor_account_index,
    OLD.creditor_account_masked, OLD.remittance_information, OLD.product, OLD.callback_state_hash,
-   OLD.confirmed_duplicate_of, OLD.expires_at - OLD.created_at)
+   OLD.confirmed_duplicate_of)
   IS DISTINCT FROM
   (NEW.id, NEW.user_id, NEW.account_id, NEW.client_key, NEW.idempotency_key, NEW.fingerprint, NEW.amount, NEW.currency,
    NEW.creditor_name, NEW.creditor_scheme, NEW.creditor_account_sealed, NEW.creditor_account_index,
    NEW.creditor_account_masked, NEW.remittance_information, NEW.product, NEW.callback_state_hash,
-   NEW.confirmed_duplicate_of, NEW.expires_at - NEW.created_at))
+   NEW.confirmed_duplicate_of)
+  OR OLD.expires_at - OLD.created_at <> NEW.expires_at - NEW.created_at AND (NEW.needs_review OR NOT OLD.needs_review))
   EXECUTE FUNCTION refuse_the_change();
 
 -- What is written once: the bank's id and its one link, that its person came back, that it was withdrawn. What only the bank
