@@ -94,8 +94,8 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
             match answer.status.as_u16() {
                 // The second: the API that died had taken it.
                 201 | 202 => ids.push(answer.body["id"].as_str().unwrap().to_owned()),
-                403 | 404 => {}       // the person may not pay, or has no account
-                429 | 502 | 503 => {} // the circuit is open, or the lane full
+                // The person may not pay or has no account; the circuit is open, or the lane full.
+                403 | 404 | 429 | 502 | 503 => {}
                 _ => panic!("{:?}", answer.problem()),
             }
         }

@@ -185,7 +185,7 @@ pub(super) fn sent_again(books: &Books) -> Vec<Broken> {
                     .is_some_and(|status| (400..500).contains(&status) && status != 408);
                 let unknown = !refused || unheard > 0;
                 unheard = unheard.saturating_sub(usize::from(refused && !allows));
-                if !allows && !(unknown && books.dedupe_proven) {
+                if !(allows || unknown && books.dedupe_proven) {
                     broken.push(Broken::new(
                         Rule::SentAgain,
                         &row.id,
