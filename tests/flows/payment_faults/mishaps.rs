@@ -56,9 +56,12 @@ pub(super) fn at_the_bank(app: &TestApp, chance: &mut Chance) {
         Some(Fault::ExecuteThenDrop),
         Some(Fault::Delay { ms: 600 }),
     ];
-    if let Some(fault) = chance.one_of(&faults) {
-        let times = if chance.below(4) == 0 { 3 } else { 1 };
-        app.sandbox.fault(chance.one_of(&CALLS), fault, times);
+    // One after the other, so that what a first answer leaves open is met by a second.
+    let call = chance.one_of(&CALLS);
+    for _ in 0..=chance.below(3) {
+        if let Some(fault) = chance.one_of(&faults) {
+            app.sandbox.fault(call, fault, 1);
+        }
     }
 }
 
