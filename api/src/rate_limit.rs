@@ -108,7 +108,15 @@ mod tests {
 
     #[test]
     fn every_label_of_the_metric_is_a_limit_that_counts() {
-        let limits = [BANKID_INITIATE, BANKID_CALLBACK, BANKID_REDEEM, WRITES, SESSION_TOKENS];
+        let limits = [
+            BANKID_INITIATE,
+            BANKID_CALLBACK,
+            BANKID_REDEEM,
+            PAYMENT_CALLBACK,
+            CONSENT_CALLBACK,
+            WRITES,
+            SESSION_TOKENS,
+        ];
         assert_eq!(RATE_LIMITED.series(), limits.map(|limit| vec![limit.name]));
     }
 }

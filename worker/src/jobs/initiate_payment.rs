@@ -60,13 +60,10 @@ impl Handler<Context> for InitiatePayment {
 
 async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result<Verdict, JobError> {
     failpoint!("pay.claimed");
-    let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
-        return Ok(Outcome::GiveUp("the payment is gone".into()).into());
-    };
-    let wire = payments::wire(&ctx.db, &ctx.keys, &payment).await?;
+    let mut moving = Moving::begin(ctx, lease, job.payment).await?;
+    let payment = moving.payment.clone();
+    let wire = payments::wire(&mut *moving.tx, &ctx.keys, &payment).await?;
     let prepared = payment_order::prepare(ctx, &payment, &wire)?;
-
-    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
     if let Some(wait) = moving.circuit_is_open().await? {
         return moving.finish(Outcome::Wait(wait)).await;
     }

@@ -38,7 +38,11 @@ pub(super) async fn accepted(
     };
     let patience = ctx.settings.payments.sca_timeout;
     let authorise = initiated.sca == ScaLink::StartAuthorisation;
-    payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
+    let version = payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
+    if let Some(version) = version {
+        moving.payment.payment_id = Some(initiated.payment_id.clone());
+        moving.payment.version = version;
+    }
     if authorise {
         let options = EnqueueOptions {
             request_id: lease.request_id(),
@@ -50,7 +54,6 @@ pub(super) async fn accepted(
         .audit("payment.initiated", json!({ "link": link.is_some() }))
         .await?;
     after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
-    moving.reload().await?;
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),
         ..EnqueueOptions::default()

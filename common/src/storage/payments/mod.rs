@@ -1,5 +1,21 @@
 //! Payments: the row the user sees, its attempts, and the writes that move it. Each write is fenced by the row's version.
 
+/// The rows of [`Row`] that this end of the statement leaves.
+macro_rules! select {
+    ($which:literal, $($parameter:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
+                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
+                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
+                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
+                  updated_at, expires_at, clock_timestamp() AS "now!"
+             FROM transactions "# + $which,
+            $($parameter),+
+        )
+    };
+}
+
 mod additions;
 mod attempts;
 mod moves;
@@ -114,22 +130,7 @@ struct Row {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
-}
-
-/// The rows of [`Row`] that this end of the statement leaves.
-macro_rules! select {
-    ($which:literal, $($parameter:expr),+ $(,)?) => {
-        sqlx::query_as!(
-            Row,
-            r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
-                  fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
-                  reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
-                  updated_at, expires_at
-             FROM transactions "# + $which,
-            $($parameter),+
-        )
-    };
+    now: DateTime<Utc>,
 }
 
 impl TryFrom<Row> for Payment {
@@ -268,7 +269,7 @@ pub struct Wire {
 }
 
 /// Opens what only the request to the bank may hold.
-pub async fn wire(db: &PgPool, keys: &Keyring, payment: &Payment) -> Result<Wire, StorageError> {
+pub async fn wire(db: impl PgExecutor<'_>, keys: &Keyring, payment: &Payment) -> Result<Wire, StorageError> {
     let row = sqlx::query!(
         r#"SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
              FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1"#,

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 
 use super::{
     super::{StorageError, Tx},
-    Payment, find,
+    Payment, Row,
 };
 use crate::domain::{
     bank_status::BankStatus,
-    ids::{PaymentId, UserId},
+    ids::{AccountId, PaymentId, UserId},
     payment_schedule::LOOKS_APART,
     payment_status::{Cancellation, FailureReason, PaymentState, PaymentStatus},
 };
@@ -23,19 +23,18 @@ pub struct Locked {
 
 /// Locks the payment and reads it as it is now: what was read before a call to the bank may be old by half a minute.
 pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageError> {
-    let locked = sqlx::query_scalar!(
-        r#"SELECT clock_timestamp() AS "now!" FROM transactions WHERE id = $1 FOR NO KEY UPDATE"#,
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(now) = locked else { return Ok(None) };
-    let payment = find(&mut **tx, id).await?;
-    Ok(payment.map(|payment| Locked { payment, now }))
+    let row = select!("WHERE id = $1 FOR NO KEY UPDATE", id.uuid())
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let now = row.now;
+    let payment = row.try_into()?;
+    Ok(Some(Locked { payment, now }))
 }
 
 /// The bank has the payment: its id, and the one link the person is ever given. Starts the SCA deadline. With `authorise`
-/// the link is still to be asked for, by a request that carries the redirect's state once more.
+/// the link is still to be asked for, by a request that carries the redirect's state once more. Returns the payment's new
+/// version; `None` where its id was known.
 pub async fn initiated(
     tx: &mut Tx,
     id: PaymentId,
@@ -43,23 +42,23 @@ pub async fn initiated(
     sca_redirect: Option<&str>,
     sca_timeout: Duration,
     authorise: bool,
-) -> Result<(), StorageError> {
-    sqlx::query!(
+) -> Result<Option<i32>, StorageError> {
+    Ok(sqlx::query_scalar!(
         "UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
                 callback_state_sealed = CASE WHEN $5 THEN callback_state_sealed END,
                 authorisation = CASE WHEN $5 THEN 'wanted' END,
                 sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $4)),
                 version = version + 1, updated_at = clock_timestamp()
-          WHERE id = $1 AND payment_id IS NULL",
+          WHERE id = $1 AND payment_id IS NULL
+         RETURNING version",
         id.uuid(),
         payment_id,
         sca_redirect,
         sca_timeout.as_secs_f64(),
         authorise,
     )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .fetch_optional(&mut **tx)
+    .await?)
 }
 
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
