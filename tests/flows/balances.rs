@@ -5,7 +5,7 @@ use drop_common::{
     domain::ids::{AccountId, RefreshId, UserId},
     queue::{
         self,
-        payloads::{PlanBalanceSyncs, RefreshBalance},
+        payloads::{PlanBalanceSyncs, RefreshBalance, SyncBalance},
     },
     storage::{balance_reads, schedule},
 };
@@ -31,6 +31,17 @@ pub(crate) async fn plan_reads(app: &TestApp, plan: i64) {
     let slot = schedule::now(&app.db).await.expect("the database answers") - TimeDelta::minutes(plan);
     let mut tx = app.db.begin().await.expect("the database answers");
     queue::enqueue(&mut tx, &PlanBalanceSyncs { slot })
+        .await
+        .expect("the database answers");
+    tx.commit().await.expect("the database answers");
+}
+
+/// Plans a read of one account that may leave at once.
+pub(crate) async fn plan_read(app: &TestApp, account: &str, minutes_ago: i64) {
+    let account: AccountId = account.parse().expect("an account's id");
+    let planned_at = schedule::now(&app.db).await.expect("the database answers") - TimeDelta::minutes(minutes_ago);
+    let mut tx = app.db.begin().await.expect("the database answers");
+    queue::enqueue(&mut tx, &SyncBalance { account, planned_at })
         .await
         .expect("the database answers");
     tx.commit().await.expect("the database answers");

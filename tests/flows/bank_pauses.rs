@@ -1,17 +1,12 @@
 //! Fewer calls, where the bank or the gateway asks for that: of one account, or altogether (contract 3.2).
 
-use drop_common::{
-    domain::ids::AccountId,
-    queue::{self, payloads::SyncBalance},
-    storage::schedule,
-};
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::app::TestApp;
 use rstest::rstest;
 use serde_json::Value;
 
 use crate::{
-    balances::{calls, count, hours_to_the_next_read, refresh_without_address, sync},
+    balances::{calls, count, hours_to_the_next_read, plan_read, refresh_without_address, sync},
     consents::asks,
     paying::value,
 };
@@ -103,23 +98,6 @@ async fn a_pause_is_kept_by_whatever_is_asked_about_a_consent_and_is_never_endle
     app.finish().await;
 }
 
-/// Plans a read of the account that may leave at once.
-async fn plan(app: &TestApp, account: &str, minutes_ago: i64) {
-    let account: AccountId = account.parse().unwrap();
-    let slot = schedule::now(&app.db).await.unwrap() - chrono::TimeDelta::minutes(minutes_ago);
-    let mut tx = app.db.begin().await.unwrap();
-    queue::enqueue(
-        &mut tx,
-        &SyncBalance {
-            account,
-            planned_at: slot,
-        },
-    )
-    .await
-    .unwrap();
-    tx.commit().await.unwrap();
-}
-
 #[tokio::test]
 async fn a_pause_of_one_account_holds_a_read_that_was_planned_before_it() {
     let app = TestApp::start().await;
@@ -129,7 +107,7 @@ async fn a_pause_of_one_account_holds_a_read_that_was_planned_before_it() {
     let before = calls(&app);
     let hours = Fault::Exceeded { retry_after: 12 * 3600 };
     app.sandbox.fault(Operation::Balances, hours, 1);
-    plan(&app, &account, 1).await;
+    plan_read(&app, &account, 1).await;
     app.run_jobs().await;
     assert_eq!(calls(&app), before + 1);
     // The owner's own read has ended well meanwhile, and another plan was under way.
@@ -137,14 +115,14 @@ async fn a_pause_of_one_account_holds_a_read_that_was_planned_before_it() {
     app.start_worker().await;
     assert_eq!(anna.post(&refresh, &Value::Null).await.body["stale"], false);
     app.stop_worker().await;
-    plan(&app, &account, 2).await;
+    plan_read(&app, &account, 2).await;
     app.run_jobs().await;
     assert_eq!(calls(&app), before + 2, "the bank wanted to be left alone");
     let away = hours_to_the_next_read(&app).await;
     assert!((11.9..12.1).contains(&away), "{away}");
 
     app.advance(chrono::TimeDelta::hours(13)).await;
-    plan(&app, &account, 0).await;
+    plan_read(&app, &account, 0).await;
     app.run_jobs().await;
     assert_eq!(calls(&app), before + 3, "it is over");
     app.finish().await;

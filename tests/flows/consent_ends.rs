@@ -1,10 +1,6 @@
 //! What is left of a consent that is over, and who is told: the bank, operations, the person.
 
-use drop_common::{
-    domain::ids::{AccountId, ConsentId, UserId},
-    queue::{self, payloads::SyncBalance},
-    storage::schedule,
-};
+use drop_common::domain::ids::{ConsentId, UserId};
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     alerts,
@@ -15,7 +11,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::{
-    balances::count,
+    balances::{count, plan_read},
     consents::{approves, asks, comes_back, status},
     paying::{execute, value},
 };
@@ -24,19 +20,7 @@ const ASKED_TO_LINK: &str = "SELECT count(*) FROM notifications WHERE title = 'K
 
 /// Has a read without the owner made now.
 async fn read_alone(app: &TestApp, account: &str) {
-    let account: AccountId = account.parse().unwrap();
-    let slot = schedule::now(&app.db).await.unwrap();
-    let mut tx = app.db.begin().await.unwrap();
-    queue::enqueue(
-        &mut tx,
-        &SyncBalance {
-            account,
-            planned_at: slot,
-        },
-    )
-    .await
-    .unwrap();
-    tx.commit().await.unwrap();
+    plan_read(app, account, 0).await;
     app.run_jobs().await;
 }
 
