@@ -87,13 +87,13 @@ pub(crate) async fn execute(app: &TestApp, sql: &str) {
         .unwrap();
 }
 
-/// Writes into payments what the rules of the database forbid.
+/// Writes into payments and their attempts what the rules of the database forbid.
 pub(crate) async fn rewrite(app: &TestApp, sql: &str) {
-    execute(
-        app,
-        &format!("ALTER TABLE transactions DISABLE TRIGGER USER; {sql}; ALTER TABLE transactions ENABLE TRIGGER USER"),
-    )
-    .await;
+    let triggers = |are: &str| {
+        ["transactions", "payment_attempts"].map(|table| format!("ALTER TABLE {table} {are} TRIGGER USER;"))
+    };
+    let (without, with) = (triggers("DISABLE").concat(), triggers("ENABLE").concat());
+    execute(app, &format!("{without} {sql}; {with}")).await;
 }
 
 pub(crate) async fn audited(app: &TestApp, action: &str) -> i64 {

@@ -6,7 +6,7 @@ use drop_tests::{app::TestApp, person::SignedIn};
 use serde_json::{Value, json};
 
 use crate::{
-    paying::{execute, ordered, shown, value},
+    paying::{execute, ordered, rewrite, shown, value},
     payment_faults::scene::{Payer, recovers},
 };
 
@@ -164,7 +164,7 @@ async fn an_order_that_the_bank_failed_on_every_time_is_sent_again_by_a_person_u
     let story = does(&app, &["payments", "show", &id]).await;
     assert!(story.contains("the bank failed on every attempt"), "{story}");
     // Its time is over by now: it begins again with whoever asks the bank once more.
-    execute(&app, "UPDATE transactions SET expires_at = clock_timestamp()").await;
+    rewrite(&app, "UPDATE transactions SET expires_at = clock_timestamp()").await;
     does(&app, &with_by(&["payments", "retry", &id])).await;
     let again = refuses(&app, &with_by(&["payments", "retry", &id])).await;
     assert!(again.contains("does not wait for a person"), "{again}");
@@ -189,7 +189,7 @@ async fn an_order_that_may_be_with_the_bank_or_that_its_owner_wants_back_is_not_
     let refused = refuses(&app, &with_by(&["payments", "retry", &id])).await;
     assert!(refused.contains("nothing was changed"), "{refused}");
     // The same where it only failed, and where its owner has asked for it back.
-    execute(&app, "UPDATE payment_attempts SET outcome = 'transient'").await;
+    rewrite(&app, "UPDATE payment_attempts SET outcome = 'transient'").await;
     execute(&app, "UPDATE transactions SET cancellation = 'unconfirmed'").await;
     let refused = refuses(&app, &with_by(&["payments", "retry", &id])).await;
     assert!(refused.contains("nothing was changed"), "{refused}");
