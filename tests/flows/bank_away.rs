@@ -3,10 +3,7 @@
 use std::{slice, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use drop_common::{
-    queue::{self, payloads::PlanBalanceSyncs},
-    storage::schedule,
-};
+use drop_common::queue::{self, payloads::PlanBalanceSyncs};
 use drop_sandbox::{Fault, Operation, Provider};
 use drop_tests::{
     app::{TestApp, eventually},
@@ -29,7 +26,8 @@ const LARGE: TimeDelta = TimeDelta::minutes(30);
 
 /// What a worker does meanwhile: it plans what is due, runs what is ready, and probes where no job can.
 async fn work(app: &TestApp, worker: &Arc<Context>) {
-    let slot = schedule::now(&app.db).await.unwrap();
+    // Of the time that passes here: several steps of the test may fall into one second of the database's.
+    let slot = app.now();
     let mut tx = app.db.begin().await.unwrap();
     queue::enqueue(&mut tx, &PlanBalanceSyncs { slot }).await.unwrap();
     tx.commit().await.unwrap();

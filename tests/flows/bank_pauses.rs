@@ -153,10 +153,15 @@ async fn a_read_that_failed_for_the_moment_is_made_good_within_the_hour(#[case] 
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
     anna.has_an_account().await;
-    app.sandbox.fault(Operation::Balances, fault, 1);
+    app.sandbox.fault(Operation::Balances, fault.clone(), 1);
     sync(&app, 1).await;
     let away = hours_to_the_next_read(&app).await;
     assert!((hours - 0.1..hours + 0.1).contains(&away), "{away}");
+    // Not again and again: an outage must not use the four reads up.
+    app.sandbox.fault(Operation::Balances, fault, 1);
+    sync(&app, 2).await;
+    let away = hours_to_the_next_read(&app).await;
+    assert!((5.9..6.1).contains(&away), "{away}");
     assert_eq!(
         count(
             &app,

@@ -8,7 +8,7 @@ use drop_tests::{
 };
 use serde_json::json;
 
-use crate::paying::{approved, at_the_bank, audited, ordered, pays, shown, value};
+use crate::paying::{approved, at_the_bank, audited, execute, ordered, pays, shown, value};
 
 /// Asks to take it back, without waiting for the bank.
 async fn cancels(person: &SignedIn<'_>, id: &str) -> Answer {
@@ -200,6 +200,26 @@ async fn a_wish_that_comes_while_the_payment_is_being_sent_is_carried_out_once_t
     assert_eq!(app.sandbox.neonomics().payments().len(), 1);
     assert_eq!(standing(&anna, &id).await.1, "done");
     assert_eq!(withdrawals(&app), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_order_that_was_taken_back_while_it_could_not_leave_is_not_sent_any_more() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    // The bank could not be reached, and the wish came meanwhile.
+    execute(
+        &app,
+        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash, outcome, finished_at)
+         SELECT id, 1, fingerprint, 'not_sent', clock_timestamp() FROM transactions;
+         UPDATE transactions SET cancellation = 'requested'",
+    )
+    .await;
+    app.run_jobs().await;
+    assert_eq!(app.sandbox.neonomics().payments().len(), 0);
+    assert_eq!(standing(&anna, &id).await, stands("cancelled", "done", true));
     app.finish().await;
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> R
         queue::hasten(&state.db, PollPayment::KIND, &id.to_string()).await?;
         state.wake.signal(Lane::PaymentPoll);
     } else {
-        look_soon(state, id).await?;
+        look_soon(state, id).await;
     }
     if prefers_page(request) {
         return Ok(CameBack::GoOn(result_page(&state.settings.api.payment_result_url, id)));

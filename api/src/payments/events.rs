@@ -59,7 +59,7 @@ pub(super) async fn follow(
         return Ok(Events::Over);
     }
     if !payment.state.bank_final && payment.payment_id.is_some() {
-        look_soon(state, id).await?;
+        look_soon(state, id).await;
     }
     let following = Following {
         state: state.clone(),

@@ -10,7 +10,7 @@ mod wire;
 use drop_common::{
     domain::{ids::PaymentId, payment_schedule::LOOKS_APART},
     queue::{self, Job as _, Lane, payloads::PollPayment},
-    storage::{StorageError, payments},
+    storage::payments,
 };
 use poem::Request;
 use poem_openapi::{
@@ -42,12 +42,14 @@ fn location(id: PaymentId) -> String {
     format!("/v1/transactions/{id}")
 }
 
-/// Somebody looks at an open payment, so its bank is asked again, unless it was a moment ago.
-async fn look_soon(state: &State, id: PaymentId) -> Result<(), StorageError> {
-    if queue::hasten_spaced(&state.db, PollPayment::KIND, &id.to_string(), LOOKS_APART).await? {
-        state.wake.signal(Lane::PaymentPoll);
+/// Somebody looks at an open payment, so its bank is asked again, unless it was a moment ago. It is asked anyway, so a hint
+/// that is lost is no reason not to show what is known.
+async fn look_soon(state: &State, id: PaymentId) {
+    match queue::hasten_spaced(&state.db, PollPayment::KIND, &id.to_string(), LOOKS_APART).await {
+        Ok(true) => state.wake.signal(Lane::PaymentPoll),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, payment.id = %id, "the next look at {id} could not be brought forward"),
     }
-    Ok(())
 }
 
 /// The operations.
@@ -125,7 +127,7 @@ impl PaymentsApi {
         let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
         let payment = own.ok_or(ApiError::of(Code::NotFound))?;
         if !payment.state.bank_final && payment.payment_id.is_some() {
-            look_soon(&self.state, id).await?;
+            look_soon(&self.state, id).await;
         }
         Ok(Json(Transaction::of(payment)?))
     }

@@ -15,7 +15,8 @@ pub const READ_WINDOW: TimeDelta = TimeDelta::hours(24);
 /// A call is over after this: a read that is entered now leaves within it, or not at all.
 pub const CALL_DEADLINE: TimeDelta = TimeDelta::seconds(45);
 
-/// The least time between two background reads, which spreads the four over the window.
+/// The time between two background reads, which spreads the four over the window. The first that fails for the moment is made
+/// good sooner.
 pub const BACKGROUND_INTERVAL: TimeDelta = TimeDelta::hours(6);
 
 /// A cached balance older than this is shown as stale (contract: acceptable lag).

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{StorageError, Tx};
 use crate::domain::{
+    account::BACKGROUND_INTERVAL,
     account_number::AccountNumber,
     ids::{AccountId, ConsentId, UserId},
     payment_schedule::POLL_FOR,
@@ -301,15 +302,17 @@ async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime
     Ok(())
 }
 
-/// A read failed: the cache stays and says so. The next unattended read is planned this far away, and not before the end of
-/// a pause.
+/// A read failed: the cache stays and says so. The next unattended read is planned this far away where the one before was
+/// good, else as far as any, so that an outage of hours leaves reads for its end; and not before the end of a pause.
 pub async fn read_failed(tx: &mut Tx, account: AccountId, again: TimeDelta) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(),
-                next_sync_at = greatest(clock_timestamp() + $2::bigint * interval '1 s', paused_until), updated_at = clock_timestamp()
+        "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(), updated_at = clock_timestamp(),
+                next_sync_at = greatest(paused_until, clock_timestamp()
+                  + CASE WHEN balance_failed_at IS NULL THEN $2::bigint ELSE $3::bigint END * interval '1 s')
           WHERE id = $1",
         account.uuid(),
-        again.num_seconds()
+        again.num_seconds(),
+        BACKGROUND_INTERVAL.num_seconds(),
     )
     .execute(&mut **tx)
     .await?;

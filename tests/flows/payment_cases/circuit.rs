@@ -134,7 +134,10 @@ async fn b6_ten_thousand_calls_that_succeed_and_as_many_refusals_write_nothing()
     }
     tx.commit().await.unwrap();
     let ran = queue::drain(&own, Registry::new().with::<Reports>(), Arc::new(context)).await;
-    assert_eq!(ran.unwrap(), 2);
+    // A cron slot may have come before the worker stopped; its job is nobody's here.
+    assert!(ran.unwrap() >= 2);
+    let done = "SELECT count(*) FROM jobs WHERE kind = 'reports' AND state = 'done'";
+    assert_eq!(value::<i64>(&app, done).await, 2);
     own.close().await;
     assert!(
         eventually(async || writes().await > before).await,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     domain::{
         bank_status::BankStatus,
-        payment_status::{Cancellation, PaymentStatus},
+        payment_status::{Cancellation, FailureReason, PaymentStatus},
     },
     failpoint,
     providers::ProviderError,
@@ -147,6 +147,7 @@ fn became_of(payment: &Payment, withdrawal: Option<&Withdrawal>) -> Cancellation
     let state = payment.state;
     let taken = matches!(withdrawal, Some(Withdrawal::Done))
         || (state.is_timed_out() && payment.withdrawn_at.is_some())
+        || state.reason == Some(FailureReason::NotSent)
         || state.bank_status == Some(BankStatus::Cancelled);
     match (state.status, withdrawal) {
         (PaymentStatus::Cancelled, _) => Cancellation::Done,

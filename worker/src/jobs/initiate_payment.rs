@@ -76,6 +76,11 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
             moving.apply(moving.payment.state.on_not_sent()).await?;
             return moving.finish(Outcome::Done).await;
         }
+        // The wish came while an attempt was under way that did not leave.
+        Sending::Unwanted => {
+            moving.apply(moving.payment.state.on_taken_back()).await?;
+            return moving.finish(Outcome::Done).await;
+        }
         Sending::NotAllowed => {
             let refused = moving.payment.state.on_refused(FailureReason::KycRequired);
             moving.apply(refused).await?;

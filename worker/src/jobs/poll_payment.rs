@@ -152,7 +152,9 @@ pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobE
     // not taken it back.
     if code == BankStatus::Cancelled.as_str()
         && payment.state.is_processing()
+        && payment.state.is_early()
         && payment.cancellation.is_none()
+        && payment.callback_at.is_none()
         && payments::is_withdrawing(&mut moving.tx, payment.id).await?
     {
         end_withdrawn(moving).await?;
@@ -219,7 +221,8 @@ async fn time_out(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<()
 /// When to ask again; after seven days a person does.
 async fn next(moving: &mut Moving<'_>, failed: bool) -> Result<Outcome, JobError> {
     let (payment, now) = (&moving.payment, moving.now);
-    let Some(gap) = next_poll(now - payment.created_at) else {
+    // Its age since it could be sent: one that operations had sent again is as new as another.
+    let Some(gap) = next_poll(now - (payment.expires_at - payments::SEND_WITHIN)) else {
         moving.alert(PaymentAlert::Unresolved.as_str());
         moving.review("ambiguous", "not final after seven days").await?;
         return Ok(Outcome::GiveUp("not final after seven days".into()));

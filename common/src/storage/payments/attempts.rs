@@ -11,6 +11,8 @@ pub enum Sending {
     NotAllowed,
     /// The time to send has passed and nothing ever left.
     TooLate,
+    /// Nothing ever left, and the user has taken the payment back.
+    Unwanted,
     /// Already sent or already over.
     NothingToDo,
     /// An earlier attempt has no outcome: its process died, so the bank may have it.
@@ -50,6 +52,9 @@ pub async fn about_to_send(
         return Ok(Sending::NoMore {
             why: "an attempt may have reached the bank, and the user has taken the payment back",
         });
+    }
+    if row.unwanted {
+        return Ok(Sending::Unwanted);
     }
     match (row.unknown || row.reached, row.late, row.allowed) {
         (_, false, true) => {}
