@@ -57,6 +57,7 @@ impl Payer {
         read(
             client
                 .get(decided.context("a way back from the bank")?)
+                .header("x-forwarded-for", &address)
                 .header(ACCEPT, "application/json"),
             200,
         )
