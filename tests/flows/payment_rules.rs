@@ -178,10 +178,31 @@ async fn p4_the_database_holds_each_state_of_the_machine_and_lets_a_payment_make
 }
 
 /// What a row may not say, and the rule against it. The bank has taken the payment's withdrawal, unless it says otherwise.
-const CONTRADICTIONS: [(&str, &str); 16] = [
+const CONTRADICTIONS: [(&str, &str); 25] = [
     ("status = 'failed', reason = 'bad luck'", "a_reason_that_we_know"),
     ("status = 'lost'", "transactions_status_check"),
     ("status = 'failed'", "failed_has_reason"),
+    ("reason = 'sca_timeout'", "failed_has_reason"),
+    ("status = 'completed'", "only_the_bank_completes"),
+    ("bank_final = true", "processing_is_open"),
+    ("payment_id = NULL", "only_what_the_bank_knows_is_withdrawn"),
+    (
+        "payment_id = NULL, withdrawn_at = NULL, sca_redirect = 'https://dnb.no/one'",
+        "a_link_names_its_payment",
+    ),
+    (
+        "payment_id = NULL, withdrawn_at = NULL, withdrawing_at = clock_timestamp()",
+        "only_what_the_bank_knows_is_being_withdrawn",
+    ),
+    (
+        "payment_id = NULL, withdrawn_at = NULL, authorisation = 'wanted'",
+        "only_what_the_bank_knows_is_authorised",
+    ),
+    ("bank_change = 'same'", "a_change_that_was_read_has_an_amount"),
+    (
+        "bank_change = 'same', bank_amount = 201000",
+        "a_change_that_was_read_has_an_amount",
+    ),
     (
         "status = 'failed', reason = 'sca_timeout', bank_status = 'ACSC', bank_final = true",
         "the_banks_last_word_is_the_status",

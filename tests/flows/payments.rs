@@ -145,7 +145,7 @@ async fn an_equal_payment_under_another_key_names_the_first_and_passes_when_it_i
         .blind_index("account", payee.canonical_secret());
     let mut tx = app.db.begin().await.unwrap();
     // Nobody may change whom a payment pays.
-    sqlx::raw_sql("ALTER TABLE transactions DISABLE TRIGGER what_was_ordered_stays")
+    sqlx::raw_sql("ALTER TABLE transactions DISABLE TRIGGER a_payment_keeps_its_rules")
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -156,7 +156,7 @@ async fn an_equal_payment_under_another_key_names_the_first_and_passes_when_it_i
             .await
             .unwrap();
     assert_eq!(rewritten.rows_affected(), 1);
-    sqlx::raw_sql("ALTER TABLE transactions ENABLE TRIGGER what_was_ordered_stays")
+    sqlx::raw_sql("ALTER TABLE transactions ENABLE TRIGGER a_payment_keeps_its_rules")
         .execute(&mut *tx)
         .await
         .unwrap();
