@@ -1,14 +1,13 @@
 //! What a new payment must pass.
 
 use drop_common::{
-    domain::{
-        account_number::AccountNumber,
-        ids::{PaymentId, UserId},
-        payment::PaymentOrder,
-    },
+    domain::{account_number::AccountNumber, ids::PaymentId, payment::PaymentOrder},
     queue::{self, Lane},
     resilience::breaker::{self, Admission, BreakerKey},
-    storage::{Tx, accounts, payments::Standing},
+    storage::{
+        Tx,
+        payments::{Debtor, Standing},
+    },
 };
 use secrecy::ExposeSecret;
 
@@ -24,12 +23,11 @@ const DUPLICATE_RETRY: u32 = 60;
 pub(super) async fn check(
     state: &State,
     tx: &mut Tx,
-    user: UserId,
     order: &PaymentOrder,
     standing: &Standing,
     confirmed: Option<PaymentId>,
 ) -> Result<(), ApiError> {
-    account(state, tx, user, order).await?;
+    account(order, standing.debtor.as_ref())?;
     limits(state, order, standing.paid_today)?;
     match standing.lookalike {
         Some(first) if standing.lookalike != confirmed => {
@@ -39,10 +37,8 @@ pub(super) async fn check(
     }
 }
 
-async fn account(state: &State, tx: &mut Tx, user: UserId, order: &PaymentOrder) -> Result<(), ApiError> {
-    let debtor = accounts::debtor(tx, &state.keys, user, order.debtor())
-        .await?
-        .ok_or(ApiError::of(Code::NotFound))?;
+fn account(order: &PaymentOrder, debtor: Option<&Debtor>) -> Result<(), ApiError> {
+    let debtor = debtor.ok_or(ApiError::of(Code::NotFound))?;
     let own = AccountNumber::iban(debtor.account.expose_secret()).map_err(|_| ApiError::of(Code::Internal))?;
     if order.pays_itself(&own) {
         return Err(ApiError::field("creditorAccount", "is the account that pays"));

@@ -14,14 +14,12 @@ use drop_common::{
     resilience::breaker::{self, Admission, BreakerKey},
     storage::{
         Tx,
-        audit::{self, Actor, Entry},
         payments::{self, NewPayment, Payment},
         users,
     },
 };
 use poem::{Request, http::header};
 use poem_openapi::payload::Json;
-use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -54,8 +52,7 @@ pub(super) async fn create(
     let kyc = users::lock_payer(&mut tx, user, session.session.into()).await?;
     let kyc = kyc.ok_or(ApiError::of(Code::Unauthenticated))?;
     failpoint!("pay.begun");
-    let (payee, amount) = (order.creditor_account(), order.amount());
-    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), payee, amount).await?;
+    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), &order).await?;
     // The same key is the same payment, before every other check.
     if standing.key_is_used {
         drop(tx);
@@ -66,7 +63,7 @@ pub(super) async fn create(
     if kyc != KycStatus::Approved {
         return Err(ApiError::of(Code::KycRequired));
     }
-    check(state, &mut tx, user, &order, &standing, confirmed).await?;
+    check(state, &mut tx, &order, &standing, confirmed).await?;
     failpoint!("pay.validated");
     let checked = Checked {
         user,
@@ -101,7 +98,7 @@ struct Checked<'a> {
     repeats: Option<PaymentId>,
 }
 
-/// Writes the row with its audit entry.
+/// Writes the row.
 async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'_>) -> Result<PaymentId, ApiError> {
     let Checked {
         user,
@@ -134,6 +131,8 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         psu_ip: address.as_deref(),
         psu_user_agent: request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512),
         confirmed_duplicate_of: confirmed,
+        repeats,
+        request_id: request_id::current(),
     };
     // `X-Request-ID` of every attempt: the client's key where it is a UUID that no other payment has, else one of our own.
     let theirs = NewPayment {
@@ -144,19 +143,6 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
     if !payments::insert(tx, &state.keys, theirs).await? && !payments::insert(tx, &state.keys, new).await? {
         return Err(ApiError::of(Code::Conflict));
     }
-    let entry = Entry {
-        actor: Actor::User,
-        user: Some(user),
-        action: "payment.requested",
-        object: id.to_string(),
-        detail: json!({
-            "account": order.debtor().to_string(),
-            "confirmed_duplicate_of": confirmed.map(|id| id.to_string()),
-            "repeats": repeats.map(|id| id.to_string()),
-        }),
-        request_id: Some(request_id::current()),
-    };
-    audit::record(tx, entry).await?;
     Ok(id)
 }
 

@@ -50,34 +50,6 @@ pub async fn find_own(db: &PgPool, user: UserId, id: AccountId) -> Result<Option
     Ok(of_user(db, user).await?.into_iter().find(|account| account.id == id))
 }
 
-/// The account a payment leaves from: the full number, for its owner only, while it is linked by a live consent.
-pub struct Debtor {
-    pub account: SecretString,
-    pub currency: String,
-}
-
-/// Finds the account a payment leaves from.
-pub async fn debtor(tx: &mut Tx, keys: &Keyring, user: UserId, id: AccountId) -> Result<Option<Debtor>, StorageError> {
-    let row = sqlx::query!(
-        "SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
-          WHERE a.id = $1 AND a.user_id = $2 AND a.status = 'linked' AND c.status = 'valid'",
-        id.uuid(),
-        user.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    row.map(|row| {
-        let account = keys
-            .open_text("bank_accounts.account_sealed", id.uuid(), &row.account_sealed)
-            .map_err(StorageError::corrupt)?;
-        Ok(Debtor {
-            account,
-            currency: row.currency,
-        })
-    })
-    .transpose()
-}
-
 /// An account that a consent opened.
 pub struct Found<'a> {
     pub resource_id: &'a str,

@@ -39,7 +39,8 @@ pub struct Entry<'a> {
     pub request_id: Option<Uuid>,
 }
 
-/// Writes one row. The one statement that hands a login out writes its own (`logins::hand_out`).
+/// Writes one row. The statements that hand a login out and that store a payment write their own (`logins::hand_out`,
+/// `payments::insert`).
 pub async fn record(tx: &mut Tx, entry: Entry<'_>) -> Result<(), StorageError> {
     sqlx::query!(
         "INSERT INTO audit_log (actor, user_id, action, object, detail, request_id) VALUES ($1, $2, $3, $4, $5, $6)",

@@ -132,6 +132,11 @@ impl Row {
                     bank_status: detail["bank_status"].as_str().map(str::to_owned),
                     bank_final: detail["bank_final"] == true,
                 }),
+                // The bank took it with a word that changes nothing else.
+                ("payment.initiated", _) if detail["bank_status"].is_string() => states.push(State {
+                    bank_status: detail["bank_status"].as_str().map(str::to_owned),
+                    ..last
+                }),
                 // Taken back at once: the owner's wish and its fulfilment are one row.
                 ("payment.cancellation_requested", Some(to)) => states.push(State {
                     status: to.to_owned(),

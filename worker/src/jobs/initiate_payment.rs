@@ -61,29 +61,27 @@ impl Handler<Context> for InitiatePayment {
 async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result<Verdict, JobError> {
     failpoint!("pay.claimed");
     let mut moving = Moving::begin(ctx, lease, job.payment).await?;
-    let payment = moving.payment.clone();
-    let wire = payments::wire(&mut *moving.tx, &ctx.keys, &payment).await?;
-    let prepared = payment_order::prepare(ctx, &payment, &wire)?;
     if let Some(wait) = moving.circuit_is_open().await? {
         return moving.finish(Outcome::Wait(wait)).await;
     }
     let deduplicated = ctx.settings.neonomics.dedupe_proven;
-    let (tx, hash) = (&mut moving.tx, prepared.hash());
-    let attempt = match payments::about_to_send(tx, payment.id, lease.attempt(), hash, deduplicated).await? {
-        Sending::Go { attempt } => attempt,
+    let payment = moving.payment.clone();
+    let wire = match payments::may_be_sent(&mut moving.tx, &ctx.keys, &payment, deduplicated).await? {
+        Sending::Go(wire) => wire,
         Sending::NothingToDo => return moving.finish(Outcome::Done).await,
         Sending::TooLate => {
-            moving.apply(moving.payment.state.on_not_sent()).await?;
+            moving.apply(payment.state.on_not_sent()).await?;
             return moving.finish(Outcome::Done).await;
         }
         // The wish came while an attempt was under way that did not leave.
         Sending::Unwanted => {
-            moving.apply(moving.payment.state.on_taken_back()).await?;
+            moving.apply(payment.state.on_taken_back()).await?;
             return moving.finish(Outcome::Done).await;
         }
         Sending::NotAllowed => {
-            let refused = moving.payment.state.on_refused(FailureReason::KycRequired);
-            moving.apply(refused).await?;
+            moving
+                .apply(payment.state.on_refused(FailureReason::KycRequired))
+                .await?;
             return moving.finish(Outcome::Done).await;
         }
         // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
@@ -96,6 +94,9 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
             return review(moving, "ambiguous", why).await;
         }
     };
+    let prepared = payment_order::prepare(ctx, &payment, &wire)?;
+    let (tx, hash) = (&mut moving.tx, prepared.hash());
+    let attempt = payments::about_to_send(tx, payment.id, lease.attempt(), hash).await?;
     failpoint!("pay.attempt_written");
     Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
@@ -134,8 +135,9 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
     let mut moving = Moving::begin(ctx, lease, id).await?;
     let error = match &told.answer {
         Ok(initiated) => {
-            payments::attempt_ended(&mut moving.tx, attempt, AttemptOutcome::Accepted, Some(201)).await?;
-            return accepted(ctx, lease, moving, initiated).await;
+            let accepted = AttemptOutcome::Accepted;
+            let failed_before = payments::attempt_ended(&mut moving.tx, attempt, accepted, Some(201)).await?;
+            return self::accepted(ctx, lease, moving, initiated, failed_before).await;
         }
         Err(error) => error,
     };

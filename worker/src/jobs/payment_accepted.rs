@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drop_common::{
     alerts,
-    domain::{ids::PaymentId, payment_status::PaymentAlert},
+    domain::{bank_status::BankStatus, ids::PaymentId, payment_status::PaymentAlert},
     failpoint,
     providers::neonomics::{InitiatedPayment, ScaLink},
     queue::{
@@ -20,12 +20,14 @@ use uuid::Uuid;
 use super::payment_moves::Moving;
 use crate::context::Context;
 
-/// The bank has the payment: its id and link are stored with the first poll, in one transaction.
+/// The bank has the payment: its id and link are stored with the first poll, in one transaction. `failed_before`: it answered
+/// an earlier attempt with 500, 502 or 503.
 pub(super) async fn accepted(
     ctx: &Context,
     lease: &Lease,
     mut moving: Moving<'_>,
     initiated: &InitiatedPayment,
+    failed_before: bool,
 ) -> Result<Verdict, JobError> {
     let id = moving.payment.id;
     let link = match &initiated.sca {
@@ -38,9 +40,17 @@ pub(super) async fn accepted(
     };
     let patience = ctx.settings.payments.sca_timeout;
     let authorise = initiated.sca == ScaLink::StartAuthorisation;
-    let version = payments::initiated(&mut moving.tx, id, &initiated.payment_id, link, patience, authorise).await?;
-    if let Some(version) = version {
+    let word = moving.only_a_word(initiated.status.as_deref());
+    let taken = payments::Taken {
+        payment_id: &initiated.payment_id,
+        sca_redirect: link,
+        sca_timeout: patience,
+        authorise,
+        bank_status: word,
+    };
+    if let Some(version) = payments::initiated(&mut moving.tx, id, taken).await? {
         moving.payment.payment_id = Some(initiated.payment_id.clone());
+        moving.payment.state.bank_status = word.or(moving.payment.state.bank_status);
         moving.payment.version = version;
     }
     if authorise {
@@ -50,10 +60,11 @@ pub(super) async fn accepted(
         };
         enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
     }
-    moving
-        .audit("payment.initiated", json!({ "link": link.is_some() }))
-        .await?;
-    after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
+    let detail = json!({ "link": link.is_some(), "bank_status": word.map(BankStatus::as_str) });
+    moving.audit("payment.initiated", detail).await?;
+    if failed_before {
+        after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
+    }
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),
         ..EnqueueOptions::default()
@@ -65,7 +76,9 @@ pub(super) async fn accepted(
     failpoint!("pay.result");
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
     let recorded = moving.finish(Outcome::Done).await?;
-    ctx.wake.signal(Lane::PaymentSend);
+    if authorise {
+        ctx.wake.signal(Lane::PaymentSend);
+    }
     Ok(recorded)
 }
 
@@ -73,8 +86,8 @@ pub(super) async fn accepted(
 /// that one too. Nobody has its link, so nobody can approve it; whether it is there, only the bank can say, and operations
 /// are told what to ask it for.
 async fn after_a_failure(ctx: &Context, moving: &mut Moving<'_>, payment_id: &str) -> Result<(), JobError> {
-    let (id, request_id) = (moving.payment.id, moving.payment.idempotency_key);
-    if ctx.settings.neonomics.dedupe_proven || !payments::failed_before(&mut moving.tx, id).await? {
+    let request_id = moving.payment.idempotency_key;
+    if ctx.settings.neonomics.dedupe_proven {
         return Ok(());
     }
     let word = PaymentAlert::AcceptedAfterFailure.as_str();

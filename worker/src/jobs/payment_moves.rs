@@ -68,7 +68,10 @@ impl<'a> Moving<'a> {
         let mover = Mover::job(self.ctx, self.lease.request_id());
         let after = apply(&mover, &mut self.tx, &self.payment, transition).await?;
         self.after.extend(after);
-        self.reload().await
+        if transition.changed {
+            self.reload().await?;
+        }
+        Ok(())
     }
 
     /// A person must look at this payment. `label` is the metric's.
@@ -103,6 +106,19 @@ impl<'a> Moving<'a> {
             }
         }
         self.apply(heard).await
+    }
+
+    /// The bank's word, where taking it changes nothing else about the payment.
+    pub(super) fn only_a_word(&self, word: Option<&str>) -> Option<BankStatus> {
+        let now = self.payment.state;
+        let next = now.on_bank_code(word?, &self.ctx.provisional()).state;
+        let alone = PaymentState {
+            bank_status: next.bank_status,
+            ..now
+        };
+        // An order that was accepted with a change is to be read, which `set_state` sees to.
+        let is_alone = next == alone && next.bank_status != Some(BankStatus::AcceptedWithChange);
+        is_alone.then_some(next.bank_status).flatten()
     }
 
     /// Tells operations when it is about to be committed. Names no person.

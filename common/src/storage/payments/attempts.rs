@@ -1,12 +1,19 @@
 //! Attempts to tell the bank: each is a row before its request leaves.
 
-use super::super::{StorageError, Tx};
-use crate::domain::ids::PaymentId;
+use super::{
+    super::{StorageError, Tx},
+    Payment, Wire,
+    wire::SealedWire,
+};
+use crate::{
+    domain::ids::{ConsentId, PaymentId},
+    keyring::Keyring,
+};
 
 /// An attempt that may leave now, or why none may.
 pub enum Sending {
-    /// The attempt's row is written; commit, then send.
-    Go { attempt: i64 },
+    /// With this, as soon as its attempt is committed.
+    Go(Wire),
     /// The user is no longer approved, or is gone.
     NotAllowed,
     /// The time to send has passed and nothing ever left.
@@ -21,39 +28,39 @@ pub enum Sending {
     NoMore { why: &'static str },
 }
 
-/// Writes "about to send". Committed before the request leaves, so that "never sent" stays decidable after a crash.
-/// `deduplicated`: the bank makes one payment of all requests with one key, so an attempt whose outcome nobody knows is
-/// followed by another.
-pub async fn about_to_send(
+/// Whether the locked payment may be sent. `deduplicated`: the bank makes one payment of all requests with one key, so an
+/// attempt whose outcome nobody knows is followed by another.
+pub async fn may_be_sent(
     tx: &mut Tx,
-    id: PaymentId,
-    job_attempt: i32,
-    body_hash: &[u8; 32],
+    keys: &Keyring,
+    payment: &Payment,
     deduplicated: bool,
 ) -> Result<Sending, StorageError> {
+    let id = payment.id;
+    if !payment.state.is_processing() || payment.payment_id.is_some() || payment.needs_review {
+        return Ok(Sending::NothingToDo);
+    }
     let row = sqlx::query!(
-        r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.status, t.payment_id,
-                  t.expires_at <= clock_timestamp() AS "late!", t.needs_review,
-                  t.cancellation IS NOT NULL AS "unwanted!",
+        r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.expires_at <= clock_timestamp() AS "late!",
                   EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome = 'sending') AS "unknown!",
-                  EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!"
-             FROM transactions t JOIN users u ON u.id = t.user_id WHERE t.id = $1 FOR NO KEY UPDATE OF t FOR SHARE OF u"#,
+                  EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!",
+                  t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
+             FROM transactions t JOIN users u ON u.id = t.user_id JOIN bank_accounts a ON a.id = t.account_id
+            WHERE t.id = $1 FOR SHARE OF u"#,
         id.uuid()
     )
     .fetch_one(&mut **tx)
     .await?;
-    if row.status != "processing" || row.payment_id.is_some() || row.needs_review {
-        return Ok(Sending::NothingToDo);
-    }
     if row.unknown && !deduplicated {
         return Ok(Sending::Unknown);
     }
-    if row.unwanted && (row.unknown || row.reached) {
+    let unwanted = payment.cancellation.is_some();
+    if unwanted && (row.unknown || row.reached) {
         return Ok(Sending::NoMore {
             why: "an attempt may have reached the bank, and the user has taken the payment back",
         });
     }
-    if row.unwanted {
+    if unwanted {
         return Ok(Sending::Unwanted);
     }
     match (row.unknown || row.reached, row.late, row.allowed) {
@@ -74,15 +81,31 @@ pub async fn about_to_send(
     if row.unknown {
         attempts_are_ambiguous(tx, id).await?;
     }
-    let attempt = sqlx::query_scalar!(
+    let sealed = SealedWire {
+        creditor: row.creditor_account_sealed,
+        state: row.callback_state_sealed,
+        debtor: row.account_sealed,
+        consent: row.consent,
+    };
+    Ok(Sending::Go(sealed.open(keys, payment)?))
+}
+
+/// Writes "about to send", and gives the attempt's id. Committed before the request leaves, so that "never sent" stays
+/// decidable after a crash.
+pub async fn about_to_send(
+    tx: &mut Tx,
+    id: PaymentId,
+    job_attempt: i32,
+    body_hash: &[u8; 32],
+) -> Result<i64, StorageError> {
+    Ok(sqlx::query_scalar!(
         "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) VALUES ($1, $2, $3) RETURNING id",
         id.uuid(),
         job_attempt,
         body_hash.as_slice()
     )
     .fetch_one(&mut **tx)
-    .await?;
-    Ok(Sending::Go { attempt })
+    .await?)
 }
 
 /// Whether a request of the payment may have reached the bank.
@@ -90,16 +113,6 @@ pub async fn may_have_left(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageEr
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT 1 FROM payment_attempts
                            WHERE transaction_id = $1 AND outcome NOT IN ('not_sent', 'refused')) AS "left!""#,
-        id.uuid()
-    )
-    .fetch_one(&mut **tx)
-    .await?)
-}
-
-/// Whether the bank answered an attempt with 500, 502 or 503.
-pub async fn failed_before(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT 1 FROM payment_attempts WHERE transaction_id = $1 AND outcome = 'transient') AS "failed!""#,
         id.uuid()
     )
     .fetch_one(&mut **tx)
@@ -137,13 +150,13 @@ pub enum AttemptOutcome {
     Refused,
 }
 
-/// Writes how the attempt ended.
+/// Writes how the attempt ended. True: the bank has answered an earlier one with 500, 502 or 503.
 pub async fn attempt_ended(
     tx: &mut Tx,
     attempt: i64,
     outcome: AttemptOutcome,
     http_status: Option<u16>,
-) -> Result<(), StorageError> {
+) -> Result<bool, StorageError> {
     let word = match outcome {
         AttemptOutcome::Accepted => "accepted",
         AttemptOutcome::Transient => "transient",
@@ -151,15 +164,19 @@ pub async fn attempt_ended(
         AttemptOutcome::Ambiguous => "ambiguous",
         AttemptOutcome::Refused => "refused",
     };
-    sqlx::query!(
-        "UPDATE payment_attempts SET outcome = $2, http_status = $3, finished_at = clock_timestamp() WHERE id = $1 AND outcome = 'sending'",
+    let failed_before = sqlx::query_scalar!(
+        r#"UPDATE payment_attempts ended SET outcome = $2, http_status = $3, finished_at = clock_timestamp()
+            WHERE id = $1 AND outcome = 'sending'
+           RETURNING EXISTS (SELECT 1 FROM payment_attempts earlier
+                              WHERE earlier.transaction_id = ended.transaction_id AND earlier.id <> ended.id
+                                AND earlier.outcome = 'transient') AS "failed!""#,
         attempt,
         word,
         http_status.map(i32::from)
     )
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(())
+    Ok(failed_before.unwrap_or(false))
 }
 
 /// An attempt whose process died is ambiguous from now on: the bank may have it.

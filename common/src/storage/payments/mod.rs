@@ -23,35 +23,35 @@ mod named;
 mod new;
 mod review;
 mod sweep;
+mod wire;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 pub use self::{
     additions::{authorised, is_noted, set_authorisation, set_bank_order},
     attempts::{
-        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, failed_before, is_under_way,
+        AttemptOutcome, Sending, about_to_send, attempt_ended, attempts_are_ambiguous, is_under_way, may_be_sent,
         may_have_left, unsent_attempts,
     },
     moves::{
-        Locked, came_back, initiated, is_withdrawing, lock, needs_review, set_cancellation, set_state, withdrawing,
-        withdrawn,
+        Locked, Taken, came_back, initiated, is_withdrawing, lock, needs_review, set_cancellation, set_state,
+        withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
-    new::{NewPayment, SEND_WITHIN, Standing, insert, standing},
+    new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
     review::{Event, InReview, found_at_bank, history, in_review, may_be_sent_again, reviewed},
     sweep::{overdue_approvals, unanswered_wishes, without_next_step},
+    wire::{Wire, wire},
 };
 use super::StorageError;
 use crate::domain::{
     account_number::Scheme,
     bank_order::{Authorisation, BankChange},
-    ids::{AccountId, ConsentId, PaymentId, UserId},
+    ids::{AccountId, PaymentId, UserId},
     payment_status::{Cancellation, PaymentState},
 };
-use crate::keyring::Keyring;
 
 /// A payment as it is stored, without its account numbers.
 #[derive(Clone)]
@@ -257,43 +257,4 @@ pub async fn list(
     .into_iter()
     .map(Payment::try_from)
     .collect()
-}
-
-/// The account numbers and the redirect state that the bank's request carries.
-pub struct Wire {
-    pub debtor: SecretString,
-    pub creditor: SecretString,
-    pub state: Option<SecretString>,
-    /// The consent under which the account is linked.
-    pub consent: ConsentId,
-}
-
-/// Opens what only the request to the bank may hold.
-pub async fn wire(db: impl PgExecutor<'_>, keys: &Keyring, payment: &Payment) -> Result<Wire, StorageError> {
-    let row = sqlx::query!(
-        r#"SELECT t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
-             FROM transactions t JOIN bank_accounts a ON a.id = t.account_id WHERE t.id = $1"#,
-        payment.id.uuid()
-    )
-    .fetch_one(db)
-    .await?;
-    let open =
-        |column: &str, row: Uuid, sealed: &[u8]| keys.open_text(column, row, sealed).map_err(StorageError::corrupt);
-    Ok(Wire {
-        debtor: open(
-            "bank_accounts.account_sealed",
-            payment.account.uuid(),
-            &row.account_sealed,
-        )?,
-        creditor: open(
-            "transactions.creditor_account_sealed",
-            payment.id.uuid(),
-            &row.creditor_account_sealed,
-        )?,
-        state: row
-            .callback_state_sealed
-            .map(|sealed| open("transactions.callback_state_sealed", payment.id.uuid(), &sealed))
-            .transpose()?,
-        consent: row.consent,
-    })
 }

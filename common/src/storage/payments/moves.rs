@@ -32,30 +32,37 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageE
     Ok(Some(Locked { payment, now }))
 }
 
-/// The bank has the payment: its id, and the one link the person is ever given. Starts the SCA deadline. With `authorise`
-/// the link is still to be asked for, by a request that carries the redirect's state once more. Returns the payment's new
-/// version; `None` where its id was known.
-pub async fn initiated(
-    tx: &mut Tx,
-    id: PaymentId,
-    payment_id: &str,
-    sca_redirect: Option<&str>,
-    sca_timeout: Duration,
-    authorise: bool,
-) -> Result<Option<i32>, StorageError> {
+/// With what the bank took a payment.
+pub struct Taken<'a> {
+    /// The bank's id.
+    pub payment_id: &'a str,
+    /// The one link that the person is ever given.
+    pub sca_redirect: Option<&'a str>,
+    /// How long they may take to approve it.
+    pub sca_timeout: Duration,
+    /// The link is still to be asked for, by a request that carries the redirect's state once more.
+    pub authorise: bool,
+    /// Its first word, where that changes nothing else about the payment.
+    pub bank_status: Option<BankStatus>,
+}
+
+/// The bank has the payment. Starts the SCA deadline. Returns the payment's new version; `None` where its id was known.
+pub async fn initiated(tx: &mut Tx, id: PaymentId, taken: Taken<'_>) -> Result<Option<i32>, StorageError> {
     Ok(sqlx::query_scalar!(
         "UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
                 callback_state_sealed = CASE WHEN $5 THEN callback_state_sealed END,
                 authorisation = CASE WHEN $5 THEN 'wanted' END,
                 sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $4)),
+                bank_status = coalesce($6, bank_status),
                 version = version + 1, updated_at = clock_timestamp()
           WHERE id = $1 AND payment_id IS NULL
          RETURNING version",
         id.uuid(),
-        payment_id,
-        sca_redirect,
-        sca_timeout.as_secs_f64(),
-        authorise,
+        taken.payment_id,
+        taken.sca_redirect,
+        taken.sca_timeout.as_secs_f64(),
+        taken.authorise,
+        taken.bank_status.map(BankStatus::as_str),
     )
     .fetch_optional(&mut **tx)
     .await?)

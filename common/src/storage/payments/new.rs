@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::super::{StorageError, Tx};
 use crate::domain::{
     account_number::{AccountNumber, Scheme},
     ids::{AccountId, PaymentId, UserId},
-    money::Amount,
+    payment::PaymentOrder,
 };
 use crate::keyring::{Keyring, sha256};
 
@@ -34,10 +35,15 @@ pub struct NewPayment<'a> {
     pub state: &'a SecretString,
     pub psu_ip: Option<&'a str>,
     pub psu_user_agent: Option<&'a str>,
+    /// The payment that the person says this one does not repeat.
     pub confirmed_duplicate_of: Option<PaymentId>,
+    /// The one that it does seem to repeat, and may.
+    pub repeats: Option<PaymentId>,
+    /// The request that asks for it.
+    pub request_id: Uuid,
 }
 
-/// Stores the payment; false where this user already used the key, or another payment goes by this `X-Request-ID`.
+/// Stores the payment with its audit row; false where this user already used the key, or another payment goes by this `X-Request-ID`.
 pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<bool, StorageError> {
     let row = new.id.uuid();
     let creditor = new.creditor_account.canonical_secret();
@@ -50,7 +56,9 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
             callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $7,
             clock_timestamp() + make_interval(secs => $20), $21)
-         ON CONFLICT DO NOTHING RETURNING account_id, amount)
+         ON CONFLICT DO NOTHING RETURNING account_id, amount),
+         audited AS (INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
+                     SELECT 'user', $2, 'payment.requested', $22, $23, $24 FROM made)
          UPDATE bank_accounts a SET held = a.held + made.amount FROM made WHERE a.id = made.account_id",
         row,
         new.user.uuid(),
@@ -77,14 +85,28 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
         new.confirmed_duplicate_of.map(PaymentId::uuid),
         SEND_WITHIN.as_secs_f64(),
         scheme_word(new.creditor_account.scheme()),
+        new.id.to_string(),
+        json!({
+            "account": new.account.to_string(),
+            "confirmed_duplicate_of": new.confirmed_duplicate_of.map(|id| id.to_string()),
+            "repeats": new.repeats.map(|id| id.to_string()),
+        }),
+        new.request_id,
     )
     .execute(&mut **tx)
     .await?;
     Ok(made.rows_affected() == 1)
 }
 
-/// How a new payment stands beside the user's others.
+/// The account a payment leaves from: the full number, for its owner only, while it is linked by a live consent.
+pub struct Debtor {
+    pub account: SecretString,
+    pub currency: String,
+}
+
+/// How a new payment stands: the account it leaves, and the user's other payments.
 pub struct Standing {
+    pub debtor: Option<Debtor>,
     /// They already made a payment under this key.
     pub key_is_used: bool,
     /// What they have paid or are about to pay today (Europe/Oslo), in minor units: a payment that the bank may still
@@ -97,22 +119,22 @@ pub struct Standing {
     pub just_made: Option<PaymentId>,
 }
 
-/// Looks at the user's other payments, in one statement: a payment waits for every round trip. The caller holds the user's
-/// lock, and took it in a statement before this one, which therefore sees whatever was committed under it.
+/// Looks at the account and at the user's other payments, in one statement: a payment waits for every round trip. The caller
+/// holds the user's lock, and took it in a statement before this one, which therefore sees whatever was committed under it.
 pub async fn standing(
     tx: &mut Tx,
     keys: &Keyring,
     user: UserId,
     client_key: &str,
-    creditor: &AccountNumber,
-    amount: Amount,
+    order: &PaymentOrder,
 ) -> Result<Standing, StorageError> {
+    let (account, amount) = (order.debtor(), order.amount());
     // Stored under the key of its day: a payment from before a rotation is under way all the same.
-    let indexes = keys.blind_indexes("account", creditor.canonical_secret());
+    let indexes = keys.blind_indexes("account", order.creditor_account().canonical_secret());
     let indexes: Vec<&[u8]> = indexes.iter().map(<[u8; 32]>::as_slice).collect();
-    Ok(sqlx::query_as!(
-        Standing,
-        r#"SELECT EXISTS (SELECT FROM transactions WHERE user_id = $1 AND client_key = $2) AS "key_is_used!",
+    let row = sqlx::query!(
+        r#"SELECT debtor.account_sealed AS "account_sealed?", debtor.currency AS "currency?",
+                  EXISTS (SELECT FROM transactions WHERE user_id = $1 AND client_key = $2) AS "key_is_used!",
                   (SELECT coalesce(sum(amount), 0)::bigint FROM transactions
                     WHERE user_id = $1 AND currency = $5 AND (status IN ('processing', 'completed') OR NOT bank_final)
                       AND created_at >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'
@@ -124,15 +146,30 @@ pub async fn standing(
                   (SELECT id FROM transactions
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
                       AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
-                  ) AS "just_made: PaymentId""#,
+                  ) AS "just_made: PaymentId"
+             FROM (SELECT) AS one
+             LEFT JOIN (SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
+                         WHERE a.id = $6 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
         user.uuid(),
         client_key,
         &indexes as &[&[u8]],
         amount.minor,
         amount.currency.code(),
+        account.uuid(),
     )
     .fetch_one(&mut **tx)
-    .await?)
+    .await?;
+    let debtor = row.account_sealed.zip(row.currency).map(|(sealed, currency)| {
+        let number = keys.open_text("bank_accounts.account_sealed", account.uuid(), &sealed);
+        number.map(|account| Debtor { account, currency })
+    });
+    Ok(Standing {
+        debtor: debtor.transpose().map_err(StorageError::corrupt)?,
+        key_is_used: row.key_is_used,
+        paid_today: row.paid_today,
+        lookalike: row.lookalike,
+        just_made: row.just_made,
+    })
 }
 
 fn scheme_word(scheme: Scheme) -> &'static str {
