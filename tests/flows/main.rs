@@ -28,6 +28,7 @@ mod fleet;
 mod four_reads;
 mod holds;
 mod kyc;
+mod link_again;
 mod linked_accounts;
 mod login;
 mod metrics;

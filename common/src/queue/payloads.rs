@@ -75,6 +75,9 @@ jobs! {
     /// Ends a consent at the bank because its owner unlinked it. A bank may be away for days.
     EndConsent { /// The consent.
         consent: ConsentId } "end-consent" in BalanceUser, attempts 30, key |job| Some(job.consent.to_string());
+    /// Asks a consent's owner to link the bank again, unless they have done so by then.
+    AskToLink { /// The consent that the bank called dead while its owner was linking one.
+        consent: ConsentId } "ask-to-link" in Upkeep, attempts 16, key |job| Some(job.consent.to_string());
     /// Reads one balance because its owner asked.
     RefreshBalance { /// The refresh request.
         refresh: RefreshId } "refresh-balance" in BalanceUser, key |job| Some(job.refresh.to_string());

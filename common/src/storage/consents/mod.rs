@@ -3,8 +3,8 @@
 mod endings;
 
 pub use endings::{
-    Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, is_linking, owner, replace_older,
-    take_ending,
+    Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, is_linking, is_taken_over, owner,
+    replace_older, take_ending, taken_over,
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
