@@ -241,6 +241,11 @@ impl ProviderError {
         matches!(self, Self::TooMany { code: Some(code), .. } if code == TOO_MANY_READS)
     }
 
+    /// Whether a consent is called invalid, which is all that a bank says of one that it has not seen approved yet.
+    pub fn may_await_approval(&self) -> bool {
+        matches!(self, Self::ConsentExpired { code } if code == NOT_OR_NOT_YET_VALID)
+    }
+
     /// Whether a person must look: certificate, signature and role trouble, a token that is never
     /// accepted, a 401 or 403 without a known reason, a call to an address that is not allowed.
     pub fn needs_ops(&self) -> bool {
@@ -288,6 +293,9 @@ impl ProviderError {
 
 /// The Berlin Group's code for more reads of an account than are allowed without its owner.
 pub(crate) const TOO_MANY_READS: &str = "ACCESS_EXCEEDED";
+
+/// The Berlin Group's code for a consent that is not valid, or not yet.
+pub(crate) const NOT_OR_NOT_YET_VALID: &str = "CONSENT_INVALID";
 
 /// Codes with which a bank refuses a person or a request, not us (message codes of the Berlin Group).
 const KNOWN_REFUSALS: [&str; 9] = [

@@ -156,6 +156,8 @@ impl Seen {
 
     fn after(error: &ProviderError) -> Self {
         Self::bare(match error.class() {
+            // The bank may lag behind the approval that it has just told us of.
+            Class::Expired if error.may_await_approval() => ConsentStatus::Received,
             // Dead before it ever opened an account: there is nobody to tell that an access is gone.
             Class::Expired => ConsentStatus::Expired,
             Class::NotSent
