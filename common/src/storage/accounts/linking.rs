@@ -46,14 +46,18 @@ pub async fn link(
         canonical.expose_secret().as_bytes(),
     );
     if let Some(known) = known {
+        if known.currency != found.currency {
+            release_completed(tx, id).await?;
+        }
         // While keys rotate, the row may still be filed under the one before. What was cached in another currency is not
-        // this account's balance.
+        // this account's balance. What payments under way hold is money of their currency: until they have ended, it stays.
         sqlx::query!(
             "UPDATE bank_accounts SET consent_id = $2, resource_id = $3, account_sealed = $4, account_index = $5, status = 'linked',
                     paused_until = CASE WHEN consent_id = $2 THEN paused_until END,
                     next_sync_at = CASE WHEN consent_id = $2 THEN next_sync_at ELSE clock_timestamp() + interval '6 hours' END,
-                    currency = $6, balance = CASE WHEN currency = $6 THEN balance END,
-                    balance_synced_at = CASE WHEN currency = $6 THEN balance_synced_at END, updated_at = clock_timestamp()
+                    currency = CASE WHEN held > 0 THEN currency ELSE $6 END,
+                    balance = CASE WHEN held > 0 OR currency = $6 THEN balance END,
+                    balance_synced_at = CASE WHEN held > 0 OR currency = $6 THEN balance_synced_at END, updated_at = clock_timestamp()
               WHERE id = $1",
             id.uuid(),
             consent.uuid(),
@@ -97,6 +101,7 @@ pub async fn link(
 struct Known {
     id: AccountId,
     consent: ConsentId,
+    currency: String,
 }
 
 /// The user's row of this number, under whichever key it was filed, locked.
@@ -108,7 +113,7 @@ async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Re
         .collect();
     Ok(sqlx::query_as!(
         Known,
-        r#"SELECT id AS "id: AccountId", consent_id AS "consent: ConsentId"
+        r#"SELECT id AS "id: AccountId", consent_id AS "consent: ConsentId", currency
              FROM bank_accounts WHERE user_id = $1 AND account_index = ANY ($2)
             ORDER BY account_index = $3 DESC LIMIT 1 FOR NO KEY UPDATE"#,
         user.uuid(),
@@ -117,6 +122,21 @@ async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Re
     )
     .fetch_optional(&mut **tx)
     .await?)
+}
+
+/// Lets go what is held for completed payments, whose money has left: no balance in their currency comes any more that
+/// would say so.
+async fn release_completed(tx: &mut Tx, account: AccountId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "WITH completed AS (
+           SELECT id, hold FROM transactions WHERE account_id = $1 AND hold > 0 AND status = 'completed' FOR NO KEY UPDATE),
+         zeroed AS (UPDATE transactions t SET hold = 0 FROM completed c WHERE t.id = c.id)
+         UPDATE bank_accounts SET held = held - (SELECT coalesce(sum(hold), 0)::bigint FROM completed) WHERE id = $1",
+        account.uuid(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Unlinks the accounts that these consents opened and no other has taken over. What was cached of them goes: it is kept
