@@ -38,10 +38,12 @@ const BACK_OFF: Duration = Duration::from_hours(24);
 const LONGEST_BACK_OFF: Duration = Duration::from_hours(7 * 24);
 /// How long a read may take to leave: one that stood still is counted by the ledger as over.
 const CALL_WITHIN: Duration = Duration::from_secs(CALL_DEADLINE.num_seconds().unsigned_abs());
-/// When the account is read next without its owner, after a read that gave nothing. A failure of the moment is made good
-/// sooner, or one of them would make the balance older than twelve hours; the ledger keeps the number of reads either way.
-const AS_PLANNED: TimeDelta = BACKGROUND_INTERVAL;
-const AFTER_A_MISHAP: TimeDelta = TimeDelta::hours(1);
+/// When the account is read next without its owner, after a read that gave nothing: the first one and those that follow it.
+/// A failure of the moment is made good sooner, or one of them would make the balance older than twelve hours; those after
+/// it are not, so that an outage of hours leaves reads for its end. What the bank never saw is none of the four.
+const AS_PLANNED: [TimeDelta; 2] = [BACKGROUND_INTERVAL; 2];
+const AFTER_A_MISHAP: [TimeDelta; 2] = [TimeDelta::hours(1), BACKGROUND_INTERVAL];
+const NEVER_LEFT: [TimeDelta; 2] = [TimeDelta::hours(1); 2];
 
 /// What became of the wish to read.
 pub(super) enum Asked {
@@ -128,7 +130,7 @@ impl Answered {
                 if let Some(balance) = shown(balances, &self.read.currency) {
                     ("read", store(tx, &self.read, balance).await?)
                 } else {
-                    accounts::read_failed(tx, self.read.account, AS_PLANNED).await?;
+                    read_again(tx, &self.read, AS_PLANNED).await?;
                     ("no_balance", false)
                 }
             }
@@ -137,7 +139,11 @@ impl Answered {
                 (error.class().as_str(), false)
             }
         };
-        balance_reads::end(tx, self.read.entry, outcome).await?;
+        if self.answer.as_ref().is_err_and(ProviderError::never_left) {
+            balance_reads::take_back(tx, self.read.entry).await?;
+        } else {
+            balance_reads::end(tx, self.read.entry, outcome).await?;
+        }
         let (metrics, attended) = (Arc::clone(&self.metrics), self.attended);
         let mut after = AfterCommit::default();
         after.add(move || {
@@ -170,13 +176,19 @@ async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError
             AS_PLANNED
         }
         Class::Limited => {
+            // The gateway does not say whether the bank saw it, so it counts.
             bank_trouble::slow_down(tx, lease, error).await?;
-            AS_PLANNED
+            AFTER_A_MISHAP
         }
-        Class::NotSent | Class::Transient | Class::Ambiguous => AFTER_A_MISHAP,
-        Class::Refused | Class::CircuitOpen => AS_PLANNED,
+        _ if error.never_left() => NEVER_LEFT,
+        Class::NotSent | Class::Transient | Class::Ambiguous | Class::CircuitOpen => AFTER_A_MISHAP,
+        Class::Refused => AS_PLANNED,
     };
-    Ok(accounts::read_failed(tx, read.account, again).await?)
+    read_again(tx, read, again).await
+}
+
+async fn read_again(tx: &mut Tx, read: &ToRead, [again, after_that]: [TimeDelta; 2]) -> Result<(), JobError> {
+    Ok(accounts::read_failed(tx, read.account, again, after_that).await?)
 }
 
 /// The entry to show; what cannot be read exactly is left out, never rounded. `None` keeps the cache.

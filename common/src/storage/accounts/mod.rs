@@ -12,7 +12,6 @@ use sqlx::PgPool;
 
 use super::{StorageError, Tx};
 use crate::domain::{
-    account::BACKGROUND_INTERVAL,
     ids::{AccountId, UserId},
     payment_schedule::POLL_FOR,
 };
@@ -197,9 +196,14 @@ async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime
     Ok(())
 }
 
-/// A read failed: the cache stays and says so. The next unattended read is planned this far away where the one before was
-/// good, else as far as any, so that an outage of hours leaves reads for its end; and not before the end of a pause.
-pub async fn read_failed(tx: &mut Tx, account: AccountId, again: TimeDelta) -> Result<(), StorageError> {
+/// A read failed: the cache stays and says so. The next unattended read is planned `again` away where the one before was
+/// good, else `after_that`; and not before the end of a pause.
+pub async fn read_failed(
+    tx: &mut Tx,
+    account: AccountId,
+    again: TimeDelta,
+    after_that: TimeDelta,
+) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE bank_accounts SET balance_failed_at = clock_timestamp(), updated_at = clock_timestamp(),
                 next_sync_at = greatest(paused_until, clock_timestamp()
@@ -207,7 +211,7 @@ pub async fn read_failed(tx: &mut Tx, account: AccountId, again: TimeDelta) -> R
           WHERE id = $1",
         account.uuid(),
         again.num_seconds(),
-        BACKGROUND_INTERVAL.num_seconds(),
+        after_that.num_seconds(),
     )
     .execute(&mut **tx)
     .await?;
