@@ -45,6 +45,27 @@ async fn a_return_from_the_bank_that_comes_again_and_again_is_one_look_and_then_
 }
 
 #[tokio::test]
+async fn a_second_return_right_after_the_first_is_seen_within_seconds_too() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let (_, link) = asks(&anna, "first").await;
+    app.stop_worker().await;
+    let older = "UPDATE bank_consents SET created_at = created_at - interval '2 hours'";
+    execute(&app, older).await; // by itself it is looked at each five minutes
+    let at_bank = app.sandbox.neonomics().consents()[0].clone();
+    comes_back(&at_bank.redirect).await;
+    app.run_jobs().await;
+    comes_back(&approves(&app, &link)).await;
+    app.run_jobs().await;
+    assert_eq!(status(&app).await, "received", "the bank has just been asked");
+    app.advance(TimeDelta::seconds(5)).await;
+    app.run_jobs().await;
+    assert_eq!(status(&app).await, "valid");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_balance_is_refreshed_as_often_as_anything_is_changed_and_not_more() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
