@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drop_common::{
+    alerts::Quiet,
     clock::Clock,
     config::WorkerSettings,
     domain::{
@@ -48,6 +49,8 @@ pub struct Context {
     pub wake: Wake,
     /// Brings notifications to people.
     pub sender: Arc<dyn Sender>,
+    /// Alerts about our own standing at the banks.
+    pub standing: Quiet,
     /// Which kinds of national ids are accepted.
     pub accepted_ids: Accepted,
     /// The configuration.
@@ -78,6 +81,7 @@ impl Context {
             breaker: Breaker::new(db.clone()),
             wake,
             sender: Arc::new(Log),
+            standing: Quiet::default(),
             accepted_ids: accepted_ids(&settings),
             db,
             settings,

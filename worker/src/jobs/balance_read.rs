@@ -109,6 +109,9 @@ pub(super) async fn ask(
         .await;
     ctx.report(lease, BreakerKey::NeonomicsAisp, answer.as_ref().err())
         .await;
+    if let Err(error) = &answer {
+        bank_trouble::tell_ops(ctx, account, error);
+    }
     Ok(Asked::Answered(Answered {
         read,
         attended: why == Why::OwnerIsThere,
@@ -167,7 +170,6 @@ async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<b
 /// The cache stays. Asking again at once would only use up the reads that are left.
 async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError) -> Result<(), JobError> {
     warn!(account.id = %read.account, "the balance of {} was not read: {error}", read.account);
-    bank_trouble::tell_ops(read.account, error);
     let again = match error.class() {
         Class::Expired => return consent_moves::bury(tx, lease, Actor::Provider, read.consent, error.code()).await,
         Class::Limited if error.is_of_one_account() => {

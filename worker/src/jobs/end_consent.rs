@@ -59,7 +59,7 @@ impl Handler<Context> for EndConsent {
             },
             Err(error) => {
                 warn!(consent.id = %self.consent, "the bank has not ended consent {} yet: {error}", self.consent);
-                bank_trouble::tell_ops(self.consent, error);
+                bank_trouble::tell_ops(&ctx, self.consent, error);
                 bank_trouble::slow_down(&mut tx, &lease, error).await?;
                 again(error, &lease)
             }

@@ -66,7 +66,7 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
         Ok(seen) => (seen, None),
         Err(error) => {
             warn!(consent.id = %id, "the bank did not say how {id} stands: {error}");
-            bank_trouble::tell_ops(id, &error);
+            bank_trouble::tell_ops(ctx, id, &error);
             (Seen::after(&error), Some(error))
         }
     };

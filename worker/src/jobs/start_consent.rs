@@ -60,7 +60,7 @@ impl Handler<Context> for StartConsent {
         let mut tx = lease.begin(&ctx.db).await?;
         if let Err(error) = &answer {
             warn!(consent.id = %self.consent, "the bank gave no consent for {}: {error}", self.consent);
-            bank_trouble::tell_ops(self.consent, error);
+            bank_trouble::tell_ops(&ctx, self.consent, error);
             bank_trouble::slow_down(&mut tx, &lease, error).await?;
         }
         let outcome = match answer {
