@@ -21,7 +21,7 @@ use crate::{
     error::{ApiError, Code},
     health::Chapter,
     prefer::Prefer,
-    rate_limit::WRITES,
+    rate_limit::REFRESHES,
     session::Session,
     state::State,
 };
@@ -102,7 +102,7 @@ impl AccountsApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Refreshed, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
+        REFRESHES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
         refresh::refresh(&self.state, request, session.user.into(), account_id(&id.0)?, prefer).await
     }
