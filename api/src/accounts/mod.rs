@@ -26,6 +26,9 @@ use crate::{
     state::State,
 };
 
+/// Accounts in one list: far more than anybody links.
+const LISTED: i64 = 200;
+
 /// The operations.
 pub struct AccountsApi {
     state: State,
@@ -42,11 +45,11 @@ impl AccountsApi {
 impl AccountsApi {
     /// List the linked accounts.
     ///
-    /// With their cached balances; no bank is called.
+    /// The oldest 200, with their cached balances; no bank is called.
     #[oai(path = "/v1/bank-accounts", method = "get", operation_id = "listBankAccounts")]
     async fn list(&self, session: Session) -> Result<Json<BankAccounts>, ApiError> {
         let open = circuit_open(&self.state).await?;
-        let own = accounts::of_user(&self.state.db, session.user.into()).await?;
+        let own = accounts::of_user(&self.state.db, session.user.into(), LISTED).await?;
         let accounts = own
             .into_iter()
             .filter_map(|account| BankAccount::of(account, open))

@@ -32,23 +32,29 @@ pub struct Account {
     pub last_read_failed: bool,
 }
 
-/// The user's linked accounts, oldest first.
-pub async fn of_user(db: &PgPool, user: UserId) -> Result<Vec<Account>, StorageError> {
+/// The user's linked accounts, oldest first. At most `limit`.
+pub async fn of_user(db: &PgPool, user: UserId, limit: i64) -> Result<Vec<Account>, StorageError> {
+    select(db, user, None, limit).await
+}
+
+/// One linked account of this user.
+pub async fn find_own(db: &PgPool, user: UserId, id: AccountId) -> Result<Option<Account>, StorageError> {
+    Ok(select(db, user, Some(id), 1).await?.pop())
+}
+
+async fn select(db: &PgPool, user: UserId, only: Option<AccountId>, limit: i64) -> Result<Vec<Account>, StorageError> {
     Ok(sqlx::query_as!(
         Account,
         r#"SELECT id AS "id: AccountId", account_masked, currency, balance - held AS balance, balance_type, balance_at, balance_synced_at,
                   extract(epoch FROM clock_timestamp() - balance_synced_at)::bigint AS balance_age_seconds,
                   balance_failed_at IS NOT NULL AS "last_read_failed!"
-             FROM bank_accounts WHERE user_id = $1 AND status = 'linked' ORDER BY id"#,
-        user.uuid()
+             FROM bank_accounts WHERE user_id = $1 AND status = 'linked' AND ($2::uuid IS NULL OR id = $2) ORDER BY id LIMIT $3"#,
+        user.uuid(),
+        only.map(AccountId::uuid),
+        limit
     )
     .fetch_all(db)
     .await?)
-}
-
-/// One linked account of this user.
-pub async fn find_own(db: &PgPool, user: UserId, id: AccountId) -> Result<Option<Account>, StorageError> {
-    Ok(of_user(db, user).await?.into_iter().find(|account| account.id == id))
 }
 
 /// The account a payment leaves from: the full number, for its owner only, while it is linked by a live consent.
