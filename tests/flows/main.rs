@@ -11,6 +11,7 @@ mod balance_gauges;
 mod balances;
 mod bank_away;
 mod bank_changes;
+mod bank_circuits;
 mod bank_pauses;
 mod browser_login;
 mod cancellation;

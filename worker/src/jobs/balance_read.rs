@@ -18,7 +18,6 @@ use drop_common::{
         neonomics::{Balance, CallContext, Psu},
     },
     queue::{AfterCommit, JobError, Lease},
-    resilience::breaker::BreakerKey,
     storage::{
         Tx, accounts,
         audit::Actor,
@@ -30,7 +29,10 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{bank_trouble, consent_moves};
-use crate::context::Context;
+use crate::{
+    bank_circuit::{Admission, Pass},
+    context::Context,
+};
 
 /// How long an account is left alone after too many reads, where the bank names no time.
 const BACK_OFF: Duration = Duration::from_hours(24);
@@ -55,6 +57,8 @@ pub(super) enum Asked {
     Busy,
     /// Nothing was sent; an unattended read may leave at this time.
     Full(DateTime<Utc>),
+    /// Nothing was sent: the bank's circuit is open. It may be asked after this long.
+    CutOff(Duration),
 }
 
 /// A call that was made.
@@ -84,18 +88,38 @@ pub(super) async fn ask(
     // Banks count by the address: where ours is not sent, nobody is there.
     let psu = psu.filter(|psu| psu.ip.is_ipv4() || ctx.settings.neonomics.send_ip_v6);
     let why = if psu.is_some() { Why::OwnerIsThere } else { otherwise };
+    // Before the ledger: what the circuit holds back is none of the four.
+    let pass = match ctx.admit_to_bank_of(account).await? {
+        Admission::Go(pass) => pass,
+        Admission::Wait(wait) => return Ok(Asked::CutOff(wait)),
+    };
     let entered = Instant::now();
     let mut tx = lease.begin(&ctx.db).await?;
-    let read = match balance_reads::begin(&mut tx, &ctx.keys, account, why).await? {
-        Begun::Read(read) => *read,
-        Begun::NotLive => return Ok(Asked::NotLive),
-        Begun::Busy => return Ok(Asked::Busy),
-        Begun::Full(until) => return Ok(Asked::Full(until)),
-    };
+    let begun = balance_reads::begin(&mut tx, &ctx.keys, account, why).await?;
     tx.commit().await?;
+    let refused = match begun {
+        Begun::Read(read) => return call(ctx, lease, pass, *read, psu, entered).await,
+        Begun::NotLive => Asked::NotLive,
+        Begun::Busy => Asked::Busy,
+        Begun::Full(until) => Asked::Full(until),
+    };
+    ctx.give_back(pass).await;
+    Ok(refused)
+}
+
+/// Makes the call that is in the ledger.
+async fn call(
+    ctx: &Context,
+    lease: &Lease,
+    pass: Pass,
+    read: ToRead,
+    psu: Option<Psu>,
+    entered: Instant,
+) -> Result<Asked, JobError> {
     if lease.has_ended() {
         return Err(JobError::LeaseLost);
     }
+    let attended = psu.is_some();
     let call = CallContext {
         request_id: Uuid::new_v4(),
         correlation_id: lease.request_id(),
@@ -107,14 +131,13 @@ pub(super) async fn ask(
         .neonomics
         .balances(&read.resource_id, read.consent_id.expose_secret(), &call)
         .await;
-    ctx.report(lease, BreakerKey::NeonomicsAisp, answer.as_ref().err())
-        .await;
+    ctx.report_read(lease, pass, answer.as_ref().err()).await;
     if let Err(error) = &answer {
-        bank_trouble::tell_ops(ctx, account, error);
+        bank_trouble::tell_ops(ctx, read.account, error);
     }
     Ok(Asked::Answered(Answered {
         read,
-        attended: why == Why::OwnerIsThere,
+        attended,
         answer,
         metrics: Arc::clone(&ctx.metrics),
     }))

@@ -10,7 +10,7 @@ use drop_common::{
     },
     providers::{Class, ProviderError, neonomics::CallContext},
     queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::EndConsent},
-    resilience::{backoff, breaker::BreakerKey},
+    resilience::backoff,
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::bank_trouble;
-use crate::context::Context;
+use crate::{bank_circuit::Admission, context::Context};
 
 /// Between two tries: a bank that is away for some days is still told.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -39,9 +39,12 @@ impl Handler<Context> for EndConsent {
         let Some(at_bank) = &consent.consent_id else {
             return Ok(Outcome::Done.into());
         };
+        let pass = match ctx.admit_to(&consent.bank).await? {
+            Admission::Go(pass) => pass,
+            Admission::Wait(wait) => return Ok(Outcome::Wait(wait).into()),
+        };
         let ended = end(&ctx, &lease, at_bank.expose_secret()).await;
-        ctx.report(&lease, BreakerKey::NeonomicsAisp, ended.as_ref().err())
-            .await;
+        ctx.report_read(&lease, pass, ended.as_ref().err()).await;
 
         let now = schedule::now(&ctx.db).await?;
         let mut tx = lease.begin(&ctx.db).await?;

@@ -20,6 +20,7 @@ use crate::keyring::Keyring;
 /// An account as its owner sees it.
 pub struct Account {
     pub id: AccountId,
+    pub bank: String,
     pub account_masked: String,
     pub currency: String,
     /// Minor units, what is on hold already taken off.
@@ -45,7 +46,7 @@ pub async fn find_own(db: &PgPool, user: UserId, id: AccountId) -> Result<Option
 async fn select(db: &PgPool, user: UserId, only: Option<AccountId>, limit: i64) -> Result<Vec<Account>, StorageError> {
     Ok(sqlx::query_as!(
         Account,
-        r#"SELECT id AS "id: AccountId", account_masked, currency, balance - held AS balance, balance_type, balance_at, balance_synced_at,
+        r#"SELECT id AS "id: AccountId", bank, account_masked, currency, balance - held AS balance, balance_type, balance_at, balance_synced_at,
                   extract(epoch FROM clock_timestamp() - balance_synced_at)::bigint AS balance_age_seconds,
                   balance_failed_at IS NOT NULL AS "last_read_failed!"
              FROM bank_accounts WHERE user_id = $1 AND status = 'linked' AND ($2::uuid IS NULL OR id = $2) ORDER BY id LIMIT $3"#,
@@ -55,6 +56,15 @@ async fn select(db: &PgPool, user: UserId, only: Option<AccountId>, limit: i64) 
     )
     .fetch_all(db)
     .await?)
+}
+
+/// The bank that an account is at, whoever owns it: for jobs.
+pub async fn bank(db: &PgPool, id: AccountId) -> Result<Option<String>, StorageError> {
+    Ok(
+        sqlx::query_scalar!("SELECT bank FROM bank_accounts WHERE id = $1", id.uuid())
+            .fetch_optional(db)
+            .await?,
+    )
 }
 
 /// The account a payment leaves from: the full number, for its owner only, while it is linked by a live consent.
@@ -85,17 +95,17 @@ pub async fn debtor(tx: &mut Tx, keys: &Keyring, user: UserId, id: AccountId) ->
     .transpose()
 }
 
-/// Locks this user's account for a read that they ask for; false where it is not theirs, not linked, or its consent is not live.
-pub async fn lock_readable(tx: &mut Tx, user: UserId, id: AccountId) -> Result<bool, StorageError> {
+/// Locks this user's account for a read that they ask for; the bank that it is at. `None` where it is not theirs, not linked, or
+/// its consent is not live.
+pub async fn lock_readable(tx: &mut Tx, user: UserId, id: AccountId) -> Result<Option<String>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT true AS "readable!" FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
+        r#"SELECT a.bank FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
             WHERE a.id = $1 AND a.user_id = $2 AND a.status = 'linked' AND c.status = 'valid' FOR NO KEY UPDATE OF a"#,
         id.uuid(),
         user.uuid()
     )
     .fetch_optional(&mut **tx)
-    .await?
-    .is_some())
+    .await?)
 }
 
 /// Takes the accounts that are due for an unattended read, with a live consent, and moves their next read away: each is
