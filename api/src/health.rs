@@ -108,7 +108,14 @@ impl HealthApi {
 
 impl From<health::Reading> for Health {
     fn from(reading: health::Reading) -> Self {
-        let cut_off = |key: BreakerKey| reading.open_circuits.iter().any(|open| open == key.as_str());
+        // A bank's own circuit is a part of it.
+        let cut_off = |key: BreakerKey| {
+            let mut open = reading.open_circuits.iter();
+            open.any(|open| {
+                open.strip_prefix(key.as_str())
+                    .is_some_and(|bank| bank.is_empty() || bank.starts_with('/'))
+            })
+        };
         let parts = [
             reading.queue_is_late,
             reading.bankid_is_unreachable,

@@ -66,8 +66,14 @@ pub const SESSION_TOKENS: RateLimit = RateLimit {
     requests: 120,
     window: Duration::from_mins(1),
 };
-/// Paying, taking a payment back, linking a bank, refreshing a balance and ending sessions, per user: far above what a person
-/// does, and below what a program can.
+/// Refreshing balances, per user: in a window of its own, so that an app which refreshes too often keeps nobody from paying.
+pub const REFRESHES: RateLimit = RateLimit {
+    name: "refresh",
+    requests: 120,
+    window: Duration::from_mins(1),
+};
+/// Paying, taking a payment back, linking a bank and ending sessions, per user: far above what a person does, and below what
+/// a program can.
 pub const WRITES: RateLimit = RateLimit {
     name: "user",
     requests: 120,
@@ -114,6 +120,7 @@ mod tests {
             BANKID_REDEEM,
             PAYMENT_CALLBACK,
             CONSENT_CALLBACK,
+            REFRESHES,
             WRITES,
             SESSION_TOKENS,
         ];

@@ -3,7 +3,12 @@
 //! An alert is a log line at error level with the target `alert`, so that a collector finds it whatever else is logged.
 //! What a metric shows is alerted on by the metric's own rule.
 
-use std::fmt;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// How soon somebody must look, in the contract's words (section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +154,32 @@ pub fn raise(alert: &Alert, about: impl fmt::Display) {
     );
 }
 
+/// Alerts about what meets every call until somebody has mended it: each is raised once and then not for a while, whatever it
+/// meets meanwhile. Each process has its own, so that none that dies takes the word with it.
+#[derive(Debug, Default)]
+pub struct Quiet(Mutex<HashMap<String, Instant>>);
+
+impl Quiet {
+    const PERIOD: Duration = Duration::from_mins(15);
+
+    /// Raises the alert, unless it was raised for this cause within the last quarter of an hour.
+    pub fn raise(&self, alert: &Alert, cause: &str, about: impl fmt::Display) {
+        if self.is_due(format!("{} {cause}", alert.name), Instant::now()) {
+            raise(alert, format_args!("{about}, {cause}"));
+        }
+    }
+
+    fn is_due(&self, word: String, now: Instant) -> bool {
+        let mut raised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        raised.retain(|_, at| now.saturating_duration_since(*at) < Self::PERIOD);
+        let due = !raised.contains_key(&word);
+        if due {
+            raised.insert(word, now);
+        }
+        due
+    }
+}
+
 impl Severity {
     /// The word in the log line.
     pub const fn as_str(self) -> &'static str {
@@ -156,5 +187,27 @@ impl Severity {
             Self::High => "high",
             Self::Medium => "medium",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_is_told_once_a_quarter_of_an_hour_and_another_at_once() {
+        let (quiet, began) = (Quiet::default(), Instant::now());
+        let told = [
+            (0, "a"),
+            (0, "b"),
+            (1, "a"),
+            (899, "a"),
+            (900, "a"),
+            (901, "b"),
+            (1_799, "a"),
+            (1_800, "a"),
+        ]
+        .map(|(second, cause)| quiet.is_due(cause.to_owned(), began + Duration::from_secs(second)));
+        assert_eq!(told, [true, true, false, false, true, true, false, true]);
     }
 }

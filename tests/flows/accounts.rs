@@ -1,11 +1,14 @@
 //! Linking a bank and showing its balances (contract 3.2).
 
+use chrono::TimeDelta;
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     app::TestApp,
     person::{Answer, browser},
 };
 use serde_json::json;
+
+use crate::{balances::count, consents::status};
 
 /// The person decides at the bank and comes back.
 async fn decides(app: &TestApp, sca_redirect: &str, decision: Decision) {
@@ -197,5 +200,49 @@ async fn a_consent_that_the_bank_does_not_know_is_not_asked_for_again_and_nobody
         .unwrap();
     assert_eq!(told, 0);
     assert_eq!(app.sandbox.journal().entries_of(Operation::ConsentStatus).len(), 1);
+    app.finish().await;
+}
+
+/// A consent that the bank says is approved, and whose accounts it does not show yet, so many times.
+async fn approved_at_a_bank_that_lags(app: &TestApp, times: u32) {
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await;
+    let not_yet = Fault::Status {
+        code: 401,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "CONSENT_INVALID" }] })),
+    };
+    app.sandbox.fault(Operation::Accounts, not_yet, times);
+    decides(app, linking.body["scaRedirect"].as_str().unwrap(), Decision::Approve).await;
+    app.stop_worker().await;
+    assert_eq!(status(app).await, "received");
+}
+
+#[tokio::test]
+async fn a_bank_that_lags_behind_its_own_approval_is_asked_again_until_it_shows_the_accounts() {
+    let app = TestApp::start().await;
+    approved_at_a_bank_that_lags(&app, 2).await;
+    for stands in ["received", "valid"] {
+        app.advance(TimeDelta::seconds(16)).await;
+        app.run_jobs().await;
+        assert_eq!(status(&app).await, stands);
+    }
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM bank_accounts WHERE balance IS NOT NULL").await,
+        1
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_never_shows_the_accounts_of_an_approved_consent_is_told_after_a_day_that_it_is_over() {
+    let app = TestApp::start().await;
+    approved_at_a_bank_that_lags(&app, 100).await;
+    app.advance(TimeDelta::hours(25)).await;
+    app.run_jobs().await;
+    assert_eq!(status(&app).await, "expired");
+    assert_eq!(app.sandbox.neonomics().consents()[0].status, "terminatedByTpp");
+    let asked = app.sandbox.journal().entries_of(Operation::Accounts).len();
+    assert!(asked <= 3, "at most as often as one that waits for the person: {asked}");
     app.finish().await;
 }

@@ -1,7 +1,6 @@
 //! How often a person, or an address, may have a bank asked.
 
 use chrono::TimeDelta;
-use drop_common::domain::ids::UserId;
 use drop_sandbox::Operation;
 use drop_tests::{
     app::TestApp,
@@ -11,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     consents::{approves, asks, comes_back, status},
-    paying::execute,
+    paying::{execute, pays},
 };
 
 #[tokio::test]
@@ -45,18 +44,39 @@ async fn a_return_from_the_bank_that_comes_again_and_again_is_one_look_and_then_
 }
 
 #[tokio::test]
-async fn a_balance_is_refreshed_as_often_as_anything_is_changed_and_not_more() {
+async fn a_second_return_right_after_the_first_is_seen_within_seconds_too() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let (_, link) = asks(&anna, "first").await;
+    app.stop_worker().await;
+    let older = "UPDATE bank_consents SET created_at = created_at - interval '2 hours'";
+    execute(&app, older).await; // by itself it is looked at each five minutes
+    let at_bank = app.sandbox.neonomics().consents()[0].clone();
+    comes_back(&at_bank.redirect).await;
+    app.run_jobs().await;
+    comes_back(&approves(&app, &link)).await;
+    app.run_jobs().await;
+    assert_eq!(status(&app).await, "received", "the bank has just been asked");
+    app.advance(TimeDelta::seconds(5)).await;
+    app.run_jobs().await;
+    assert_eq!(status(&app).await, "valid");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_has_refreshed_balances_too_often_can_still_pay() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
-    let filled = format!(
-        "INSERT INTO rate_bucket (key, hits) SELECT 'user:{}', array_agg(clock_timestamp()) FROM generate_series(1, 120)
-         ON CONFLICT (key) DO UPDATE SET hits = excluded.hits",
-        anna.user.parse::<UserId>().unwrap().uuid()
-    );
-    execute(&app, &filled).await;
     let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
+    for _ in 0..120 {
+        let wish = anna.request(&refresh).header("Prefer", "respond-async");
+        assert!(wish.send().await.unwrap().status().is_success());
+    }
     assert_eq!(anna.post(&refresh, &Value::Null).await.problem(), (429, "rate_limited"));
     assert_eq!(anna.get(&format!("/v1/bank-accounts/{account}")).await.status, 200);
+    let paid = pays(&anna, &account, "first").await;
+    assert_eq!(paid.status, 201, "{:?}", paid.problem());
     app.finish().await;
 }

@@ -25,6 +25,26 @@ async fn an_account_that_was_never_read_is_as_old_as_its_consent() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_linked_again_is_as_old_as_its_new_consent() {
+    let app = TestApp::start().await;
+    app.signed_in("anna").await.has_an_account().await;
+    app.stop_worker().await;
+    execute(
+        &app,
+        "UPDATE bank_accounts SET balance_synced_at = now() - interval '20 hours';
+         UPDATE bank_consents SET authorised_at = now() - interval '2 hours'",
+    )
+    .await;
+    app.start_worker().await;
+    let worker = until(&app, "the balance is read", |scrape| {
+        scrape.value("aisp_balance_staleness_hours") > 1.0
+    })
+    .await;
+    assert!(worker.value("aisp_balance_staleness_hours") < 2.1);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn figures_about_balances_that_cannot_be_read_hide_no_others() {
     let app = TestApp::start().await;
     app.stop_worker().await;

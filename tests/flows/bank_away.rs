@@ -24,6 +24,8 @@ use crate::{
 const SMALL: TimeDelta = TimeDelta::seconds(20);
 const LARGE: TimeDelta = TimeDelta::minutes(30);
 
+const ENTERED_ALONE: &str = "SELECT count(*) FROM balance_reads WHERE NOT attended";
+
 /// What a worker does meanwhile: it plans what is due, runs what is ready, and probes where no job can.
 async fn work(app: &TestApp, worker: &Arc<Context>) {
     // Of the time that passes here: several steps of the test may fall into one second of the database's.
@@ -136,5 +138,35 @@ async fn a_day_without_neonomics_shows_old_balances_asks_once_a_minute_and_ends_
     for alone in [reads(&app, false), entered] {
         assert!((1..=4).contains(&most_in_a_window(&alone)), "{alone:?}");
     }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_day_without_a_connection_to_neonomics_uses_none_of_the_four_reads_and_ends_by_itself() {
+    let mut app = TestApp::start().await;
+    app.signed_in("anna").await.has_an_account().await;
+    app.stop_worker().await;
+    app.sandbox.neonomics().set_balance(IBAN, 5_000_000).unwrap();
+    let right = app.sandbox.neonomics().base_url();
+    let nowhere = "http://127.0.0.1:1";
+    app.reconfigure_worker(&[("NEONOMICS_BASE_URL", nowhere), ("NEONOMICS_TOKEN_URL", nowhere)]);
+    let cut_off = app.worker_by_hand();
+    for _ in 0..48 {
+        app.advance(LARGE).await;
+        work(&app, &cut_off).await;
+        assert_eq!(count(&app, ENTERED_ALONE).await, 0);
+    }
+    let tried = "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'done'";
+    assert!(count(&app, tried).await > 4, "it is tried again and again");
+
+    let token = format!("{right}/auth/token");
+    app.reconfigure_worker(&[("NEONOMICS_BASE_URL", &right), ("NEONOMICS_TOKEN_URL", &token)]);
+    let back = app.worker_by_hand();
+    for _ in 0..4 {
+        app.advance(LARGE).await;
+        work(&app, &back).await;
+    }
+    assert_eq!(count(&app, "SELECT balance FROM bank_accounts").await, 5_000_000);
+    assert_eq!(count(&app, ENTERED_ALONE).await, 1);
     app.finish().await;
 }

@@ -1,5 +1,6 @@
 //! Fewer calls, where the bank or the gateway asks for that: of one account, or altogether (contract 3.2).
 
+use chrono::TimeDelta;
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::app::TestApp;
 use rstest::rstest;
@@ -44,7 +45,7 @@ async fn a_gateway_that_is_asked_too_much_slows_the_lane_and_not_the_account(#[c
     let wait = throttled(&app, "balance.batch").await;
     assert!((pause - 10.0..=pause).contains(&wait), "{wait}");
     let away = hours_to_the_next_read(&app).await;
-    assert!((5.9..6.1).contains(&away), "it is read as planned: {away}");
+    assert!((0.9..1.1).contains(&away), "it is read when the pause is over: {away}");
     assert!(throttled(&app, "balance.user").await <= 0.0);
 
     app.sandbox.fault(Operation::Balances, fault, 1);
@@ -121,7 +122,7 @@ async fn a_pause_of_one_account_holds_a_read_that_was_planned_before_it() {
     let away = hours_to_the_next_read(&app).await;
     assert!((11.9..12.1).contains(&away), "{away}");
 
-    app.advance(chrono::TimeDelta::hours(13)).await;
+    app.advance(TimeDelta::hours(13)).await;
     plan_read(&app, &account, 0).await;
     app.run_jobs().await;
     assert_eq!(calls(&app), before + 3, "it is over");
@@ -170,5 +171,40 @@ async fn a_read_that_failed_for_the_moment_is_made_good_within_the_hour(#[case] 
         .await,
         1
     );
+    app.finish().await;
+}
+
+#[rstest]
+#[case::no_token("NEONOMICS_CLIENT_SECRET", "a-secret-that-is-not-known-there")]
+#[case::no_connection("NEONOMICS_BASE_URL", "http://127.0.0.1:1")]
+#[tokio::test]
+async fn a_read_that_did_not_reach_the_bank_is_none_of_the_four_and_is_made_within_the_hour(
+    #[case] variable: &'static str,
+    #[case] wrong: &str,
+) {
+    let mut app = TestApp::start().await;
+    let account = app.signed_in("anna").await.has_an_account().await;
+    let before = calls(&app);
+    app.stop_worker().await;
+    app.reconfigure_worker(&[(variable, wrong)]);
+    for _ in 0..5 {
+        app.advance(TimeDelta::minutes(2)).await; // three within a minute would open the circuit
+        plan_read(&app, &account, 0).await;
+        app.run_jobs().await;
+        let away = hours_to_the_next_read(&app).await;
+        assert!((0.9..1.1).contains(&away), "{away}");
+    }
+    assert_eq!(calls(&app), before);
+    let right = app.sandbox.neonomics().base_url();
+    app.reconfigure_worker(&[
+        ("NEONOMICS_CLIENT_SECRET", "neonomics-test-secret"),
+        ("NEONOMICS_BASE_URL", &right),
+    ]);
+    for read in 1..=5 {
+        app.advance(TimeDelta::minutes(2)).await;
+        plan_read(&app, &account, 0).await;
+        app.run_jobs().await;
+        assert_eq!(calls(&app), before + read.min(4), "four, and no fifth");
+    }
     app.finish().await;
 }

@@ -16,10 +16,8 @@ use crate::{
     paying::{execute, value},
 };
 
-const ASKED_TO_LINK: &str = "SELECT count(*) FROM notifications WHERE title = 'Koble til banken på nytt'";
-
 /// Has a read without the owner made now.
-async fn read_alone(app: &TestApp, account: &str) {
+pub(crate) async fn read_alone(app: &TestApp, account: &str) {
     plan_read(app, account, 0).await;
     app.run_jobs().await;
 }
@@ -42,54 +40,6 @@ async fn wishes(person: &SignedIn<'_>) -> String {
     let answer = Answer::of(wish.header("Prefer", "respond-async").send().await.unwrap()).await;
     assert_eq!(answer.status, 202, "{:?}", answer.problem());
     answer.body["id"].as_str().unwrap().to_owned()
-}
-
-#[tokio::test]
-async fn whoever_is_renewing_is_not_told_to_link_again_when_the_bank_ends_the_old_consent_first() {
-    let app = TestApp::start().await;
-    app.sandbox
-        .neonomics()
-        .configure(|bank| bank.new_consent_ends_older = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let (_, link) = asks(&anna, "renewal").await;
-    app.stop_worker().await;
-    comes_back(&approves(&app, &link)).await;
-    // A planned read is quicker than the look that will see the new consent.
-    app.lane("balance.user", "paused = true").await;
-    read_alone(&app, &account).await;
-    let over = "SELECT count(*) FROM bank_consents WHERE status = 'deleted'";
-    assert_eq!(count(&app, over).await, 1);
-    assert_eq!(count(&app, ASKED_TO_LINK).await, 0);
-    app.lane("balance.user", "paused = false").await;
-    app.run_jobs().await;
-    assert_eq!(status(&app).await, "valid");
-    let listed = anna.get("/v1/bank-accounts").await.body["accounts"].take();
-    assert_eq!(listed[0]["id"], account, "it is linked by the new one");
-    assert_eq!(count(&app, ASKED_TO_LINK).await, 0);
-    app.finish().await;
-}
-
-#[tokio::test]
-async fn a_wish_to_link_that_is_not_being_approved_is_no_reason_to_keep_silent() {
-    let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    asks(&anna, "left-open").await;
-    app.stop_worker().await;
-    let old = app
-        .sandbox
-        .neonomics()
-        .consents()
-        .into_iter()
-        .find(|one| one.status == "valid");
-    app.sandbox
-        .neonomics()
-        .set_consent_status(&old.unwrap().id, "expired")
-        .unwrap();
-    read_alone(&app, &account).await;
-    assert_eq!(count(&app, ASKED_TO_LINK).await, 1);
-    app.finish().await;
 }
 
 #[tokio::test]
@@ -138,7 +88,7 @@ async fn consent(app: &TestApp) -> ConsentId {
 #[case::looking("fetch-accounts", Operation::ConsentStatus)]
 #[case::ending("end-consent", Operation::ConsentDelete)]
 #[tokio::test]
-async fn a_bank_that_refuses_us_is_told_to_operations_whatever_it_was_asked(
+async fn a_bank_that_refuses_us_is_told_to_operations_once_whatever_it_was_asked(
     #[case] kind: &str,
     #[case] operation: Operation,
 ) {
@@ -160,7 +110,7 @@ async fn a_bank_that_refuses_us_is_told_to_operations_whatever_it_was_asked(
     if kind == "end-consent" {
         assert_eq!(anna.delete(&format!("/v1/bank-consents/{id}")).await.status, 204);
     }
-    app.sandbox.fault(operation, refused("CERTIFICATE_EXPIRED"), 1);
+    app.sandbox.fault(operation, refused("CERTIFICATE_EXPIRED"), 2);
     ready_now(&app, kind).await;
     app.run_jobs().await;
     assert_eq!(alerts::about(&id), ["bank_refuses_us"]);
@@ -170,6 +120,7 @@ async fn a_bank_that_refuses_us_is_told_to_operations_whatever_it_was_asked(
         app.run_jobs().await;
         let asked = app.sandbox.journal().entries_of(operation).len();
         assert!(asked >= 2, "it is asked again: {asked}");
+        assert_eq!(alerts::about(&id), ["bank_refuses_us"]);
     }
     app.finish().await;
 }

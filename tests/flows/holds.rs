@@ -12,7 +12,7 @@ use drop_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::{balances::count, paying::rewrite};
+use crate::{balances::count, consents::asks, paying::rewrite};
 
 /// Pays 2,010 kroner; the link where it is approved.
 async fn pays(person: &SignedIn<'_>, account: &str) -> String {
@@ -152,4 +152,51 @@ async fn a_hold_goes_after_seven_days_where_the_bank_only_ever_accepts() {
         .unwrap();
     assert_eq!(refreshed(&anna, &account).await, "43220.00");
     app.abandon().await;
+}
+
+/// What the bank lists under the account's number is in euros from here on; the person links the bank again.
+async fn is_linked_in_euros(app: &TestApp, person: &SignedIn<'_>, key: &str) {
+    let mut euros = app.sandbox.neonomics().accounts();
+    euros[0].currency = "EUR".into();
+    euros[0].minor = 700;
+    app.sandbox.neonomics().set_accounts(euros);
+    let (_, link) = asks(person, key).await;
+    person.decides(&link, Decision::Approve).await;
+}
+
+async fn currency(person: &SignedIn<'_>, account: &str) -> Value {
+    person.get(&format!("/v1/bank-accounts/{account}")).await.body["currency"].clone()
+}
+
+#[tokio::test]
+async fn an_account_stays_in_the_currency_of_what_is_held_until_the_payment_has_ended() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let link = pays(&anna, &account).await;
+    is_linked_in_euros(&app, &anna, "again").await;
+    assert_eq!(currency(&anna, &account).await, "NOK");
+    assert_eq!(shown(&anna, &account).await, "43220.00", "kroner less kroner");
+    anna.decides(&link, Decision::Reject).await;
+    is_final(&app).await;
+    assert_eq!(held(&app).await, 0);
+    is_linked_in_euros(&app, &anna, "once-more").await;
+    assert_eq!(currency(&anna, &account).await, "EUR");
+    assert_eq!(shown(&anna, &account).await, "7.00");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_completed_payment_still_holds_goes_with_the_currency() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let link = pays(&anna, &account).await;
+    anna.decides(&link, Decision::Approve).await;
+    is_final(&app).await;
+    assert_eq!(held(&app).await, 201_000, "no balance was read since");
+    is_linked_in_euros(&app, &anna, "again").await;
+    assert_eq!(held(&app).await, 0);
+    assert_eq!(shown(&anna, &account).await, "7.00");
+    app.finish().await;
 }

@@ -158,6 +158,44 @@ async fn of_two_currencies_under_one_number_the_same_one_is_linked_each_time() {
     app.finish().await;
 }
 
+/// A Norwegian account number (mod 11) and the IBAN around it (mod 97).
+fn iban(number: u64) -> Option<String> {
+    let digits = format!("{number:010}");
+    let weights = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2];
+    let sum: u64 = digits
+        .bytes()
+        .zip(weights)
+        .map(|(digit, weight)| u64::from(digit - b'0') * weight)
+        .sum();
+    let check = match 11 - sum % 11 {
+        11 => 0,
+        10 => return None,
+        check => check,
+    };
+    let bban = format!("{digits}{check}");
+    let rest = format!("{bban}232400").parse::<u128>().unwrap() % 97;
+    Some(format!("NO{:02}{bban}", 98 - rest))
+}
+
+#[tokio::test]
+async fn of_a_bank_that_lists_very_many_accounts_a_hundred_are_linked() {
+    let app = TestApp::start().await;
+    let [first, _] = two_accounts(&app);
+    let very_many = (8_601_110_000..).filter_map(iban).take(3_000).map(|iban| Account {
+        iban,
+        bban: None,
+        ..first.clone()
+    });
+    app.sandbox.neonomics().set_accounts(very_many.collect());
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    links(&anna, "first").await;
+    assert_eq!(status(&app).await, "valid");
+    assert_eq!(listed(&anna).await.len(), 100);
+    assert_eq!(count(&app, "SELECT count(*) FROM bank_accounts").await, 100);
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn a_second_bank_is_linked_beside_the_first() {
     let app = TestApp::start().await;

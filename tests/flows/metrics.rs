@@ -407,6 +407,10 @@ async fn the_gauges_tell_what_the_rows_say() {
     .execute(&app.db)
     .await
     .unwrap();
+    sqlx::query("UPDATE bank_consents SET authorised_at = now() - interval '1 day'")
+        .execute(&app.db)
+        .await
+        .unwrap();
     sqlx::query("UPDATE bank_accounts SET balance_synced_at = now() - interval '13 hours'")
         .execute(&app.db)
         .await

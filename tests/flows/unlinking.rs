@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{alerts, app::TestApp, person::SignedIn};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::balances::{count, plan_reads};
@@ -156,6 +157,55 @@ async fn a_consent_that_was_unlinked_before_its_approval_opens_no_account() {
     assert_eq!(anna.get("/v1/bank-accounts").await.body["accounts"], json!([]));
     assert_eq!(consents(&anna).await[0]["status"], "deleted");
     assert_eq!(app.sandbox.neonomics().consents()[0].status, "terminatedByTpp");
+    app.finish().await;
+}
+
+/// How a bank answers that does not end a consent which is not, or not any more, valid.
+fn invalid() -> Fault {
+    Fault::Status {
+        code: 401,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "CONSENT_INVALID" }] })),
+    }
+}
+
+#[rstest]
+#[case::expired("expired")]
+#[case::taken_back("revokedByPsu")]
+#[case::rejected("rejected")]
+#[tokio::test]
+async fn a_bank_that_calls_a_consent_invalid_in_place_of_ending_it_is_asked_once_how_it_stands(#[case] word: &str) {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    let at_bank = app.sandbox.neonomics().consents()[0].id.clone();
+    app.stop_worker().await;
+    app.sandbox.neonomics().set_consent_status(&at_bank, word).unwrap();
+    let looks = || app.sandbox.journal().entries_of(Operation::ConsentStatus).len();
+    let before = looks();
+    app.sandbox.fault(Operation::ConsentDelete, invalid(), 1);
+    assert_eq!(anna.delete(&newest(&anna).await).await.status, 204);
+    app.run_jobs().await;
+    assert_eq!((told_the_bank(&app), looks() - before, ids_kept(&app).await), (1, 1, 0));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_ends_no_consent_before_its_approval_is_asked_again_when_nobody_can_approve_it_any_more() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    anna.post_once("/v1/bank-consents", "link").await;
+    app.stop_worker().await;
+    app.sandbox.fault(Operation::ConsentDelete, invalid(), 2);
+    assert_eq!(anna.delete(&newest(&anna).await).await.status, 204);
+    app.run_jobs().await;
+    assert_eq!((told_the_bank(&app), ids_kept(&app).await), (1, 1));
+    app.advance(TimeDelta::hours(1)).await;
+    app.run_jobs().await;
+    assert_eq!(told_the_bank(&app), 1, "it could only answer the same");
+    app.advance(TimeDelta::hours(36)).await;
+    app.run_jobs().await;
+    assert_eq!((told_the_bank(&app), ids_kept(&app).await), (2, 0));
     app.finish().await;
 }
 

@@ -1,8 +1,9 @@
 //! What the jobs share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use drop_common::{
+    alerts::Quiet,
     clock::Clock,
     config::WorkerSettings,
     domain::{
@@ -18,8 +19,8 @@ use drop_common::{
         sumsub::Sumsub,
     },
     queue::{Lease, Wake},
-    resilience::breaker::{Breaker, BreakerKey},
-    storage::row_changes,
+    resilience::breaker::{Breaker, BreakerKey, Ticket},
+    storage::{StorageError, row_changes},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -48,6 +49,8 @@ pub struct Context {
     pub wake: Wake,
     /// Brings notifications to people.
     pub sender: Arc<dyn Sender>,
+    /// Alerts about our own standing at the banks.
+    pub standing: Quiet,
     /// Which kinds of national ids are accepted.
     pub accepted_ids: Accepted,
     /// The configuration.
@@ -78,6 +81,7 @@ impl Context {
             breaker: Breaker::new(db.clone()),
             wake,
             sender: Arc::new(Log),
+            standing: Quiet::default(),
             accepted_ids: accepted_ids(&settings),
             db,
             settings,
@@ -111,36 +115,47 @@ impl Context {
             .collect()
     }
 
-    /// Tells the breaker how a call went: a failure counts, an answer to a probe closes. Successes write nothing.
+    /// Tells the lane's breaker how a call went.
     pub async fn report(&self, lease: &Lease, key: BreakerKey, error: Option<&ProviderError>) {
-        let reported = match (error, lease.probe()) {
-            (Some(error), probe) if error.counts_for_breaker() => {
-                let epoch = lease.epoch().unwrap_or_default();
-                self.breaker
-                    .fail(key, epoch, probe, std::time::Duration::ZERO)
-                    .await
-                    .map(|failed| {
-                        if failed.opened {
-                            self.count_transition(key, "open");
-                        }
-                        // The gauge is read from the row every ten seconds; who opens the circuit need not wait for that.
-                        if failed.open && key == BreakerKey::NeonomicsPisp {
-                            self.metrics.set(&PISP_CIRCUIT_OPEN, &[], 1.0);
-                        }
-                    })
-            }
-            // A probe that made no call learnt nothing; it is given back when the job ends.
-            (Some(error), Some(_)) if error.was_not_made() => Ok(()),
-            (_, Some(probe)) => self.breaker.close(key, probe).await.map(|closed| {
-                if closed {
-                    self.count_transition(key, "closed");
-                }
-            }),
-            (_, None) => Ok(()),
+        let ticket = Ticket {
+            epoch: lease.epoch().unwrap_or_default(),
+            probe: lease.probe(),
         };
-        if let Err(error) = reported {
+        if let Err(error) = self.tell_circuit(key, key, ticket, error).await {
             tracing::warn!(%error, breaker = key.as_str(), "the breaker was not told how a call went");
         }
+    }
+
+    /// Tells a circuit how a call went: a failure counts, an answer to a probe closes. Successes write nothing. Counted as
+    /// one of `key`, whichever of its banks it is.
+    pub(crate) async fn tell_circuit(
+        &self,
+        circuit: impl AsRef<str>,
+        key: BreakerKey,
+        ticket: Ticket,
+        error: Option<&ProviderError>,
+    ) -> Result<(), StorageError> {
+        match (error, ticket.probe) {
+            (Some(error), probe) if error.counts_for_breaker() => {
+                let failed = self.breaker.fail(circuit, ticket.epoch, probe, Duration::ZERO).await?;
+                if failed.opened {
+                    self.count_transition(key, "open");
+                }
+                // The gauge is read from the row every ten seconds; who opens the circuit need not wait for that.
+                if failed.open && key == BreakerKey::NeonomicsPisp {
+                    self.metrics.set(&PISP_CIRCUIT_OPEN, &[], 1.0);
+                }
+            }
+            // A probe that made no call learnt nothing; it is given back when the job ends.
+            (Some(error), Some(_)) if error.was_not_made() => {}
+            (_, Some(probe)) => {
+                if self.breaker.close(circuit, probe).await? {
+                    self.count_transition(key, "closed");
+                }
+            }
+            (_, None) => {}
+        }
+        Ok(())
     }
 
     /// A circuit went `open` or `closed`.

@@ -1,6 +1,7 @@
 //! The worker: one file per job, and the process that runs them.
 
 mod balance_gauges;
+mod bank_circuit;
 mod certificate;
 mod context;
 mod gauges;

@@ -3,9 +3,9 @@
 use drop_common::queue::{
     Registry,
     payloads::{
-        ApplyKycEvent, CancelPayment, CheckLogin, CreateApplicant, CreateSdkToken, DeliverNotification, EndConsent,
-        FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment, PruneJobs, ReadKycStatus, ReconcileKyc,
-        ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent, SweepOutbox, SyncBalance,
+        ApplyKycEvent, AskToLink, CancelPayment, CheckLogin, CreateApplicant, CreateSdkToken, DeliverNotification,
+        EndConsent, FetchAccounts, InitiatePayment, PlanBalanceSyncs, PollPayment, PruneJobs, ReadKycStatus,
+        ReconcileKyc, ReconcilePayments, RefreshBalance, StartAuthorisation, StartConsent, SweepOutbox, SyncBalance,
     },
 };
 
@@ -25,6 +25,7 @@ pub fn registry() -> Registry<Context> {
         .with::<StartConsent>()
         .with::<FetchAccounts>()
         .with::<EndConsent>()
+        .with::<AskToLink>()
         .with::<RefreshBalance>()
         .with::<PlanBalanceSyncs>()
         .with::<SyncBalance>()

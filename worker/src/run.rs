@@ -133,6 +133,12 @@ pub async fn work(
         wake.clone(),
     )?);
 
+    if !context.settings.aisp.circuit_per_bank
+        && let Err(error) = context.breaker.forget_banks().await
+    {
+        tracing::warn!(%error, "the circuits of single banks, which are not used, were not forgotten");
+    }
+
     let served = CancellationToken::new();
     let _stop_around = served.clone().drop_guard();
     let gauges = tokio::spawn({

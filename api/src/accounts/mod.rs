@@ -5,7 +5,7 @@ mod wire;
 
 use drop_common::{
     domain::ids::{AccountId, UserId},
-    resilience::breaker::{BreakerKey, state_in},
+    resilience::bank_breaker::Open,
     storage::accounts,
 };
 use poem::Request;
@@ -21,10 +21,13 @@ use crate::{
     error::{ApiError, Code},
     health::Chapter,
     prefer::Prefer,
-    rate_limit::WRITES,
+    rate_limit::REFRESHES,
     session::Session,
     state::State,
 };
+
+/// Accounts in one list: far more than anybody links.
+const LISTED: i64 = 200;
 
 /// The operations.
 pub struct AccountsApi {
@@ -42,14 +45,14 @@ impl AccountsApi {
 impl AccountsApi {
     /// List the linked accounts.
     ///
-    /// With their cached balances; no bank is called.
+    /// The oldest 200, with their cached balances; no bank is called.
     #[oai(path = "/v1/bank-accounts", method = "get", operation_id = "listBankAccounts")]
     async fn list(&self, session: Session) -> Result<Json<BankAccounts>, ApiError> {
-        let open = circuit_open(&self.state).await?;
-        let own = accounts::of_user(&self.state.db, session.user.into()).await?;
+        let open = open_circuits(&self.state).await?;
+        let own = accounts::of_user(&self.state.db, session.user.into(), LISTED).await?;
         let accounts = own
             .into_iter()
-            .filter_map(|account| BankAccount::of(account, open))
+            .filter_map(|account| BankAccount::of(account, &open))
             .collect();
         Ok(Json(BankAccounts { accounts }))
     }
@@ -102,7 +105,7 @@ impl AccountsApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Refreshed, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
+        REFRESHES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
         refresh::refresh(&self.state, request, session.user.into(), account_id(&id.0)?, prefer).await
     }
@@ -115,11 +118,11 @@ fn account_id(text: &str) -> Result<AccountId, ApiError> {
 /// The account as its owner sees it now.
 async fn own(state: &State, user: UserId, id: AccountId) -> Result<BankAccount, ApiError> {
     let own = accounts::find_own(&state.db, user, id).await?;
-    let open = circuit_open(state).await?;
-    let shown = own.and_then(|account| BankAccount::of(account, open));
+    let open = open_circuits(state).await?;
+    let shown = own.and_then(|account| BankAccount::of(account, &open));
     shown.ok_or(ApiError::of(Code::NotFound))
 }
 
-async fn circuit_open(state: &State) -> Result<bool, ApiError> {
-    Ok(state_in(&state.db, BreakerKey::NeonomicsAisp).await?.open)
+async fn open_circuits(state: &State) -> Result<Open, ApiError> {
+    Ok(Open::read(&state.db, state.settings.aisp.circuit_per_bank).await?)
 }

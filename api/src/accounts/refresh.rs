@@ -3,7 +3,10 @@
 use drop_common::{
     domain::ids::{AccountId, UserId},
     queue::{self, EnqueueOptions, Lane, payloads::RefreshBalance},
-    resilience::breaker::{self, Admission, BreakerKey},
+    resilience::{
+        bank_breaker::{self, BankCircuit},
+        breaker::{self, Admission, BreakerKey},
+    },
     storage::{Tx, accounts, balance_reads},
 };
 use poem::Request;
@@ -27,10 +30,10 @@ pub(super) async fn refresh(
 ) -> Result<Refreshed, ApiError> {
     let address = state.proxies.client_of(request).map(|address| address.to_string());
     let mut tx = state.db.begin().await?;
-    if !accounts::lock_readable(&mut tx, user, account).await? {
+    let Some(bank) = accounts::lock_readable(&mut tx, user, account).await? else {
         return Err(ApiError::of(Code::NotFound));
-    }
-    if cannot_be_asked(&mut tx).await? {
+    };
+    if cannot_be_asked(state, &mut tx, &bank).await? {
         drop(tx);
         return answer(state, user, account, false).await;
     }
@@ -49,7 +52,7 @@ pub(super) async fn refresh(
         return answer(state, user, account, good).await;
     }
     let mut tx = state.db.begin().await?;
-    if cannot_be_asked(&mut tx).await? {
+    if cannot_be_asked(state, &mut tx, &bank).await? {
         drop(tx);
         return answer(state, user, account, false).await;
     }
@@ -57,7 +60,10 @@ pub(super) async fn refresh(
 }
 
 /// Whether the bank cannot be asked soon: its circuit is open, or too many wait for it already.
-async fn cannot_be_asked(tx: &mut Tx) -> Result<bool, ApiError> {
+async fn cannot_be_asked(state: &State, tx: &mut Tx, bank: &str) -> Result<bool, ApiError> {
+    if state.settings.aisp.circuit_per_bank && bank_breaker::refuses(tx, &BankCircuit::of(bank)).await? {
+        return Ok(true);
+    }
     let admission = breaker::admit(&mut **tx, BreakerKey::NeonomicsAisp).await?;
     match admission {
         Admission::Refused { .. } => Ok(true),

@@ -6,6 +6,7 @@ use drop_common::{
         account::is_stale,
         money::{Amount, Currency},
     },
+    resilience::bank_breaker::Open,
     storage::accounts::Account,
 };
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
@@ -88,8 +89,9 @@ impl Example for BankAccounts {
 impl BankAccount {
     /// As its owner sees it; behind an open circuit no balance is called fresh. `None`: it is in a currency whose amounts we
     /// cannot write, and must not take the others away with it.
-    pub(super) fn of(account: Account, circuit_open: bool) -> Option<Self> {
+    pub(super) fn of(account: Account, open: &Open) -> Option<Self> {
         let currency: Currency = account.currency.parse().ok()?;
+        let circuit_open = open.cuts_off(&account.bank);
         // The database's clock says how old it is; this process's may be wrong.
         let age = account.balance_age_seconds.map(TimeDelta::seconds);
         let balance = account

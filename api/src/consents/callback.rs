@@ -30,8 +30,12 @@ pub(super) async fn finish(
         .ok_or(ApiError::of(Code::NotFound))?;
     // The one look that waits comes forward; a consent that has left the person's hands has none. In the transaction of
     // the return: a look that runs just now either sees it, or is waiting again by the time this looks for it.
+    // A second return in a row may be the one that comes from the approval, so it is seen too, a little later.
+    let look = id.to_string();
     if back.is_news {
-        queue::hasten(&mut *tx, FetchAccounts::KIND, &id.to_string()).await?;
+        queue::hasten(&mut *tx, FetchAccounts::KIND, &look).await?;
+    } else {
+        queue::hasten_spaced(&mut *tx, FetchAccounts::KIND, &look, consents::LOOKS_APART).await?;
     }
     tx.commit().await?;
     state.wake.signal(Lane::BalanceUser);

@@ -3,6 +3,7 @@
 //! Each field says its variable, unit and default. Every variable has a `…_FILE` variant for a
 //! mounted secret. A problem is reported by the variable's name and the rule, never by its value.
 
+mod aisp;
 mod api;
 mod bankid;
 mod bankid_credentials;
@@ -26,6 +27,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+pub use aisp::AispConfig;
 pub use api::ApiConfig;
 pub use bankid::BankIdConfig;
 pub use bankid_credentials::{BankIdClientKey, BankIdCredentials};
@@ -66,6 +68,8 @@ pub struct ApiSettings {
     pub webhook: WebhookConfig,
     /// Limits of payments.
     pub payments: PaymentsConfig,
+    /// Reading accounts.
+    pub aisp: AispConfig,
 }
 
 /// What the worker process needs.
@@ -89,6 +93,8 @@ pub struct WorkerSettings {
     pub sumsub: SumsubConfig,
     /// Limits of payments.
     pub payments: PaymentsConfig,
+    /// Reading accounts.
+    pub aisp: AispConfig,
 }
 
 impl ApiSettings {
@@ -109,6 +115,7 @@ impl ApiSettings {
             bankid: BankIdConfig::read(reader, &api.public_url),
             webhook: WebhookConfig::read(reader),
             payments: PaymentsConfig::read(reader),
+            aisp: AispConfig::read(reader),
             api,
         }
     }
@@ -133,6 +140,7 @@ impl WorkerSettings {
             neonomics: NeonomicsConfig::read(reader),
             sumsub: SumsubConfig::read(reader),
             payments: PaymentsConfig::read(reader),
+            aisp: AispConfig::read(reader),
             worker,
         }
     }

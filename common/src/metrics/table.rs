@@ -206,7 +206,7 @@ metrics! {
         "1 while the process is shutting down.";
     /// Requests over a caller's limit.
     RATE_LIMITED = "drop_rate_limited_total", Counter, API,
-        [Label("limit", &["bankid.initiate", "bankid.callback", "bankid.redeem", "payment.callback", "consent.callback", "user", "address"])],
+        [Label("limit", &["bankid.initiate", "bankid.callback", "bankid.redeem", "payment.callback", "consent.callback", "refresh", "user", "address"])],
         "Requests refused by a rate limit, by limit.";
     /// Calls to providers by error class.
     PROVIDER_REQUESTS = "drop_provider_requests_total", Counter, BOTH, [OPERATIONS, OUTCOMES],

@@ -122,6 +122,9 @@ pub enum ProviderError {
     /// No access token could be had: another call was fetching one, and that call tells why it failed.
     #[error("the access token that was waited for could not be had")]
     TokenAwaited,
+    /// Our access token was refused, and the call was not made again with another.
+    #[error("the access token was refused, and then: {0}")]
+    NotRepeated(#[source] Box<ProviderError>),
     /// The breaker is open; made by the worker, not by a client.
     #[error("the circuit is open")]
     CircuitOpen {
@@ -139,6 +142,7 @@ impl ProviderError {
             | Self::Connect(_)
             | Self::Token(_)
             | Self::TokenAwaited
+            | Self::NotRepeated(_)
             | Self::TokenRefused => Class::NotSent,
             Self::Status {
                 status: 500 | 502 | 503,
@@ -158,7 +162,7 @@ impl ProviderError {
         match self {
             Self::Connect(_) | Self::Timeout | Self::Broken(_) | Self::Unreadable { .. } => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Token(source) => source.counts_for_breaker(),
+            Self::Token(source) | Self::NotRepeated(source) => source.counts_for_breaker(),
             Self::Blocked
             | Self::TooLate
             | Self::Refused { .. }
@@ -175,6 +179,7 @@ impl ProviderError {
     pub fn was_not_made(&self) -> bool {
         match self {
             Self::Blocked | Self::TooLate | Self::Token(_) | Self::TokenAwaited | Self::CircuitOpen { .. } => true,
+            Self::NotRepeated(source) => source.was_not_made(),
             Self::Connect(_)
             | Self::Timeout
             | Self::Broken(_)
@@ -188,11 +193,21 @@ impl ProviderError {
         }
     }
 
+    /// Whether it is certain that nothing of the call has reached the provider.
+    pub fn never_left(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            // The call with the refused token left.
+            Self::NotRepeated(_) => false,
+            other => other.was_not_made(),
+        }
+    }
+
     /// How long the provider asks us to wait, when it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } | Self::TooMany { retry_after, .. } => *retry_after,
-            Self::Token(source) => source.retry_after(),
+            Self::Token(source) | Self::NotRepeated(source) => source.retry_after(),
             Self::Blocked
             | Self::TooLate
             | Self::Connect(_)
@@ -222,7 +237,7 @@ impl ProviderError {
         match self {
             Self::Status { code, .. } | Self::Refused { code, .. } | Self::TooMany { code, .. } => code.as_deref(),
             Self::ConsentExpired { code } => Some(code),
-            Self::Token(source) => source.code(),
+            Self::Token(source) | Self::NotRepeated(source) => source.code(),
             Self::Blocked
             | Self::TooLate
             | Self::Connect(_)
@@ -241,6 +256,11 @@ impl ProviderError {
         matches!(self, Self::TooMany { code: Some(code), .. } if code == TOO_MANY_READS)
     }
 
+    /// Whether a consent is called invalid, which is all that a bank says of one that it has not seen approved yet.
+    pub fn may_await_approval(&self) -> bool {
+        matches!(self, Self::ConsentExpired { code } if code == NOT_OR_NOT_YET_VALID)
+    }
+
     /// Whether a person must look: certificate, signature and role trouble, a token that is never
     /// accepted, a 401 or 403 without a known reason, a call to an address that is not allowed.
     pub fn needs_ops(&self) -> bool {
@@ -256,6 +276,7 @@ impl ProviderError {
                 None => matches!(status, 401 | 403),
             },
             Self::Token(source) => matches!(**source, Self::Blocked | Self::Refused { .. }),
+            Self::NotRepeated(source) => source.needs_ops(),
             Self::TooLate
             | Self::Connect(_)
             | Self::Timeout
@@ -288,6 +309,9 @@ impl ProviderError {
 
 /// The Berlin Group's code for more reads of an account than are allowed without its owner.
 pub(crate) const TOO_MANY_READS: &str = "ACCESS_EXCEEDED";
+
+/// The Berlin Group's code for a consent that is not valid, or not yet.
+pub(crate) const NOT_OR_NOT_YET_VALID: &str = "CONSENT_INVALID";
 
 /// Codes with which a bank refuses a person or a request, not us (message codes of the Berlin Group).
 const KNOWN_REFUSALS: [&str; 9] = [
@@ -333,6 +357,32 @@ mod tests {
             assert_eq!(error.counts_for_breaker(), status >= 500);
         }
         assert_eq!(ProviderError::TokenRefused.class(), Class::NotSent);
+    }
+
+    #[test]
+    fn only_what_nobody_there_can_have_seen_never_left() {
+        let token = |error| ProviderError::Token(Box::new(error));
+        let refused = || ProviderError::from_status(401, None, None);
+        for never in [
+            ProviderError::Connect("refused".into()),
+            ProviderError::TooLate,
+            ProviderError::TokenAwaited,
+            token(refused()),
+        ] {
+            assert!(never.never_left(), "{never}");
+        }
+        let repeated = ProviderError::NotRepeated(Box::new(token(refused())));
+        assert_eq!((repeated.class(), repeated.needs_ops()), (Class::NotSent, true));
+        let broken = ProviderError::Broken("reset".into());
+        for perhaps in [
+            repeated,
+            ProviderError::TokenRefused,
+            broken,
+            ProviderError::Timeout,
+            refused(),
+        ] {
+            assert!(!perhaps.never_left(), "{perhaps}");
+        }
     }
 
     #[test]

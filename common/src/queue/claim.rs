@@ -62,7 +62,7 @@ impl Claimer {
     pub(super) async fn claim_probe(&self, key: BreakerKey) -> Result<Option<Claim>, StorageError> {
         let asked_at = Instant::now();
         let mut tx: Tx = self.db.begin().await?;
-        let Some(probe) = probe_in(&mut tx, key).await? else {
+        let Some(probe) = probe_in(&mut tx, key.as_str()).await? else {
             return Ok(None);
         };
         let row = sql::claim_with_probe(&mut tx, key, self.owner).await?;
@@ -79,7 +79,7 @@ impl Claimer {
         sql::give_back(&mut tx, &jobs, &attempts).await?;
         for claim in claims {
             if let (Some(probe), Some(key)) = (claim.lease.probe(), claim.lease.lane().breaker()) {
-                release_in(&mut *tx, key, probe).await?;
+                release_in(&mut *tx, key.as_str(), probe).await?;
             }
         }
         Ok(tx.commit().await?)

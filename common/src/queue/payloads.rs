@@ -72,9 +72,12 @@ jobs! {
     /// for a day, in which workers may be killed a few times.
     FetchAccounts { /// The consent.
         consent: ConsentId } "fetch-accounts" in BalanceUser, attempts 20, key |job| Some(job.consent.to_string());
-    /// Ends a consent at the bank because its owner unlinked it. A bank may be away for days.
+    /// Ends a consent at the bank that is over here: its owner unlinked it, or never approved it. A bank may be away for days.
     EndConsent { /// The consent.
         consent: ConsentId } "end-consent" in BalanceUser, attempts 30, key |job| Some(job.consent.to_string());
+    /// Asks a consent's owner to link the bank again, unless they have done so by then.
+    AskToLink { /// The consent that the bank called dead while its owner was linking one.
+        consent: ConsentId } "ask-to-link" in Upkeep, attempts 16, key |job| Some(job.consent.to_string());
     /// Reads one balance because its owner asked.
     RefreshBalance { /// The refresh request.
         refresh: RefreshId } "refresh-balance" in BalanceUser, key |job| Some(job.refresh.to_string());

@@ -43,6 +43,12 @@ impl BreakerKey {
     }
 }
 
+impl AsRef<str> for BreakerKey {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
 /// Whether a new request may be accepted for a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -88,6 +94,15 @@ pub struct Failed {
     pub opened: bool,
 }
 
+/// Under which a call is made: what its report must fit to.
+#[derive(Debug, Clone, Copy)]
+pub struct Ticket {
+    /// The epoch it started in.
+    pub epoch: i64,
+    /// The probe that it is.
+    pub probe: Option<Uuid>,
+}
+
 /// The right to make the one call that decides.
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
@@ -100,7 +115,7 @@ pub struct Probe {
 /// The breakers of all providers.
 #[derive(Debug, Clone)]
 pub struct Breaker {
-    db: PgPool,
+    pub(super) db: PgPool,
 }
 
 impl Breaker {
@@ -112,7 +127,7 @@ impl Breaker {
     /// Reports a failure seen `age` ago, of a call that started in `epoch` (and held `probe`).
     pub async fn fail(
         &self,
-        key: BreakerKey,
+        key: impl AsRef<str>,
         epoch: i64,
         probe: Option<Uuid>,
         age: Duration,
@@ -123,7 +138,7 @@ impl Breaker {
             r#"SELECT (b).open AS "open!", (b).epoch <> before.epoch AS "opened!"
                  FROM (SELECT key, epoch FROM breaker WHERE key = $1 FOR UPDATE) before,
                       LATERAL breaker_fail(before.key, $2, $3::uuid, $4) b"#,
-            key.as_str(),
+            key.as_ref(),
             epoch,
             probe as Option<Uuid>,
             interval(age),
@@ -133,9 +148,9 @@ impl Breaker {
     }
 
     /// Takes the probe of a half-open breaker; `None`: closed, still open, or somebody else probes.
-    pub async fn probe(&self, key: BreakerKey) -> Result<Option<Probe>, StorageError> {
+    pub async fn probe(&self, key: impl AsRef<str>) -> Result<Option<Probe>, StorageError> {
         let mut tx = self.db.begin().await?;
-        let probe = probe_in(&mut tx, key).await?;
+        let probe = probe_in(&mut tx, key.as_ref()).await?;
         tx.commit().await?;
         Ok(probe)
     }
@@ -158,15 +173,15 @@ impl Breaker {
     }
 
     /// Gives a probe back that made no call. Somebody else's, or one already decided, is left alone.
-    pub async fn release(&self, key: BreakerKey, probe: Uuid) -> Result<(), StorageError> {
-        release_in(&self.db, key, probe).await
+    pub async fn release(&self, key: impl AsRef<str>, probe: Uuid) -> Result<(), StorageError> {
+        release_in(&self.db, key.as_ref(), probe).await
     }
 
     /// Closes the breaker: the probe was answered, with whatever status. Returns whether this probe did it.
-    pub async fn close(&self, key: BreakerKey, probe: Uuid) -> Result<bool, StorageError> {
+    pub async fn close(&self, key: impl AsRef<str>, probe: Uuid) -> Result<bool, StorageError> {
         let closed = sqlx::query!(
             r#"SELECT (b).open AS "open" FROM breaker_close($1, $2) b"#,
-            key.as_str(),
+            key.as_ref(),
             probe
         )
         .fetch_optional(&self.db)
@@ -175,7 +190,7 @@ impl Breaker {
     }
 
     /// The breaker as it is now.
-    pub async fn state(&self, key: BreakerKey) -> Result<State, StorageError> {
+    pub async fn state(&self, key: impl AsRef<str>) -> Result<State, StorageError> {
         state_in(&self.db, key).await
     }
 }
@@ -204,28 +219,32 @@ pub async fn admit(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<Admission
 }
 
 /// The breaker as a job's `sending` transaction (`&mut *tx`) sees it: read again right before the call.
-pub async fn state_in(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<State, StorageError> {
+pub async fn state_in(db: impl PgExecutor<'_>, key: impl AsRef<str>) -> Result<State, StorageError> {
+    Ok(find(db, key.as_ref()).await?.ok_or(sqlx::Error::RowNotFound)?)
+}
+
+pub(super) async fn find(db: impl PgExecutor<'_>, key: &str) -> Result<Option<State>, StorageError> {
     let row = sqlx::query!(
         r#"SELECT epoch, open, opened_at, probe_id,
                   coalesce(greatest(0, extract(epoch FROM retry_at - clock_timestamp()) * 1000)::bigint, 0) AS "retry_in_ms!",
                   (extract(epoch FROM clock_timestamp() - closed_at) * 1000)::bigint AS closed_for_ms
              FROM breaker WHERE key = $1"#,
-        key.as_str(),
+        key,
     )
-    .fetch_one(db)
+    .fetch_optional(db)
     .await?;
     let millis = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-    Ok(State {
+    Ok(row.map(|row| State {
         epoch: row.epoch,
         open: row.open,
         retry_in: millis(row.retry_in_ms),
         opened_at: row.opened_at,
         closed_for: row.closed_for_ms.map(millis),
         probe: row.probe_id,
-    })
+    }))
 }
 
-/// A breaker in numbers, for gauges.
+/// A breaker in numbers, for gauges; with it those of the single banks, whichever is worst.
 #[derive(Debug, Clone)]
 pub struct Reading {
     /// Which one.
@@ -241,9 +260,10 @@ pub struct Reading {
 /// Every breaker this build knows.
 pub async fn readings(db: impl PgExecutor<'_>) -> Result<Vec<Reading>, StorageError> {
     let rows = sqlx::query!(
-        r#"SELECT key, open, open AND retry_at <= clock_timestamp() AS "half_open!",
-                  coalesce(greatest(0, extract(epoch FROM clock_timestamp() - opened_at)), 0)::float8 AS "open_seconds!"
-             FROM breaker"#
+        r#"SELECT concat_ws('/', split_part(key, '/', 1), split_part(key, '/', 2)) AS "key!", bool_or(open) AS "open!",
+                  bool_or(open) AND bool_and(NOT open OR retry_at <= clock_timestamp()) AS "half_open!",
+                  coalesce(greatest(0, max(extract(epoch FROM clock_timestamp() - opened_at))), 0)::float8 AS "open_seconds!"
+             FROM breaker GROUP BY 1"#
     )
     .fetch_all(db)
     .await?;
@@ -259,11 +279,11 @@ pub async fn readings(db: impl PgExecutor<'_>) -> Result<Vec<Reading>, StorageEr
 }
 
 /// Takes the probe inside the caller's transaction: rolled back, it was never taken.
-pub(crate) async fn probe_in(tx: &mut Tx, key: BreakerKey) -> Result<Option<Probe>, StorageError> {
+pub(crate) async fn probe_in(tx: &mut Tx, key: &str) -> Result<Option<Probe>, StorageError> {
     let id = Uuid::new_v4();
     let epoch = sqlx::query_scalar!(
         r#"SELECT epoch AS "epoch!" FROM breaker_probe($1, $2, $3)"#,
-        key.as_str(),
+        key,
         id,
         interval(PROBE_LEASE),
     )
@@ -273,13 +293,9 @@ pub(crate) async fn probe_in(tx: &mut Tx, key: BreakerKey) -> Result<Option<Prob
 }
 
 /// Gives a probe back inside the caller's transaction.
-pub(crate) async fn release_in(db: impl PgExecutor<'_>, key: BreakerKey, probe: Uuid) -> Result<(), StorageError> {
-    sqlx::query!(
-        r#"SELECT epoch AS "epoch" FROM breaker_release($1, $2)"#,
-        key.as_str(),
-        probe
-    )
-    .fetch_optional(db)
-    .await?;
+pub(crate) async fn release_in(db: impl PgExecutor<'_>, key: &str, probe: Uuid) -> Result<(), StorageError> {
+    sqlx::query!(r#"SELECT epoch AS "epoch" FROM breaker_release($1, $2)"#, key, probe)
+        .fetch_optional(db)
+        .await?;
     Ok(())
 }

@@ -2,5 +2,6 @@
 //! Their state is in Postgres, so that it holds over all processes.
 
 pub mod backoff;
+pub mod bank_breaker;
 pub mod breaker;
 pub mod limits;

@@ -8,8 +8,8 @@ use super::StorageError;
 /// How consents and balances stand.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// Hours since the oldest balance of an account with a live consent was read, or since that consent began where none
-    /// was ever read; 0 without one.
+    /// Hours since the oldest balance of an account with a live consent was read, or since that consent began where that was
+    /// later: what could not be read before says nothing of reading; 0 without one.
     pub staleness_hours: f64,
     /// The most unattended reads of one account in the last 24 hours; four are allowed.
     pub window_used: i64,
@@ -27,7 +27,7 @@ pub async fn read(db: impl PgExecutor<'_>) -> Result<Reading, StorageError> {
         Reading,
         r#"WITH batch AS MATERIALIZED (SELECT lane FROM lanes WHERE name = 'balance.batch'),
                 live AS MATERIALIZED (
-             SELECT min(coalesce(a.balance_synced_at, c.authorised_at)) AS oldest, min(a.next_sync_at) AS due
+             SELECT min(greatest(a.balance_synced_at, c.authorised_at)) AS oldest, min(a.next_sync_at) AS due
                FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
               WHERE a.status = 'linked' AND c.status = 'valid')
            SELECT

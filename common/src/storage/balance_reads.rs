@@ -150,6 +150,14 @@ pub async fn end(tx: &mut Tx, entry: i64, outcome: &str) -> Result<(), StorageEr
     Ok(())
 }
 
+/// The read has certainly not reached the bank, which cannot have counted it: it never was.
+pub async fn take_back(tx: &mut Tx, entry: i64) -> Result<(), StorageError> {
+    sqlx::query!("DELETE FROM balance_reads WHERE id = $1", entry)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// The account's refresh that waits for its turn or is under way, and that somebody may still wait for: there is at most
 /// one, and it is the newest.
 async fn waiting_refresh(tx: &mut Tx, account: AccountId) -> Result<Option<RefreshId>, StorageError> {

@@ -18,6 +18,9 @@ use crate::context::Context;
 /// Longer than any bank's own id for an account.
 const LONGEST_RESOURCE_ID: usize = 500;
 
+/// The most accounts that one consent links: more than anybody has, and few enough for one transaction and one list.
+const MOST_ACCOUNTS: usize = 100;
+
 /// An account that can be read and shown.
 struct Usable<'a> {
     resource_id: &'a str,
@@ -43,6 +46,10 @@ pub(super) async fn link_all(
     let mut linked: Vec<&AccountNumber> = Vec::new();
     let mut taken_from = Vec::new();
     for account in &usable {
+        if linked.len() == MOST_ACCOUNTS {
+            warn!(consent.id = %consent.id, "consent {} lists more accounts than are linked", consent.id);
+            break;
+        }
         if linked.contains(&&account.number) {
             warn!(consent.id = %consent.id, "consent {} lists a number in a second currency, {}", consent.id, account.currency);
             continue;

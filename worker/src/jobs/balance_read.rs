@@ -18,7 +18,6 @@ use drop_common::{
         neonomics::{Balance, CallContext, Psu},
     },
     queue::{AfterCommit, JobError, Lease},
-    resilience::breaker::BreakerKey,
     storage::{
         Tx, accounts,
         audit::Actor,
@@ -30,7 +29,10 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{bank_trouble, consent_moves};
-use crate::context::Context;
+use crate::{
+    bank_circuit::{Admission, Pass},
+    context::Context,
+};
 
 /// How long an account is left alone after too many reads, where the bank names no time.
 const BACK_OFF: Duration = Duration::from_hours(24);
@@ -38,10 +40,12 @@ const BACK_OFF: Duration = Duration::from_hours(24);
 const LONGEST_BACK_OFF: Duration = Duration::from_hours(7 * 24);
 /// How long a read may take to leave: one that stood still is counted by the ledger as over.
 const CALL_WITHIN: Duration = Duration::from_secs(CALL_DEADLINE.num_seconds().unsigned_abs());
-/// When the account is read next without its owner, after a read that gave nothing. A failure of the moment is made good
-/// sooner, or one of them would make the balance older than twelve hours; the ledger keeps the number of reads either way.
-const AS_PLANNED: TimeDelta = BACKGROUND_INTERVAL;
-const AFTER_A_MISHAP: TimeDelta = TimeDelta::hours(1);
+/// When the account is read next without its owner, after a read that gave nothing: the first one and those that follow it.
+/// A failure of the moment is made good sooner, or one of them would make the balance older than twelve hours; those after
+/// it are not, so that an outage of hours leaves reads for its end. What the bank never saw is none of the four.
+const AS_PLANNED: [TimeDelta; 2] = [BACKGROUND_INTERVAL; 2];
+const AFTER_A_MISHAP: [TimeDelta; 2] = [TimeDelta::hours(1), BACKGROUND_INTERVAL];
+const NEVER_LEFT: [TimeDelta; 2] = [TimeDelta::hours(1); 2];
 
 /// What became of the wish to read.
 pub(super) enum Asked {
@@ -53,6 +57,8 @@ pub(super) enum Asked {
     Busy,
     /// Nothing was sent; an unattended read may leave at this time.
     Full(DateTime<Utc>),
+    /// Nothing was sent: the bank's circuit is open. It may be asked after this long.
+    CutOff(Duration),
 }
 
 /// A call that was made.
@@ -82,18 +88,38 @@ pub(super) async fn ask(
     // Banks count by the address: where ours is not sent, nobody is there.
     let psu = psu.filter(|psu| psu.ip.is_ipv4() || ctx.settings.neonomics.send_ip_v6);
     let why = if psu.is_some() { Why::OwnerIsThere } else { otherwise };
+    // Before the ledger: what the circuit holds back is none of the four.
+    let pass = match ctx.admit_to_bank_of(account).await? {
+        Admission::Go(pass) => pass,
+        Admission::Wait(wait) => return Ok(Asked::CutOff(wait)),
+    };
     let entered = Instant::now();
     let mut tx = lease.begin(&ctx.db).await?;
-    let read = match balance_reads::begin(&mut tx, &ctx.keys, account, why).await? {
-        Begun::Read(read) => *read,
-        Begun::NotLive => return Ok(Asked::NotLive),
-        Begun::Busy => return Ok(Asked::Busy),
-        Begun::Full(until) => return Ok(Asked::Full(until)),
-    };
+    let begun = balance_reads::begin(&mut tx, &ctx.keys, account, why).await?;
     tx.commit().await?;
+    let refused = match begun {
+        Begun::Read(read) => return call(ctx, lease, pass, *read, psu, entered).await,
+        Begun::NotLive => Asked::NotLive,
+        Begun::Busy => Asked::Busy,
+        Begun::Full(until) => Asked::Full(until),
+    };
+    ctx.give_back(pass).await;
+    Ok(refused)
+}
+
+/// Makes the call that is in the ledger.
+async fn call(
+    ctx: &Context,
+    lease: &Lease,
+    pass: Pass,
+    read: ToRead,
+    psu: Option<Psu>,
+    entered: Instant,
+) -> Result<Asked, JobError> {
     if lease.has_ended() {
         return Err(JobError::LeaseLost);
     }
+    let attended = psu.is_some();
     let call = CallContext {
         request_id: Uuid::new_v4(),
         correlation_id: lease.request_id(),
@@ -105,11 +131,13 @@ pub(super) async fn ask(
         .neonomics
         .balances(&read.resource_id, read.consent_id.expose_secret(), &call)
         .await;
-    ctx.report(lease, BreakerKey::NeonomicsAisp, answer.as_ref().err())
-        .await;
+    ctx.report_read(lease, pass, answer.as_ref().err()).await;
+    if let Err(error) = &answer {
+        bank_trouble::tell_ops(ctx, read.account, error);
+    }
     Ok(Asked::Answered(Answered {
         read,
-        attended: why == Why::OwnerIsThere,
+        attended,
         answer,
         metrics: Arc::clone(&ctx.metrics),
     }))
@@ -128,7 +156,7 @@ impl Answered {
                 if let Some(balance) = shown(balances, &self.read.currency) {
                     ("read", store(tx, &self.read, balance).await?)
                 } else {
-                    accounts::read_failed(tx, self.read.account, AS_PLANNED).await?;
+                    read_again(tx, &self.read, AS_PLANNED).await?;
                     ("no_balance", false)
                 }
             }
@@ -137,7 +165,11 @@ impl Answered {
                 (error.class().as_str(), false)
             }
         };
-        balance_reads::end(tx, self.read.entry, outcome).await?;
+        if self.answer.as_ref().is_err_and(ProviderError::never_left) {
+            balance_reads::take_back(tx, self.read.entry).await?;
+        } else {
+            balance_reads::end(tx, self.read.entry, outcome).await?;
+        }
         let (metrics, attended) = (Arc::clone(&self.metrics), self.attended);
         let mut after = AfterCommit::default();
         after.add(move || {
@@ -161,7 +193,6 @@ async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<b
 /// The cache stays. Asking again at once would only use up the reads that are left.
 async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError) -> Result<(), JobError> {
     warn!(account.id = %read.account, "the balance of {} was not read: {error}", read.account);
-    bank_trouble::tell_ops(read.account, error);
     let again = match error.class() {
         Class::Expired => return consent_moves::bury(tx, lease, Actor::Provider, read.consent, error.code()).await,
         Class::Limited if error.is_of_one_account() => {
@@ -170,13 +201,19 @@ async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError
             AS_PLANNED
         }
         Class::Limited => {
+            // The gateway does not say whether the bank saw it, so it counts.
             bank_trouble::slow_down(tx, lease, error).await?;
-            AS_PLANNED
+            AFTER_A_MISHAP
         }
-        Class::NotSent | Class::Transient | Class::Ambiguous => AFTER_A_MISHAP,
-        Class::Refused | Class::CircuitOpen => AS_PLANNED,
+        _ if error.never_left() => NEVER_LEFT,
+        Class::NotSent | Class::Transient | Class::Ambiguous | Class::CircuitOpen => AFTER_A_MISHAP,
+        Class::Refused => AS_PLANNED,
     };
-    Ok(accounts::read_failed(tx, read.account, again).await?)
+    read_again(tx, read, again).await
+}
+
+async fn read_again(tx: &mut Tx, read: &ToRead, [again, after_that]: [TimeDelta; 2]) -> Result<(), JobError> {
+    Ok(accounts::read_failed(tx, read.account, again, after_that).await?)
 }
 
 /// The entry to show; what cannot be read exactly is left out, never rounded. `None` keeps the cache.

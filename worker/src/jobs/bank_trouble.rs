@@ -11,14 +11,17 @@ use drop_common::{
 };
 
 use super::initiate_payment::LONGEST_PAUSE;
+use crate::context::Context;
 
 /// Where the gateway asks for fewer calls and names no time.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// Tells operations where it is our own standing that is refused. `about` is the row's id.
-pub(super) fn tell_ops(about: impl fmt::Display, error: &ProviderError) {
+/// Tells operations where it is our own standing that is refused. `about` is the row's id: one of many that are refused for the
+/// same cause.
+pub(super) fn tell_ops(ctx: &Context, about: impl fmt::Display, error: &ProviderError) {
     if error.needs_ops() {
-        alerts::raise(&alerts::BANK_REFUSES_US, format_args!("{about}, {error}"));
+        let cause = format!("{error} ({})", error.code().unwrap_or("no code"));
+        ctx.standing.raise(&alerts::BANK_REFUSES_US, &cause, about);
     }
 }
 

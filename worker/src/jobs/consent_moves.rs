@@ -1,13 +1,18 @@
 //! The ways a consent moves on the bank's word or on its silence: the row, its audit entry and what its owner is told,
 //! in the caller's transaction.
 
+use std::time::Duration;
+
 use chrono::NaiveDate;
 use drop_common::{
     domain::{
         consent::ConsentStatus,
         ids::{ConsentId, UserId},
     },
-    queue::{EnqueueOptions, JobError, Lease, enqueue_with, payloads::EndConsent},
+    queue::{
+        EnqueueOptions, JobError, Lease, enqueue_with,
+        payloads::{AskToLink, EndConsent},
+    },
     storage::{
         StorageError, Tx, accounts,
         audit::{self, Actor, Entry},
@@ -19,6 +24,9 @@ use drop_common::{
 use serde_json::{Value, json};
 use tracing::info;
 use uuid::Uuid;
+
+/// How long a person is taken to be linking who has come back from a bank with a consent that is not seen approved yet.
+pub(super) const LINKING: Duration = Duration::from_mins(10);
 
 /// The consent is now `status`, good until the day that the bank says. False: somebody else moved it first.
 pub(super) async fn apply(
@@ -66,6 +74,7 @@ pub(super) async fn replace_older(
     new: &Consent,
     taken_from: &[ConsentId],
 ) -> Result<(), JobError> {
+    consents::taken_over(tx, new.id, taken_from).await?;
     let older = consents::replace_older(tx, new, taken_from).await?;
     accounts::unlink(tx, &older).await?;
     for consent in older {
@@ -92,8 +101,9 @@ pub(super) async fn abandon(tx: &mut Tx, request_id: Option<Uuid>, consent: Cons
 }
 
 /// The bank takes the consent no longer (contract 3.2): it is deleted, its accounts are unlinked, and its owner is asked
-/// to link the bank again, unless they are just doing that: the bank ends the old consent when the new one is approved,
-/// which we may see later. Of many calls that hear it, one does this.
+/// to link the bank again. Where they are just linking one, the bank may have ended the old consent because the new one is
+/// approved, which we may see later: then they are asked when that is over, if it is still needed. Of many calls that hear
+/// it, one does this.
 pub(super) async fn bury(
     tx: &mut Tx,
     lease: &Lease,
@@ -119,7 +129,21 @@ pub(super) async fn bury(
     };
     audit::record(tx, entry).await?;
     info!(consent.id = %consent, "consent {consent} is dead and was deleted");
-    if consents::is_linking(tx, user).await? {
+    if consents::is_linking(tx, user, LINKING).await? {
+        let options = EnqueueOptions {
+            delay: LINKING,
+            request_id: lease.request_id(),
+            ..EnqueueOptions::default()
+        };
+        enqueue_with(tx, &AskToLink { consent }, options).await?;
+        return Ok(());
+    }
+    Ok(ask_to_link(tx, user, consent).await?)
+}
+
+/// Asks the owner of a dead consent to link the bank again, unless a newer one has taken its accounts over.
+pub(super) async fn ask_to_link(tx: &mut Tx, user: UserId, consent: ConsentId) -> Result<(), StorageError> {
+    if consents::is_taken_over(tx, consent).await? {
         return Ok(());
     }
     let message = Message {
@@ -129,8 +153,7 @@ pub(super) async fn bury(
         body: "Vi har ikke lenger tilgang til kontoen din i banken. Koble den til på nytt for å se saldoen og betale.",
         subject: format!("{consent}:dead"),
     };
-    notifications::tell(tx, message).await?;
-    Ok(())
+    notifications::tell(tx, message).await
 }
 
 fn moved(from: ConsentStatus, to: ConsentStatus) -> Value {

@@ -4,14 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use drop_common::{
     alerts,
-    domain::{consent::ConsentStatus, ids::ConsentId},
+    domain::{
+        consent::{APPROVAL_LIFE, ConsentStatus},
+        ids::ConsentId,
+    },
     providers::{Class, ProviderError, neonomics::CallContext},
     queue::{AfterCommit, Handler, JobError, Lease, Outcome, Verdict, payloads::EndConsent},
-    resilience::{backoff, breaker::BreakerKey},
+    resilience::backoff,
     storage::{
         StorageError, Tx,
         audit::{self, Actor, Entry},
-        consents,
+        consents, schedule,
     },
 };
 use secrecy::ExposeSecret;
@@ -20,7 +23,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::bank_trouble;
-use crate::context::Context;
+use crate::{bank_circuit::Admission, context::Context};
 
 /// Between two tries: a bank that is away for some days is still told.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -29,32 +32,37 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(6);
 impl Handler<Context> for EndConsent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
         let consent = consents::find(&ctx.db, &ctx.keys, self.consent).await?;
-        let at_bank = consent
-            .filter(|consent| matches!(consent.status, ConsentStatus::Deleted | ConsentStatus::Expired))
-            .and_then(|consent| consent.consent_id);
-        let Some(at_bank) = at_bank else {
+        let Some(consent) = consent.filter(|one| matches!(one.status, ConsentStatus::Deleted | ConsentStatus::Expired))
+        else {
             return Ok(Outcome::Done.into());
         };
-        let call = CallContext {
-            request_id: Uuid::new_v4(),
-            correlation_id: lease.request_id(),
-            psu: None,
-            now: ctx.clock.now(),
-            not_after: Some(lease.deadline()),
+        let Some(at_bank) = &consent.consent_id else {
+            return Ok(Outcome::Done.into());
         };
-        let ended = ctx.neonomics.delete_consent(at_bank.expose_secret(), &call).await;
-        ctx.report(&lease, BreakerKey::NeonomicsAisp, ended.as_ref().err())
-            .await;
+        let pass = match ctx.admit_to(&consent.bank).await? {
+            Admission::Go(pass) => pass,
+            Admission::Wait(wait) => return Ok(Outcome::Wait(wait).into()),
+        };
+        let ended = end(&ctx, &lease, at_bank.expose_secret()).await;
+        ctx.report_read(&lease, pass, ended.as_ref().err()).await;
 
+        let now = schedule::now(&ctx.db).await?;
         let mut tx = lease.begin(&ctx.db).await?;
         let outcome = match &ended {
-            Ok(()) => {
+            Ok(AtBank::Ended) => {
                 note_end(&mut tx, &lease, self.consent).await?;
                 Outcome::Done
             }
+            Ok(AtBank::Unapproved) => match (consent.created_at + APPROVAL_LIFE - now).to_std() {
+                Ok(wait) if !wait.is_zero() => Outcome::Wait(bank_trouble::at_least(wait)),
+                Ok(_) | Err(_) => {
+                    note_end(&mut tx, &lease, self.consent).await?;
+                    Outcome::Done
+                }
+            },
             Err(error) => {
                 warn!(consent.id = %self.consent, "the bank has not ended consent {} yet: {error}", self.consent);
-                bank_trouble::tell_ops(self.consent, error);
+                bank_trouble::tell_ops(&ctx, self.consent, error);
                 bank_trouble::slow_down(&mut tx, &lease, error).await?;
                 again(error, &lease)
             }
@@ -67,6 +75,41 @@ impl Handler<Context> for EndConsent {
         let (mut after, consent) = (AfterCommit::default(), self.consent);
         after.add(move || alerts::raise(&alerts::CONSENT_NOT_ENDED, consent));
         Ok(after)
+    }
+}
+
+/// How the consent stands after our wish to end it.
+enum AtBank {
+    /// Nothing can be read with it any more.
+    Ended,
+    /// Nobody has approved it, and the bank ends none such. While somebody still may, it is asked again later.
+    Unapproved,
+}
+
+/// Ends it. A bank that calls it invalid means that it is over, or that it never began: then its status says which.
+async fn end(ctx: &Context, lease: &Lease, at_bank: &str) -> Result<AtBank, ProviderError> {
+    let call = || CallContext {
+        request_id: Uuid::new_v4(),
+        correlation_id: lease.request_id(),
+        psu: None,
+        now: ctx.clock.now(),
+        not_after: Some(lease.deadline()),
+    };
+    let invalid = match ctx.neonomics.delete_consent(at_bank, &call()).await {
+        Ok(()) => return Ok(AtBank::Ended),
+        Err(error) if error.may_await_approval() => error,
+        Err(error) => return Err(error),
+    };
+    let word = match ctx.neonomics.consent_status(at_bank, &call()).await {
+        Ok(state) => state.status,
+        Err(error) if error.class() == Class::Expired && !error.may_await_approval() => return Ok(AtBank::Ended),
+        Err(error) => return Err(error),
+    };
+    match ConsentStatus::from_provider(&word) {
+        Some(ConsentStatus::Received) => Ok(AtBank::Unapproved),
+        Some(status) if status != ConsentStatus::Valid => Ok(AtBank::Ended),
+        // It may be used, and the bank ends it not: the two disagree.
+        Some(_) | None => Err(invalid),
     }
 }
 

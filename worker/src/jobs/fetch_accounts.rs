@@ -17,7 +17,7 @@ use drop_common::{
         AfterCommit, Handler, Job as _, JobError, Lease, Outcome, Verdict,
         payloads::{FetchAccounts, RefreshBalance},
     },
-    resilience::{backoff, breaker::BreakerKey},
+    resilience::backoff,
     storage::{
         StorageError, Tx,
         audit::Actor,
@@ -30,7 +30,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{account_links, bank_trouble, consent_moves};
-use crate::{context::Context, recording};
+use crate::{bank_circuit::Admission, context::Context, recording};
 
 /// The longest a look waits for the database, before jitter: the person waits for it.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -58,15 +58,18 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     if consent.status != ConsentStatus::Received {
         return Ok(Outcome::Done.into());
     }
+    let pass = match ctx.admit_to(&consent.bank).await? {
+        Admission::Go(pass) => pass,
+        Admission::Wait(wait) => return Ok(Outcome::Wait(wait).into()),
+    };
     let now = schedule::now(&ctx.db).await?;
     let looked = look(ctx, lease, &consent).await;
-    ctx.report(lease, BreakerKey::NeonomicsAisp, looked.as_ref().err())
-        .await;
+    ctx.report_read(lease, pass, looked.as_ref().err()).await;
     let (seen, error) = match looked {
         Ok(seen) => (seen, None),
         Err(error) => {
             warn!(consent.id = %id, "the bank did not say how {id} stands: {error}");
-            bank_trouble::tell_ops(id, &error);
+            bank_trouble::tell_ops(ctx, id, &error);
             (Seen::after(&error), Some(error))
         }
     };
@@ -156,6 +159,8 @@ impl Seen {
 
     fn after(error: &ProviderError) -> Self {
         Self::bare(match error.class() {
+            // The bank may lag behind the approval that it has just told us of.
+            Class::Expired if error.may_await_approval() => ConsentStatus::Received,
             // Dead before it ever opened an account: there is nobody to tell that an access is gone.
             Class::Expired => ConsentStatus::Expired,
             Class::NotSent

@@ -2,6 +2,7 @@
 
 mod account_links;
 mod apply_kyc_event;
+mod ask_to_link;
 mod at_bank;
 mod balance_read;
 mod bank_change;

@@ -50,11 +50,14 @@ async fn write(
             fresh: false,
             after: AfterCommit::default(),
         },
-        Asked::Busy => {
-            let wait = Outcome::Wait(backoff::jittered(BUSY));
-            return Ok((lease.finish(tx, wait).await?.into(), AfterCommit::default()));
-        }
+        Asked::Busy => return wait(lease, tx, backoff::jittered(BUSY)).await,
+        Asked::CutOff(until_then) => return wait(lease, tx, *until_then).await,
     };
     balance_reads::finish_refresh(&mut tx, refresh, fresh).await?;
     Ok((lease.finish(tx, Outcome::Done).await?.into(), after))
+}
+
+async fn wait(lease: &Lease, tx: Tx, time: Duration) -> Result<(Verdict, AfterCommit), JobError> {
+    let recorded = lease.finish(tx, Outcome::Wait(time)).await?;
+    Ok((recorded.into(), AfterCommit::default()))
 }

@@ -13,7 +13,7 @@ use drop_common::{
         AfterCommit, EnqueueOptions, Handler, JobError, Lease, Outcome, Verdict, enqueue_with,
         payloads::{FetchAccounts, StartConsent},
     },
-    resilience::{backoff, breaker::BreakerKey},
+    resilience::backoff,
     storage::{
         StorageError, Tx,
         consents::{self, Received},
@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{bank_trouble, consent_moves};
-use crate::context::Context;
+use crate::{bank_circuit::Admission, context::Context};
 
 impl Handler<Context> for StartConsent {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -33,6 +33,10 @@ impl Handler<Context> for StartConsent {
         };
         let Some(state) = consents::callback_state(&ctx.db, &ctx.keys, self.consent).await? else {
             return Ok(Outcome::Done.into());
+        };
+        let pass = match ctx.admit_to(&consent.bank).await? {
+            Admission::Go(pass) => pass,
+            Admission::Wait(wait) => return Ok(Outcome::Wait(wait).into()),
         };
         let back = format!(
             "{}/api/consents/callback?consent={}&state={}",
@@ -54,13 +58,12 @@ impl Handler<Context> for StartConsent {
             failure: Some(&back),
         };
         let answer = ctx.neonomics.create_consent(until, redirects, &call).await;
-        ctx.report(&lease, BreakerKey::NeonomicsAisp, answer.as_ref().err())
-            .await;
+        ctx.report_read(&lease, pass, answer.as_ref().err()).await;
 
         let mut tx = lease.begin(&ctx.db).await?;
         if let Err(error) = &answer {
             warn!(consent.id = %self.consent, "the bank gave no consent for {}: {error}", self.consent);
-            bank_trouble::tell_ops(self.consent, error);
+            bank_trouble::tell_ops(&ctx, self.consent, error);
             bank_trouble::slow_down(&mut tx, &lease, error).await?;
         }
         let outcome = match answer {

@@ -25,7 +25,7 @@ impl Handler<Context> for SyncBalance {
     }
 }
 
-/// Never again at once: the next plan is hours away, whatever came of this read.
+/// Never again at once: the next plan is hours away, whatever came of this read. One that could not leave yet waits.
 async fn write(
     ctx: &Context,
     lease: &Lease,
@@ -33,16 +33,17 @@ async fn write(
     asked: &Asked,
 ) -> Result<(Verdict, AfterCommit), JobError> {
     let mut tx = lease.begin(&ctx.db).await?;
-    let mut after = AfterCommit::default();
+    let (mut after, mut outcome) = (AfterCommit::default(), Outcome::Done);
     match asked {
         Asked::Answered(answered) => after = answered.record(&mut tx, lease).await?.after,
         Asked::Full(until) => {
             info!(account.id = %account, "{account} has used its unattended reads, or its bank wants a pause");
             accounts::sync_at(&mut tx, account, *until).await?;
         }
+        Asked::CutOff(wait) => outcome = Outcome::Wait(*wait),
         // Whoever reads it now serves the plan too; an attempt of this very job that died has used its place.
         Asked::Busy | Asked::NotLive => {}
     }
-    let recorded = lease.finish(tx, Outcome::Done).await?;
+    let recorded = lease.finish(tx, outcome).await?;
     Ok((recorded.into(), after))
 }

@@ -139,6 +139,7 @@ fn may_pass(error: &ProviderError) -> bool {
         | ProviderError::TokenRefused
         | ProviderError::Token(_)
         | ProviderError::TokenAwaited
+        | ProviderError::NotRepeated(_)
         | ProviderError::CircuitOpen { .. } => false,
     }
 }

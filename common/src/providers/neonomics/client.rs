@@ -161,14 +161,15 @@ impl Neonomics {
             .await
         {
             Err(error) if errors::is_token_refused(&error) => {
-                let fresh = get(Some(&token)).await?;
-                in_time()?;
-                match channel
-                    .http
-                    .call(self.build(&outgoing, &fresh, trace, context)?, &read)
-                    .await
-                {
+                let again = async {
+                    let fresh = get(Some(&token)).await?;
+                    in_time()?;
+                    let call = self.build(&outgoing, &fresh, trace, context)?;
+                    channel.http.call(call, &read).await
+                };
+                match again.await {
                     Err(error) if errors::is_token_refused(&error) => Err(ProviderError::TokenRefused),
+                    Err(error) if error.never_left() => Err(ProviderError::NotRepeated(Box::new(error))),
                     other => other,
                 }
             }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::consent::ConsentStatus,
-    providers::{Field, Operation, ProviderError, http::path_segment},
+    providers::{Class, Field, Operation, ProviderError, http::path_segment},
 };
 
 /// A consent as the bank created it.
@@ -94,7 +94,7 @@ impl Neonomics {
         let outgoing = Outgoing::new(Operation::ConsentDelete, Method::DELETE, path);
         self.send_with_token(outgoing, context, |reply| match success(&reply) {
             Ok(_) | Err(ProviderError::Refused { status: 404, .. }) => Ok(()),
-            Err(ProviderError::ConsentExpired { code }) if code != "CONSENT_INVALID" => Ok(()),
+            Err(error) if error.class() == Class::Expired && !error.may_await_approval() => Ok(()),
             Err(error) => Err(error),
         })
         .await

@@ -1,6 +1,10 @@
 use serde_json::Value;
 
-use crate::providers::{ProviderError, error::TOO_MANY_READS, http::Reply};
+use crate::providers::{
+    ProviderError,
+    error::{NOT_OR_NOT_YET_VALID, TOO_MANY_READS},
+    http::Reply,
+};
 
 /// The reply when it is a success, else what its status and code mean. A code decides on any 4xx.
 pub(super) fn success(reply: &Reply) -> Result<&Reply, ProviderError> {
@@ -66,7 +70,7 @@ pub(super) fn is_known(code: &str) -> bool {
 }
 
 fn is_consent(code: &str) -> bool {
-    matches!(code, "CONSENT_EXPIRED" | "CONSENT_INVALID" | "CONSENT_UNKNOWN")
+    matches!(code, "CONSENT_EXPIRED" | NOT_OR_NOT_YET_VALID | "CONSENT_UNKNOWN")
 }
 
 /// The code of an error body in any of the shapes banks use. A code we act on wins over its neighbours.

@@ -130,3 +130,11 @@ async fn a_token_is_kept_until_half_a_minute_before_its_end() {
     let last = provider.seen().pop().expect("the last");
     assert_eq!(last.line(), "GET /v1/payments/p%2F1/status HTTP/1.1");
 }
+
+#[tokio::test]
+async fn a_call_that_left_with_a_refused_token_is_not_called_unmade_when_there_is_no_other_token() {
+    let provider = FakeProvider::start([token(), json(401, TOKEN_EXPIRED), json(503, "")]).await;
+    let error = pay(&client(config(&provider.url))).await.expect_err("no token");
+    assert_eq!((error.class(), error.counts_for_breaker()), (Class::NotSent, true));
+    assert!(!error.never_left(), "{error}");
+}

@@ -1,5 +1,7 @@
 //! The ways in which a consent is over: by its owner's wish, by the bank's word, by time, by a newer one.
 
+use std::time::Duration;
+
 use chrono::NaiveDate;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -129,12 +131,36 @@ pub async fn owner(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, Storage
     .await?)
 }
 
-/// Whether the user has just come back from a bank with a consent that we have not seen approved yet.
-pub async fn is_linking(tx: &mut Tx, user: UserId) -> Result<bool, StorageError> {
+/// Notes which consent took accounts of these others over, however they ended.
+pub async fn taken_over(tx: &mut Tx, by: ConsentId, taken_from: &[ConsentId]) -> Result<(), StorageError> {
+    let taken_from: Vec<Uuid> = taken_from.iter().map(|consent| consent.uuid()).collect();
+    sqlx::query!(
+        "UPDATE bank_consents SET taken_over_by = $1 WHERE id = ANY ($2)",
+        by.uuid(),
+        &taken_from
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether a newer consent took accounts of this one over.
+pub async fn is_taken_over(tx: &mut Tx, id: ConsentId) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bank_consents WHERE id = $1 AND taken_over_by IS NOT NULL) AS "taken_over!""#,
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Whether the user has come back from a bank, within this time, with a consent that we have not seen approved yet.
+pub async fn is_linking(tx: &mut Tx, user: UserId, within: Duration) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM bank_consents WHERE user_id = $1 AND status = 'received'
-                            AND callback_at > clock_timestamp() - interval '10 minutes') AS "linking!""#,
-        user.uuid()
+                            AND callback_at > clock_timestamp() - $2::bigint * interval '1 s') AS "linking!""#,
+        user.uuid(),
+        i64::try_from(within.as_secs()).unwrap_or(i64::MAX)
     )
     .fetch_one(&mut **tx)
     .await?)

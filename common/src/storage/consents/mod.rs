@@ -3,9 +3,11 @@
 mod endings;
 
 pub use endings::{
-    Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, is_linking, owner, replace_older,
-    take_ending,
+    Unlinking, abandon, delete_dead, end, ended_at_the_bank, ended_before, is_linking, is_taken_over, owner,
+    replace_older, take_ending, taken_over,
 };
+
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -171,16 +173,18 @@ pub async fn callback_state(db: &PgPool, keys: &Keyring, id: ConsentId) -> Resul
         .map_err(StorageError::corrupt)
 }
 
+/// Between two looks at the bank that returns bring forward: somebody may come back again and again.
+pub const LOOKS_APART: Duration = Duration::from_secs(5);
+
 /// A return from the bank.
 pub struct CameBack {
     /// Where the consent stands.
     pub status: ConsentStatus,
-    /// The last one was not a moment ago: the bank should be asked.
+    /// There was none a moment ago: the bank should be asked at once.
     pub is_news: bool,
 }
 
-/// Notes that the person came back from the bank, and from which address; once in five seconds, for each return that is
-/// noted is a look at the bank. `None`: the state is not the consent's.
+/// Notes that the person came back from the bank, and from which address. `None`: the state is not the consent's.
 pub async fn came_back(
     tx: &mut Tx,
     id: ConsentId,
@@ -190,14 +194,14 @@ pub async fn came_back(
     let state_hash = sha256(state.as_bytes());
     // The address is kept only while a look is still to come.
     let row = sqlx::query!(
-        r#"UPDATE bank_consents c SET callback_at = CASE WHEN was.is_news THEN clock_timestamp() ELSE c.callback_at END,
-                  psu_ip = CASE WHEN status = 'received' THEN $3 END
-             FROM (SELECT id, callback_at IS NULL OR callback_at < clock_timestamp() - interval '5 s' AS is_news
+        r#"UPDATE bank_consents c SET callback_at = clock_timestamp(), psu_ip = CASE WHEN status = 'received' THEN $3 END
+             FROM (SELECT id, callback_at IS NULL OR callback_at < clock_timestamp() - $4::bigint * interval '1 s' AS is_news
                      FROM bank_consents WHERE id = $1 AND callback_state_hash = $2 FOR NO KEY UPDATE) was
             WHERE c.id = was.id RETURNING c.status, was.is_news AS "is_news!""#,
         id.uuid(),
         state_hash.as_slice(),
-        psu_ip
+        psu_ip,
+        i64::try_from(LOOKS_APART.as_secs()).unwrap_or(i64::MAX)
     )
     .fetch_optional(&mut **tx)
     .await?;
