@@ -41,7 +41,7 @@ impl Handler<Context> for ReadKycStatus {
         let Some(known) = kyc_reviews::known(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
-        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, Calls::Gets).await? {
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, &[Calls::Gets]).await? {
             return Ok(outcome.into());
         }
         let trace = Trace {
