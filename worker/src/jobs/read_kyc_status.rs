@@ -135,6 +135,8 @@ impl Said {
             part(not_before.map(|at| at.to_rfc3339()).as_deref()),
             // A review that goes on says so again, with another word.
             part(Some(decision.as_str())),
+            // And so may one that begins anew, as often as it does: what was decided in between makes it another.
+            part(known.last_event_at.map(|at| at.to_rfc3339()).as_deref()),
         ];
         let body = json!({
             "type": event_type,
