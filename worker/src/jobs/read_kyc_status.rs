@@ -138,6 +138,11 @@ impl Said {
             // And so may one that begins anew, as often as it does: what was decided in between makes it another.
             part(known.last_event_at.map(|at| at.to_rfc3339()).as_deref()),
         ];
+        // What goes with a refusal may hint at a suspicion, and is kept nowhere.
+        let comment = status
+            .moderation_comment
+            .as_ref()
+            .filter(|_| decision == Decision::Retry);
         let body = json!({
             "type": event_type,
             "applicantId": known.applicant_id,
@@ -149,7 +154,7 @@ impl Said {
                 "reviewAnswer": status.review_answer,
                 "reviewRejectType": status.reject_type,
                 "rejectLabels": status.reject_labels,
-                "moderationComment": status.moderation_comment,
+                "moderationComment": comment,
             },
         });
         Some(Self {
