@@ -5,6 +5,7 @@ use std::time::Duration;
 use drop_common::{
     metrics::RATE_LIMITED,
     resilience::limits::{self, Limit},
+    storage::StorageError,
 };
 use poem::Request;
 
@@ -95,7 +96,8 @@ impl RateLimit {
 
     async fn take(&self, state: &State, caller: &str) -> Result<(), ApiError> {
         let key = format!("{}:{caller}", self.name);
-        match limits::hit(&state.db, &key, self.requests, self.window).await? {
+        let mut db = state.db.acquire().await.map_err(StorageError::from)?;
+        match limits::hit(&mut db, &key, self.requests, self.window).await? {
             Limit::Allowed => Ok(()),
             Limit::RetryAfter(seconds) => {
                 state.metrics.count(&RATE_LIMITED, &[self.name]);

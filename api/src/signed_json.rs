@@ -34,9 +34,9 @@ impl<T: ParseFromJSON> SignedJson<T> {
 }
 
 impl VerifiedJson {
-    /// What was signed, for storing.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What was signed.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }
 

@@ -1,6 +1,8 @@
 //! What surrounds every operation, seen through HTTP.
 #![expect(clippy::unwrap_used, reason = "a test's own helpers fail the test")]
 
+use std::future::{pending, ready};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +10,13 @@ use chrono::{DateTime, Utc};
 use drop_api::app::{self, Frame};
 use drop_api::error::{ApiError, Code};
 use drop_api::health::{Chapter, HealthApi};
-use drop_api::layers::BodyLimits;
+use drop_api::layers::{BodyLimits, SMALL};
 use drop_api::session::{Session, Sessions};
 use drop_api::signed_json::SignedJson;
 use drop_api::text::Text;
 use drop_common::metrics::{HTTP_IN_FLIGHT, HTTP_REQUESTS, Metrics, Process};
 use drop_common::session_token::SessionTokens;
+use futures_util::{StreamExt as _, stream};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{Method, StatusCode, header};
 use poem::{Body, Endpoint, Request, Response};
@@ -22,6 +25,8 @@ use poem_openapi::{Object, OpenApi};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// Stands for the operations.
@@ -85,7 +90,7 @@ impl Sample {
     )]
     async fn event(&self, event: SignedJson<Order>) -> Result<PlainText<String>, ApiError> {
         let event = event.verified(|bytes| bytes.starts_with(b"{"))?;
-        let order: Value = serde_json::from_slice(event.bytes()).unwrap_or_default();
+        let order: Value = serde_json::from_slice(&event.into_bytes()).unwrap_or_default();
         Ok(PlainText(order["name"].as_str().unwrap_or("unreadable").to_owned()))
     }
 }
@@ -100,8 +105,13 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_900_000_000, 0).unwrap()
 }
 
-/// The frame around the sample. Nothing listens at port 1: it stands for a database that is away.
+/// The frame around the sample.
 fn world() -> World {
+    world_with(BodyLimits::default())
+}
+
+/// The same with other limits. Nothing listens at port 1: it stands for a database that is away.
+fn world_with(limits: BodyLimits) -> World {
     let pool = PgPoolOptions::new()
         .acquire_timeout(Duration::from_millis(200))
         .connect_lazy("postgres://nobody@127.0.0.1:1/none")
@@ -121,7 +131,7 @@ fn world() -> World {
     let frame = Frame {
         servers: vec![("https://api.drop.example".to_owned(), "Production".to_owned())],
         sessions,
-        limits: BodyLimits::default(),
+        limits,
         metrics: Arc::clone(&metrics),
         public_docs: true,
     };
@@ -202,6 +212,49 @@ async fn a_body_without_a_declared_length_is_limited_too() {
         .get_response(post_json("/v1/orders", Body::from_bytes_stream(pieces)))
         .await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// The body of an event of which so much has arrived; its end comes when that is over.
+fn arriving(bytes: usize, over: impl Future<Output = ()> + Send + 'static) -> Body {
+    let begun = format!("{{\"name\":\"Anna\",\"padding\":\"{}", "x".repeat(bytes));
+    let end = stream::once(async move {
+        over.await;
+        Ok("\"}".to_owned())
+    });
+    Body::from_bytes_stream(stream::once(async { Ok::<_, io::Error>(begun) }).chain(end))
+}
+
+#[tokio::test]
+async fn bodies_on_their_way_hold_so_much_memory_and_keep_no_small_one_out() {
+    let app = world_with(BodyLimits {
+        room: 100 * 1024,
+        ..BodyLimits::default()
+    })
+    .app;
+    let sends = |body| Box::pin(app.get_response(post_json("/v1/webhooks/sample", body)));
+    let waits = async |sent: &mut _| timeout(Duration::from_millis(10), sent).await.is_err();
+    let large = SMALL + 45 * 1024;
+    let (ends, ended) = oneshot::channel();
+    let mut first = sends(arriving(large, async { ended.await.unwrap() }));
+    let mut second = sends(arriving(large, pending()));
+    assert!(waits(&mut first).await && waits(&mut second).await);
+
+    let refused = sends(arriving(large, pending())).await;
+    assert_eq!(
+        (refused.status(), refused.header("retry-after")),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("5"))
+    );
+    assert_eq!(code_of(refused).await, "overloaded");
+    assert_eq!(text(sends(arriving(15 * 1024, ready(()))).await).await, "Anna");
+
+    // One that has its answer makes room, and so does one whose sender goes away.
+    ends.send(()).unwrap();
+    assert_eq!(text(first.await).await, "Anna");
+    drop(second);
+    let mut others = [sends(arriving(large, pending())), sends(arriving(large, pending()))];
+    for other in &mut others {
+        assert!(waits(other).await);
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,16 @@
-//! Reads every body before the operation runs: at most so many bytes, within ten seconds, never compressed.
+//! Reads every body before the operation runs: at most so many bytes, within ten seconds, never compressed, and no more than
+//! fit into the memory beside the others.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use poem::error::ReadBodyError;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, Request, Result};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::error::{ApiError, Code};
 
 /// Paths below take the larger limit, and a missing content type: the sender is a machine we do not configure.
 pub const WEBHOOK_PREFIX: &str = "/v1/webhooks/";
@@ -18,7 +24,14 @@ pub struct BodyLimits {
     pub webhook: usize,
     /// How long a body may take to arrive; default 10 s.
     pub patience: Duration,
+    /// What the large bodies of all requests under way may hold together, beyond the first [`SMALL`] bytes of each; default
+    /// 64 MiB.
+    pub room: u32,
 }
+
+/// So much of each body needs no room, and is about what a connection costs without one. Sumsub's are smaller: whoever fills
+/// the room, with large ones that never end, keeps none of them out.
+pub const SMALL: usize = 16 * 1024;
 
 impl Default for BodyLimits {
     fn default() -> Self {
@@ -26,6 +39,7 @@ impl Default for BodyLimits {
             api: 64 * 1024,
             webhook: 256 * 1024,
             patience: Duration::from_secs(10),
+            room: 64 * 1024 * 1024,
         }
     }
 }
@@ -34,11 +48,35 @@ impl Default for BodyLimits {
 pub(super) struct Limited<E> {
     inner: E,
     limits: BodyLimits,
+    /// A permit for each byte.
+    room: Semaphore,
 }
 
 impl<E> Limited<E> {
     pub(super) fn new(inner: E, limits: BodyLimits) -> Self {
-        Self { inner, limits }
+        let room = Semaphore::new(limits.room.try_into().expect("addresses have 32 bits or more"));
+        Self { inner, limits, room }
+    }
+
+    /// Reads a body as it arrives, with the room that it takes. Where there is none, the answer is 503 `overloaded`.
+    async fn read(&self, body: Body, limit: usize) -> Result<(Vec<u8>, SemaphorePermit<'_>)> {
+        let take = |bytes: usize| {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let full = |_| ApiError::retry_after(Code::Overloaded, 5);
+            self.room.try_acquire_many(bytes).map_err(full)
+        };
+        let (mut bytes, mut room) = (Vec::new(), take(0)?);
+        let mut chunks = pin!(body.into_bytes_stream());
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(ReadBodyError::Io)?;
+            let arrived = bytes.len() + chunk.len();
+            if arrived > limit {
+                return Err(ReadBodyError::PayloadTooLarge.into());
+            }
+            room.merge(take(arrived.saturating_sub(SMALL.max(bytes.len())))?);
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok((bytes, room))
     }
 }
 
@@ -59,11 +97,11 @@ impl<E: Endpoint> Endpoint for Limited<E> {
         if declared.is_some_and(|length| length > limit) {
             return Err(ReadBodyError::PayloadTooLarge.into());
         }
-        let reading = request.take_body().into_bytes_limit(limit);
-        let bytes = tokio::time::timeout(self.limits.patience, reading)
+        let reading = self.read(request.take_body(), limit);
+        let (bytes, _room) = tokio::time::timeout(self.limits.patience, reading)
             .await
             .map_err(|_| poem::Error::from_status(StatusCode::REQUEST_TIMEOUT))??;
-        request.set_body(Body::from_bytes(bytes));
+        request.set_body(Body::from(bytes));
         // The digest decides about a webhook, and a missing one is 401; without this the framework answers 415 first.
         if webhook && request.method() == Method::POST && !request.headers().contains_key(header::CONTENT_TYPE) {
             request

@@ -15,7 +15,7 @@ use poem::endpoint::BoxEndpoint;
 use poem::middleware::{CatchPanic, CookieJarManager};
 use poem::{Endpoint, EndpointExt, IntoEndpoint};
 
-pub use body::{BodyLimits, WEBHOOK_PREFIX};
+pub use body::{BodyLimits, SMALL, WEBHOOK_PREFIX};
 
 use crate::error::{framework_error, panic_answer};
 use crate::openapi::PublishedRoutes;

@@ -100,7 +100,7 @@ impl WebhooksApi {
     ) -> Result<Accepted, ApiError> {
         let began = Instant::now();
         let body = digest::check(&self.state, request, body).inspect_err(|_| self.refusals.tell(&self.state))?;
-        let accepted = self.accept(body.bytes()).await.inspect_err(|error| {
+        let accepted = self.accept(body.into_bytes()).await.inspect_err(|error| {
             // A body that cannot be read is counted where that is seen; all else is the database.
             if !matches!(error, ApiError::BadRequest(_)) {
                 self.state.count_webhook_failure("storage");
@@ -114,32 +114,42 @@ impl WebhooksApi {
 
 impl WebhooksApi {
     /// Stores the event with its job.
-    async fn accept(&self, raw: &[u8]) -> Result<Accepted, ApiError> {
-        let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(raw) else {
-            webhooks::quarantine(&self.state.db, &hash_key(raw), raw).await?;
-            self.state.count_webhook_failure("unreadable");
-            return Err(ApiError::of(Code::BadRequest));
+    async fn accept(&self, raw: Vec<u8>) -> Result<Accepted, ApiError> {
+        let event = match event_of(raw) {
+            Ok(event) => event,
+            Err(raw) => {
+                webhooks::quarantine(&self.state.db, &hash_key(&raw), &raw).await?;
+                self.state.count_webhook_failure("unreadable");
+                return Err(ApiError::of(Code::BadRequest));
+            }
         };
-        // What is a text and can be stored as one; all else is in the raw bytes.
-        let text = |name: &str| {
-            let text = event.get(name).and_then(Value::as_str);
-            text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
-        };
-        let new = NewEvent {
-            id: WebhookEventId::new(),
-            event_key: event_key(text, raw),
-            event_type: text("type").map(str::to_owned),
-            applicant_id: text("applicantId").map(str::to_owned),
-            external_user_id: text("externalUserId").map(str::to_owned),
-            raw: raw.to_vec(),
-            request_id: request_id::current(),
-        };
-        if !self.intake.store(&self.state, new).await? {
-            let word = event_word(text("type").unwrap_or_default());
+        let word = event_word(event.event_type.as_deref().unwrap_or_default());
+        if !self.intake.store(&self.state, event).await? {
             self.state.metrics.count(&WEBHOOK_EVENTS, &[word, "duplicate"]);
         }
         Ok(Accepted::Stored)
     }
+}
+
+/// The event in a body, which is all that is held of it while it waits to be stored; or the body, where it is no JSON object.
+fn event_of(raw: Vec<u8>) -> Result<NewEvent, Vec<u8>> {
+    let Ok(Value::Object(event)) = serde_json::from_slice::<Value>(&raw) else {
+        return Err(raw);
+    };
+    // What is a text and can be stored as one; all else is in the raw bytes.
+    let text = |name: &str| {
+        let text = event.get(name).and_then(Value::as_str);
+        text.filter(|text| text.len() <= LONGEST_WORD && !text.contains('\0'))
+    };
+    Ok(NewEvent {
+        id: WebhookEventId::new(),
+        event_key: event_key(text, &raw),
+        event_type: text("type").map(str::to_owned),
+        applicant_id: text("applicantId").map(str::to_owned),
+        external_user_id: text("externalUserId").map(str::to_owned),
+        raw,
+        request_id: request_id::current(),
+    })
 }
 
 /// What makes an event the same event: its own ids and time, or else its very bytes.

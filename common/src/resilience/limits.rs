@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, postgres::types::PgInterval};
+use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
 
 use crate::storage::StorageError;
 
@@ -16,9 +16,10 @@ pub enum Limit {
     RetryAfter(u64),
 }
 
-/// Counts one request of `key` (`bankid.initiate:192.0.2.7`) against `limit` requests per `window`. It does not wait for the
-/// disk: a database that crashes forgets the requests of its last moment, and every process counts the same all the same.
-pub async fn hit(db: &PgPool, key: &str, limit: u16, window: Duration) -> Result<Limit, StorageError> {
+/// Counts one request of `key` (`bankid.initiate:192.0.2.7`) against `limit` requests per `window`; in a transaction, once that
+/// is committed. It does not wait for the disk: a database that crashes forgets the requests of its last moment, and every
+/// process counts the same all the same.
+pub async fn hit(db: &mut PgConnection, key: &str, limit: u16, window: Duration) -> Result<Limit, StorageError> {
     let window = interval(window);
     let accepted = sqlx::query!(
         r#"INSERT INTO rate_bucket AS r (key, hits) VALUES ($1, ARRAY[clock_timestamp()])
@@ -31,7 +32,7 @@ pub async fn hit(db: &PgPool, key: &str, limit: u16, window: Duration) -> Result
         i32::from(limit),
         window,
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut *db)
     .await?;
     if accepted.is_some() {
         return Ok(Limit::Allowed);

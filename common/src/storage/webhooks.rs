@@ -126,6 +126,16 @@ pub struct Waiting {
     pub received_at: DateTime<Utc>,
 }
 
+/// Where an event stands in the order of arrival.
+pub type Place = (DateTime<Utc>, WebhookEventId);
+
+impl Waiting {
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        (self.received_at, self.id)
+    }
+}
+
 /// An event that still waits to be applied. Not locked: its person is locked first, which this event names.
 pub async fn waiting(tx: &mut Tx, id: WebhookEventId) -> Result<Option<Waiting>, StorageError> {
     Ok(sqlx::query_as!(
@@ -149,14 +159,14 @@ pub async fn lock(tx: &mut Tx, id: WebhookEventId) -> Result<bool, StorageError>
     Ok(locked.is_some())
 }
 
-/// Locks the events about an applicant that wait to be applied, in the order of their arrival, up to and without the given
-/// one, and at most so many: those that no job has come to, and those that came before the applicant was known. The caller
-/// holds the locks of the applicant and of the user.
+/// Locks the events about an applicant that wait to be applied, in the order of their arrival, between the two places and at
+/// most so many: those that no job has come to, and those that came before the applicant was known. The caller holds the
+/// locks of the applicant and of the user.
 pub async fn lock_open(
     tx: &mut Tx,
     applicant_id: &str,
     user: UserId,
-    before: Option<&Waiting>,
+    (after, before): (Option<Place>, Option<Place>),
     limit: i64,
 ) -> Result<Vec<Waiting>, StorageError> {
     Ok(sqlx::query_as!(
@@ -166,36 +176,38 @@ pub async fn lock_open(
                     SELECT id FROM webhook_events WHERE applicant_id = $1 AND applied_at IS NULL
                     UNION SELECT id FROM webhook_events WHERE external_user_id = $2 AND state = 'unmatched'))
               AND state IN ('received', 'unmatched') AND applied_at IS NULL AND raw IS NOT NULL
-              AND ($3::timestamptz IS NULL OR (received_at, id) < ($3, $4::uuid))
-            ORDER BY received_at, id LIMIT $5 FOR NO KEY UPDATE"#,
+              AND ($3::timestamptz IS NULL OR (received_at, id) > ($3, $4::uuid))
+              AND ($5::timestamptz IS NULL OR (received_at, id) < ($5, $6::uuid))
+            ORDER BY received_at, id LIMIT $7 FOR NO KEY UPDATE"#,
         applicant_id,
         user.to_string(),
-        before.map(|before| before.received_at),
-        before.map(|before| before.id.uuid()),
+        after.map(|(at, _)| at),
+        after.map(|(_, id)| id.uuid()),
+        before.map(|(at, _)| at),
+        before.map(|(_, id)| id.uuid()),
         limit,
     )
     .fetch_all(&mut **tx)
     .await?)
 }
 
-/// The newest event that waits for an applicant, if it came after the given one. No job will come to it by itself.
-pub async fn newest_unmatched(
+/// The events behind a place that wait for an applicant. No job will come to them by itself.
+pub async fn unmatched(
     tx: &mut Tx,
     applicant_id: &str,
     user: UserId,
-    after: Option<&Waiting>,
-) -> Result<Option<WebhookEventId>, StorageError> {
+    (after, event): Place,
+) -> Result<Vec<WebhookEventId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: WebhookEventId" FROM webhook_events
             WHERE (applicant_id = $1 OR external_user_id = $2) AND state = 'unmatched' AND applied_at IS NULL AND raw IS NOT NULL
-              AND ($3::timestamptz IS NULL OR (received_at, id) > ($3, $4::uuid))
-            ORDER BY received_at DESC, id DESC LIMIT 1"#,
+              AND (received_at, id) > ($3, $4) ORDER BY received_at, id"#,
         applicant_id,
         user.to_string(),
-        after.map(|after| after.received_at),
-        after.map(|after| after.id.uuid()),
+        after,
+        event.uuid(),
     )
-    .fetch_optional(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?)
 }
 

@@ -8,7 +8,7 @@ use drop_tests::{
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::scene::{ago, starts};
+use super::scene::{ago, people, sends, signed, starts};
 
 /// A person whose check was started; their id.
 async fn checked(app: &TestApp) -> String {
@@ -84,6 +84,41 @@ async fn a_duplicate_webhook_is_200_and_applied_once() {
     .await
     .unwrap();
     assert_eq!((results, told, status.as_str()), (1, 1, "approved"));
+    app.finish().await;
+}
+
+/// Whether what is sent again has the same bytes, Sumsub does not say.
+#[tokio::test]
+async fn an_event_is_the_same_by_its_own_ids_and_time_whatever_its_bytes() {
+    let app = TestApp::start().await;
+    let person = people(&app.db, 1).await.remove(0);
+    let event = |kind: &str, correlation: &str, at: &str| {
+        person.event(kind, json!({ "correlationId": correlation, "createdAtMs": at }))
+    };
+    let first = event("applicantCreated", "x", "11");
+    let mut with_more = first.clone();
+    with_more["clientId"] = json!("drop");
+    for again in [first.to_string(), format!("{first:#}"), with_more.to_string()] {
+        assert_eq!(signed(&app, again).await.0, 200);
+    }
+    assert_eq!(person.states(&app).await.len(), 1);
+    for other in [
+        event("applicantCreated", "y", "11"),
+        event("applicantCreated", "x", "12"),
+        event("applicantTagsChanged", "x", "11"),
+        // Where one member ends and the next begins counts.
+        event("applicantCreated", "x1", "1"),
+    ] {
+        sends(&app, &other).await;
+    }
+    assert_eq!(person.states(&app).await.len(), 5);
+    // Without an id of its own it is the same by its bytes alone.
+    let mut nameless = first.clone();
+    nameless["correlationId"] = json!(null);
+    for body in [nameless.to_string(), format!("{nameless:#}"), nameless.to_string()] {
+        assert_eq!(signed(&app, body).await.0, 200);
+    }
+    assert_eq!(person.states(&app).await.len(), 7);
     app.finish().await;
 }
 

@@ -73,3 +73,22 @@ async fn a_comment_whose_webhook_was_lost_comes_with_the_answer_to_our_question(
     assert_eq!(kept, BLURRY);
     app.finish().await;
 }
+
+/// An event is kept as Sumsub signed it; the answer to a question of ours is not, and so it holds only what is used.
+#[tokio::test]
+async fn what_an_answer_says_beside_a_refusal_is_kept_nowhere() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    happens_unheard(&app, said("On a list.", Review::of(&anna.user, "RED"))).await;
+    passes(&app, 31).await;
+    reconciles(&app).await;
+    let stored: String = value(
+        &app,
+        "SELECT convert_from(raw, 'UTF8') FROM webhook_events WHERE state = 'applied'",
+    )
+    .await;
+    assert!(stored.contains("RED") && !stored.contains("On a list."), "{stored}");
+    app.finish().await;
+}

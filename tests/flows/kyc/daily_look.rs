@@ -42,6 +42,27 @@ async fn a_decision_that_was_taken_back_unheard_is_found_within_a_day(
     app.finish().await;
 }
 
+/// Nothing that Sumsub says of a check that begins anew tells one beginning from another.
+#[tokio::test]
+async fn a_check_that_began_anew_unheard_is_found_each_time() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    for (times, seconds_ago) in [(1, 120), (2, 60)] {
+        happens(&app, ago(seconds_ago, Review::of(&anna.user, "GREEN"))).await;
+        assert_eq!(status(&app).await, "approved");
+        let reset = Review::event(&anna.user, "applicantReset");
+        happens_unheard(&app, ago(seconds_ago - 30, reset)).await;
+        passes(&app, DAY).await;
+        reconciles(&app).await;
+        assert_eq!((asked(&app), status(&app).await), (times, "pending".to_owned()));
+    }
+    let (verified, anew) = ("Du er nå verifisert", "Du må verifisere deg på nytt");
+    assert_eq!(told(&app).await, [verified, anew, verified, anew]);
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn who_asks_again_and_again_is_asked_about_all_the_same() {
     let app = TestApp::start().await;

@@ -7,7 +7,7 @@ use drop_tests::{alerts, app::TestApp};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
-use crate::paying::value;
+use crate::paying::{execute, value};
 
 const SIGNED: [(&str, &str); 2] = [
     ("SUMSUB_AUTH", "signed"),
@@ -143,6 +143,61 @@ async fn within_five_seconds_fifty_posts_leave_and_three_hundred_reads() {
     }
     let failed: i64 = value(&app, "SELECT count(*) FROM job_attempts").await;
     assert_eq!(failed, 0);
+    app.finish().await;
+}
+
+/// Fifty wishes for a token of the SDK.
+const WISHES: &str = "
+    INSERT INTO kyc_sdk_tokens (id, user_id, level_name, request_id)
+    SELECT gen_random_uuid(), id, 'basic-kyc-level', gen_random_uuid() FROM users LIMIT 50;
+    INSERT INTO jobs (lane, kind, payload, max_attempts)
+    SELECT 6, 'create-sdk-token', jsonb_build_object('token', id), 3 FROM kyc_sdk_tokens WHERE status = 'requested'";
+
+/// An applicant is one of the hundred in a minute and one of the fifty posts in five seconds. What waits for the one limit
+/// must not use up the other.
+#[tokio::test]
+async fn an_applicant_that_does_not_leave_takes_no_other_calls_place() {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    execute(
+        &app,
+        "INSERT INTO users (id, national_id_hash, first_name, last_name)
+         SELECT gen_random_uuid(), lpad(to_hex(n), 64, '0'), 'Kari', 'Testperson' FROM generate_series(1, 110) n",
+    )
+    .await;
+    execute(&app, WISHES).await;
+    execute(
+        &app,
+        "INSERT INTO kyc_applicants (id, user_id, level_name, request_id)
+         SELECT gen_random_uuid(), id, 'basic-kyc-level', gen_random_uuid() FROM users;
+         INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts)
+         SELECT 6, 'create-applicant', request_id::text, jsonb_build_object('applicant', id, 'request', request_id), 5
+           FROM kyc_applicants",
+    )
+    .await;
+    // Whoever waits tries again each time: nothing but the limits is to keep them back.
+    let made_after = async |seconds: i64| {
+        app.advance(TimeDelta::seconds(seconds)).await;
+        execute(&app, "UPDATE jobs SET run_at = now() WHERE state = 'ready'").await;
+        app.run_jobs().await;
+        let made = |operation| app.sandbox.journal().entries_of(operation).len();
+        (made(Operation::SdkToken), made(Operation::ApplicantCreate))
+    };
+    for _ in 0..3 {
+        made_after(6).await;
+    }
+    assert_eq!(
+        made_after(6).await,
+        (50, 100),
+        "who found no post free took none of the hundred"
+    );
+    execute(&app, WISHES).await;
+    assert_eq!(
+        made_after(6).await,
+        (100, 100),
+        "who was over the hundred took none of the posts"
+    );
+    assert_eq!(made_after(60).await, (100, 110));
     app.finish().await;
 }
 

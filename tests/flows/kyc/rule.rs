@@ -47,6 +47,7 @@ const RULE: &[Line] = &[
     // Without a time, an event counts as of its arrival; and so it does when it claims the future.
     ("red@10", "green_without_time@0", "applied", "approved", VERIFIED),
     ("red@10", "green@60000000", "applied", "approved", VERIFIED),
+    ("red@60000000", "green_without_time@0", "applied", "approved", VERIFIED),
     // The current decision is what an event is compared with, not any past one.
     ("green@10", "green@20", "same_state", "approved", ""),
     ("red@10", "red@20", "same_state", "rejected", ""),

@@ -3,6 +3,7 @@
 
 use drop_sandbox::{Delivery, Fault, Operation, Review};
 use drop_tests::app::TestApp;
+use rstest::rstest;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -53,6 +54,12 @@ async fn what_comes_after_a_deletion_is_about_nobody_also_where_its_job_is_the_q
     app.finish().await;
 }
 
+const REFUSES_RETRIES: &str = "
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN RAISE EXCEPTION ''no'' USING ERRCODE = ''23514''; END';
+    CREATE TRIGGER refuse BEFORE INSERT ON screening_results FOR EACH ROW WHEN (NEW.result = 'retry')
+      EXECUTE FUNCTION refuse()";
+
 /// A refusal must not wait until a person has mended something else.
 #[tokio::test]
 async fn an_event_that_cannot_be_applied_holds_up_none_that_came_after_it() {
@@ -61,14 +68,7 @@ async fn an_event_that_cannot_be_applied_holds_up_none_that_came_after_it() {
     starts(&anna).await;
     app.stop_worker().await;
     happens(&app, ago(30, Review::of(&anna.user, "GREEN"))).await;
-    execute(
-        &app,
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-           'BEGIN RAISE EXCEPTION ''no'' USING ERRCODE = ''23514''; END';
-         CREATE TRIGGER refuse BEFORE INSERT ON screening_results FOR EACH ROW WHEN (NEW.result = 'retry')
-           EXECUTE FUNCTION refuse()",
-    )
-    .await;
+    execute(&app, REFUSES_RETRIES).await;
     waits(&app, ago(20, Review::of(&anna.user, "RETRY")), json!({})).await;
     happens(&app, ago(10, Review::of(&anna.user, "RED"))).await;
     assert_eq!(states(&app).await, ["applied", "received", "applied"]);
@@ -168,6 +168,75 @@ async fn many_events_that_wait_for_an_applicant_are_all_applied_when_it_appears(
     starts(&anna).await;
     app.until_idle().await;
     assert_eq!(person.results(&app).await, results);
+    app.finish().await;
+}
+
+/// They name somebody who is nobody of ours.
+fn for_ever() -> Value {
+    json!({ "externalUserId": 17, "reviewResult": { "reviewAnswer": "GREEN" } })
+}
+
+/// The database does not take them.
+fn until_it_is_mended() -> Value {
+    json!({ "reviewResult": { "reviewAnswer": "RETRY" } })
+}
+
+/// More than are looked at together.
+#[rstest]
+#[case(for_ever(), "unmatched")]
+#[case(until_it_is_mended(), "stale")]
+#[tokio::test]
+async fn however_many_events_wait_on_what_came_behind_them_is_applied_in_its_turn(
+    #[case] said: Value,
+    #[case] ends: &str,
+) {
+    let app = TestApp::start().await;
+    app.stop_worker().await;
+    execute(&app, REFUSES_RETRIES).await;
+    let person = people(&app.db, 1).await.remove(0);
+    let sent = async |minute: i64, said: &Value| {
+        let mut event = person.event("applicantReviewed", said.clone());
+        event["createdAt"] = json!(past(minute).to_rfc3339());
+        sends(&app, &event).await;
+    };
+    for minute in 0..45 {
+        sent(minute, &said).await;
+    }
+    sent(50, &json!({ "reviewResult": { "reviewAnswer": "RED" } })).await;
+    put_off(&app).await;
+    sent(60, &json!({ "reviewResult": { "reviewAnswer": "GREEN" } })).await;
+    app.run_jobs().await;
+    assert_eq!(person.results(&app).await, ["rejected", "approved"]);
+    execute(&app, "DROP TRIGGER refuse ON screening_results").await;
+    catch_up(&app).await;
+    assert_eq!(states(&app).await.iter().filter(|state| *state == ends).count(), 45);
+    app.finish().await;
+}
+
+/// Before them and behind them.
+#[tokio::test]
+async fn events_that_wait_for_an_applicant_are_applied_when_it_appears_also_among_many_that_wait_on() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    let person = Checked {
+        user: anna.user.clone(),
+        applicant: app.sandbox.sumsub().applicant_of(&anna.user).unwrap().id,
+    };
+    execute(&app, "DELETE FROM kyc_applicants").await;
+    sends_many(&app, &person, 25, &for_ever()).await;
+    let results = sends_many(&app, &person, 25, &json!({ "externalUserId": null })).await;
+    sends_many(&app, &person, 1, &for_ever()).await;
+    app.until_idle().await;
+    // The answer to our question would be an event, too, and bring the others.
+    app.sandbox.fault(Operation::ApplicantStatus, Fault::status(404), 1);
+    starts(&anna).await;
+    app.until_idle().await;
+    assert_eq!(person.results(&app).await, results);
+    assert_eq!(
+        states(&app).await.iter().filter(|state| *state == "unmatched").count(),
+        26
+    );
     app.finish().await;
 }
 

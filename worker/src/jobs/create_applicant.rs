@@ -34,10 +34,9 @@ impl Handler<Context> for CreateApplicant {
         let Some((applicant, email)) = kyc::to_create(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
-        for calls in [Calls::Posts, Calls::Applicants] {
-            if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, calls).await? {
-                return Ok(outcome.into());
-            }
+        let counts_as = [Calls::Applicants, Calls::Posts];
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, &counts_as).await? {
+            return Ok(outcome.into());
         }
         let user = applicant.user.to_string();
         let email = email

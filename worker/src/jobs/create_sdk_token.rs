@@ -25,7 +25,7 @@ impl Handler<Context> for CreateSdkToken {
         let Some(wanted) = sdk_tokens::wanted(&ctx.db, self.token).await? else {
             return Ok(Outcome::Done.into());
         };
-        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, Calls::Posts).await? {
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, &[Calls::Posts]).await? {
             return Ok(outcome.into());
         }
         let trace = Trace {

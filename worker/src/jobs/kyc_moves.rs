@@ -12,7 +12,7 @@ use drop_common::{
     queue::{EnqueueOptions, JobError, enqueue_anew, payloads::ApplyKycEvent},
     storage::{
         Tx, savepoint,
-        webhooks::{self, EventState, Waiting},
+        webhooks::{self, EventState, Place, Waiting},
     },
 };
 use tracing::{error, info};
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::context::Context;
 
-/// So many events are settled in one transaction: it ends well within its lease, and their bodies fit into memory.
+/// About so many events are settled in one transaction: it ends well within its lease, and their bodies fit into memory.
 const AT_ONCE: i64 = 20;
 
 /// The events whose fates are written. To be told once that is committed.
@@ -117,14 +117,19 @@ pub(super) async fn settle(
         let (user, applicant_id) = (about.user, about.applicant_id.clone());
         if about.locked.applicant_id.is_none() {
             about.adopt(tx, event, request_id).await?;
-            apply_unmatched(tx, user, &applicant_id, Some(&waiting)).await?;
+            apply_unmatched(tx, user, &applicant_id, waiting.place()).await?;
         }
-        let older = webhooks::lock_open(tx, &applicant_id, user, Some(&waiting), AT_ONCE).await?;
-        if !older.is_empty() {
-            settlement.goes_on = settle_all(ctx, tx, older, &mut settlement.settled, request_id).await?;
-            if settlement.goes_on {
-                return Ok(settlement);
-            }
+        let older = Open {
+            user,
+            applicant_id: &applicant_id,
+            before: Some(waiting.place()),
+        };
+        let came_to = older.settle(ctx, tx, &mut settlement.settled, request_id).await?;
+        if came_to.is_some() {
+            settlement.goes_on = true;
+            return Ok(settlement);
+        }
+        if !settlement.settled.is_empty() {
             // They may have ended the applicant that this one is about.
             recognised = recognise(ctx, tx, &waiting.raw).await?;
         }
@@ -147,41 +152,75 @@ pub(super) async fn replay(
     request_id: Option<Uuid>,
 ) -> Result<Settlement, JobError> {
     let mut settlement = Settlement::default();
-    let open = webhooks::lock_open(tx, applicant_id, user, None, AT_ONCE).await?;
-    if settle_all(ctx, tx, open, &mut settlement.settled, request_id).await? {
-        apply_unmatched(tx, user, applicant_id, None).await?;
+    let open = Open {
+        user,
+        applicant_id,
+        before: None,
+    };
+    if let Some(came_to) = open.settle(ctx, tx, &mut settlement.settled, request_id).await? {
+        apply_unmatched(tx, user, applicant_id, came_to).await?;
     }
     Ok(settlement)
 }
 
-/// Those that waited for the applicant have no jobs any more. The newest gets one, which settles the others before it.
-async fn apply_unmatched(
-    tx: &mut Tx,
-    user: UserId,
-    applicant_id: &str,
-    after: Option<&Waiting>,
-) -> Result<(), JobError> {
-    if let Some(event) = webhooks::newest_unmatched(tx, applicant_id, user, after).await? {
+/// Those that waited for the applicant have no jobs any more. Each gets one: whichever of them come to nothing, the others are
+/// settled.
+async fn apply_unmatched(tx: &mut Tx, user: UserId, applicant_id: &str, after: Place) -> Result<(), JobError> {
+    for event in webhooks::unmatched(tx, applicant_id, user, after).await? {
         enqueue_anew(tx, &ApplyKycEvent { event }, EnqueueOptions::default()).await?;
     }
     Ok(())
 }
 
+/// The events about an applicant that wait to be applied, up to a place.
+struct Open<'a> {
+    user: UserId,
+    applicant_id: &'a str,
+    before: Option<Place>,
+}
+
+impl Open<'_> {
+    /// Settles the first few, in the order of their arrival. Those that wait on whatever is done, for a person or for ever,
+    /// are no part of the few: what came behind them must not wait for them. The place that it came to, where others may
+    /// wait behind it.
+    async fn settle(
+        &self,
+        ctx: &Context,
+        tx: &mut Tx,
+        settled: &mut Vec<Settled>,
+        request_id: Option<Uuid>,
+    ) -> Result<Option<Place>, JobError> {
+        let mut came_to = None;
+        loop {
+            let between = (came_to, self.before);
+            let events = webhooks::lock_open(tx, self.applicant_id, self.user, between, AT_ONCE).await?;
+            let full = i64::try_from(events.len()).is_ok_and(|events| events == AT_ONCE);
+            came_to = events.last().map(Waiting::place);
+            let before = settled.len();
+            settle_older(ctx, tx, events, settled, request_id).await?;
+            if !full {
+                return Ok(None);
+            }
+            if settled[before..].iter().any(|older| !older.fate.state.is_open()) {
+                return Ok(came_to);
+            }
+        }
+    }
+}
+
 /// Settles older events. One that the database does not take is left to its own job, which dies of it and says so: what came
-/// after it may be a refusal, and must not wait for a person. True: others may wait behind these.
-async fn settle_all(
+/// after it may be a refusal, and must not wait for a person.
+async fn settle_older(
     ctx: &Context,
     tx: &mut Tx,
     events: Vec<Waiting>,
     settled: &mut Vec<Settled>,
     request_id: Option<Uuid>,
-) -> Result<bool, JobError> {
-    let full = i64::try_from(events.len()).is_ok_and(|events| events == AT_ONCE);
-    let before = settled.len();
+) -> Result<(), JobError> {
     for waiting in events {
         let event = waiting.id;
         savepoint::begin(tx).await?;
-        match settle_older(ctx, tx, waiting, request_id).await {
+        match recognise_and_settle(ctx, tx, waiting, request_id).await {
             Ok(older) => {
                 savepoint::keep(tx).await?;
                 settled.push(older);
@@ -193,11 +232,10 @@ async fn settle_all(
             Err(failed) => return Err(failed),
         }
     }
-    // Where all of them wait on, their being looked at again would never end.
-    Ok(full && settled[before..].iter().any(|older| !older.fate.state.is_open()))
+    Ok(())
 }
 
-async fn settle_older(
+async fn recognise_and_settle(
     ctx: &Context,
     tx: &mut Tx,
     waiting: Waiting,

@@ -41,7 +41,7 @@ impl Handler<Context> for ReadKycStatus {
         let Some(known) = kyc_reviews::known(&ctx.db, self.applicant).await? else {
             return Ok(Outcome::Done.into());
         };
-        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, Calls::Gets).await? {
+        if let Some(outcome) = sumsub_limits::instead(&ctx.db, &lease, &[Calls::Gets]).await? {
             return Ok(outcome.into());
         }
         let trace = Trace {
@@ -135,7 +135,14 @@ impl Said {
             part(not_before.map(|at| at.to_rfc3339()).as_deref()),
             // A review that goes on says so again, with another word.
             part(Some(decision.as_str())),
+            // And so may one that begins anew, as often as it does: what was decided in between makes it another.
+            part(known.last_event_at.map(|at| at.to_rfc3339()).as_deref()),
         ];
+        // What goes with a refusal may hint at a suspicion, and is kept nowhere.
+        let comment = status
+            .moderation_comment
+            .as_ref()
+            .filter(|_| decision == Decision::Retry);
         let body = json!({
             "type": event_type,
             "applicantId": known.applicant_id,
@@ -147,7 +154,7 @@ impl Said {
                 "reviewAnswer": status.review_answer,
                 "reviewRejectType": status.reject_type,
                 "rejectLabels": status.reject_labels,
-                "moderationComment": status.moderation_comment,
+                "moderationComment": comment,
             },
         });
         Some(Self {

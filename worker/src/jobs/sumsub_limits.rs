@@ -49,13 +49,18 @@ impl Calls {
     }
 }
 
-/// Takes one call into account. Where it would be one too many: what to do in place of it.
-pub(super) async fn instead(db: &PgPool, lease: &Lease, calls: Calls) -> Result<Option<Outcome>, StorageError> {
-    let (most, window) = calls.most();
-    let Limit::RetryAfter(seconds) = limits::hit(db, calls.name(), most, window).await? else {
-        return Ok(None);
-    };
-    lease.note(format!("{most} calls of {} within {window:?}", calls.name()));
-    let pause = Duration::from_secs(seconds);
-    Ok(Some(Outcome::Wait(backoff::between(pause, pause + calls.spread()))))
+/// Takes one call into account that counts as each of these, or as none of them: one that does not leave takes no other's
+/// place. Where it would be one too many: what to do in place of it.
+pub(super) async fn instead(db: &PgPool, lease: &Lease, counts_as: &[Calls]) -> Result<Option<Outcome>, StorageError> {
+    let mut tx = db.begin().await?;
+    for calls in counts_as {
+        let (most, window) = calls.most();
+        if let Limit::RetryAfter(seconds) = limits::hit(&mut tx, calls.name(), most, window).await? {
+            lease.note(format!("{most} calls of {} within {window:?}", calls.name()));
+            let pause = Duration::from_secs(seconds);
+            return Ok(Some(Outcome::Wait(backoff::between(pause, pause + calls.spread()))));
+        }
+    }
+    tx.commit().await?;
+    Ok(None)
 }

@@ -83,7 +83,8 @@ impl Applicant {
             "reviewStatus": self.review_status,
             "createDate": sumsub_time(self.created),
         });
-        if let Some(reviewed) = self.reviewed {
+        // A review that begins anew has no date yet.
+        if let Some(reviewed) = self.reviewed.filter(|_| self.review_status != "init") {
             status["reviewDate"] = json!(sumsub_time(reviewed));
         }
         if let Some(result) = &self.review_result {
