@@ -36,8 +36,8 @@ pub use self::{
         may_have_left, unsent_attempts,
     },
     moves::{
-        Locked, came_back, initiated, is_withdrawing, lock, needs_review, set_cancellation, set_state, withdrawing,
-        withdrawn,
+        Locked, came_back, initiated, is_withdrawing, lock, needs_review, not_withdrawing, set_cancellation, set_state,
+        withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, Standing, insert, standing},

@@ -47,6 +47,8 @@ pub struct Payment {
     pub approved: bool,
     /// Whether the money has left the account; it leaves once.
     pub moved: bool,
+    /// Whether it was withdrawn.
+    pub withdrawn: bool,
     /// The order as sent.
     pub order: Value,
     /// The amount in hundredths.
@@ -141,6 +143,7 @@ fn order(neonomics: &Neonomics, state: &State, call: &Call) -> Result<Payment, R
         status: state.settings.initial_status.clone(),
         approved: false,
         moved: false,
+        withdrawn: false,
         order,
         minor,
         debtor_iban,
