@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use drop_common::{
-    alerts,
     domain::{
         ids::PaymentId,
         payment_status::{Cancellation, PaymentStatus},
@@ -21,7 +20,7 @@ use serde_json::json;
 use tracing::info;
 use uuid::Uuid;
 
-use super::payment_moves::Moving;
+use super::payment_moves::{Moving, told};
 use crate::context::Context;
 
 /// The jobs that move a payment on.
@@ -48,7 +47,8 @@ impl Handler<Context> for ReconcilePayments {
 fn unless_unreadable(id: PaymentId, done: Result<(), JobError>) -> Result<(), JobError> {
     match done {
         Err(JobError::Storage(error)) if !error.is_transient() => {
-            alerts::raise(&alerts::PAYMENT, format_args!("{id}, cannot be reconciled: {error}"));
+            // Never committed, so it is said once in a while and not with every look.
+            told(id, &format!("cannot be reconciled: {error}")).raise();
             Ok(())
         }
         done => done,
@@ -79,9 +79,13 @@ async fn give_next_step(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(
         enqueue_anew(&mut moving.tx, &InitiatePayment { payment: id }, options).await?;
         InitiatePayment::KIND
     };
-    moving
-        .audit("payment.next_step_restored", json!({ "step": step }))
-        .await?;
+    restored(moving, step).await
+}
+
+/// That it had lost its next step is told: something is wrong with the service.
+async fn restored(mut moving: Moving<'_>, step: &'static str) -> Result<(), JobError> {
+    let detail = json!({ "step": step });
+    moving.audit("payment.next_step_restored", detail).await?;
     moving.alert(format!("had no next step, now: {step}"));
     moving.commit().await
 }

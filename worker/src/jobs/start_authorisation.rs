@@ -48,7 +48,7 @@ impl Handler<Context> for StartAuthorisation {
         payments::set_authorisation(tx, self.payment, Authorisation::Failed).await?;
         Ok(payment_moves::told(
             self.payment,
-            format!("its approval was not started: {error}"),
+            &format!("its approval was not started: {error}"),
         ))
     }
 }
