@@ -29,7 +29,7 @@
 //! | 25 | back as from an approval, without one | `the_banks_word_counts_whatever_the_way_back_says` |
 //! | 26 | back as from a refusal, and paid | `the_banks_word_counts_whatever_the_way_back_says` |
 //! | 27 | paid, and never back | `p4_p5_p10_a_worker_that_dies_while_it_polls_delays_a_completion_and_tells_it_once`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out` |
-//! | 28 | settled after the time for approval | `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told` |
+//! | 28 | settled after the time for approval | `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told`, `whoever_was_told_that_it_ended_hears_that_the_bank_goes_on_with_it` |
 //! | 29 | the same again after that time | `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told` |
 //! | 30 | back while the time is being ended | `who_comes_back_while_the_bank_is_asked_has_not_timed_out_and_the_bank_is_asked_again` |
 //! | 31 | a word that goes back | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `a_code_behind_the_stored_one_is_ignored` |

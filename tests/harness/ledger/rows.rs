@@ -73,8 +73,8 @@ pub(super) fn told_once(books: &Books) -> Vec<Broken> {
     broken
 }
 
-/// The ends that its owner is told of: those that somebody else brought about. A failure is `unconfirmed` until the bank has
-/// taken the order back, or has said its last word.
+/// The ends that its owner is told of: those that somebody else brought about; and that one was none, for it goes on. A
+/// failure is `unconfirmed` until the bank has taken the order back, or has said its last word.
 fn ends(row: &Row) -> impl Iterator<Item = &str> {
     let steps = row.story.0.iter().enumerate();
     steps
@@ -88,7 +88,6 @@ fn ends(row: &Row) -> impl Iterator<Item = &str> {
                 ended.is_some_and(|step| step.detail["withdrawn"] == true)
             };
             match to {
-                "processing" => None,
                 "failed" if is_final => Some(to),
                 _ if from == to => None,
                 "failed" if !withdrawn() => Some("unconfirmed"),

@@ -268,7 +268,11 @@ fn label(reason: Option<FailureReason>) -> &'static str {
 async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<(), StorageError> {
     let unconfirmed = state.status == PaymentStatus::Failed && !state.bank_final && payment.withdrawn_at.is_none();
     let (title, body) = match state.status {
-        PaymentStatus::Processing => return Ok(()),
+        // They were told that it had ended.
+        PaymentStatus::Processing => (
+            "Betalingen er likevel på vei",
+            "Banken har godtatt den. Ikke betal på nytt.",
+        ),
         PaymentStatus::Completed => ("Betalingen er fullført", ""),
         PaymentStatus::Cancelled => ("Betalingen er avbrutt", ""),
         // The bank may still complete it.
