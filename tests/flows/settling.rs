@@ -197,3 +197,48 @@ async fn an_order_that_may_be_with_the_bank_or_that_its_owner_wants_back_is_not_
     assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
     app.abandon().await;
 }
+
+#[tokio::test]
+async fn whoever_tracks_a_payment_is_told_what_the_database_refused_and_nothing_of_the_row() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    payer.has_one_at_the_bank().await;
+    let known = app.sandbox.neonomics().payments()[0].id.clone();
+    let id = payer.orders().await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    app.run_jobs().await;
+    let tracks = ["payments", "track", &id, "--payment-id", &known];
+    let refused = refuses(&app, &with_by(&tracks)).await;
+    assert!(
+        refused.contains("another payment has that id; nothing was changed"),
+        "{refused}"
+    );
+
+    let tracks = ["payments", "track", &id, "--payment-id", "pay_0"];
+    for (refusal, said) in [
+        ("ERRCODE = '40P01'", "database error 40P01"),
+        (
+            "ERRCODE = '23514', CONSTRAINT = 'a_rule'",
+            "database error 23514 (a_rule)",
+        ),
+    ] {
+        let refuse = format!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+               'BEGIN RAISE EXCEPTION USING MESSAGE = NEW.creditor_name, {}; END';
+             CREATE OR REPLACE TRIGGER refuses BEFORE UPDATE ON transactions FOR EACH ROW EXECUTE FUNCTION refuse()",
+            refusal.replace('\'', "''")
+        );
+        execute(&app, &refuse).await;
+        let refused = refuses(&app, &with_by(&tracks)).await;
+        assert!(
+            refused.contains(said) && refused.contains("nothing was changed"),
+            "{refused}"
+        );
+        assert!(
+            !refused.contains("another payment") && !refused.contains("Marko"),
+            "{refused}"
+        );
+    }
+    execute(&app, "DROP TRIGGER refuses ON transactions").await;
+    app.abandon().await;
+}

@@ -130,9 +130,14 @@ async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By) -> anyhow:
         "that is no id of a payment"
     );
     let (mut tx, payment) = under_review(db, id).await?;
-    let found = payments::found_at_bank(&mut tx, id, payment_id).await;
-    if !found.context("another payment has that id; nothing was changed")? {
-        bail!("the bank has payment {id} under another id; nothing was changed");
+    match payments::found_at_bank(&mut tx, id, payment_id).await {
+        Ok(true) => {}
+        Ok(false) => bail!("the bank has payment {id} under another id; nothing was changed"),
+        Err(error) if error.violates(payments::ONE_PAYMENT_OF_AN_ID) => {
+            bail!("another payment has that id; nothing was changed")
+        }
+        // Its text names the kind of the failure and quotes no row.
+        Err(error) => bail!("that could not be written: {error}; nothing was changed"),
     }
     enqueue_anew(&mut tx, &PollPayment { payment: id }, EnqueueOptions::default()).await?;
     record(

@@ -41,7 +41,9 @@ pub use self::{
     },
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, Standing, insert, standing},
-    review::{Event, InReview, found_at_bank, history, in_review, may_be_sent_again, reviewed},
+    review::{
+        Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, reviewed,
+    },
     sweep::{overdue_approvals, unanswered_wishes, without_next_step},
 };
 use super::StorageError;

@@ -127,3 +127,6 @@ pub async fn found_at_bank(tx: &mut Tx, id: PaymentId, payment_id: &str) -> Resu
     .await?;
     Ok(found.rows_affected() == 1)
 }
+/// The index by which one id of the bank's is one payment.
+pub const ONE_PAYMENT_OF_AN_ID: &str = "transactions_by_payment_id";
+
