@@ -27,7 +27,7 @@ const REJECTED: usize = 1;
 const WAITING: usize = 2;
 
 /// Each rule, and what breaks it.
-const FAULTS: [(Rule, Plant); 42] = [
+const FAULTS: [(Rule, Plant); 43] = [
     (Rule::OnePayment, Records(paid_twice)),
     (Rule::OnePayment, Records(ordered_twice)),
     (Rule::OnePayment, Records(ordered_twice_behind_a_500_and_untold)),
@@ -99,6 +99,10 @@ const FAULTS: [(Rule, Plant); 42] = [
         Records(|books| books.payments[COMPLETED].story.0.clear()),
     ),
     (Rule::Future, Rows("DELETE FROM jobs")),
+    (
+        Rule::Future,
+        Rows("UPDATE transactions SET authorisation = 'wanted' WHERE status = 'processing'"),
+    ),
     (
         Rule::Future,
         Rows("UPDATE jobs SET state = 'done', finished_at = now() WHERE state = 'ready'"),

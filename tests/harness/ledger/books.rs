@@ -69,6 +69,8 @@ pub struct Row {
     pub hold: i64,
     /// Jobs that will move it on.
     pub live_jobs: i64,
+    /// Its approval is to be started, and no job will do that.
+    pub approval_is_left: bool,
     /// Oldest first.
     pub attempts: Json<Vec<Attempt>>,
     /// Its audit rows, oldest first.
@@ -227,6 +229,9 @@ const PAYMENTS: &str = "
               FROM payment_attempts a WHERE a.transaction_id = t.id) AS attempts,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('action', l.action, 'detail', l.detail) ORDER BY l.id), '[]')
               FROM audit_log l WHERE l.object = named.id) AS story,
+           coalesce(t.authorisation IN ('wanted', 'starting'), false)
+             AND NOT EXISTS (SELECT FROM jobs j WHERE j.kind = 'start-authorisation' AND j.unique_key = named.id
+                                AND j.state IN ('ready', 'running')) AS approval_is_left,
            (SELECT coalesce(jsonb_agg(n.subject ORDER BY n.subject), '[]')
               FROM notifications n WHERE n.kind = 'payment' AND n.subject LIKE named.id || ':%') AS told
       FROM transactions t CROSS JOIN LATERAL (SELECT 'tx_' || replace(t.id::text, '-', '') AS id) named

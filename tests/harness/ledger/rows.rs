@@ -40,7 +40,7 @@ pub(super) fn allowed_moves(books: &Books) -> Vec<Broken> {
 
 pub(super) fn future(books: &Books) -> Vec<Broken> {
     let open = books.payments.iter().filter(|row| !row.state.bank_final);
-    let forgotten = open.filter(|row| row.live_jobs == 0 && !row.needs_review);
+    let forgotten = open.filter(|row| row.live_jobs == 0 && !row.needs_review || row.approval_is_left);
     let forgotten = forgotten.map(|row| Broken::new(Rule::Future, &row.id, "is open, and nobody goes on with it"));
     let unheard = books.payments.iter().filter(|row| {
         let recorded = row.story.0.iter().any(|step| step.action == "payment.needs_review");

@@ -1,18 +1,19 @@
 //! Proves, once a minute, that every open payment has a next step, and gives one to those that have none: a job row that
 //! was lost or deleted, a mistake of ours, must not leave somebody's money in the air, nor their wish to take it back without
-//! an answer. And ends the patience for approvals
+//! an answer, nor them without the link to approve it. And ends the patience for approvals
 //! while the bank cannot be asked: the person is told after five minutes all the same.
 
 use std::sync::Arc;
 
 use drop_common::{
     domain::{
+        bank_order::Authorisation,
         ids::PaymentId,
         payment_status::{Cancellation, PaymentStatus},
     },
     queue::{
         EnqueueOptions, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue_anew,
-        payloads::{CancelPayment, InitiatePayment, PollPayment, ReconcilePayments},
+        payloads::{CancelPayment, InitiatePayment, PollPayment, ReconcilePayments, StartAuthorisation},
     },
     storage::payments,
 };
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use super::payment_moves::{Moving, told};
 use crate::context::Context;
 
-/// The jobs that move a payment on.
+/// The jobs that move a payment on until its end; those of one errand are looked for beside them.
 const STEPS: [&str; 2] = [InitiatePayment::KIND, PollPayment::KIND];
 /// At most so many in one run; the next one goes on.
 const BATCH: i64 = 500;
@@ -38,6 +39,9 @@ impl Handler<Context> for ReconcilePayments {
         }
         for id in payments::unanswered_wishes(&ctx.db, CancelPayment::KIND, BATCH).await? {
             unless_unreadable(id, answer_wish(&ctx, &lease, id).await)?;
+        }
+        for id in payments::unstarted_approvals(&ctx.db, StartAuthorisation::KIND, BATCH).await? {
+            unless_unreadable(id, start_approval(&ctx, &lease, id).await)?;
         }
         Ok(Outcome::Done.into())
     }
@@ -101,12 +105,19 @@ async fn answer_wish(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), 
         request: Uuid::now_v7(),
     };
     enqueue_anew(&mut moving.tx, &withdrawal, EnqueueOptions::default()).await?;
-    let step = CancelPayment::KIND;
-    moving
-        .audit("payment.next_step_restored", json!({ "step": step }))
-        .await?;
-    moving.alert(format!("had no next step, now: {step}"));
-    moving.commit().await
+    restored(moving, CancelPayment::KIND).await
+}
+
+/// Its person waits for the link, and the job that would ask for it was lost. Whether it had asked, that job knows.
+async fn start_approval(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), JobError> {
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    match moving.payment.authorisation {
+        Some(Authorisation::Wanted | Authorisation::Starting) => {}
+        Some(Authorisation::Started | Authorisation::Failed) | None => return Ok(()),
+    }
+    let start = StartAuthorisation { payment: id };
+    enqueue_anew(&mut moving.tx, &start, EnqueueOptions::default()).await?;
+    restored(moving, StartAuthorisation::KIND).await
 }
 
 /// As the look at the end of the time would do without an answer from the bank. The order is withdrawn when the bank can

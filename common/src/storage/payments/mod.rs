@@ -44,7 +44,7 @@ pub use self::{
     review::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, reviewed,
     },
-    sweep::{overdue_approvals, unanswered_wishes, without_next_step},
+    sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},
 };
 use super::StorageError;
 use crate::domain::{
