@@ -43,7 +43,7 @@
 //! | 39 | amounts that are none | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `anything_but_the_pattern_is_refused` |
 //! | 40 | amounts as numbers | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `decimals_the_currency_lacks_are_refused_and_not_rounded` |
 //! | 41 | fees and exchange | there are none: nothing is divided or rounded; `what_is_written_reads_back` |
-//! | 42 | limits with parallel requests | `what_the_bank_may_still_pay_counts_towards_the_day_whatever_its_owner_was_told`, `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `a_payment_keeps_to_one_krone_a_hundred_thousand_and_a_quarter_million_a_day` |
+//! | 42 | limits with parallel requests | `an_order_that_is_sent_again_counts_towards_the_day_on_which_it_is_and_is_held_for_once`, `what_the_bank_may_still_pay_counts_towards_the_day_whatever_its_owner_was_told`, `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `a_payment_keeps_to_one_krone_a_hundred_thousand_and_a_quarter_million_a_day` |
 //! | 43 | currencies | `a_payment_in_another_currency_than_that_of_the_limits_is_refused`, `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row` |
 //! | 44 | to oneself | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `a_payment_to_its_own_account_is_seen_whatever_the_spelling` |
 //! | 45 | from an account that is not theirs, or ended | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `nobody_pays_from_an_account_whose_consent_has_ended` |

@@ -53,7 +53,8 @@ pub(super) fn future(books: &Books) -> Vec<Broken> {
 pub(super) fn told_once(books: &Books) -> Vec<Broken> {
     let mut broken = Vec::new();
     for row in &books.payments {
-        let seen: BTreeSet<String> = ends(row).map(|end| format!("{}:{end}", row.id)).collect();
+        let all = ends(row).chain(waits_for_its_person(row));
+        let seen: BTreeSet<String> = all.map(|what| format!("{}:{what}", row.id)).collect();
         let told: BTreeSet<String> = row.told.0.iter().cloned().collect();
         if told.len() != row.told.0.len() {
             broken.push(Broken::new(
@@ -94,6 +95,16 @@ fn ends(row: &Row) -> impl Iterator<Item = &str> {
                 _ => Some(to),
             }
         })
+}
+
+/// Of one that operations had sent again, its owner is told when its link is there.
+fn waits_for_its_person(row: &Row) -> Option<&'static str> {
+    let after = row.story.0.iter().skip_while(|step| step.action != "payment.retried");
+    let is_linked = |step: &super::Step| match step.action.as_str() {
+        "payment.initiated" => step.detail["link"] == true,
+        action => action == "payment.authorisation_started",
+    };
+    after.into_iter().any(is_linked).then_some("approve")
 }
 
 pub(super) fn holds(books: &Books) -> Vec<Broken> {

@@ -43,6 +43,9 @@ pub(super) async fn accepted(
         moving.payment.payment_id = Some(initiated.payment_id.clone());
         moving.payment.version = version;
     }
+    if link.is_some() {
+        moving.tell_of_the_link().await?;
+    }
     if authorise {
         let options = EnqueueOptions {
             request_id: lease.request_id(),

@@ -118,6 +118,7 @@ async fn record(
             let patience = ctx.settings.payments.sca_timeout;
             payments::authorised(&mut moving.tx, payment.id, link.as_str(), patience).await?;
             moving.audit("payment.authorisation_started", json!({})).await?;
+            moving.tell_of_the_link().await?;
             failpoint!("authorise.result");
             moving.finish(Outcome::Done).await
         }

@@ -24,6 +24,8 @@ mod new;
 mod review;
 mod sweep;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use sqlx::{PgExecutor, PgPool};
@@ -42,7 +44,8 @@ pub use self::{
     named::{Named, by_bank, by_state},
     new::{NewPayment, SEND_WITHIN, Standing, insert, standing},
     review::{
-        Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, reviewed,
+        Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
+        reviewed,
     },
     sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},
 };
@@ -201,6 +204,12 @@ impl Payment {
             Some(Authorisation::Wanted | Authorisation::Starting)
         );
         self.payment_id.is_some() && !awaits_link
+    }
+
+    /// Whether operations had it sent again: then the time to send it began later than the payment, which at first are a
+    /// moment of one statement.
+    pub fn was_sent_again(&self) -> bool {
+        self.expires_at - SEND_WITHIN > self.created_at + Duration::from_secs(1)
     }
 }
 

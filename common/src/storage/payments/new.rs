@@ -88,7 +88,7 @@ pub struct Standing {
     /// They already made a payment under this key.
     pub key_is_used: bool,
     /// What they have paid or are about to pay today (Europe/Oslo), in minor units: a payment that the bank may still
-    /// complete counts.
+    /// complete counts, and on the day since which it may be sent, which operations may have made a later one.
     pub paid_today: i64,
     /// Their open payment of the same payee and amount, of the last seven days.
     pub lookalike: Option<PaymentId>,
@@ -115,7 +115,8 @@ pub async fn standing(
         r#"SELECT EXISTS (SELECT FROM transactions WHERE user_id = $1 AND client_key = $2) AS "key_is_used!",
                   (SELECT coalesce(sum(amount), 0)::bigint FROM transactions
                     WHERE user_id = $1 AND currency = $5 AND (status IN ('processing', 'completed') OR NOT bank_final)
-                      AND created_at >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'
+                      AND greatest(created_at, expires_at - make_interval(secs => $6))
+                          >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'
                   ) AS "paid_today!",
                   (SELECT id FROM transactions
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
@@ -130,6 +131,7 @@ pub async fn standing(
         &indexes as &[&[u8]],
         amount.minor,
         amount.currency.code(),
+        SEND_WITHIN.as_secs_f64(),
     )
     .fetch_one(&mut **tx)
     .await?)
