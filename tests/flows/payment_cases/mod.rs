@@ -64,7 +64,7 @@
 //! | 60 | an answer without an end | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_body_over_the_cap_is_refused` |
 //! | 61 | no database after the bank's 201 | `p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_nothing_be_sent_twice`, `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it`, `p1_p6_an_id_of_the_banks_that_cannot_be_stored_in_time_is_told_and_the_payment_can_be_followed_by_it` |
 //! | 62 | two that poll | `two_apis_and_three_workers_play_the_walk_through_without_a_double_effect`, `three_workers_claim_batches_and_run_each_job_once` |
-//! | 63 | a notification that fails | it is a row of the payment's transaction, and nothing delivers it yet; `p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_whole` |
+//! | 63 | a notification that fails | it is a row of the payment's transaction, and a job of its own delivers it: `a_notification_is_handed_over_until_it_is_taken_and_the_status_does_not_wait_for_that`, `a_notification_without_a_job_is_found_and_delivered`, `p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_whole` |
 //! | 64 | logs and errors | `a_run_at_the_most_talkative_setting_prints_nothing_secret_or_personal` |
 
 mod answers;
