@@ -25,8 +25,7 @@ use tracing::warn;
 use super::{
     at_bank::{AtBank, Withdrawal},
     payment_moves::Moving,
-    poll_payment::take,
-    withdrawing::{self, Withdrawing},
+    withdrawing::{self, Withdrawing, take},
 };
 use crate::{context::Context, recording};
 

@@ -86,21 +86,6 @@ impl<'a> Moving<'a> {
         Ok(audit(&mover, &mut self.tx, user, id, action, detail).await?)
     }
 
-    /// The link is there. Whoever asked for the payment waits for it; but operations had this one sent again, later.
-    pub(super) async fn tell_of_the_link(&mut self) -> Result<(), JobError> {
-        if self.payment.was_sent_again() {
-            let message = Message {
-                user: self.payment.user,
-                kind: "payment",
-                title: "Betalingen venter på deg",
-                body: "Den er sendt til banken på nytt. Godkjenn den der nå.",
-                subject: format!("{}:approve", self.payment.id),
-            };
-            notifications::tell(&mut self.tx, message).await?;
-        }
-        Ok(())
-    }
-
     /// Takes the bank's word for where the payment stands. One that nobody knows, or none, is told to operations the first
     /// time that this bank says it of this payment: it will say so with every look.
     pub(super) async fn hear(&mut self, word: Option<&str>) -> Result<(), JobError> {

@@ -6,7 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::{
         bank_order::BankOrder,
-        bank_status::BankStatus,
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
@@ -27,7 +26,7 @@ use super::{
     bank_change,
     initiate_payment::LONGEST_PAUSE,
     payment_moves::{self, Mover, Moving},
-    withdrawing::{self, Withdrawing},
+    withdrawing::{self, Withdrawing, take, taken_back},
 };
 use crate::{context::Context, recording};
 
@@ -166,16 +165,13 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         // A failed look decides nothing about somebody's money: polling outlives scattered errors.
         Err(error) => failed(&mut moving, error).await?,
     }
-    if let Some(Withdrawn { timed_out, answer }) = &seen.withdrawal {
-        match (answer, timed_out) {
-            (Withdrawal::NotAsked, _) => {}
-            (_, true) => time_out(&mut moving, answer).await?,
-            (Withdrawal::Done, false) => taken_back(&mut moving).await?,
-            (Withdrawal::Refused { now: Some(code) }, false) => take(&mut moving, code).await?,
-            (
-                Withdrawal::Refused { now: None } | Withdrawal::Gone | Withdrawal::NotTaken | Withdrawal::Unknown,
-                false,
-            ) => {}
+    if let Some(Withdrawn { timed_out, answer }) = &seen.withdrawal
+        && !matches!(answer, Withdrawal::NotAsked)
+    {
+        if *timed_out {
+            time_out(&mut moving, answer).await?;
+        } else {
+            asked_again(&mut moving, answer).await?;
         }
         withdrawing::answered(&mut moving, answer).await?;
     }
@@ -195,36 +191,17 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     moving.finish(outcome).await
 }
 
-pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
-    let payment = &moving.payment;
-    // We were about to withdraw it because its time was over, and nobody wrote down that the bank took that: its person has
-    // not taken it back.
-    if code == BankStatus::Cancelled.as_str()
-        && payment.state.is_processing()
-        && payment.state.is_early()
-        && nobody_came(payment)
-        && payments::is_withdrawing(&mut moving.tx, payment.id).await?
-    {
-        taken_back(moving).await?;
+/// What the bank said of an order that it did not know any more.
+async fn asked_again(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
+    match withdrawal {
+        Withdrawal::Done => taken_back(moving).await,
+        Withdrawal::Refused { now: Some(code) } => take(moving, code).await,
+        Withdrawal::Refused { now: None }
+        | Withdrawal::Gone
+        | Withdrawal::NotTaken
+        | Withdrawal::Unknown
+        | Withdrawal::NotAsked => Ok(()),
     }
-    moving.hear(Some(code)).await
-}
-
-/// Neither back from the bank, nor with the wish to take it back.
-fn nobody_came(payment: &Payment) -> bool {
-    payment.cancellation.is_none() && payment.callback_at.is_none()
-}
-
-/// The bank has taken the order back: because its person wished that, or because the time for approval was over.
-async fn taken_back(moving: &mut Moving<'_>) -> Result<(), JobError> {
-    payments::withdrawn(&mut moving.tx, moving.payment.id).await?;
-    moving.reload().await?;
-    let state = moving.payment.state;
-    if !nobody_came(&moving.payment) {
-        return moving.apply(state.on_withdrawn()).await;
-    }
-    moving.apply(state.on_sca_timeout()).await?;
-    moving.audit("payment.sca_timeout", json!({ "withdrawn": true })).await
 }
 
 /// The bank does not know the payment. That is its last word only where it took our withdrawal.

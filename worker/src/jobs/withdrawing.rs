@@ -1,7 +1,12 @@
 //! That an order is about to be withdrawn: committed before the withdrawal leaves, so that the bank's next word is understood
 //! whatever becomes of this process.
 
-use drop_common::{queue::JobError, storage::payments};
+use drop_common::{
+    domain::bank_status::BankStatus,
+    queue::JobError,
+    storage::payments::{self, Payment},
+};
+use serde_json::json;
 
 use super::{at_bank::Withdrawal, payment_moves::Moving};
 
@@ -41,4 +46,37 @@ pub(super) async fn answered(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -
             Ok(payments::not_withdrawing(&mut moving.tx, moving.payment.id).await?)
         }
     }
+}
+
+/// Takes the bank's word for where the payment stands, also that it has been cancelled.
+pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
+    let payment = &moving.payment;
+    // We were about to withdraw it because its time was over, and nobody wrote down that the bank took that: its person has
+    // not taken it back.
+    if code == BankStatus::Cancelled.as_str()
+        && payment.state.is_processing()
+        && payment.state.is_early()
+        && nobody_came(payment)
+        && payments::is_withdrawing(&mut moving.tx, payment.id).await?
+    {
+        taken_back(moving).await?;
+    }
+    moving.hear(Some(code)).await
+}
+
+/// Neither back from the bank, nor with the wish to take it back.
+fn nobody_came(payment: &Payment) -> bool {
+    payment.cancellation.is_none() && payment.callback_at.is_none()
+}
+
+/// The bank has taken the order back: because its person wished that, or because the time for approval was over.
+pub(super) async fn taken_back(moving: &mut Moving<'_>) -> Result<(), JobError> {
+    payments::withdrawn(&mut moving.tx, moving.payment.id).await?;
+    moving.reload().await?;
+    let state = moving.payment.state;
+    if !nobody_came(&moving.payment) {
+        return moving.apply(state.on_withdrawn()).await;
+    }
+    moving.apply(state.on_sca_timeout()).await?;
+    moving.audit("payment.sca_timeout", json!({ "withdrawn": true })).await
 }

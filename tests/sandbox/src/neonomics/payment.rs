@@ -34,6 +34,10 @@ const PRODUCTS: [&str; 7] = [
 /// A payment as the bank knows it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a bank notes of an order, each by itself"
+)]
 pub struct Payment {
     /// Its id.
     pub id: String,
