@@ -67,6 +67,24 @@ async fn an_order_that_the_timeout_withdrew_first_is_taken_back() {
 }
 
 #[tokio::test]
+async fn an_order_that_the_timeout_withdrew_first_and_the_bank_forgot_is_taken_back() {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.forgets_withdrawn = true);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    wishes(&anna, &payment.id).await;
+    time_is_over(&app, 1).await;
+    for _ in 0..2 {
+        runs(&app, "poll-payment").await;
+    }
+    assert_eq!(shown(&anna, &payment.id).await["bankFinal"], true);
+    runs(&app, "cancel-payment").await;
+    assert_eq!(standing(&anna, &payment.id).await, ["failed", "sca_timeout", "done"]);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn an_order_that_the_bank_withdraws_while_its_time_is_ended_is_taken_back() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;

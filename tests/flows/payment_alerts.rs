@@ -7,7 +7,10 @@ use drop_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::payment_faults::scene::{Payer, a_minute_passes, recovers};
+use crate::{
+    paying::{approved, busy, value},
+    payment_faults::scene::{Payer, a_minute_passes, recovers},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_is_not_lost_with_the_answer_to_its_commit() {
@@ -31,6 +34,33 @@ async fn an_alert_is_not_lost_with_the_answer_to_its_commit() {
     assert!(eventually(reversed).await, "the bank's word is not taken");
     assert!(app.has_lost_a_commit());
     assert_eq!(alerts::about(&id).len(), 1, "that it was completed provisionally only");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_alert_of_a_change_that_cannot_be_committed_is_raised_once_however_often_that_is_tried() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let (id, link) = payer.has_one_at_the_bank().await;
+    app.sandbox
+        .neonomics()
+        .configure(|bank| bank.progression = vec!["ACCP".to_owned()]);
+    approved(&app, &link);
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "completed?");
+    let bank = app.sandbox.neonomics();
+    bank.set_payment_status(&bank.payments()[0].id, "RJCT").unwrap();
+    // The commit is what fails, after all has been written and said.
+    let trigger = "CONSTRAINT TRIGGER busy AFTER UPDATE ON transactions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW";
+    busy(&app, trigger, 4).await;
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "failed:bank_rejected");
+    assert!(
+        value::<i64>(&app, "SELECT nextval('refused')").await > 5,
+        "it was tried five times"
+    );
+    assert_eq!(alerts::words(&id), ["provisional_reversed"]);
     app.finish().await;
 }
 

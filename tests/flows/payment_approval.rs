@@ -157,6 +157,54 @@ async fn a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polle
     app.finish().await;
 }
 
+#[rstest]
+#[case::unknown_there(404)]
+#[case::not_done_here(501)]
+#[case::not_allowed(405)]
+#[case::not_understood(400)]
+#[tokio::test]
+async fn where_a_bank_withdraws_no_orders_one_that_it_does_not_know_later_is_looked_at_by_a_person(#[case] code: u16) {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::PaymentCancel, Fault::status(code), 1);
+    app.advance(TimeDelta::seconds(301)).await;
+    app.run_jobs().await;
+    assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
+    app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 1);
+    app.advance(TimeDelta::seconds(121)).await;
+    app.run_jobs().await;
+    assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
+    assert!(value::<bool>(&app, "SELECT needs_review FROM transactions").await);
+    assert_eq!(calls(&app, Operation::PaymentCancel), 1);
+    app.off_contract().abandon().await;
+}
+
+#[tokio::test]
+async fn one_mistaken_404_gives_up_no_order_whose_withdrawal_got_lost() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::PaymentCancel, Fault::Drop, 1);
+    app.advance(TimeDelta::seconds(301)).await;
+    app.run_jobs().await;
+    assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
+    approved(&app, &payment.link);
+    app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 1);
+    for _ in 0..4 {
+        app.advance(TimeDelta::seconds(61)).await;
+        app.run_jobs().await;
+    }
+    assert_eq!(calls(&app, Operation::PaymentCancel), 2, "asked once more");
+    assert_eq!(
+        ended(&anna, &payment.id).await,
+        (json!("completed"), Value::Null, json!(true))
+    );
+    app.finish().await;
+}
+
 #[tokio::test]
 async fn who_comes_back_while_the_bank_is_asked_has_not_timed_out_and_the_bank_is_asked_again() {
     let app = TestApp::start().await;

@@ -6,7 +6,7 @@ use drop_tests::{app::TestApp, person::SignedIn};
 use serde_json::{Value, json};
 
 use crate::{
-    paying::{execute, ordered, rewrite, shown, value},
+    paying::{execute, order, ordered, rewrite, shown, value},
     payment_faults::scene::{Payer, recovers},
 };
 
@@ -196,4 +196,121 @@ async fn an_order_that_may_be_with_the_bank_or_that_its_owner_wants_back_is_not_
     assert!(value::<bool>(&app, "SELECT needs_review FROM transactions").await);
     assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 1);
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn whoever_tracks_a_payment_is_told_what_the_database_refused_and_nothing_of_the_row() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    payer.has_one_at_the_bank().await;
+    let known = app.sandbox.neonomics().payments()[0].id.clone();
+    let id = payer.orders().await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    app.run_jobs().await;
+    let tracks = ["payments", "track", &id, "--payment-id", &known];
+    let refused = refuses(&app, &with_by(&tracks)).await;
+    assert!(
+        refused.contains("another payment has that id; nothing was changed"),
+        "{refused}"
+    );
+
+    let tracks = ["payments", "track", &id, "--payment-id", "pay_0"];
+    for (refusal, said) in [
+        ("ERRCODE = '40P01'", "database error 40P01"),
+        (
+            "ERRCODE = '23514', CONSTRAINT = 'a_rule'",
+            "database error 23514 (a_rule)",
+        ),
+    ] {
+        let refuse = format!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+               'BEGIN RAISE EXCEPTION USING MESSAGE = NEW.creditor_name, {}; END';
+             CREATE OR REPLACE TRIGGER refuses BEFORE UPDATE ON transactions FOR EACH ROW EXECUTE FUNCTION refuse()",
+            refusal.replace('\'', "''")
+        );
+        execute(&app, &refuse).await;
+        let refused = refuses(&app, &with_by(&tracks)).await;
+        assert!(
+            refused.contains(said) && refused.contains("nothing was changed"),
+            "{refused}"
+        );
+        assert!(
+            !refused.contains("another payment") && !refused.contains("Marko"),
+            "{refused}"
+        );
+    }
+    execute(&app, "DROP TRIGGER refuses ON transactions").await;
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_sent_again_counts_towards_the_day_on_which_it_is_and_is_held_for_once() {
+    let app = TestApp::start().await;
+    let mut anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    app.sandbox.fault(Operation::Payment, Fault::status(503), 4);
+    recovers(&app).await;
+    let held = "SELECT held FROM bank_accounts";
+    assert_eq!(value::<i64>(&app, held).await, 201_000);
+    app.lane("payment.send", "max_ready_age = NULL").await; // nobody sends the others, and that is all right
+
+    // What is paid on the day after leaves no room for it, and the day after that none for the others.
+    let pays = async |person: &SignedIn<'_>, amount: &str| {
+        let order = order(&account, amount);
+        person.post_later("/v1/transactions", amount, &order).await
+    };
+    for day in 1..=2 {
+        app.advance(TimeDelta::days(1)).await;
+        app.start_worker().await;
+        anna = app.signed_in("anna").await;
+        app.stop_worker().await;
+        if day == 1 {
+            for amount in ["100000.00", "99999.00", "50000.00"] {
+                let asked = pays(&anna, amount).await;
+                assert_eq!(asked.status, 202, "{:?}", asked.problem());
+            }
+            let refused = refuses(&app, &with_by(&["payments", "retry", &id])).await;
+            assert!(refused.contains("above what is left of the day's limit"), "{refused}");
+            assert!(value::<bool>(&app, "SELECT bool_or(needs_review) FROM transactions").await);
+        }
+    }
+    let holds = value::<i64>(&app, held).await;
+    does(&app, &with_by(&["payments", "retry", &id])).await;
+    assert_eq!(value::<i64>(&app, held).await, holds, "it was held all the time");
+    for (amount, status) in [
+        ("99000.00", 202),
+        ("98000.00", 202),
+        ("51000.00", 422),
+        ("50990.00", 202),
+    ] {
+        assert_eq!(pays(&anna, amount).await.status, status, "{amount}");
+    }
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_owner_of_an_order_that_was_sent_again_is_told_once_that_its_link_is_there() {
+    for explicit in [false, true] {
+        let app = TestApp::start().await;
+        app.sandbox
+            .neonomics()
+            .configure(|bank| bank.explicit_authorisation = explicit);
+        let payer = Payer::of(&app).await;
+        let id = payer.orders().await;
+        app.sandbox.fault(Operation::Payment, Fault::status(503), 4);
+        recovers(&app).await;
+        app.advance(TimeDelta::minutes(4)).await;
+        does(&app, &with_by(&["payments", "retry", &id])).await;
+        recovers(&app).await;
+        assert!(shown(&payer.person, &id).await["scaRedirect"].is_string());
+        let told = "SELECT string_agg(title, '|') FROM notifications WHERE kind = 'payment'";
+        assert_eq!(
+            value::<String>(&app, told).await,
+            "Betalingen venter på deg",
+            "{explicit}"
+        );
+        assert_eq!(payer.plays_out(&id).await, "completed");
+        app.abandon().await; // the job that failed four times is dead
+    }
 }

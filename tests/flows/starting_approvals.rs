@@ -1,6 +1,7 @@
 //! A bank that wants the approval of a payment started by a call of its own: made once, or nobody is told where to go.
 
 use chrono::TimeDelta;
+use drop_common::queue::{self, payloads::ReconcilePayments};
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{alerts, app::TestApp};
 use rstest::rstest;
@@ -182,4 +183,43 @@ async fn a_bank_without_a_usable_link_is_told_and_starts_nothing(#[case] links: 
     assert_eq!((starts(&app), alerts::about(&id)), (0, vec!["payment".to_owned()]));
     assert_eq!(shown(&anna, &id).await["scaRedirect"], Value::Null);
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_approval_whose_start_was_lost_is_started_all_the_same_and_one_that_may_have_left_is_not() {
+    for (left, link) in [(false, true), (true, false)] {
+        let app = with_such_a_bank().await;
+        let anna = app.signed_in("anna").await;
+        let account = anna.has_an_account().await;
+        let id = ordered(&app, &anna, &account).await;
+        app.sandbox.fault(Operation::PaymentAuthorise, Fault::Drop, 1);
+        app.run_jobs().await;
+        let lost = if left { "starting" } else { "wanted" };
+        execute(
+            &app,
+            &format!(
+                "DELETE FROM jobs WHERE kind = 'start-authorisation';
+                 UPDATE transactions SET authorisation = '{lost}', updated_at = clock_timestamp()"
+            ),
+        )
+        .await;
+        for (seconds, restored) in [(10, 0), (10, 1), (20, 1)] {
+            app.advance(TimeDelta::seconds(seconds)).await;
+            let mut tx = app.db.begin().await.unwrap();
+            queue::enqueue(&mut tx, &ReconcilePayments {}).await.unwrap();
+            tx.commit().await.unwrap();
+            app.run_jobs().await;
+            assert_eq!(
+                audited(&app, "payment.next_step_restored").await,
+                restored,
+                "{lost}, {seconds}"
+            );
+        }
+        assert_eq!(shown(&anna, &id).await["scaRedirect"].is_string(), link, "{lost}");
+        assert_eq!(started(&app), usize::from(link), "{lost}");
+        let told = alerts::words(&id);
+        let restored = "had no next step, now: start-authorisation".to_owned();
+        assert!(told.contains(&restored), "{told:?}");
+        app.abandon().await;
+    }
 }

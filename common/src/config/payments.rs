@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{PaymentProducts, reader::Reader};
+use super::{ConfigError, Environment, PaymentProducts, reader::Reader};
 use crate::domain::{money::Currency, payment_limits::PaymentLimits};
 
 /// What one person may pay, as which product, and how long the bank's approval may take.
@@ -18,6 +18,13 @@ pub struct PaymentsConfig {
 }
 
 impl PaymentsConfig {
+    /// What is paid alone, for a process that runs no jobs.
+    pub fn alone(environment: &Environment) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(environment);
+        let config = Self::read(&mut reader);
+        reader.finish(config)
+    }
+
     /// The limits of payments in this currency; `None`: it is not paid.
     pub fn limits_in(&self, currency: Currency) -> Option<&PaymentLimits> {
         self.limits.iter().find(|limits| limits.currency == currency)

@@ -67,7 +67,7 @@ impl Deaths<'_> {
             Self::Untold(why) => {
                 let about = format!("job {id} ({kind}) died of \"{error}\", its on_dead failed: {why}");
                 let mut after = AfterCommit::default();
-                after.alert(move || alerts::raise(&alerts::JOB_UNTOLD, about));
+                after.alert(&alerts::JOB_UNTOLD, about);
                 Ok(after)
             }
         }

@@ -159,6 +159,37 @@ async fn a_payment_that_the_bank_settles_after_its_time_for_approval_is_complete
     app.finish().await;
 }
 
+#[tokio::test]
+async fn whoever_was_told_that_it_ended_hears_that_the_bank_goes_on_with_it() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let bank = app.sandbox.neonomics();
+    bank.configure(|bank| bank.cancel_needs_approval = true);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = crate::paying::at_the_bank(&app, &anna, &account).await;
+    app.advance(TimeDelta::seconds(301)).await;
+    app.run_jobs().await;
+    assert_eq!(shown(&anna, &payment.id).await["reason"], "sca_timeout");
+    for (word, status) in [("ACSP", "processing"), ("ACWP", "processing"), ("ACSC", "completed")] {
+        bank.set_payment_status(&newest(&app).id, word).unwrap();
+        polls(&app).await;
+        assert_eq!(shown(&anna, &payment.id).await["status"], status, "{word}");
+    }
+    assert_eq!(alerts::words(&payment.id), ["revived"]);
+    let told = "SELECT title FROM notifications WHERE kind = 'payment' ORDER BY id";
+    let told: Vec<String> = sqlx::query_scalar(told).fetch_all(&app.db).await.unwrap();
+    assert_eq!(
+        told,
+        [
+            "Betalingen er ikke bekreftet",
+            "Betalingen er likevel på vei",
+            "Betalingen er fullført"
+        ]
+    );
+    app.finish().await;
+}
+
 #[rstest]
 #[case::rejected("RJCT", "failed:bank_rejected", "Betalingen ble ikke gjennomført")]
 #[case::cancelled("CANC", "cancelled", "Betalingen er avbrutt")]

@@ -29,7 +29,7 @@
 //! | 25 | back as from an approval, without one | `the_banks_word_counts_whatever_the_way_back_says` |
 //! | 26 | back as from a refusal, and paid | `the_banks_word_counts_whatever_the_way_back_says` |
 //! | 27 | paid, and never back | `p4_p5_p10_a_worker_that_dies_while_it_polls_delays_a_completion_and_tells_it_once`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out` |
-//! | 28 | settled after the time for approval | `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told` |
+//! | 28 | settled after the time for approval | `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told`, `whoever_was_told_that_it_ended_hears_that_the_bank_goes_on_with_it` |
 //! | 29 | the same again after that time | `a_payment_that_the_bank_settles_after_its_time_for_approval_is_completed_and_its_owner_told` |
 //! | 30 | back while the time is being ended | `who_comes_back_while_the_bank_is_asked_has_not_timed_out_and_the_bank_is_asked_again` |
 //! | 31 | a word that goes back | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `a_code_behind_the_stored_one_is_ignored` |
@@ -37,13 +37,13 @@
 //! | 33 | a word that nobody knows | `a_word_that_goes_back_or_that_nobody_knows_moves_nothing_and_the_bank_is_asked_on`, `an_unknown_code_changes_nothing_and_is_told` |
 //! | 34 | accepted for ever | `a_completion_that_was_provisional_and_is_taken_back_is_told_to_its_owner_and_to_operations`, `a_payment_that_the_bank_only_ever_accepts_is_given_to_a_person_after_seven_days` |
 //! | 35 | accepted with a change | `the_banks_amount_is_shown_and_a_difference_is_told_once`, `an_order_that_could_not_be_read_is_read_with_the_next_look_even_after_the_last_word`, `a_bank_that_never_says_what_it_changed_is_told_with_its_last_word` |
-//! | 36 | unknown at the bank | `a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polled_on`, `a_payment_that_is_gone_after_its_withdrawal_is_over_and_nobody_is_alerted` |
-//! | 37 | what a bank answers to a withdrawal | `a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_order_is_withdrawn`, `a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_asked_again`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out`, `a_bank_that_does_not_answer_leaves_the_payment_to_its_own_course` |
-//! | 38 | taken back during the approval | `a_payment_that_waits_for_approval_is_withdrawn_and_final_with_the_banks_next_word`, `a_payment_that_the_bank_has_accepted_is_not_cancelled_and_its_word_counts`, `p4_p6_a_worker_that_dies_while_it_takes_a_payment_back_still_tells_what_became_of_it` |
+//! | 36 | unknown at the bank | `a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polled_on`, `a_payment_that_is_gone_after_its_withdrawal_is_over_and_nobody_is_alerted`, `p4_p5_p6_an_order_that_the_bank_forgot_with_its_withdrawal_has_ended_whatever_became_of_the_answer`, `one_mistaken_404_gives_up_no_order_whose_withdrawal_got_lost` |
+//! | 37 | what a bank answers to a withdrawal | `a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_order_is_withdrawn`, `a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_asked_again`, `an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out`, `a_bank_that_does_not_answer_leaves_the_payment_to_its_own_course`, `where_a_bank_withdraws_no_orders_one_that_it_does_not_know_later_is_looked_at_by_a_person` |
+//! | 38 | taken back during the approval | `a_payment_that_waits_for_approval_is_withdrawn_and_final_with_the_banks_next_word`, `a_payment_that_the_bank_has_accepted_is_not_cancelled_and_its_word_counts`, `p4_p6_a_worker_that_dies_while_it_takes_a_payment_back_still_tells_what_became_of_it`, `p4_p5_p6_a_payment_that_the_bank_forgot_when_it_was_taken_back_is_cancelled_whatever_became_of_the_answer` |
 //! | 39 | amounts that are none | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `anything_but_the_pattern_is_refused` |
 //! | 40 | amounts as numbers | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `decimals_the_currency_lacks_are_refused_and_not_rounded` |
 //! | 41 | fees and exchange | there are none: nothing is divided or rounded; `what_is_written_reads_back` |
-//! | 42 | limits with parallel requests | `what_the_bank_may_still_pay_counts_towards_the_day_whatever_its_owner_was_told`, `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `a_payment_keeps_to_one_krone_a_hundred_thousand_and_a_quarter_million_a_day` |
+//! | 42 | limits with parallel requests | `an_order_that_is_sent_again_counts_towards_the_day_on_which_it_is_and_is_held_for_once`, `what_the_bank_may_still_pay_counts_towards_the_day_whatever_its_owner_was_told`, `of_payments_at_once_the_one_above_the_days_limit_is_refused_and_the_day_is_that_of_oslo`, `a_payment_keeps_to_one_krone_a_hundred_thousand_and_a_quarter_million_a_day` |
 //! | 43 | currencies | `a_payment_in_another_currency_than_that_of_the_limits_is_refused`, `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row` |
 //! | 44 | to oneself | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `a_payment_to_its_own_account_is_seen_whatever_the_spelling` |
 //! | 45 | from an account that is not theirs, or ended | `an_order_that_cannot_be_paid_is_refused_with_the_field_that_is_wrong_and_leaves_no_row`, `nobody_pays_from_an_account_whose_consent_has_ended` |
@@ -64,7 +64,7 @@
 //! | 60 | an answer without an end | `an_order_is_reviewed_and_not_sent_again_when_the_banks_answer_cannot_be_had_or_read`, `a_body_over_the_cap_is_refused` |
 //! | 61 | no database after the bank's 201 | `p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_nothing_be_sent_twice`, `p1_p6_o2_a_server_that_crashes_while_the_bank_is_asked_loses_nothing_that_the_bank_says`, `the_banks_answer_is_kept_and_written_once_the_database_takes_it`, `p1_p6_an_id_of_the_banks_that_cannot_be_stored_in_time_is_told_and_the_payment_can_be_followed_by_it` |
 //! | 62 | two that poll | `two_apis_and_three_workers_play_the_walk_through_without_a_double_effect`, `three_workers_claim_batches_and_run_each_job_once` |
-//! | 63 | a notification that fails | it is a row of the payment's transaction, and nothing delivers it yet; `p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_whole` |
+//! | 63 | a notification that fails | it is a row of the payment's transaction, and a job of its own delivers it: `a_notification_is_handed_over_until_it_is_taken_and_the_status_does_not_wait_for_that`, `a_notification_without_a_job_is_found_and_delivered`, `p1_p4_p5_o1_a_connection_that_dies_in_any_write_of_a_payment_leaves_it_whole` |
 //! | 64 | logs and errors | `a_run_at_the_most_talkative_setting_prints_nothing_secret_or_personal` |
 
 mod answers;

@@ -27,7 +27,7 @@ const REJECTED: usize = 1;
 const WAITING: usize = 2;
 
 /// Each rule, and what breaks it.
-const FAULTS: [(Rule, Plant); 42] = [
+const FAULTS: [(Rule, Plant); 45] = [
     (Rule::OnePayment, Records(paid_twice)),
     (Rule::OnePayment, Records(ordered_twice)),
     (Rule::OnePayment, Records(ordered_twice_behind_a_500_and_untold)),
@@ -101,6 +101,10 @@ const FAULTS: [(Rule, Plant); 42] = [
     (Rule::Future, Rows("DELETE FROM jobs")),
     (
         Rule::Future,
+        Rows("UPDATE transactions SET authorisation = 'wanted' WHERE status = 'processing'"),
+    ),
+    (
+        Rule::Future,
         Rows("UPDATE jobs SET state = 'done', finished_at = now() WHERE state = 'ready'"),
     ),
     (
@@ -132,6 +136,15 @@ const FAULTS: [(Rule, Plant); 42] = [
     (Rule::SentAgain, Records(sent_again_after_201)),
     (Rule::SentAgain, Records(sent_five_times)),
     (Rule::SentAgain, Records(sent_again_after_a_500_that_forbids_it)),
+    (Rule::Unwanted, Records(|books| books.bank.arrived[0].unwanted = true)),
+    (
+        Rule::Unwanted,
+        Rows(
+            "INSERT INTO audit_log (at, actor, action, object)
+             SELECT a.sent_at - interval '1 ms', 'user', 'payment.cancellation_requested', 'tx_' || replace(a.transaction_id::text, '-', '')
+               FROM payment_attempts a",
+        ),
+    ),
     (
         Rule::ToldOnce,
         Rows("DELETE FROM notifications WHERE subject LIKE '%:completed'"),

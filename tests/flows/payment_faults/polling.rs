@@ -73,3 +73,35 @@ async fn p4_p5_p6_a_worker_that_dies_while_it_ends_the_time_for_approval_ends_it
     }
     app.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_p5_p6_an_order_that_the_bank_forgot_with_its_withdrawal_has_ended_whatever_became_of_the_answer() {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.forgets_withdrawn = true);
+    let payer = Payer::of(&app).await;
+    let lost = Some(Fault::ExecuteThenDrop);
+    for (point, bank) in [
+        ("pay.withdrawing", None),
+        ("pay.withdrawn", None),
+        ("pay.withdrawn", lost.clone()),
+        ("pay.final", None),
+        ("pay.final", lost.clone()),
+        ("queue.domain_committed", None),
+        ("queue.domain_committed", lost),
+    ] {
+        let (id, _) = payer.has_one_at_the_bank().await;
+        let over = "UPDATE transactions SET sca_deadline = clock_timestamp() - interval '1 s' WHERE NOT bank_final";
+        execute(&app, over).await;
+        if let Some(fault) = bank.clone() {
+            app.sandbox.fault(Operation::PaymentCancel, fault, 1);
+        }
+        a_minute_passes(&app).await;
+        worker_dies(&app, "payment.poll", point).await;
+        recovers(&app).await;
+        assert_eq!(payer.standing(&id).await, "failed:sca_timeout", "{point}, {bank:?}");
+        app.check_the_books().await;
+    }
+    let reviewed: i64 = value(&app, "SELECT count(*) FROM transactions WHERE needs_review").await;
+    assert_eq!(reviewed, 0, "nobody need look");
+    app.finish().await;
+}

@@ -142,6 +142,10 @@ async fn p1_p5_p6_kills_at_random_points_leave_the_books_right() {
 /// The payment's owner looks at it, approves or rejects it, comes back or does not, or takes it back.
 async fn somebody_does_something(payer: &Payer<'_>, id: &str, chance: &mut Chance) {
     let Value::String(link) = shown(&payer.person, id).await["scaRedirect"].take() else {
+        // It may be about to be sent, or sent again.
+        if chance.below(6) == 0 {
+            mishaps::takes_back(payer, id, chance).await;
+        }
         return;
     };
     let bank = payer.app.sandbox.bank();

@@ -209,6 +209,18 @@ pub(super) fn sent_again(books: &Books) -> Vec<Broken> {
     broken
 }
 
+/// Under the payment's lock the wish and the attempt come one after the other.
+pub(super) fn unwanted(books: &Books) -> Vec<Broken> {
+    let say = |of: &str| Broken::new(Rule::Unwanted, of, "was sent although its owner had wished it back");
+    let arrived = books.bank.arrived.iter().filter(|arrived| arrived.unwanted);
+    let arrived = arrived.map(|arrived| say(&arrived.request_id));
+    let begun = books
+        .payments
+        .iter()
+        .filter(|row| row.attempts.0.iter().any(|attempt| attempt.unwanted));
+    arrived.chain(begun.map(|row| say(&row.id))).collect()
+}
+
 pub(super) fn truth(books: &Books) -> Vec<Broken> {
     let by_the_bank = books.payments.iter().filter(|row| !row.is_settled_by_hand());
     by_the_bank

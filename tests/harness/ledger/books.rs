@@ -69,6 +69,8 @@ pub struct Row {
     pub hold: i64,
     /// Jobs that will move it on.
     pub live_jobs: i64,
+    /// Its approval is to be started, and no job will do that.
+    pub approval_is_left: bool,
     /// Oldest first.
     pub attempts: Json<Vec<Attempt>>,
     /// Its audit rows, oldest first.
@@ -91,12 +93,14 @@ pub struct State {
 }
 
 /// An attempt to tell the bank.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, FromRow)]
 pub struct Attempt {
     /// SHA-256 of its body, hexadecimal.
     pub body_sha256: String,
     /// What became of it.
     pub outcome: String,
+    /// It began after its owner had wished the order back. Time that was moved between the two hides that.
+    pub unwanted: bool,
 }
 
 /// An audit row.
@@ -209,10 +213,13 @@ impl TestApp {
     }
 }
 
-/// The body hashes of the attempts under this key that have no outcome yet.
-pub(super) async fn under_way(db: &PgPool, request_id: &str) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "SELECT encode(a.body_hash, 'hex') FROM payment_attempts a JOIN transactions t ON t.id = a.transaction_id
+/// The attempts under this key that have no outcome yet.
+pub(super) async fn under_way(db: &PgPool, request_id: &str) -> sqlx::Result<Vec<Attempt>> {
+    sqlx::query_as(
+        "SELECT encode(a.body_hash, 'hex') AS body_sha256, a.outcome,
+                EXISTS (SELECT FROM audit_log l WHERE l.object = 'tx_' || replace(t.id::text, '-', '')
+                           AND l.action = 'payment.cancellation_requested' AND l.at < a.sent_at) AS unwanted
+           FROM payment_attempts a JOIN transactions t ON t.id = a.transaction_id
           WHERE t.idempotency_key::text = $1 AND a.outcome = 'sending'",
     )
     .bind(request_id)
@@ -227,8 +234,14 @@ const PAYMENTS: &str = "
            t.bank_status, t.bank_final, t.needs_review, t.payment_id, t.sca_redirect, t.hold,
            (SELECT count(*) FROM jobs j WHERE j.kind IN ('initiate-payment', 'poll-payment')
                AND j.unique_key = named.id AND j.state IN ('ready', 'running')) AS live_jobs,
+           coalesce(t.authorisation IN ('wanted', 'starting'), false)
+             AND NOT EXISTS (SELECT FROM jobs j WHERE j.kind = 'start-authorisation' AND j.unique_key = named.id
+                                AND j.state IN ('ready', 'running')) AS approval_is_left,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('body_sha256', encode(a.body_hash, 'hex'),
-                                                         'outcome', a.outcome) ORDER BY a.id), '[]')
+                                                         'outcome', a.outcome, 'unwanted',
+                                                         EXISTS (SELECT FROM audit_log l WHERE l.object = named.id
+                                                            AND l.action = 'payment.cancellation_requested'
+                                                            AND l.at < a.sent_at)) ORDER BY a.id), '[]')
               FROM payment_attempts a WHERE a.transaction_id = t.id) AS attempts,
            (SELECT coalesce(jsonb_agg(jsonb_build_object('action', l.action, 'detail', l.detail) ORDER BY l.id), '[]')
               FROM audit_log l WHERE l.object = named.id) AS story,

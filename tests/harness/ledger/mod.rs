@@ -42,6 +42,8 @@ pub enum Rule {
     SentAsAsked,
     /// P8: an order is sent again only after an answer that allows it, and then four times at most.
     SentAgain,
+    /// Once the wish to take an order back is written, no attempt to send it begins.
+    Unwanted,
     /// A person is told once of each end that they see, and of no other.
     ToldOnce,
     /// A person is shown only what the payment was at some time.
@@ -92,6 +94,8 @@ pub struct Arrived {
     pub body_sha256: String,
     /// The body hashes of the attempts under this key that had no outcome then; `None`: the database was away.
     pub under_way: Option<Vec<String>>,
+    /// One of those attempts began after its owner had wished the order back.
+    pub unwanted: bool,
 }
 
 /// What is written down while a test runs.
@@ -132,11 +136,14 @@ impl Ledger {
             let (ledger, db) = (Arc::clone(&ledger), db.clone());
             Box::pin(async move {
                 if arrival.operation == Operation::Payment {
-                    let under_way = books::under_way(&db, &arrival.request_id).await.ok();
+                    let attempts = books::under_way(&db, &arrival.request_id).await.ok();
+                    let unwanted = attempts.iter().flatten().any(|attempt| attempt.unwanted);
+                    let bodies = |attempts: Vec<Attempt>| attempts.into_iter().map(|attempt| attempt.body_sha256);
                     locked(&ledger.arrived).push(Arrived {
                         request_id: arrival.request_id,
                         body_sha256: arrival.body_sha256,
-                        under_way,
+                        under_way: attempts.map(|attempts| bodies(attempts).collect()),
+                        unwanted,
                     });
                 }
             })
@@ -155,6 +162,7 @@ impl Books {
             bank::written_before_sent,
             bank::sent_as_asked,
             bank::sent_again,
+            bank::unwanted,
             bank::truth,
             client::one_key_one_payment,
             client::shown_as_it_was,

@@ -40,7 +40,7 @@ pub(super) fn allowed_moves(books: &Books) -> Vec<Broken> {
 
 pub(super) fn future(books: &Books) -> Vec<Broken> {
     let open = books.payments.iter().filter(|row| !row.state.bank_final);
-    let forgotten = open.filter(|row| row.live_jobs == 0 && !row.needs_review);
+    let forgotten = open.filter(|row| row.live_jobs == 0 && !row.needs_review || row.approval_is_left);
     let forgotten = forgotten.map(|row| Broken::new(Rule::Future, &row.id, "is open, and nobody goes on with it"));
     let unheard = books.payments.iter().filter(|row| {
         let recorded = row.story.0.iter().any(|step| step.action == "payment.needs_review");
@@ -53,7 +53,8 @@ pub(super) fn future(books: &Books) -> Vec<Broken> {
 pub(super) fn told_once(books: &Books) -> Vec<Broken> {
     let mut broken = Vec::new();
     for row in &books.payments {
-        let seen: BTreeSet<String> = ends(row).map(|end| format!("{}:{end}", row.id)).collect();
+        let all = ends(row).chain(waits_for_its_person(row));
+        let seen: BTreeSet<String> = all.map(|what| format!("{}:{what}", row.id)).collect();
         let told: BTreeSet<String> = row.told.0.iter().cloned().collect();
         if told.len() != row.told.0.len() {
             broken.push(Broken::new(
@@ -73,8 +74,8 @@ pub(super) fn told_once(books: &Books) -> Vec<Broken> {
     broken
 }
 
-/// The ends that its owner is told of: those that somebody else brought about. A failure is `unconfirmed` until the bank has
-/// taken the order back, or has said its last word.
+/// The ends that its owner is told of: those that somebody else brought about; and that one was none, for it goes on. A
+/// failure is `unconfirmed` until the bank has taken the order back, or has said its last word.
 fn ends(row: &Row) -> impl Iterator<Item = &str> {
     let steps = row.story.0.iter().enumerate();
     steps
@@ -88,13 +89,22 @@ fn ends(row: &Row) -> impl Iterator<Item = &str> {
                 ended.is_some_and(|step| step.detail["withdrawn"] == true)
             };
             match to {
-                "processing" => None,
                 "failed" if is_final => Some(to),
                 _ if from == to => None,
                 "failed" if !withdrawn() => Some("unconfirmed"),
                 _ => Some(to),
             }
         })
+}
+
+/// Of one that operations had sent again, its owner is told when its link is there.
+fn waits_for_its_person(row: &Row) -> Option<&'static str> {
+    let after = row.story.0.iter().skip_while(|step| step.action != "payment.retried");
+    let is_linked = |step: &super::Step| match step.action.as_str() {
+        "payment.initiated" => step.detail["link"] == true,
+        action => action == "payment.authorisation_started",
+    };
+    after.into_iter().any(is_linked).then_some("approve")
 }
 
 pub(super) fn holds(books: &Books) -> Vec<Broken> {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use drop_common::{
     providers::{
-        ProviderError,
+        Class, ProviderError,
         neonomics::{CallContext, Cancellation, OrderAtBank},
     },
     queue::Lease,
@@ -20,6 +20,10 @@ pub(super) enum Withdrawal {
     Done,
     /// The bank does not withdraw it; what it says of the payment now.
     Refused { now: Option<String> },
+    /// The bank knows no such order, whether it is asked to withdraw it or how it is doing.
+    Gone,
+    /// It is not withdrawn: the bank wants an approval for that, cannot do it, or was not reached.
+    NotTaken,
     /// Nobody knows.
     Unknown,
     /// The bank was not asked: the circuit is open.
@@ -79,12 +83,29 @@ impl<'a> AtBank<'a> {
         match neonomics.cancel_payment(self.product, self.id, &call).await {
             Ok(Cancellation::Done) => Withdrawal::Done,
             // The bank wants the person's approval for that too: nothing is withdrawn.
-            Ok(Cancellation::NeedsApproval) => Withdrawal::Unknown,
+            Ok(Cancellation::NeedsApproval) => Withdrawal::NotTaken,
             Err(error) if is_refused(&error) => Withdrawal::Refused { now: self.now().await },
+            Err(error) if error.status() == Some(404) => self.gone_or_not_taken().await,
             Err(error) => {
                 warn!("a payment could not be withdrawn: {error}");
-                Withdrawal::Unknown
+                if is_no(&error) {
+                    Withdrawal::NotTaken
+                } else {
+                    Withdrawal::Unknown
+                }
             }
+        }
+    }
+
+    /// The bank does not know the order, or not how to withdraw one: only a look tells the two apart.
+    async fn gone_or_not_taken(&self) -> Withdrawal {
+        if self.open_until().await.is_some() {
+            return Withdrawal::Unknown;
+        }
+        match self.status().await {
+            Ok(_) => Withdrawal::NotTaken,
+            Err(error) if error.status() == Some(404) => Withdrawal::Gone,
+            Err(_) => Withdrawal::Unknown,
         }
     }
 
@@ -124,6 +145,14 @@ impl<'a> AtBank<'a> {
             now: self.ctx.clock.now(),
             not_after: Some(self.lease.deadline()),
         }
+    }
+}
+
+/// The order is certainly as it was: the withdrawal did not leave, was refused, or is nothing that this bank does.
+fn is_no(error: &ProviderError) -> bool {
+    match error.class() {
+        Class::NotSent | Class::CircuitOpen | Class::Refused | Class::Expired | Class::Limited => true,
+        Class::Transient | Class::Ambiguous => error.status() == Some(501),
     }
 }
 

@@ -25,7 +25,7 @@ use tracing::warn;
 use super::{
     at_bank::{AtBank, Withdrawal},
     payment_moves::Moving,
-    poll_payment::take,
+    withdrawing::{self, Withdrawing, take},
 };
 use crate::{context::Context, recording};
 
@@ -57,11 +57,14 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
     };
     let withdrawal = match &payment.payment_id {
         Some(id) if payment.cancellation == Some(Cancellation::Requested) && is_open(&payment) => {
-            Some(AtBank::new(ctx, lease, &payment.product, id).withdraw().await)
+            let bank = AtBank::new(ctx, lease, &payment.product, id);
+            Some(withdraw(ctx, lease, &payment, &bank).await?)
         }
         Some(id) if payment.state.is_timed_out() && payment.callback_at.is_none() => {
-            match withdraw_unless_approved(ctx, lease, &payment, id).await {
-                Ok(withdrawal) => Some(withdrawal),
+            let bank = AtBank::new(ctx, lease, &payment.product, id);
+            match approval(ctx, &payment, &bank).await {
+                Ok(now @ Some(_)) => Some(Withdrawal::Refused { now }),
+                Ok(None) => Some(withdraw(ctx, lease, &payment, &bank).await?),
                 Err(error) => {
                     warn!(payment.id = %payment.id, "the bank did not say whether {} was approved: {error}", payment.id);
                     return Ok(Outcome::Again(backoff::jittered(AFTER_A_FAILURE)).into());
@@ -90,27 +93,27 @@ fn is_open(payment: &Payment) -> bool {
     payment.state.is_processing() || payment.state.is_timed_out()
 }
 
-/// Nobody asked for this withdrawal: the time for approval was over while the bank could not be asked. So it is asked first,
-/// for a payment that was approved meanwhile is the person's wish, and no bank must cancel it for our patience.
-async fn withdraw_unless_approved(
-    ctx: &Context,
-    lease: &Lease,
-    payment: &Payment,
-    id: &str,
-) -> Result<Withdrawal, ProviderError> {
-    let bank = AtBank::new(ctx, lease, &payment.product, id);
-    let code = bank.status().await?;
-    let approved = code.as_deref().is_some_and(|code| {
-        !payment
-            .state
-            .on_bank_code(code, &ctx.provisional())
-            .state
-            .is_timed_out()
-    });
-    if approved {
-        return Ok(Withdrawal::Refused { now: code });
+/// Asks the bank to withdraw it, once that is committed.
+async fn withdraw(ctx: &Context, lease: &Lease, payment: &Payment, bank: &AtBank<'_>) -> Result<Withdrawal, JobError> {
+    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
+    if moving.circuit_is_open().await?.is_some() {
+        return Ok(Withdrawal::NotAsked);
     }
-    Ok(bank.withdraw().await)
+    let withdrawing = Withdrawing::write(&mut moving).await?;
+    moving.commit().await?;
+    failpoint!("cancel.withdrawing");
+    Ok(withdrawing.understood(bank.withdraw().await))
+}
+
+/// Nobody asked for this withdrawal: the time for approval was over while the bank could not be asked. So it is asked first,
+/// for a payment that was approved meanwhile is the person's wish, and no bank must cancel it for our patience. The bank's
+/// word for it, where it was.
+async fn approval(ctx: &Context, payment: &Payment, bank: &AtBank<'_>) -> Result<Option<String>, ProviderError> {
+    let code = bank.status().await?;
+    Ok(code.filter(|code| {
+        let heard = payment.state.on_bank_code(code, &ctx.provisional());
+        !heard.state.is_timed_out()
+    }))
 }
 
 /// What the bank did, written to the payment as it is now.
@@ -128,7 +131,17 @@ async fn write(
             moving.apply(moving.payment.state.on_withdrawn()).await?;
         }
         Some(Withdrawal::Refused { now: Some(code) }) => take(&mut moving, code).await?,
-        Some(Withdrawal::Refused { now: None } | Withdrawal::Unknown | Withdrawal::NotAsked) | None => {}
+        Some(
+            Withdrawal::Refused { now: None }
+            | Withdrawal::Gone
+            | Withdrawal::NotTaken
+            | Withdrawal::Unknown
+            | Withdrawal::NotAsked,
+        )
+        | None => {}
+    }
+    if let Some(withdrawal) = withdrawal {
+        withdrawing::answered(&mut moving, withdrawal).await?;
     }
     let cancellation = became_of(&moving.payment, withdrawal);
     if moving.payment.cancellation == Some(Cancellation::Requested) {
@@ -146,7 +159,7 @@ async fn write(
 fn became_of(payment: &Payment, withdrawal: Option<&Withdrawal>) -> Cancellation {
     let state = payment.state;
     let taken = matches!(withdrawal, Some(Withdrawal::Done))
-        || (state.is_timed_out() && payment.withdrawn_at.is_some())
+        || (state.reason == Some(FailureReason::ScaTimeout) && payment.withdrawn_at.is_some())
         || state.reason == Some(FailureReason::NotSent)
         || state.bank_status == Some(BankStatus::Cancelled);
     match (state.status, withdrawal) {
@@ -157,7 +170,12 @@ fn became_of(payment: &Payment, withdrawal: Option<&Withdrawal>) -> Cancellation
             Cancellation::Refused
         }
         // Nobody knows whether the bank took it, or it took what it had accepted just before: its next word tells.
-        (_, Some(Withdrawal::Done | Withdrawal::Unknown | Withdrawal::NotAsked))
+        (
+            _,
+            Some(
+                Withdrawal::Done | Withdrawal::Gone | Withdrawal::NotTaken | Withdrawal::Unknown | Withdrawal::NotAsked,
+            ),
+        )
         | (PaymentStatus::Processing, None) => Cancellation::Unconfirmed,
     }
 }

@@ -38,3 +38,4 @@ mod sumsub_answers;
 mod sumsub_limits;
 mod sweep_outbox;
 mod sync_balance;
+mod withdrawing;

@@ -11,7 +11,10 @@ use drop_common::{
         EnqueueOptions, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
         payloads::{PollPayment, StartAuthorisation},
     },
-    storage::payments::{self, Payment},
+    storage::{
+        notifications::{self, Message},
+        payments::{self, Payment},
+    },
 };
 use serde_json::json;
 use tracing::info;
@@ -53,6 +56,9 @@ pub(super) async fn accepted(
         moving.payment.state.bank_status = word.or(moving.payment.state.bank_status);
         moving.payment.version = version;
     }
+    if link.is_some() {
+        tell_of_the_link(&mut moving).await?;
+    }
     if authorise {
         let options = EnqueueOptions {
             request_id: lease.request_id(),
@@ -80,6 +86,22 @@ pub(super) async fn accepted(
         ctx.wake.signal(Lane::PaymentSend);
     }
     Ok(recorded)
+}
+
+/// The link is there. Whoever asked for the payment waits for it; but operations had this one sent again, later.
+pub(super) async fn tell_of_the_link(moving: &mut Moving<'_>) -> Result<(), JobError> {
+    let payment = &moving.payment;
+    if !payment.was_sent_again() {
+        return Ok(());
+    }
+    let message = Message {
+        user: payment.user,
+        kind: "payment",
+        title: "Betalingen venter på deg",
+        body: "Den er sendt til banken på nytt. Godkjenn den der nå.",
+        subject: format!("{}:approve", payment.id),
+    };
+    Ok(notifications::tell(&mut moving.tx, message).await?)
 }
 
 /// An earlier attempt was answered with 500, 502 or 503, and a bank that does not deduplicate may have made a payment of

@@ -123,8 +123,7 @@ impl<'a> Moving<'a> {
 
     /// Tells operations when it is about to be committed. Names no person.
     pub(super) fn alert(&mut self, what: impl Into<Cow<'static, str>>) {
-        let (id, what) = (self.payment.id, what.into());
-        self.after.alert(move || tell_operations(id, &what));
+        self.after.extend(told(self.payment.id, &what.into()));
     }
 
     /// How long to wait, where the circuit has opened since the claim: what waited in a slot is not sent any more.
@@ -187,7 +186,7 @@ pub(crate) async fn apply(
 ) -> Result<AfterCommit, StorageError> {
     let (id, state, mut after) = (payment.id, transition.state, AfterCommit::default());
     if let Some(alert) = transition.alert {
-        after.alert(move || tell_operations(id, alert.as_str()));
+        after.extend(told(id, alert.as_str()));
     }
     if !transition.changed || !payments::set_state(tx, payment, &state).await? {
         return Ok(after);
@@ -232,22 +231,18 @@ pub(super) async fn review(
     let mut after = AfterCommit::default();
     if let Some(user) = payments::needs_review(tx, id).await? {
         audit(mover, tx, user, id, "payment.needs_review", json!({ "why": why })).await?;
-        let (metrics, why) = (Arc::clone(mover.metrics), why.to_owned());
-        after.alert(move || tell_operations(id, &format!("needs review: {why}")));
+        let metrics = Arc::clone(mover.metrics);
+        after.extend(told(id, &format!("needs review: {why}")));
         after.add(move || metrics.count(&PISP_PAYMENT_FAILURES, &[label]));
     }
     Ok(after)
 }
 
 /// Tells operations about a payment, when what is said is about to be committed.
-pub(super) fn told(id: PaymentId, what: String) -> AfterCommit {
+pub(super) fn told(id: PaymentId, what: &str) -> AfterCommit {
     let mut after = AfterCommit::default();
-    after.alert(move || tell_operations(id, &what));
+    after.alert(&alerts::PAYMENT, format!("{id}, {what}"));
     after
-}
-
-fn tell_operations(id: PaymentId, what: &str) {
-    alerts::raise(&alerts::PAYMENT, format_args!("{id}, {what}"));
 }
 
 async fn audit(
@@ -289,7 +284,11 @@ fn label(reason: Option<FailureReason>) -> &'static str {
 async fn tell_user(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<(), StorageError> {
     let unconfirmed = state.status == PaymentStatus::Failed && !state.bank_final && payment.withdrawn_at.is_none();
     let (title, body) = match state.status {
-        PaymentStatus::Processing => return Ok(()),
+        // They were told that it had ended.
+        PaymentStatus::Processing => (
+            "Betalingen er likevel på vei",
+            "Banken har godtatt den. Ikke betal på nytt.",
+        ),
         PaymentStatus::Completed => ("Betalingen er fullført", ""),
         PaymentStatus::Cancelled => ("Betalingen er avbrutt", ""),
         // The bank may still complete it.

@@ -6,7 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::{
         bank_order::BankOrder,
-        bank_status::BankStatus,
         payment_schedule::next_poll,
         payment_status::{PaymentAlert, PaymentStatus},
     },
@@ -27,6 +26,7 @@ use super::{
     bank_change,
     initiate_payment::LONGEST_PAUSE,
     payment_moves::{self, Mover, Moving},
+    withdrawing::{self, Withdrawing, take, taken_back},
 };
 use crate::{context::Context, recording};
 
@@ -65,12 +65,17 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
         Ok(Some(code)) => payment.state.on_bank_code(code, &ctx.provisional()).state,
         Ok(None) | Err(_) => payment.state,
     };
-    let is_over = state.is_early() && may_have_timed_out(&payment);
-    let withdrawal = if is_over && recording::record(lease, || ends_now(ctx, lease, &payment)).await? {
+    let (is_over, is_gone) = (state.is_early() && may_have_timed_out(&payment), is_unknown(&answer));
+    let begun = if is_over || is_gone {
+        recording::record(lease, || withdraws(ctx, lease, &payment, is_over, is_gone)).await?
+    } else {
+        None
+    };
+    let withdrawal = if let Some((withdrawing, timed_out)) = begun {
         failpoint!("pay.withdrawing");
-        let withdrawal = bank.withdraw().await;
+        let answer = withdrawing.understood(bank.withdraw().await);
         failpoint!("pay.withdrawn");
-        Some(withdrawal)
+        Some(Withdrawn { timed_out, answer })
     } else {
         None
     };
@@ -91,30 +96,61 @@ struct Seen {
     answer: Result<Option<String>, ProviderError>,
     /// What it will pay, where it said that it changed something.
     order: Option<BankOrder>,
-    /// The person did not approve in time.
-    withdrawal: Option<Withdrawal>,
+    withdrawal: Option<Withdrawn>,
+}
+
+/// An order that the bank was asked to withdraw.
+struct Withdrawn {
+    /// Because the person did not approve in time; else once more, because the bank does not know it any more.
+    timed_out: bool,
+    answer: Withdrawal,
+}
+
+/// The bank says that it knows no such payment.
+fn is_unknown(answer: &Result<Option<String>, ProviderError>) -> bool {
+    matches!(answer, Err(error) if error.status() == Some(404))
+}
+
+impl Seen {
+    fn is_withdrawn(&self) -> bool {
+        let answer = self.withdrawal.as_ref().map(|withdrawn| &withdrawn.answer);
+        matches!(answer, Some(Withdrawal::Done))
+    }
 }
 
 fn may_have_timed_out(payment: &Payment) -> bool {
     payment.sca_deadline.is_some() && payment.state.status == PaymentStatus::Processing
 }
 
-/// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out. That
-/// it is about to be withdrawn is committed, so that the bank's next word is understood whatever becomes of this process.
-async fn ends_now(ctx: &Context, lease: &Lease, payment: &Payment) -> Result<bool, JobError> {
+/// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out. Where
+/// the bank does not know an order any more that we had begun to withdraw, the answer to that is lost, and it is asked again:
+/// one 404 may be a mistake of the bank's. Not of an order that its person may have approved, unless they want it back.
+/// Whether it timed out is told with what was committed.
+async fn withdraws(
+    ctx: &Context,
+    lease: &Lease,
+    payment: &Payment,
+    is_over: bool,
+    is_gone: bool,
+) -> Result<Option<(Withdrawing, bool)>, JobError> {
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
     let (now, payment) = (moving.now, &moving.payment);
-    let timed_out = payment.callback_at.is_none()
+    let timed_out = is_over
+        && payment.callback_at.is_none()
         && payment.state.status == PaymentStatus::Processing
         && payment.sca_deadline.is_some_and(|deadline| deadline <= now);
+    let is_open = !payment.state.bank_final && payment.withdrawn_at.is_none();
+    let is_unapproved = payment.callback_at.is_none() && payment.state.is_early();
+    let may_be_withdrawn = is_open && (is_unapproved || payment.cancellation.is_some());
+    let again = is_gone && may_be_withdrawn && payments::is_withdrawing(&mut moving.tx, payment.id).await?;
     // Where this look has opened the circuit, nothing is withdrawn; the reconciliation ends the time all the same.
-    let timed_out = timed_out && moving.circuit_is_open().await?.is_none();
-    if timed_out {
-        payments::withdrawing(&mut moving.tx, moving.payment.id).await?;
-        moving.audit("payment.withdrawing", json!({})).await?;
+    if !(timed_out || again) || moving.circuit_is_open().await?.is_some() {
+        return Ok(None);
     }
+    let withdrawing = Withdrawing::write(&mut moving).await?;
+    moving.audit("payment.withdrawing", json!({})).await?;
     moving.commit().await?;
-    Ok(timed_out)
+    Ok(Some((withdrawing, timed_out)))
 }
 
 /// Everything that was learned, written to the payment as it is now.
@@ -124,14 +160,23 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     match &seen.answer {
         Ok(Some(code)) => take(&mut moving, code).await?,
         Ok(None) => moving.hear(None).await?,
-        Err(error) if error.status() == Some(404) => gone(&mut moving).await?,
+        // What the bank said to the withdrawal comes first: it may explain that.
+        Err(error) if error.status() == Some(404) => {}
         // A failed look decides nothing about somebody's money: polling outlives scattered errors.
         Err(error) => failed(&mut moving, error).await?,
     }
-    if let Some(withdrawal) = &seen.withdrawal
-        && !matches!(withdrawal, Withdrawal::NotAsked)
+    if let Some(Withdrawn { timed_out, answer }) = &seen.withdrawal
+        && !matches!(answer, Withdrawal::NotAsked)
     {
-        time_out(&mut moving, withdrawal).await?;
+        if *timed_out {
+            time_out(&mut moving, answer).await?;
+        } else {
+            asked_again(&mut moving, answer).await?;
+        }
+        withdrawing::answered(&mut moving, answer).await?;
+    }
+    if is_unknown(&seen.answer) {
+        gone(&mut moving).await?;
     }
     bank_change::write(&mut moving, seen.order.as_ref()).await?;
     let outcome = match moving.payment.state.bank_final {
@@ -139,41 +184,31 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
         false if came_back => Outcome::Wait(Duration::ZERO),
         // Its person is told to try again, and the bank's last word makes room for that.
-        false if matches!(seen.withdrawal, Some(Withdrawal::Done)) => Outcome::Wait(AFTER_A_WITHDRAWAL),
+        false if seen.is_withdrawn() => Outcome::Wait(AFTER_A_WITHDRAWAL),
         false => next(&mut moving, seen.answer.is_err()).await?,
     };
     failpoint!("pay.final");
     moving.finish(outcome).await
 }
 
-pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
-    let payment = &moving.payment;
-    // We were about to withdraw it because its time was over, and nobody wrote down that the bank took that: its person has
-    // not taken it back.
-    if code == BankStatus::Cancelled.as_str()
-        && payment.state.is_processing()
-        && payment.state.is_early()
-        && payment.cancellation.is_none()
-        && payment.callback_at.is_none()
-        && payments::is_withdrawing(&mut moving.tx, payment.id).await?
-    {
-        end_withdrawn(moving).await?;
+/// What the bank said of an order that it did not know any more.
+async fn asked_again(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
+    match withdrawal {
+        Withdrawal::Done => taken_back(moving).await,
+        Withdrawal::Refused { now: Some(code) } => take(moving, code).await,
+        Withdrawal::Refused { now: None }
+        | Withdrawal::Gone
+        | Withdrawal::NotTaken
+        | Withdrawal::Unknown
+        | Withdrawal::NotAsked => Ok(()),
     }
-    moving.hear(Some(code)).await
-}
-
-/// The time for approval was over, and the bank has taken the order back.
-async fn end_withdrawn(moving: &mut Moving<'_>) -> Result<(), JobError> {
-    payments::withdrawn(&mut moving.tx, moving.payment.id).await?;
-    moving.reload().await?;
-    moving.apply(moving.payment.state.on_sca_timeout()).await?;
-    moving.audit("payment.sca_timeout", json!({ "withdrawn": true })).await
 }
 
 /// The bank does not know the payment. That is its last word only where it took our withdrawal.
 async fn gone(moving: &mut Moving<'_>) -> Result<(), JobError> {
-    if moving.payment.withdrawn_at.is_some() {
-        moving.apply(moving.payment.state.on_gone_after_cancel()).await
+    let ended = moving.payment.state.on_gone_after_cancel();
+    if moving.payment.withdrawn_at.is_some() && ended.state.bank_final {
+        moving.apply(ended).await
     } else {
         moving.review("ambiguous", "the bank does not know it").await
     }

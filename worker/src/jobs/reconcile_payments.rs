@@ -1,19 +1,19 @@
 //! Proves, once a minute, that every open payment has a next step, and gives one to those that have none: a job row that
 //! was lost or deleted, a mistake of ours, must not leave somebody's money in the air, nor their wish to take it back without
-//! an answer. And ends the patience for approvals
+//! an answer, nor them without the link to approve it. And ends the patience for approvals
 //! while the bank cannot be asked: the person is told after five minutes all the same.
 
 use std::sync::Arc;
 
 use drop_common::{
-    alerts,
     domain::{
+        bank_order::Authorisation,
         ids::PaymentId,
         payment_status::{Cancellation, PaymentStatus},
     },
     queue::{
         EnqueueOptions, Handler, Job as _, JobError, Lease, Outcome, Verdict, enqueue_anew,
-        payloads::{CancelPayment, InitiatePayment, PollPayment, ReconcilePayments},
+        payloads::{CancelPayment, InitiatePayment, PollPayment, ReconcilePayments, StartAuthorisation},
     },
     storage::payments,
 };
@@ -21,10 +21,10 @@ use serde_json::json;
 use tracing::info;
 use uuid::Uuid;
 
-use super::payment_moves::Moving;
+use super::payment_moves::{Moving, told};
 use crate::context::Context;
 
-/// The jobs that move a payment on.
+/// The jobs that move a payment on until its end; those of one errand are looked for beside them.
 const STEPS: [&str; 2] = [InitiatePayment::KIND, PollPayment::KIND];
 /// At most so many in one run; the next one goes on.
 const BATCH: i64 = 500;
@@ -40,6 +40,9 @@ impl Handler<Context> for ReconcilePayments {
         for id in payments::unanswered_wishes(&ctx.db, CancelPayment::KIND, BATCH).await? {
             unless_unreadable(id, answer_wish(&ctx, &lease, id).await)?;
         }
+        for id in payments::unstarted_approvals(&ctx.db, StartAuthorisation::KIND, BATCH).await? {
+            unless_unreadable(id, start_approval(&ctx, &lease, id).await)?;
+        }
         Ok(Outcome::Done.into())
     }
 }
@@ -48,7 +51,8 @@ impl Handler<Context> for ReconcilePayments {
 fn unless_unreadable(id: PaymentId, done: Result<(), JobError>) -> Result<(), JobError> {
     match done {
         Err(JobError::Storage(error)) if !error.is_transient() => {
-            alerts::raise(&alerts::PAYMENT, format_args!("{id}, cannot be reconciled: {error}"));
+            // Never committed, so it is said once in a while and not with every look.
+            told(id, &format!("cannot be reconciled: {error}")).raise();
             Ok(())
         }
         done => done,
@@ -79,9 +83,13 @@ async fn give_next_step(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(
         enqueue_anew(&mut moving.tx, &InitiatePayment { payment: id }, options).await?;
         InitiatePayment::KIND
     };
-    moving
-        .audit("payment.next_step_restored", json!({ "step": step }))
-        .await?;
+    restored(moving, step).await
+}
+
+/// That it had lost its next step is told: something is wrong with the service.
+async fn restored(mut moving: Moving<'_>, step: &'static str) -> Result<(), JobError> {
+    let detail = json!({ "step": step });
+    moving.audit("payment.next_step_restored", detail).await?;
     moving.alert(format!("had no next step, now: {step}"));
     moving.commit().await
 }
@@ -97,12 +105,19 @@ async fn answer_wish(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), 
         request: Uuid::now_v7(),
     };
     enqueue_anew(&mut moving.tx, &withdrawal, EnqueueOptions::default()).await?;
-    let step = CancelPayment::KIND;
-    moving
-        .audit("payment.next_step_restored", json!({ "step": step }))
-        .await?;
-    moving.alert(format!("had no next step, now: {step}"));
-    moving.commit().await
+    restored(moving, CancelPayment::KIND).await
+}
+
+/// Its person waits for the link, and the job that would ask for it was lost. Whether it had asked, that job knows.
+async fn start_approval(ctx: &Context, lease: &Lease, id: PaymentId) -> Result<(), JobError> {
+    let mut moving = Moving::begin(ctx, lease, id).await?;
+    match moving.payment.authorisation {
+        Some(Authorisation::Wanted | Authorisation::Starting) => {}
+        Some(Authorisation::Started | Authorisation::Failed) | None => return Ok(()),
+    }
+    let start = StartAuthorisation { payment: id };
+    enqueue_anew(&mut moving.tx, &start, EnqueueOptions::default()).await?;
+    restored(moving, StartAuthorisation::KIND).await
 }
 
 /// As the look at the end of the time would do without an answer from the bank. The order is withdrawn when the bank can

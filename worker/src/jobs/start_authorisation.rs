@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     intent::Intent,
+    payment_accepted::tell_of_the_link,
     payment_moves::{self, Moving},
     payment_order::{call, redirect},
 };
@@ -48,7 +49,7 @@ impl Handler<Context> for StartAuthorisation {
         payments::set_authorisation(tx, self.payment, Authorisation::Failed).await?;
         Ok(payment_moves::told(
             self.payment,
-            format!("its approval was not started: {error}"),
+            &format!("its approval was not started: {error}"),
         ))
     }
 }
@@ -118,6 +119,7 @@ async fn record(
             let patience = ctx.settings.payments.sca_timeout;
             payments::authorised(&mut moving.tx, payment.id, link.as_str(), patience).await?;
             moving.audit("payment.authorisation_started", json!({})).await?;
+            tell_of_the_link(&mut moving).await?;
             failpoint!("authorise.result");
             moving.finish(Outcome::Done).await
         }

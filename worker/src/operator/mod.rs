@@ -146,7 +146,7 @@ pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()
         Verb::Jobs(verb) => jobs(&db, verb).await,
         Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(&db, lane, true, &by).await,
         Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(&db, lane, false, &by).await,
-        Verb::Payments(verb) => payments::operate(&db, verb).await,
+        Verb::Payments(verb) => payments::operate(environment, &db, verb).await,
         Verb::Webhooks(verb) => webhooks::operate(&db, verb).await,
         Verb::Cases(verb) => cases::operate(&db, verb).await,
         Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail, ensure};
 use clap::Subcommand;
 use drop_common::{
-    domain::{bank_status::BankStatus, ids::PaymentId},
+    config::{Environment, PaymentsConfig},
+    domain::{bank_status::BankStatus, ids::PaymentId, money::Amount},
     metrics::{Metrics, Process},
     queue::{
         EnqueueOptions, enqueue_anew,
@@ -77,7 +78,7 @@ fn final_code(word: &str) -> Result<BankStatus, String> {
     }
 }
 
-pub(super) async fn operate(db: &PgPool, verb: PaymentsVerb) -> anyhow::Result<()> {
+pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: PaymentsVerb) -> anyhow::Result<()> {
     match verb {
         PaymentsVerb::List(output) => print::payments(&payments::in_review(db).await?, output.json),
         PaymentsVerb::Show { id, output } => show(db, id, &output).await,
@@ -85,7 +86,7 @@ pub(super) async fn operate(db: &PgPool, verb: PaymentsVerb) -> anyhow::Result<(
             id, bank_status, by, ..
         } => settle(db, id, bank_status, &by).await,
         PaymentsVerb::Track { id, payment_id, by } => track(db, id, &payment_id, &by).await,
-        PaymentsVerb::Retry { id, by } => retry(db, id, &by).await,
+        PaymentsVerb::Retry { id, by } => retry(db, &PaymentsConfig::alone(environment)?, id, &by).await,
     }
 }
 
@@ -130,9 +131,14 @@ async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By) -> anyhow:
         "that is no id of a payment"
     );
     let (mut tx, payment) = under_review(db, id).await?;
-    let found = payments::found_at_bank(&mut tx, id, payment_id).await;
-    if !found.context("another payment has that id; nothing was changed")? {
-        bail!("the bank has payment {id} under another id; nothing was changed");
+    match payments::found_at_bank(&mut tx, id, payment_id).await {
+        Ok(true) => {}
+        Ok(false) => bail!("the bank has payment {id} under another id; nothing was changed"),
+        Err(error) if error.violates(payments::ONE_PAYMENT_OF_AN_ID) => {
+            bail!("another payment has that id; nothing was changed")
+        }
+        // Its text names the kind of the failure and quotes no row.
+        Err(error) => bail!("that could not be written: {error}; nothing was changed"),
     }
     enqueue_anew(&mut tx, &PollPayment { payment: id }, EnqueueOptions::default()).await?;
     record(
@@ -149,9 +155,18 @@ async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By) -> anyhow:
     Ok(())
 }
 
-/// What follows is what follows a new order: at most four attempts within the time for that, and every check before each.
-async fn retry(db: &PgPool, id: PaymentId, by: &By) -> anyhow::Result<()> {
+/// What follows is what follows a new order: at most four attempts within the time for that, and every check before each. It
+/// counts towards the limit of the day on which it is sent. What is held for it has been since it was asked for.
+async fn retry(db: &PgPool, config: &PaymentsConfig, id: PaymentId, by: &By) -> anyhow::Result<()> {
     let (mut tx, payment) = under_review(db, id).await?;
+    let currency = payment.currency.parse()?;
+    let limits = config
+        .limits_in(currency)
+        .context("payments are not made in its currency")?;
+    let paid_today = payments::paid_today_beside(&mut tx, &payment).await?;
+    if let Err(limit) = limits.check(Amount::new(payment.amount, currency), paid_today) {
+        bail!("payment {id} cannot be sent today: {limit}; nothing was changed");
+    }
     if !payments::may_be_sent_again(&mut tx, id, payments::SEND_WITHIN).await? {
         bail!("payment {id} is with the bank, may be, or is not wanted any more; nothing was changed");
     }

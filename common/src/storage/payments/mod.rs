@@ -25,6 +25,8 @@ mod review;
 mod sweep;
 mod wire;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
@@ -36,13 +38,16 @@ pub use self::{
         may_have_left, unsent_attempts,
     },
     moves::{
-        Locked, Taken, came_back, initiated, is_withdrawing, lock, needs_review, set_cancellation, set_state,
-        withdrawing, withdrawn,
+        Locked, Taken, came_back, initiated, is_withdrawing, lock, needs_review, not_withdrawing, set_cancellation,
+        set_state, withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
-    review::{Event, InReview, found_at_bank, history, in_review, may_be_sent_again, reviewed},
-    sweep::{overdue_approvals, unanswered_wishes, without_next_step},
+    review::{
+        Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
+        reviewed,
+    },
+    sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},
     wire::{Wire, wire},
 };
 use super::StorageError;
@@ -199,6 +204,12 @@ impl Payment {
             Some(Authorisation::Wanted | Authorisation::Starting)
         );
         self.payment_id.is_some() && !awaits_link
+    }
+
+    /// Whether operations had it sent again: then the time to send it began later than the payment, which at first are a
+    /// moment of one statement.
+    pub fn was_sent_again(&self) -> bool {
+        self.expires_at - SEND_WITHIN > self.created_at + Duration::from_secs(1)
     }
 }
 

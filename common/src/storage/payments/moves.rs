@@ -112,8 +112,7 @@ pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<Option<UserId>, 
     .await?)
 }
 
-/// The order is about to be withdrawn, because the time for approval is over. Nothing that anybody is shown, so the version
-/// stays.
+/// The order is about to be withdrawn. Nothing that anybody is shown, so the version stays.
 pub async fn withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE transactions SET withdrawing_at = coalesce(withdrawing_at, clock_timestamp()) WHERE id = $1",
@@ -124,7 +123,18 @@ pub async fn withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError>
     Ok(())
 }
 
-/// Whether a withdrawal because of the time may have reached the bank.
+/// It was not withdrawn, for certain.
+pub async fn not_withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET withdrawing_at = NULL WHERE id = $1 AND withdrawn_at IS NULL",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whether a withdrawal may have reached the bank.
 pub async fn is_withdrawing(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
     let since = sqlx::query_scalar!("SELECT withdrawing_at FROM transactions WHERE id = $1", id.uuid())
         .fetch_one(&mut **tx)

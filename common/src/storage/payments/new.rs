@@ -110,7 +110,7 @@ pub struct Standing {
     /// They already made a payment under this key.
     pub key_is_used: bool,
     /// What they have paid or are about to pay today (Europe/Oslo), in minor units: a payment that the bank may still
-    /// complete counts.
+    /// complete counts, and on the day since which it may be sent, which operations may have made a later one.
     pub paid_today: i64,
     /// Their open payment of the same payee and amount, of the last seven days.
     pub lookalike: Option<PaymentId>,
@@ -137,7 +137,8 @@ pub async fn standing(
                   EXISTS (SELECT FROM transactions WHERE user_id = $1 AND client_key = $2) AS "key_is_used!",
                   (SELECT coalesce(sum(amount), 0)::bigint FROM transactions
                     WHERE user_id = $1 AND currency = $5 AND (status IN ('processing', 'completed') OR NOT bank_final)
-                      AND created_at >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'
+                      AND greatest(created_at, expires_at - make_interval(secs => $6))
+                          >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'
                   ) AS "paid_today!",
                   (SELECT id FROM transactions
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
@@ -149,12 +150,13 @@ pub async fn standing(
                   ) AS "just_made: PaymentId"
              FROM (SELECT) AS one
              LEFT JOIN (SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
-                         WHERE a.id = $6 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
+                         WHERE a.id = $7 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
         user.uuid(),
         client_key,
         &indexes as &[&[u8]],
         amount.minor,
         amount.currency.code(),
+        SEND_WITHIN.as_secs_f64(),
         account.uuid(),
     )
     .fetch_one(&mut **tx)

@@ -8,7 +8,10 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::super::{StorageError, Tx};
+use super::{
+    super::{StorageError, Tx},
+    Payment, SEND_WITHIN,
+};
 use crate::domain::ids::PaymentId;
 
 /// A payment that waits for a person, with why. Nothing of whose it is or whom it pays.
@@ -96,6 +99,29 @@ pub async fn reviewed(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
     Ok(())
 }
 
+/// What its user has paid or is about to pay today besides this payment, in its minor units. Locks the user, so that what
+/// follows and a new payment are checked one after the other.
+pub async fn paid_today_beside(tx: &mut Tx, payment: &Payment) -> Result<i64, StorageError> {
+    sqlx::query!(
+        "SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE",
+        payment.user.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(amount), 0)::bigint AS "paid!" FROM transactions
+            WHERE user_id = $1 AND currency = $2 AND id <> $3 AND (status IN ('processing', 'completed') OR NOT bank_final)
+              AND greatest(created_at, expires_at - make_interval(secs => $4))
+                  >= date_trunc('day', clock_timestamp() AT TIME ZONE 'Europe/Oslo') AT TIME ZONE 'Europe/Oslo'"#,
+        payment.user.uuid(),
+        payment.currency,
+        payment.id.uuid(),
+        SEND_WITHIN.as_secs_f64(),
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
 /// The order may leave again, within this time from now on, since the bank failed on every attempt that arrived. False where
 /// an attempt may have done more than fail, where the owner wants it back, or where it is over.
 pub async fn may_be_sent_again(tx: &mut Tx, id: PaymentId, within: Duration) -> Result<bool, StorageError> {
@@ -112,6 +138,9 @@ pub async fn may_be_sent_again(tx: &mut Tx, id: PaymentId, within: Duration) -> 
     .await?;
     Ok(again.rows_affected() == 1)
 }
+
+/// The index by which one id of the bank's is one payment.
+pub const ONE_PAYMENT_OF_AN_ID: &str = "transactions_by_payment_id";
 
 /// The bank has the payment under this id, as somebody found out there. False where it is known under another id. There
 /// is no link to hand out: the person may have approved it already.

@@ -38,6 +38,24 @@ pub async fn overdue_approvals(db: &PgPool, limit: i64) -> Result<Vec<PaymentId>
     .await?)
 }
 
+/// Open payments whose approval is still to be started at the bank, and which no job of this kind will start, the oldest
+/// first. A fresh one is left to the job that is at it.
+pub async fn unstarted_approvals(db: &PgPool, kind: &str, limit: i64) -> Result<Vec<PaymentId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT t.id AS "id: PaymentId" FROM transactions t
+            WHERE NOT t.bank_final AND t.authorisation IN ('wanted', 'starting')
+              AND t.updated_at < clock_timestamp() - interval '15 s'
+              AND NOT EXISTS (SELECT FROM jobs j
+                               WHERE j.kind = $1 AND j.unique_key = 'tx_' || replace(t.id::text, '-', '')
+                                 AND j.state IN ('ready', 'running'))
+            ORDER BY t.created_at LIMIT $2"#,
+        kind,
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 /// Payments whose person waits for an answer to their wish to take them back, and which no job of this kind will give, the
 /// oldest first. A fresh wish is left to the request that makes it.
 pub async fn unanswered_wishes(db: &PgPool, kind: &str, limit: i64) -> Result<Vec<PaymentId>, StorageError> {

@@ -34,6 +34,10 @@ const PRODUCTS: [&str; 7] = [
 /// A payment as the bank knows it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what a bank notes of an order, each by itself"
+)]
 pub struct Payment {
     /// Its id.
     pub id: String,
@@ -47,6 +51,8 @@ pub struct Payment {
     pub approved: bool,
     /// Whether the money has left the account; it leaves once.
     pub moved: bool,
+    /// Whether it was withdrawn.
+    pub withdrawn: bool,
     /// The order as sent.
     pub order: Value,
     /// The amount in hundredths.
@@ -141,6 +147,7 @@ fn order(neonomics: &Neonomics, state: &State, call: &Call) -> Result<Payment, R
         status: state.settings.initial_status.clone(),
         approved: false,
         moved: false,
+        withdrawn: false,
         order,
         minor,
         debtor_iban,

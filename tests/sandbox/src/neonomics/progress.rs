@@ -103,6 +103,7 @@ pub(super) fn cancel(neonomics: &Neonomics, call: &Call) -> Reply {
         return Reply::json(202, &json!({ "transactionStatus": payment.status, "_links": links }));
     }
     "CANC".clone_into(&mut payment.status);
+    payment.withdrawn = true;
     Reply::empty(204)
         .header("x-request-id", &request_id)
         .effect(Effect::new("payment_cancelled", &payment.id, &request_id))
@@ -121,6 +122,9 @@ fn addressed(call: &Call, is_read: bool) -> (Option<String>, String, bool) {
 
 fn find(state: &State, product: Option<&str>, id: &str) -> Option<String> {
     let payment = state.payments.get(id)?;
+    if state.settings.forgets_withdrawn && payment.withdrawn {
+        return None;
+    }
     product
         .is_none_or(|product| product == payment.product)
         .then(|| payment.id.clone())

@@ -49,6 +49,8 @@ pub struct BankSettings {
     pub withdraws_approved: bool,
     /// A cancellation needs the person's approval too: 202 in place of 204, and nothing is cancelled.
     pub cancel_needs_approval: bool,
+    /// A payment that was withdrawn is forgotten: 404 in place of CANC, whatever is asked of it.
+    pub forgets_withdrawn: bool,
 }
 
 impl Default for BankSettings {
@@ -72,6 +74,7 @@ impl Default for BankSettings {
             consent_expired_status: 403,
             withdraws_approved: false,
             cancel_needs_approval: false,
+            forgets_withdrawn: false,
         }
     }
 }
