@@ -53,10 +53,10 @@ impl Feeder {
 
     /// Returns what is left in its hands.
     async fn feed_until(&self, claims: mpsc::Sender<Claim>, stop: &CancellationToken) -> Vec<Claim> {
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut calm) = (Pauses::default(), None);
         while let Some(mut slots) = self.free_slots(stop).await {
             let asked_at = Instant::now();
-            let claimed = patiently(self.claim(slots.len())).await;
+            let claimed = patiently(self.claim(slots.len(), &mut calm)).await;
             match &claimed {
                 Ok(claimed) => self.claimer.watch.claimed(self.lane, claimed.len(), asked_at.elapsed()),
                 Err(_) => self.claimer.watch.claim_failed(self.lane),
@@ -111,11 +111,28 @@ impl Feeder {
         Some(slots)
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Claim>, StorageError> {
+    /// `calm`: the epoch of a breaker that was closed when it was last read, and past its slow start. It need not be read
+    /// before each claim, which takes nothing while it is open.
+    async fn claim(&self, free: usize, calm: &mut Option<i64>) -> Result<Vec<Claim>, StorageError> {
         let Some(key) = self.lane.breaker() else {
             return self.claimer.claim(self.lane, free).await;
         };
+        let was_calm = calm.is_some();
+        if let Some(epoch) = *calm {
+            let claims = self.claimer.claim(self.lane, free).await?;
+            if claims.iter().any(|claim| claim.lease.epoch() != Some(epoch)) {
+                *calm = None; // it opened since, and closed again
+            }
+            if !claims.is_empty() {
+                return Ok(claims);
+            }
+        }
         let state = self.breaker.state(key).await?;
+        let is_calm = !state.open && slow_start(&state) >= self.capacity;
+        *calm = is_calm.then_some(state.epoch);
+        if is_calm && was_calm {
+            return Ok(Vec::new());
+        }
         if state.open {
             let half_open = state.retry_in.is_zero();
             let probe = if half_open {
