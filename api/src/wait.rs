@@ -64,21 +64,23 @@ impl RowWaiters {
     where
         Reading: Future<Output = Result<Option<T>, E>>,
     {
-        let waiter = self.register(id);
-        loop {
-            // Read after the moment is taken, or an outcome in between would go unseen.
-            let last = Instant::now() >= deadline || self.ending.is_cancelled();
-            if let Some(outcome) = read().await? {
-                return Ok(Some(outcome));
-            }
-            if last {
-                return Ok(None);
-            }
-            let until = deadline.min(Instant::now() + self.look_every.unwrap_or(SLOW));
-            // A wake-up that came while the row was being read is kept by the Notify, so it is not lost.
-            let woken = tokio::time::timeout_at(until, waiter.notify.notified());
-            let _ = self.ending.run_until_cancelled(woken).await;
+        let waiter = self.expect(id);
+        let last = self.is_over(deadline);
+        match read().await? {
+            None if !last => waiter.wait_until(deadline, read).await,
+            outcome => Ok(outcome),
         }
+    }
+
+    /// Begins to wait for a row that is committed only after this: there is nothing to read before somebody tells of it.
+    pub fn expect(&self, id: Uuid) -> Waiter<'_> {
+        let notify = Arc::new(Notify::new());
+        self.waiting().entry(id).or_default().push(Arc::clone(&notify));
+        Waiter { of: self, id, notify }
+    }
+
+    fn is_over(&self, deadline: Instant) -> bool {
+        Instant::now() >= deadline || self.ending.is_cancelled()
     }
 
     /// Wakes whoever waits for `id`.
@@ -132,12 +134,6 @@ impl RowWaiters {
         }
     }
 
-    fn register(&self, id: Uuid) -> Waiter<'_> {
-        let notify = Arc::new(Notify::new());
-        self.waiting().entry(id).or_default().push(Arc::clone(&notify));
-        Waiter { of: self, id, notify }
-    }
-
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Vec<Arc<Notify>>>> {
         // The map is whole between any two statements, so a panic elsewhere does not spoil it.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -151,10 +147,35 @@ async fn start_listening(pool: &PgPool) -> Result<PgListener, StorageError> {
 }
 
 /// One registered waiter; a caller that goes away leaves nothing behind.
-struct Waiter<'a> {
+pub struct Waiter<'a> {
     of: &'a RowWaiters,
     id: Uuid,
     notify: Arc<Notify>,
+}
+
+impl Waiter<'_> {
+    /// As [`RowWaiters::wait_until`], but waits before it reads.
+    pub async fn wait_until<T, E, Reading>(
+        &self,
+        deadline: Instant,
+        mut read: impl FnMut() -> Reading,
+    ) -> Result<Option<T>, E>
+    where
+        Reading: Future<Output = Result<Option<T>, E>>,
+    {
+        loop {
+            let until = deadline.min(Instant::now() + self.of.look_every.unwrap_or(SLOW));
+            // A wake-up that came while the row was being read is kept by the Notify, so it is not lost.
+            let woken = tokio::time::timeout_at(until, self.notify.notified());
+            let _ = self.of.ending.run_until_cancelled(woken).await;
+            // Read after the moment is taken, or an outcome in between would go unseen.
+            let last = self.of.is_over(deadline);
+            match read().await? {
+                None if !last => {}
+                outcome => return Ok(outcome),
+            }
+        }
+    }
 }
 
 impl Drop for Waiter<'_> {
@@ -209,6 +230,24 @@ mod tests {
         let (outcome, ()) = tokio::join!(reads(&waiters, Duration::from_secs(10), 2, &count), wake);
         assert_eq!(outcome, Some(2));
         assert!(begun.elapsed() < Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_that_is_expected_is_read_once_it_is_told_of() {
+        let waiters = RowWaiters::default();
+        let (begun, count) = (Instant::now(), AtomicU32::new(0));
+        let waiter = waiters.expect(Uuid::nil());
+        let read = || async { Ok::<_, Infallible>(Some(count.fetch_add(1, Ordering::SeqCst))) };
+        let wait = waiter.wait_until(Instant::now() + Duration::from_secs(10), read);
+        let tell = async {
+            let never = std::future::pending::<()>();
+            let _ = tokio::time::timeout(Duration::from_millis(300), never).await;
+            assert_eq!(count.load(Ordering::SeqCst), 0, "it was read before");
+            waiters.wake(Uuid::nil());
+        };
+        let (outcome, ()) = tokio::join!(wait, tell);
+        assert_eq!(outcome, Ok(Some(0)));
+        assert!(begun.elapsed() < Duration::from_millis(400));
     }
 
     #[tokio::test(start_paused = true)]

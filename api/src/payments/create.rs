@@ -31,6 +31,7 @@ use crate::{
     prefer::Prefer,
     session::Session,
     state::State,
+    wait::Waiter,
 };
 
 /// How long a payment's first answer may take.
@@ -81,10 +82,11 @@ pub(super) async fn create(
     };
     queue::enqueue_with(&mut tx, &InitiatePayment { payment: id }, options).await?;
     failpoint!("pay.commit_sent");
+    let waiter = state.waiters.expect(id.uuid());
     tx.commit().await?;
     failpoint!("pay.committed");
     state.wake.signal(Lane::PaymentSend);
-    first_answer(state, id, prefer).await
+    first_answer(state, &waiter, id, prefer).await
 }
 
 /// An order that passed every check.
@@ -147,8 +149,13 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
 }
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.
-async fn first_answer(state: &State, id: PaymentId, prefer: Prefer) -> Result<Initiation, ApiError> {
-    let known = wait(state, id, prefer).await?;
+async fn first_answer(
+    state: &State,
+    waiter: &Waiter<'_>,
+    id: PaymentId,
+    prefer: Prefer,
+) -> Result<Initiation, ApiError> {
+    let known = waiter.wait_until(deadline(prefer), || told(state, id)).await?;
     failpoint!("pay.answered");
     if let Some(payment) = known {
         let is_told = payment.is_answered() || !payment.state.is_processing();
@@ -174,9 +181,10 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
     if first.fingerprint != order.fingerprint().as_bytes() {
         return Err(ApiError::of(Code::IdempotencyKeyReused));
     }
-    let payment = match wait(state, first.id, prefer).await? {
+    let (id, read) = (first.id, || told(state, first.id));
+    let payment = match state.waiters.wait_until(id.uuid(), deadline(prefer), read).await? {
         Some(payment) => payment,
-        None => present(state, first.id).await?,
+        None => present(state, id).await?,
     };
     Ok(Initiation::Created(
         Json(Transaction::of(payment)?),
@@ -184,13 +192,14 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
     ))
 }
 
-/// The payment once the bank has answered or it is over; `None`: not within the caller's patience. Of one that a person
-/// looks at, nothing new comes within a request.
-async fn wait(state: &State, id: PaymentId, prefer: Prefer) -> Result<Option<Payment>, ApiError> {
+fn deadline(prefer: Prefer) -> Instant {
+    Instant::now() + prefer.patience(LONGEST_WAIT)
+}
+
+/// The payment once the bank has answered or it is over. Of one that a person looks at, nothing new comes within a request.
+async fn told(state: &State, id: PaymentId) -> Result<Option<Payment>, ApiError> {
     let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing() || payment.needs_review;
-    let deadline = Instant::now() + prefer.patience(LONGEST_WAIT);
-    let read = || async { Ok::<_, ApiError>(payments::find(&state.db, id).await?.filter(|payment| is_there(payment))) };
-    state.waiters.wait_until(id.uuid(), deadline, read).await
+    Ok(payments::find(&state.db, id).await?.filter(is_there))
 }
 
 async fn present(state: &State, id: PaymentId) -> Result<Payment, ApiError> {
