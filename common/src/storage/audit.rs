@@ -39,8 +39,8 @@ pub struct Entry<'a> {
     pub request_id: Option<Uuid>,
 }
 
-/// Writes one row. The statements that hand a login out and that store a payment write their own (`logins::hand_out`,
-/// `payments::insert`).
+/// Writes one row. The statements that hand a login out, store a payment and note that the bank has it write their own
+/// (`logins::hand_out`, `payments::insert`, `payments::initiated`).
 pub async fn record(tx: &mut Tx, entry: Entry<'_>) -> Result<(), StorageError> {
     sqlx::query!(
         "INSERT INTO audit_log (actor, user_id, action, object, detail, request_id) VALUES ($1, $2, $3, $4, $5, $6)",

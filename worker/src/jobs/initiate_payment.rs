@@ -134,11 +134,7 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
     let (id, attempt) = (told.payment.id, told.attempt);
     let mut moving = Moving::begin(ctx, lease, id).await?;
     let error = match &told.answer {
-        Ok(initiated) => {
-            let accepted = AttemptOutcome::Accepted;
-            let failed_before = payments::attempt_ended(&mut moving.tx, attempt, accepted, Some(201)).await?;
-            return self::accepted(ctx, lease, moving, initiated, failed_before).await;
-        }
+        Ok(initiated) => return accepted(ctx, lease, moving, attempt, initiated).await,
         Err(error) => error,
     };
     let class = class_of(ctx, error);

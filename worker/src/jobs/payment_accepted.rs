@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drop_common::{
     alerts,
-    domain::{bank_status::BankStatus, ids::PaymentId, payment_status::PaymentAlert},
+    domain::{ids::PaymentId, payment_status::PaymentAlert},
     failpoint,
     providers::neonomics::{InitiatedPayment, ScaLink},
     queue::{
@@ -13,7 +13,7 @@ use drop_common::{
     },
     storage::{
         notifications::{self, Message},
-        payments::{self, Payment},
+        payments::{self, Initiated, Payment},
     },
 };
 use serde_json::json;
@@ -23,14 +23,13 @@ use uuid::Uuid;
 use super::payment_moves::Moving;
 use crate::context::Context;
 
-/// The bank has the payment: its id and link are stored with the first poll, in one transaction. `failed_before`: it answered
-/// an earlier attempt with 500, 502 or 503.
+/// The bank has the payment: its id and link are stored with the first poll, in one transaction.
 pub(super) async fn accepted(
     ctx: &Context,
     lease: &Lease,
     mut moving: Moving<'_>,
+    attempt: i64,
     initiated: &InitiatedPayment,
-    failed_before: bool,
 ) -> Result<Verdict, JobError> {
     let id = moving.payment.id;
     let link = match &initiated.sca {
@@ -45,13 +44,16 @@ pub(super) async fn accepted(
     let authorise = initiated.sca == ScaLink::StartAuthorisation;
     let word = moving.only_a_word(initiated.status.as_deref());
     let taken = payments::Taken {
+        attempt,
         payment_id: &initiated.payment_id,
         sca_redirect: link,
         sca_timeout: patience,
         authorise,
         bank_status: word,
+        request_id: lease.request_id(),
     };
-    if let Some(version) = payments::initiated(&mut moving.tx, id, taken).await? {
+    let Initiated { version, failed_before } = payments::initiated(&mut moving.tx, &moving.payment, taken).await?;
+    if let Some(version) = version {
         moving.payment.payment_id = Some(initiated.payment_id.clone());
         moving.payment.state.bank_status = word.or(moving.payment.state.bank_status);
         moving.payment.version = version;
@@ -66,8 +68,6 @@ pub(super) async fn accepted(
         };
         enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
     }
-    let detail = json!({ "link": link.is_some(), "bank_status": word.map(BankStatus::as_str) });
-    moving.audit("payment.initiated", detail).await?;
     if failed_before {
         after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
     }

@@ -140,43 +140,37 @@ pub async fn unsent_attempts(tx: &mut Tx, id: PaymentId) -> Result<usize, Storag
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// How an attempt ended.
+/// How an attempt ended that the bank did not accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    Accepted,
     Transient,
     NotSent,
     Ambiguous,
     Refused,
 }
 
-/// Writes how the attempt ended. True: the bank has answered an earlier one with 500, 502 or 503.
+/// Writes how the attempt ended. One that the bank accepted ends with the payment ([`initiated`](super::initiated)).
 pub async fn attempt_ended(
     tx: &mut Tx,
     attempt: i64,
     outcome: AttemptOutcome,
     http_status: Option<u16>,
-) -> Result<bool, StorageError> {
+) -> Result<(), StorageError> {
     let word = match outcome {
-        AttemptOutcome::Accepted => "accepted",
         AttemptOutcome::Transient => "transient",
         AttemptOutcome::NotSent => "not_sent",
         AttemptOutcome::Ambiguous => "ambiguous",
         AttemptOutcome::Refused => "refused",
     };
-    let failed_before = sqlx::query_scalar!(
-        r#"UPDATE payment_attempts ended SET outcome = $2, http_status = $3, finished_at = clock_timestamp()
-            WHERE id = $1 AND outcome = 'sending'
-           RETURNING EXISTS (SELECT 1 FROM payment_attempts earlier
-                              WHERE earlier.transaction_id = ended.transaction_id AND earlier.id <> ended.id
-                                AND earlier.outcome = 'transient') AS "failed!""#,
+    sqlx::query!(
+        "UPDATE payment_attempts SET outcome = $2, http_status = $3, finished_at = clock_timestamp() WHERE id = $1 AND outcome = 'sending'",
         attempt,
         word,
         http_status.map(i32::from)
     )
-    .fetch_optional(&mut **tx)
+    .execute(&mut **tx)
     .await?;
-    Ok(failed_before.unwrap_or(false))
+    Ok(())
 }
 
 /// An attempt whose process died is ambiguous from now on: the bank may have it.

@@ -38,8 +38,8 @@ pub use self::{
         may_have_left, unsent_attempts,
     },
     moves::{
-        Locked, Taken, came_back, initiated, is_withdrawing, lock, needs_review, not_withdrawing, set_cancellation,
-        set_state, withdrawing, withdrawn,
+        Initiated, Locked, Taken, came_back, initiated, is_withdrawing, lock, needs_review, not_withdrawing,
+        set_cancellation, set_state, withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     super::{StorageError, Tx},
@@ -34,6 +36,8 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageE
 
 /// With what the bank took a payment.
 pub struct Taken<'a> {
+    /// The attempt that it answered.
+    pub attempt: i64,
     /// The bank's id.
     pub payment_id: &'a str,
     /// The one link that the person is ever given.
@@ -44,27 +48,53 @@ pub struct Taken<'a> {
     pub authorise: bool,
     /// Its first word, where that changes nothing else about the payment.
     pub bank_status: Option<BankStatus>,
+    /// The request that asked for the payment.
+    pub request_id: Option<Uuid>,
 }
 
-/// The bank has the payment. Starts the SCA deadline. Returns the payment's new version; `None` where its id was known.
-pub async fn initiated(tx: &mut Tx, id: PaymentId, taken: Taken<'_>) -> Result<Option<i32>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        "UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
+/// What is known of a payment once the bank has it.
+pub struct Initiated {
+    /// The new version; `None` where the bank's id of it was known.
+    pub version: Option<i32>,
+    /// The bank answered an earlier attempt with 500, 502 or 503.
+    pub failed_before: bool,
+}
+
+/// The bank has the payment: ends the attempt, starts the SCA deadline and writes the audit row, in one statement, for its
+/// person waits for every round trip.
+pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Result<Initiated, StorageError> {
+    Ok(sqlx::query_as!(
+        Initiated,
+        r#"WITH ended AS (
+             UPDATE payment_attempts SET outcome = 'accepted', http_status = 201, finished_at = clock_timestamp()
+              WHERE id = $7 AND outcome = 'sending'),
+           audited AS (
+             INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
+             VALUES ('worker', $8, 'payment.initiated', $9, $10, $11)),
+           taken AS (
+             UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
                 callback_state_sealed = CASE WHEN $5 THEN callback_state_sealed END,
                 authorisation = CASE WHEN $5 THEN 'wanted' END,
                 sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $4)),
                 bank_status = coalesce($6, bank_status),
                 version = version + 1, updated_at = clock_timestamp()
-          WHERE id = $1 AND payment_id IS NULL
-         RETURNING version",
-        id.uuid(),
+              WHERE id = $1 AND payment_id IS NULL
+             RETURNING version)
+           SELECT (SELECT version FROM taken) AS version,
+                  EXISTS (SELECT FROM payment_attempts WHERE transaction_id = $1 AND id <> $7 AND outcome = 'transient') AS "failed_before!""#,
+        payment.id.uuid(),
         taken.payment_id,
         taken.sca_redirect,
         taken.sca_timeout.as_secs_f64(),
         taken.authorise,
         taken.bank_status.map(BankStatus::as_str),
+        taken.attempt,
+        payment.user.uuid(),
+        payment.id.to_string(),
+        json!({ "link": taken.sca_redirect.is_some(), "bank_status": taken.bank_status.map(BankStatus::as_str) }),
+        taken.request_id,
     )
-    .fetch_optional(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?)
 }
 
