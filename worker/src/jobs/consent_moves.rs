@@ -74,7 +74,7 @@ pub(super) async fn replace_older(
     new: &Consent,
     taken_from: &[ConsentId],
 ) -> Result<(), JobError> {
-    consents::taken_over(tx, new.id, taken_from).await?;
+    consents::taken_over(tx, new, taken_from).await?;
     let older = consents::replace_older(tx, new, taken_from).await?;
     accounts::unlink(tx, &older).await?;
     for consent in older {
