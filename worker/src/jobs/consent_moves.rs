@@ -156,6 +156,19 @@ pub(super) async fn ask_to_link(tx: &mut Tx, user: UserId, consent: ConsentId) -
     notifications::tell(tx, message).await
 }
 
+/// Tells the owner of a consent that they have approved it and that nothing has come of it: the bank never showed its
+/// accounts.
+pub(super) async fn tell_of_no_accounts(tx: &mut Tx, consent: &Consent) -> Result<(), StorageError> {
+    let message = Message {
+        user: consent.user,
+        kind: "consent",
+        title: "Koble til banken på nytt",
+        body: "Banken har ikke vist oss kontoene dine, selv om du godkjente det. Koble den til på nytt.",
+        subject: format!("{}:unseen", consent.id),
+    };
+    notifications::tell(tx, message).await
+}
+
 fn moved(from: ConsentStatus, to: ConsentStatus) -> Value {
     json!({ "from": from.as_str(), "to": to.as_str() })
 }
