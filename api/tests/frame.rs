@@ -14,7 +14,7 @@ use drop_api::layers::{BodyLimits, SMALL};
 use drop_api::session::{Session, Sessions};
 use drop_api::signed_json::SignedJson;
 use drop_api::text::Text;
-use drop_common::metrics::{HTTP_IN_FLIGHT, HTTP_REQUESTS, Metrics, Process};
+use drop_common::metrics::{HTTP_IN_FLIGHT, HTTP_REQUESTS, Metrics, Process, SUMSUB_WEBHOOK_FAILURES};
 use drop_common::session_token::SessionTokens;
 use futures_util::{StreamExt as _, stream};
 use poem::endpoint::BoxEndpoint;
@@ -254,6 +254,26 @@ async fn bodies_on_their_way_hold_so_much_memory_and_keep_no_small_one_out() {
     let mut others = [sends(arriving(large, pending())), sends(arriving(large, pending()))];
     for other in &mut others {
         assert!(waits(other).await);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_whose_body_finds_no_room_or_does_not_arrive_is_counted_and_no_other_request() {
+    let world = world_with(BodyLimits {
+        room: 10 * 1024,
+        patience: Duration::from_millis(50),
+        ..BodyLimits::default()
+    });
+    for (path, counted) in [("/v1/orders", None), ("/v1/webhooks/sample", Some(2.0))] {
+        for (bytes, answer) in [
+            (SMALL + 20 * 1024, StatusCode::SERVICE_UNAVAILABLE),
+            (1024, StatusCode::REQUEST_TIMEOUT),
+        ] {
+            let request = post_json(path, arriving(bytes, pending()));
+            assert_eq!(world.app.get_response(request).await.status(), answer, "{path}");
+        }
+        let failures = world.metrics.value(&SUMSUB_WEBHOOK_FAILURES, &["overloaded"]);
+        assert_eq!(failures.filter(|failures| *failures > 0.0), counted, "{path}");
     }
 }
 

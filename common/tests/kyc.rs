@@ -339,13 +339,34 @@ impl Come {
                 .iter()
                 .rev()
                 .find_map(|decision| decision.and_then(Decision::status));
-            assert_eq!(self.row.status, newest.unwrap_or(KycStatus::Pending), "{self:?}");
+            let newest = newest.unwrap_or(KycStatus::Pending);
+            assert_eq!(self.row.status, newest, "{self:?}");
+            assert_eq!(self.all_once_more(length).status, newest, "{self:?}");
         }
         for minute in waiting {
             for decision in Decision::ALL {
                 self.and(minute, *decision).and_the_rest_of(length);
             }
         }
+    }
+
+    /// Every event is told once more under another name, long after it was news; only of a retry that is still the last
+    /// word is the person told again. The row that is left.
+    fn all_once_more(mut self, length: usize) -> Standing {
+        for (minute, decision) in (0..).zip(&self.story[..length]) {
+            let last_word = self.row.last_event_at == Some(at(minute));
+            let applied = apply(self.row, *decision, Some(at(minute)), received()).applied;
+            if let Applied::NewState { standing, .. } = applied {
+                assert!(
+                    last_word && standing.last_decision == Some(Decision::Retry),
+                    "told again of minute {minute}: {self:?}"
+                );
+                self.row = standing;
+            } else {
+                self.row = next(self.row, *decision, at(minute));
+            }
+        }
+        self.row
     }
 
     /// One more comes, and is repeated under another name; only a retry is news each time.

@@ -6,6 +6,7 @@ use drop_tests::{
     app::TestApp,
     person::{Answer, browser},
 };
+use rstest::rstest;
 use serde_json::json;
 
 use crate::{balances::count, consents::status};
@@ -180,15 +181,21 @@ async fn coming_back_from_the_bank_hastens_the_one_look_and_adds_none() {
     app.finish().await;
 }
 
+#[rstest]
+#[case(403, "CONSENT_UNKNOWN")]
+#[case(401, "CONSENT_INVALID")]
 #[tokio::test]
-async fn a_consent_that_the_bank_does_not_know_is_not_asked_for_again_and_nobody_is_told_of_a_lost_access() {
+async fn a_consent_that_the_bank_does_not_know_is_not_asked_for_again_and_nobody_is_told_of_a_lost_access(
+    #[case] status: u16,
+    #[case] says: &str,
+) {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
     anna.is_approved().await;
     let linking = anna.post_once("/v1/bank-consents", "first").await;
     let unknown = Fault::Status {
-        code: 403,
-        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": "CONSENT_UNKNOWN" }] })),
+        code: status,
+        body: Some(json!({ "tppMessages": [{ "category": "ERROR", "code": says }] })),
     };
     app.sandbox.fault(Operation::ConsentStatus, unknown, 1);
     decides(&app, linking.body["scaRedirect"].as_str().unwrap(), Decision::Approve).await;
@@ -235,7 +242,8 @@ async fn a_bank_that_lags_behind_its_own_approval_is_asked_again_until_it_shows_
 }
 
 #[tokio::test]
-async fn a_bank_that_never_shows_the_accounts_of_an_approved_consent_is_told_after_a_day_that_it_is_over() {
+async fn a_bank_that_never_shows_the_accounts_of_an_approved_consent_is_told_after_a_day_that_it_is_over_and_so_is_its_owner()
+ {
     let app = TestApp::start().await;
     approved_at_a_bank_that_lags(&app, 100).await;
     app.advance(TimeDelta::hours(25)).await;
@@ -244,5 +252,7 @@ async fn a_bank_that_never_shows_the_accounts_of_an_approved_consent_is_told_aft
     assert_eq!(app.sandbox.neonomics().consents()[0].status, "terminatedByTpp");
     let asked = app.sandbox.journal().entries_of(Operation::Accounts).len();
     assert!(asked <= 3, "at most as often as one that waits for the person: {asked}");
+    let told = "SELECT count(*) FROM notifications WHERE title = 'Koble til banken på nytt'";
+    assert_eq!(count(&app, told).await, 1);
     app.finish().await;
 }

@@ -112,7 +112,7 @@ async fn whoever_has_just_come_back_from_the_bank_is_there_however_late_and_not_
 }
 
 #[tokio::test]
-async fn a_return_from_the_bank_during_a_look_is_followed_by_another_look_at_once() {
+async fn a_return_from_the_bank_during_a_look_is_followed_by_another_look_soon_and_not_in_a_row() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
     anna.is_approved().await;
@@ -136,6 +136,13 @@ async fn a_return_from_the_bank_during_a_look_is_followed_by_another_look_at_onc
         comes_back(&approves(&app, &link)).await;
     };
     tokio::join!(app.run_jobs(), returns);
+    assert_eq!(status(&app).await, "received");
+    assert_eq!(
+        claimed(&app, Operation::ConsentStatus).0 + claimed(&app, Operation::ConsentStatus).1,
+        1
+    );
+    app.advance(TimeDelta::seconds(5)).await;
+    app.run_jobs().await;
     assert_eq!(status(&app).await, "valid");
     app.finish().await;
 }

@@ -16,13 +16,17 @@ use crate::{balances::count, consents::asks, paying::rewrite};
 
 /// Pays 2,010 kroner; the link where it is approved.
 async fn pays(person: &SignedIn<'_>, account: &str) -> String {
+    pays_so_much(person, account, "2010.00").await
+}
+
+async fn pays_so_much(person: &SignedIn<'_>, account: &str, amount: &str) -> String {
     let order = json!({
         "accountId": account,
-        "instructedAmount": { "amount": "2010.00", "currency": "NOK" },
+        "instructedAmount": { "amount": amount, "currency": "NOK" },
         "creditorName": "Marko Petrovic",
         "creditorAccount": { "bban": "265-1234567-89" },
     });
-    let paid = person.post_keyed("/v1/transactions", "first", &order).await;
+    let paid = person.post_keyed("/v1/transactions", amount, &order).await;
     assert_eq!(paid.status, 201, "{:?}", paid.problem());
     paid.body["scaRedirect"].as_str().unwrap().to_owned()
 }
@@ -183,6 +187,28 @@ async fn an_account_stays_in_the_currency_of_what_is_held_until_the_payment_has_
     is_linked_in_euros(&app, &anna, "once-more").await;
     assert_eq!(currency(&anna, &account).await, "EUR");
     assert_eq!(shown(&anna, &account).await, "7.00");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_completed_payment_still_holds_stays_while_another_one_keeps_the_balance_that_may_not_contain_it() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let link = pays(&anna, &account).await;
+    anna.decides(&link, Decision::Approve).await;
+    is_final(&app).await;
+    let link = pays_so_much(&anna, &account, "100.00").await;
+    assert_eq!(shown(&anna, &account).await, "43120.00");
+    is_linked_in_euros(&app, &anna, "again").await;
+    assert_eq!(currency(&anna, &account).await, "NOK");
+    assert_eq!(shown(&anna, &account).await, "43120.00");
+    // With the last of them the kroner are gone, and so is what they hold.
+    anna.decides(&link, Decision::Reject).await;
+    let settled = async || count(&app, "SELECT count(*) FROM transactions WHERE bank_final").await == 2;
+    assert!(eventually(settled).await);
+    is_linked_in_euros(&app, &anna, "once-more").await;
+    assert_eq!((held(&app).await, shown(&anna, &account).await), (0, json!("7.00")));
     app.finish().await;
 }
 

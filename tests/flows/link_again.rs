@@ -10,6 +10,7 @@ use crate::{
     balances::count,
     consent_ends::read_alone,
     consents::{OTHER_IBAN, approves, asks, comes_back, status},
+    paying::execute,
 };
 
 const ASKED_TO_LINK: &str = "SELECT count(*) FROM notifications WHERE title = 'Koble til banken på nytt'";
@@ -110,6 +111,23 @@ async fn comes_back_from(app: &TestApp, end: End, link: &str) {
             comes_back(&waits.redirect).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_consent_of_another_bank_has_not_taken_the_accounts_of_this_one_over() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    execute(&app, "UPDATE bank_consents SET bank = 'another'").await;
+    let (_, link) = asks(&anna, "second").await;
+    anna.decides(&link, Decision::Approve).await;
+    let stand: Vec<String> =
+        sqlx::query_scalar("SELECT concat_ws(' ', bank, status, taken_over_by) FROM bank_consents ORDER BY created_at")
+            .fetch_all(&app.db)
+            .await
+            .unwrap();
+    assert_eq!(stand, ["another valid", "neonomics valid"]);
+    app.finish().await;
 }
 
 #[tokio::test]

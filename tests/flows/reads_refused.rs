@@ -91,6 +91,7 @@ async fn a_dead_consent_is_recognised_in_every_form_and_its_owner_is_asked_to_li
         (403, tpp("RESOURCE_EXPIRED")),
     ];
     for (number, (status, body)) in (1..).zip(refusals) {
+        approved_long_ago(&app).await;
         refused_next(&app, status, Some(body.clone()));
         let refresh = format!("/v1/bank-accounts/{account}/balance/refresh");
         let answer = anna.post(&refresh, &Value::Null).await;
@@ -102,6 +103,32 @@ async fn a_dead_consent_is_recognised_in_every_form_and_its_owner_is_asked_to_li
         links_again(&anna, &format!("again-{number}")).await;
         assert_eq!(linked(&anna).await, 1, "{status} {body}");
     }
+    app.finish().await;
+}
+
+async fn approved_long_ago(app: &TestApp) {
+    sqlx::query("UPDATE bank_consents SET authorised_at = authorised_at - interval '1 hour'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_bank_that_lags_behind_an_approval_and_calls_the_consent_invalid_has_not_ended_it_unless_it_still_does_later()
+{
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let invalid = || refused_next(&app, 401, Some(tpp("CONSENT_INVALID")));
+    invalid();
+    assert_eq!(refreshes(&anna, &account).await, ("45230.00".into(), true.into()));
+    assert_eq!((linked(&anna).await, count(&app, ASKED_TO_LINK_AGAIN).await), (1, 0));
+    let away = hours_to_the_next_read(&app).await;
+    assert!((0.9..1.1).contains(&away), "{away}");
+    approved_long_ago(&app).await;
+    invalid();
+    sync(&app, 1).await;
+    assert_eq!((linked(&anna).await, count(&app, ASKED_TO_LINK_AGAIN).await), (0, 1));
     app.finish().await;
 }
 

@@ -210,6 +210,38 @@ async fn a_bank_that_ends_no_consent_before_its_approval_is_asked_again_when_nob
 }
 
 #[tokio::test]
+async fn a_bank_that_calls_an_approved_consent_invalid_whatever_it_is_asked_has_ended_it() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    app.stop_worker().await;
+    app.sandbox.fault(Operation::ConsentDelete, invalid(), 1);
+    app.sandbox.fault(Operation::ConsentStatus, invalid(), 1);
+    assert_eq!(anna.delete(&newest(&anna).await).await.status, 204);
+    app.run_jobs().await;
+    assert_eq!((told_the_bank(&app), ids_kept(&app).await), (1, 0));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_calls_a_consent_invalid_before_its_approval_whatever_it_is_asked_is_asked_again_after_a_day() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    anna.post_once("/v1/bank-consents", "link").await;
+    app.stop_worker().await;
+    app.sandbox.fault(Operation::ConsentDelete, invalid(), 2);
+    app.sandbox.fault(Operation::ConsentStatus, invalid(), 2);
+    assert_eq!(anna.delete(&newest(&anna).await).await.status, 204);
+    for (hours, told, kept) in [(0, 1, 1), (1, 1, 1), (36, 2, 0)] {
+        app.advance(TimeDelta::hours(hours)).await;
+        app.run_jobs().await;
+        assert_eq!((told_the_bank(&app), ids_kept(&app).await), (told, kept), "{hours}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn nobody_lists_or_ends_somebody_else_s_consent() {
     let app = TestApp::start().await;
     let (anna, marko) = (app.signed_in("anna").await, app.signed_in("marko").await);

@@ -51,3 +51,23 @@ async fn what_a_transaction_takes_back_was_no_request() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_window_that_a_request_holds_keeps_the_sweep_from_none_of_the_others() {
+    with_database(|db| async move {
+        for key in ["k:192.0.2.7", "k:192.0.2.8"] {
+            hit(&db, key).await;
+        }
+        sqlx::query("UPDATE rate_bucket SET hits = ARRAY[now() - interval '11 min']")
+            .execute(&db)
+            .await
+            .unwrap();
+        let mut request = db.begin().await.unwrap();
+        limits::hit(&mut request, "k:192.0.2.7", 10, WINDOW).await.unwrap();
+        let swept = tokio::time::timeout(Duration::from_secs(5), limits::sweep(&db)).await;
+        assert_eq!(swept.expect("it waits for nobody").unwrap(), 1);
+        request.commit().await.unwrap();
+        assert_eq!(limits::sweep(&db).await.unwrap(), 0, "it is in use again");
+    })
+    .await;
+}

@@ -2,8 +2,10 @@
 //! fit into the memory beside the others.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use drop_common::metrics::{Metrics, SUMSUB_WEBHOOK_FAILURES};
 use futures_util::StreamExt as _;
 use poem::error::ReadBodyError;
 use poem::http::{HeaderValue, Method, StatusCode, header};
@@ -50,12 +52,18 @@ pub(super) struct Limited<E> {
     limits: BodyLimits,
     /// A permit for each byte.
     room: Semaphore,
+    metrics: Arc<Metrics>,
 }
 
 impl<E> Limited<E> {
-    pub(super) fn new(inner: E, limits: BodyLimits) -> Self {
+    pub(super) fn new(inner: E, limits: BodyLimits, metrics: Arc<Metrics>) -> Self {
         let room = Semaphore::new(limits.room.try_into().expect("addresses have 32 bits or more"));
-        Self { inner, limits, room }
+        Self {
+            inner,
+            limits,
+            room,
+            metrics,
+        }
     }
 
     /// Reads a body as it arrives, with the room that it takes. Where there is none, the answer is 503 `overloaded`.
@@ -80,6 +88,14 @@ impl<E> Limited<E> {
     }
 }
 
+/// Whether a body was refused for the state that we, or the way to us, are in: its sender will come again.
+fn had_no_room_or_time(refusal: &poem::Error) -> bool {
+    matches!(
+        refusal.status(),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::REQUEST_TIMEOUT
+    )
+}
+
 impl<E: Endpoint> Endpoint for Limited<E> {
     type Output = E::Output;
 
@@ -98,9 +114,13 @@ impl<E: Endpoint> Endpoint for Limited<E> {
             return Err(ReadBodyError::PayloadTooLarge.into());
         }
         let reading = self.read(request.take_body(), limit);
-        let (bytes, _room) = tokio::time::timeout(self.limits.patience, reading)
+        let read = tokio::time::timeout(self.limits.patience, reading)
             .await
-            .map_err(|_| poem::Error::from_status(StatusCode::REQUEST_TIMEOUT))??;
+            .unwrap_or_else(|_| Err(StatusCode::REQUEST_TIMEOUT.into()));
+        if webhook && read.as_ref().is_err_and(had_no_room_or_time) {
+            self.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["overloaded"]);
+        }
+        let (bytes, _room) = read?;
         request.set_body(Body::from(bytes));
         // The digest decides about a webhook, and a missing one is 401; without this the framework answers 415 first.
         if webhook && request.method() == Method::POST && !request.headers().contains_key(header::CONTENT_TYPE) {

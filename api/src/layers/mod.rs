@@ -29,7 +29,7 @@ pub fn around(
 ) -> BoxEndpoint<'static> {
     let published = Arc::new(published);
     http_metrics::touch(&metrics, &published);
-    let limited = body::Limited::new(routes.into_endpoint(), limits);
+    let limited = body::Limited::new(routes.into_endpoint(), limits, Arc::clone(&metrics));
     let answered = limited
         .with(CatchPanic::new().with_handler(panic_answer))
         .catch_all_error(framework_error)

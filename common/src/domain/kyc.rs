@@ -260,6 +260,11 @@ fn decide(standing: Standing, decision: Decision, at: DateTime<Utc>) -> Applied 
             opens_attempt,
         };
     };
+    // A reset that is told again after the attempt that it asked for has begun. A second one of its very moment is the same.
+    let has_begun = matches!(standing.last_decision, Some(Decision::Pending | Decision::Hold));
+    if decision == Decision::Reset && has_begun && standing.last_event_at == Some(at) {
+        return Applied::SameState { standing };
+    }
     // Each retry asks the person to act again, so it is never the same state.
     if standing.last_decision == Some(decision) && decision != Decision::Retry {
         return Applied::SameState {

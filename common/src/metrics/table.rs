@@ -182,7 +182,7 @@ metrics! {
         "1 while calls to Neonomics payments are refused locally.";
     /// Contract: webhooks refused or not applied.
     SUMSUB_WEBHOOK_FAILURES = "sumsub_webhook_failures_total", Counter, BOTH,
-        [Label("reason", &["digest", "unreadable", "storage", "apply"])],
+        [Label("reason", &["digest", "unreadable", "overloaded", "storage", "apply"])],
         "Sumsub webhooks refused or not applied, by reason.";
     /// Contract: hours, not seconds, because its name says so.
     BALANCE_STALENESS_HOURS = "aisp_balance_staleness_hours", Gauge(0.0), WORKER, [],

@@ -52,12 +52,16 @@ pub async fn hit(db: &mut PgConnection, key: &str, limit: u16, window: Duration)
     ))
 }
 
-/// Removes the windows that nobody has used for ten minutes. Returns how many.
+/// Removes the windows that nobody has used for ten minutes. One that is used just now is left to the next sweep: no request
+/// waits for this, nor this for a request. Returns how many.
 pub async fn sweep(db: &PgPool) -> Result<u64, StorageError> {
-    let swept =
-        sqlx::query!("DELETE FROM rate_bucket WHERE hits[cardinality(hits)] < clock_timestamp() - interval '10 min'")
-            .execute(db)
-            .await?;
+    let swept = sqlx::query!(
+        "DELETE FROM rate_bucket WHERE key = ANY (ARRAY(
+           SELECT key FROM rate_bucket WHERE hits[cardinality(hits)] < clock_timestamp() - interval '10 min'
+              FOR UPDATE SKIP LOCKED))"
+    )
+    .execute(db)
+    .await?;
     Ok(swept.rows_affected())
 }
 

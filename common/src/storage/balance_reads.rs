@@ -30,6 +30,8 @@ pub struct ToRead {
     pub account: AccountId,
     pub consent: ConsentId,
     pub consent_id: SecretString,
+    /// When the consent was first seen to be valid.
+    pub authorised_at: Option<DateTime<Utc>>,
     pub resource_id: String,
     pub currency: String,
     /// Its row in the ledger.
@@ -53,7 +55,7 @@ pub enum Begun {
 /// Enters a read of the account into the ledger, before the call. A call that fails has used its place.
 pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) -> Result<Begun, StorageError> {
     let found = sqlx::query!(
-        r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, a.resource_id, a.currency, a.paused_until,
+        r#"SELECT a.consent_id AS "consent: ConsentId", c.consent_id_sealed, c.authorised_at, a.resource_id, a.currency, a.paused_until,
                   clock_timestamp() AS "now!"
              FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
             WHERE a.id = $1 AND a.status = 'linked' AND c.status = 'valid'
@@ -91,6 +93,7 @@ pub async fn begin(tx: &mut Tx, keys: &Keyring, account: AccountId, why: Why) ->
         account,
         consent: found.consent,
         consent_id,
+        authorised_at: found.authorised_at,
         resource_id: found.resource_id,
         currency: found.currency,
         entry: entry.id,

@@ -159,28 +159,22 @@ pub async fn lock(tx: &mut Tx, id: WebhookEventId) -> Result<bool, StorageError>
     Ok(locked.is_some())
 }
 
-/// Locks the events about an applicant that wait to be applied, in the order of their arrival, between the two places and at
-/// most so many: those that no job has come to, and those that came before the applicant was known. The caller holds the
-/// locks of the applicant and of the user.
-pub async fn lock_open(
+/// Locks the events about an applicant that no job has come to, in the order of their arrival, between the two places and at
+/// most so many. The caller holds the locks of the applicant and of the user.
+pub async fn lock_received(
     tx: &mut Tx,
     applicant_id: &str,
-    user: UserId,
     (after, before): (Option<Place>, Option<Place>),
     limit: i64,
 ) -> Result<Vec<Waiting>, StorageError> {
     Ok(sqlx::query_as!(
         Waiting,
         r#"SELECT id AS "id: WebhookEventId", event_type, raw AS "raw!", received_at FROM webhook_events
-            WHERE id = ANY (ARRAY(
-                    SELECT id FROM webhook_events WHERE applicant_id = $1 AND applied_at IS NULL
-                    UNION SELECT id FROM webhook_events WHERE external_user_id = $2 AND state = 'unmatched'))
-              AND state IN ('received', 'unmatched') AND applied_at IS NULL AND raw IS NOT NULL
-              AND ($3::timestamptz IS NULL OR (received_at, id) > ($3, $4::uuid))
-              AND ($5::timestamptz IS NULL OR (received_at, id) < ($5, $6::uuid))
-            ORDER BY received_at, id LIMIT $7 FOR NO KEY UPDATE"#,
+            WHERE applicant_id = $1 AND state = 'received' AND applied_at IS NULL AND raw IS NOT NULL
+              AND ($2::timestamptz IS NULL OR (received_at, id) > ($2, $3::uuid))
+              AND ($4::timestamptz IS NULL OR (received_at, id) < ($4, $5::uuid))
+            ORDER BY received_at, id LIMIT $6 FOR NO KEY UPDATE"#,
         applicant_id,
-        user.to_string(),
         after.map(|(at, _)| at),
         after.map(|(_, id)| id.uuid()),
         before.map(|(at, _)| at),
@@ -191,21 +185,22 @@ pub async fn lock_open(
     .await?)
 }
 
-/// The events behind a place that wait for an applicant. No job will come to them by itself.
-pub async fn unmatched(
+/// The applicant that events waited for has appeared: from here on they are like any that no job has come to. Which they are,
+/// in the order of their arrival; the caller gives them jobs, and holds the locks of the applicant and of the user.
+pub async fn receive_unmatched(
     tx: &mut Tx,
     applicant_id: &str,
     user: UserId,
-    (after, event): Place,
 ) -> Result<Vec<WebhookEventId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT id AS "id: WebhookEventId" FROM webhook_events
-            WHERE (applicant_id = $1 OR external_user_id = $2) AND state = 'unmatched' AND applied_at IS NULL AND raw IS NOT NULL
-              AND (received_at, id) > ($3, $4) ORDER BY received_at, id"#,
+        r#"WITH received AS (
+             UPDATE webhook_events SET state = 'received', note = NULL
+              WHERE (applicant_id = $1 OR external_user_id = $2) AND state = 'unmatched' AND applied_at IS NULL
+                AND raw IS NOT NULL
+             RETURNING id, received_at)
+           SELECT id AS "id!: WebhookEventId" FROM received ORDER BY received_at, id"#,
         applicant_id,
         user.to_string(),
-        after,
-        event.uuid(),
     )
     .fetch_all(&mut **tx)
     .await?)
@@ -226,11 +221,6 @@ pub enum EventState {
 }
 
 impl EventState {
-    /// Whether the event waits on, for its applicant or for a person.
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Unmatched | Self::Quarantined)
-    }
-
     /// The word in the table.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -246,7 +236,7 @@ impl EventState {
     }
 }
 
-/// Writes down what became of the event.
+/// Writes down what became of the event, unless it waits on as it did.
 pub async fn settle(
     tx: &mut Tx,
     id: WebhookEventId,
@@ -256,7 +246,7 @@ pub async fn settle(
     sqlx::query!(
         "UPDATE webhook_events SET state = $2, note = $3,
                 applied_at = CASE WHEN $2 IN ('unmatched', 'quarantined') THEN NULL ELSE clock_timestamp() END
-          WHERE id = $1",
+          WHERE id = $1 AND (state, note) IS DISTINCT FROM ($2, $3)",
         id.uuid(),
         state.as_str(),
         note,

@@ -1,6 +1,7 @@
 //! Events that wait beside others about the same person: what comes of each does not depend on how quick its job is, nor on
 //! whether another one can be applied.
 
+use drop_common::queue::{self, EnqueueOptions, payloads::ApplyKycEvent};
 use drop_sandbox::{Delivery, Fault, Operation, Review};
 use drop_tests::app::TestApp;
 use rstest::rstest;
@@ -247,11 +248,55 @@ async fn events_that_go_on_waiting_are_not_looked_at_without_end() {
     let person = people(&app.db, 1).await.remove(0);
     sends_many(&app, &person, 25, &json!({ "externalUserId": 17 })).await;
     app.until_idle().await;
+    let written = async || {
+        let versions: Vec<String> =
+            sqlx::query_scalar("SELECT xmin::text FROM webhook_events ORDER BY received_at, id LIMIT 25")
+                .fetch_all(&app.db)
+                .await
+                .unwrap();
+        versions
+    };
+    let before = written().await;
     let green = json!({ "reviewResult": { "reviewAnswer": "GREEN" } });
     sends(&app, &person.event("applicantReviewed", green)).await;
     app.until_idle().await;
     assert_eq!(person.status(&app).await, "approved");
     let states = states(&app).await;
     assert_eq!(states.iter().filter(|state| *state == "unmatched").count(), 25);
+    assert_eq!(written().await, before, "nothing new is written of those that wait on");
+    // Nor where somebody has one of them applied again.
+    let again: uuid::Uuid = value(&app, "SELECT id FROM webhook_events WHERE state = 'unmatched' LIMIT 1").await;
+    let mut tx = app.db.begin().await.unwrap();
+    let again = ApplyKycEvent { event: again.into() };
+    queue::enqueue_anew(&mut tx, &again, EnqueueOptions::default())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    app.until_idle().await;
+    assert_eq!(written().await, before);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_that_waited_for_an_applicant_and_that_the_database_refuses_then_has_a_job_that_says_so() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    execute(&app, "DELETE FROM kyc_applicants").await;
+    happens(&app, ago(20, Review::of(&anna.user, "RETRY"))).await;
+    assert_eq!(states(&app).await, ["unmatched"]);
+    execute(&app, REFUSES_RETRIES).await;
+    // The answer to our question would be an event, too, and bring the other.
+    app.sandbox.fault(Operation::ApplicantStatus, Fault::status(404), 1);
+    app.start_worker().await;
+    starts(&anna).await;
+    app.stop_worker().await;
+    assert_eq!(states(&app).await, ["received"]);
+    let open = "SELECT count(*) FROM jobs WHERE kind = 'apply-kyc-event' AND state IN ('ready', 'running', 'dead')";
+    assert_eq!(value::<i64>(&app, open).await, 1);
+    execute(&app, "DROP TRIGGER refuse ON screening_results").await;
+    catch_up(&app).await;
+    assert_eq!(states(&app).await, ["applied"]);
     app.finish().await;
 }

@@ -47,6 +47,9 @@ const AS_PLANNED: [TimeDelta; 2] = [BACKGROUND_INTERVAL; 2];
 const AFTER_A_MISHAP: [TimeDelta; 2] = [TimeDelta::hours(1), BACKGROUND_INTERVAL];
 const NEVER_LEFT: [TimeDelta; 2] = [TimeDelta::hours(1); 2];
 
+/// So long after an approval a bank may still call the consent invalid.
+const APPROVAL_LAG: TimeDelta = TimeDelta::minutes(10);
+
 /// What became of the wish to read.
 pub(super) enum Asked {
     /// The bank was asked; the outcome is to be recorded.
@@ -94,17 +97,26 @@ pub(super) async fn ask(
         Admission::Wait(wait) => return Ok(Asked::CutOff(wait)),
     };
     let entered = Instant::now();
+    let refused = match enter(ctx, lease, account, why).await {
+        Ok(Begun::Read(read)) => return call(ctx, lease, pass, *read, psu, entered).await,
+        Ok(Begun::NotLive) => Ok(Asked::NotLive),
+        Ok(Begun::Busy) => Ok(Asked::Busy),
+        Ok(Begun::Full(until)) => Ok(Asked::Full(until)),
+        Err(error) => Err(error),
+    };
+    ctx.give_back(pass).await;
+    refused
+}
+
+/// Enters the read into the ledger, where the lease still lasts afterwards: else another worker may make it now.
+async fn enter(ctx: &Context, lease: &Lease, account: AccountId, why: Why) -> Result<Begun, JobError> {
     let mut tx = lease.begin(&ctx.db).await?;
     let begun = balance_reads::begin(&mut tx, &ctx.keys, account, why).await?;
     tx.commit().await?;
-    let refused = match begun {
-        Begun::Read(read) => return call(ctx, lease, pass, *read, psu, entered).await,
-        Begun::NotLive => Asked::NotLive,
-        Begun::Busy => Asked::Busy,
-        Begun::Full(until) => Asked::Full(until),
-    };
-    ctx.give_back(pass).await;
-    Ok(refused)
+    if lease.has_ended() {
+        return Err(JobError::LeaseLost);
+    }
+    Ok(begun)
 }
 
 /// Makes the call that is in the ledger.
@@ -116,9 +128,6 @@ async fn call(
     psu: Option<Psu>,
     entered: Instant,
 ) -> Result<Asked, JobError> {
-    if lease.has_ended() {
-        return Err(JobError::LeaseLost);
-    }
     let attended = psu.is_some();
     let call = CallContext {
         request_id: Uuid::new_v4(),
@@ -194,6 +203,7 @@ async fn store(tx: &mut Tx, read: &ToRead, balance: ReportedBalance) -> Result<b
 async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError) -> Result<(), JobError> {
     warn!(account.id = %read.account, "the balance of {} was not read: {error}", read.account);
     let again = match error.class() {
+        Class::Expired if error.may_await_approval() && is_new(read) => AFTER_A_MISHAP,
         Class::Expired => return consent_moves::bury(tx, lease, Actor::Provider, read.consent, error.code()).await,
         Class::Limited if error.is_of_one_account() => {
             let pause = error.retry_after().unwrap_or(BACK_OFF).min(LONGEST_BACK_OFF);
@@ -210,6 +220,12 @@ async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError
         Class::Refused => AS_PLANNED,
     };
     read_again(tx, read, again).await
+}
+
+/// Whether the bank may lag behind the approval that it told us of. The next read is later than that.
+fn is_new(read: &ToRead) -> bool {
+    read.authorised_at
+        .is_some_and(|authorised_at| read.started_at - authorised_at < APPROVAL_LAG)
 }
 
 async fn read_again(tx: &mut Tx, read: &ToRead, [again, after_that]: [TimeDelta; 2]) -> Result<(), JobError> {

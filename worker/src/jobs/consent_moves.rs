@@ -74,7 +74,7 @@ pub(super) async fn replace_older(
     new: &Consent,
     taken_from: &[ConsentId],
 ) -> Result<(), JobError> {
-    consents::taken_over(tx, new.id, taken_from).await?;
+    consents::taken_over(tx, new, taken_from).await?;
     let older = consents::replace_older(tx, new, taken_from).await?;
     accounts::unlink(tx, &older).await?;
     for consent in older {
@@ -152,6 +152,19 @@ pub(super) async fn ask_to_link(tx: &mut Tx, user: UserId, consent: ConsentId) -
         title: "Koble til banken på nytt",
         body: "Vi har ikke lenger tilgang til kontoen din i banken. Koble den til på nytt for å se saldoen og betale.",
         subject: format!("{consent}:dead"),
+    };
+    notifications::tell(tx, message).await
+}
+
+/// Tells the owner of a consent that they have approved it and that nothing has come of it: the bank never showed its
+/// accounts.
+pub(super) async fn tell_of_no_accounts(tx: &mut Tx, consent: &Consent) -> Result<(), StorageError> {
+    let message = Message {
+        user: consent.user,
+        kind: "consent",
+        title: "Koble til banken på nytt",
+        body: "Banken har ikke vist oss kontoene dine, selv om du godkjente det. Koble den til på nytt.",
+        subject: format!("{}:unseen", consent.id),
     };
     notifications::tell(tx, message).await
 }

@@ -43,7 +43,8 @@ impl Handler<Context> for EndConsent {
             Admission::Go(pass) => pass,
             Admission::Wait(wait) => return Ok(Outcome::Wait(wait).into()),
         };
-        let ended = end(&ctx, &lease, at_bank.expose_secret()).await;
+        let was_approved = consent.authorised_at.is_some();
+        let ended = end(&ctx, &lease, at_bank.expose_secret(), was_approved).await;
         ctx.report_read(&lease, pass, ended.as_ref().err()).await;
 
         let now = schedule::now(&ctx.db).await?;
@@ -86,8 +87,9 @@ enum AtBank {
     Unapproved,
 }
 
-/// Ends it. A bank that calls it invalid means that it is over, or that it never began: then its status says which.
-async fn end(ctx: &Context, lease: &Lease, at_bank: &str) -> Result<AtBank, ProviderError> {
+/// Ends it. A bank that calls it invalid means that it is over, or that it never began: then its status says which. Where
+/// that is called invalid too, what we have seen of it says which.
+async fn end(ctx: &Context, lease: &Lease, at_bank: &str, was_approved: bool) -> Result<AtBank, ProviderError> {
     let call = || CallContext {
         request_id: Uuid::new_v4(),
         correlation_id: lease.request_id(),
@@ -102,8 +104,9 @@ async fn end(ctx: &Context, lease: &Lease, at_bank: &str) -> Result<AtBank, Prov
     };
     let word = match ctx.neonomics.consent_status(at_bank, &call()).await {
         Ok(state) => state.status,
-        Err(error) if error.class() == Class::Expired && !error.may_await_approval() => return Ok(AtBank::Ended),
-        Err(error) => return Err(error),
+        Err(error) if error.class() != Class::Expired => return Err(error),
+        Err(error) if was_approved || !error.may_await_approval() => return Ok(AtBank::Ended),
+        Err(_) => return Ok(AtBank::Unapproved),
     };
     match ConsentStatus::from_provider(&word) {
         Some(ConsentStatus::Received) => Ok(AtBank::Unapproved),

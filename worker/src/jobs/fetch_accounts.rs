@@ -58,27 +58,29 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     if consent.status != ConsentStatus::Received {
         return Ok(Outcome::Done.into());
     }
+    // Before the circuit: whoever fails here has not taken its probe.
+    let now = schedule::now(&ctx.db).await?;
     let pass = match ctx.admit_to(&consent.bank).await? {
         Admission::Go(pass) => pass,
         Admission::Wait(wait) => return Ok(Outcome::Wait(wait).into()),
     };
-    let now = schedule::now(&ctx.db).await?;
     let looked = look(ctx, lease, &consent).await;
-    ctx.report_read(lease, pass, looked.as_ref().err()).await;
-    let (seen, error) = match looked {
+    ctx.report_read(lease, pass, looked.as_ref().err().map(|failed| &failed.error))
+        .await;
+    let (seen, failed) = match looked {
         Ok(seen) => (seen, None),
-        Err(error) => {
-            warn!(consent.id = %id, "the bank did not say how {id} stands: {error}");
-            bank_trouble::tell_ops(ctx, id, &error);
-            (Seen::after(&error), Some(error))
+        Err(failed) => {
+            warn!(consent.id = %id, "the bank did not say how {id} stands: {}", failed.error);
+            bank_trouble::tell_ops(ctx, id, &failed.error);
+            (Seen::after(&failed), Some(failed))
         }
     };
     let mut tx = lease.begin(&ctx.db).await?;
     if seen.status == ConsentStatus::Received {
-        if let Some(error) = &error {
-            bank_trouble::slow_down(&mut tx, lease, error).await?;
+        if let Some(failed) = &failed {
+            bank_trouble::slow_down(&mut tx, lease, &failed.error).await?;
         }
-        let outcome = wait_or_end(&mut tx, lease, &consent, now, error.as_ref()).await?;
+        let outcome = wait_or_end(&mut tx, lease, &consent, now, failed.as_ref()).await?;
         return finish(ctx, lease, tx, &consent, outcome).await;
     }
     // Of two consents of one person that become valid at once, the later one replaces the earlier.
@@ -107,18 +109,19 @@ async fn finish(
     Ok(recorded.into())
 }
 
-/// When to look again: at once where the person came back while we looked. After a day, or the consent's last day, nobody
-/// will approve it any more: it is over.
+/// When to look again: soon where the person came back while we looked, but never in a row, for they may come back again
+/// and again. After a day, or the consent's last day, nobody will approve it any more: it is over. Where the bank says that
+/// somebody has, and shows no account all the same, they are told that it has come to nothing.
 async fn wait_or_end(
     tx: &mut Tx,
     lease: &Lease,
     consent: &Consent,
     now: DateTime<Utc>,
-    error: Option<&ProviderError>,
+    failed: Option<&Failed>,
 ) -> Result<Outcome, JobError> {
-    let pause = error.and_then(pause);
+    let pause = failed.and_then(|failed| pause(&failed.error));
     if consents::came_back_since(tx, consent.id, now).await? {
-        return Ok(Outcome::Wait(pause.unwrap_or_default()));
+        return Ok(Outcome::Wait(pause.unwrap_or(consents::LOOKS_APART)));
     }
     let wait = next_look(now - consent.created_at).and_then(|wait| wait.to_std().ok());
     let over = consent.valid_until.is_some_and(|last| today_in_oslo(now) > last);
@@ -126,7 +129,12 @@ async fn wait_or_end(
         return Ok(Outcome::Wait(backoff::jittered(wait).max(pause.unwrap_or_default())));
     }
     consent_moves::abandon(tx, lease.request_id(), consent.id).await?;
-    info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
+    if failed.is_some_and(Failed::is_lag) {
+        consent_moves::tell_of_no_accounts(tx, consent).await?;
+        warn!(consent.id = %consent.id, "the bank called consent {} valid and never showed its accounts", consent.id);
+    } else {
+        info!(consent.id = %consent.id, "nobody approved consent {}", consent.id);
+    }
     Ok(Outcome::Done)
 }
 
@@ -138,6 +146,20 @@ fn pause(error: &ProviderError) -> Option<Duration> {
         ProviderError::TooMany { .. } => Some(bank_trouble::at_least(bank_trouble::pause(error))),
         _ if error.needs_ops() => Some(bank_trouble::at_least(AFTER_NONSENSE)),
         _ => None,
+    }
+}
+
+/// A look that brought an error.
+struct Failed {
+    error: ProviderError,
+    /// The bank had called the consent valid within this very look.
+    after_valid: bool,
+}
+
+impl Failed {
+    /// Whether the bank lags behind the approval that it has just told us of.
+    fn is_lag(&self) -> bool {
+        self.after_valid && self.error.may_await_approval()
     }
 }
 
@@ -157,10 +179,9 @@ impl Seen {
         }
     }
 
-    fn after(error: &ProviderError) -> Self {
-        Self::bare(match error.class() {
-            // The bank may lag behind the approval that it has just told us of.
-            Class::Expired if error.may_await_approval() => ConsentStatus::Received,
+    fn after(failed: &Failed) -> Self {
+        Self::bare(match failed.error.class() {
+            Class::Expired if failed.is_lag() => ConsentStatus::Received,
             // Dead before it ever opened an account: there is nobody to tell that an access is gone.
             Class::Expired => ConsentStatus::Expired,
             Class::NotSent
@@ -173,7 +194,7 @@ impl Seen {
     }
 }
 
-async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, ProviderError> {
+async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, Failed> {
     // Their address goes along only where their return from the bank brought this look: on the timer nobody is there.
     let call = || CallContext {
         request_id: Uuid::new_v4(),
@@ -187,15 +208,21 @@ async fn look(ctx: &Context, lease: &Lease, consent: &Consent) -> Result<Seen, P
         .as_ref()
         .map(ExposeSecret::expose_secret)
         .unwrap_or_default();
-    let word = ctx.neonomics.consent_status(id, &call()).await?.status;
+    let failed = |after_valid| move |error| Failed { error, after_valid };
+    let state = ctx.neonomics.consent_status(id, &call()).await.map_err(failed(false))?;
     // A word we do not know means that nothing is decided yet.
-    let status = ConsentStatus::from_provider(&word).unwrap_or(ConsentStatus::Received);
+    let status = ConsentStatus::from_provider(&state.status).unwrap_or(ConsentStatus::Received);
     if status != ConsentStatus::Valid {
         return Ok(Seen::bare(status));
     }
     Ok(Seen {
         status,
-        valid_until: ctx.neonomics.consent(id, &call()).await?.valid_until,
-        accounts: ctx.neonomics.accounts(id, &call()).await?,
+        valid_until: ctx
+            .neonomics
+            .consent(id, &call())
+            .await
+            .map_err(failed(true))?
+            .valid_until,
+        accounts: ctx.neonomics.accounts(id, &call()).await.map_err(failed(true))?,
     })
 }

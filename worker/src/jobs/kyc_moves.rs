@@ -26,6 +26,8 @@ use crate::context::Context;
 
 /// About so many events are settled in one transaction: it ends well within its lease, and their bodies fit into memory.
 const AT_ONCE: i64 = 20;
+/// So often a transaction passes over as many that the database does not take. What came behind still more waits no longer.
+const MOST_PASSED: usize = 10;
 
 /// The events whose fates are written. To be told once that is committed.
 #[must_use]
@@ -117,16 +119,14 @@ pub(super) async fn settle(
         let (user, applicant_id) = (about.user, about.applicant_id.clone());
         if about.locked.applicant_id.is_none() {
             about.adopt(tx, event, request_id).await?;
-            apply_unmatched(tx, user, &applicant_id, waiting.place()).await?;
+            receive_unmatched(tx, user, &applicant_id).await?;
         }
-        let older = Open {
-            user,
+        let older = Received {
             applicant_id: &applicant_id,
             before: Some(waiting.place()),
         };
-        let came_to = older.settle(ctx, tx, &mut settlement.settled, request_id).await?;
-        if came_to.is_some() {
-            settlement.goes_on = true;
+        settlement.goes_on = older.settle(ctx, tx, &mut settlement.settled, request_id).await?;
+        if settlement.goes_on {
             return Ok(settlement);
         }
         if !settlement.settled.is_empty() {
@@ -152,59 +152,54 @@ pub(super) async fn replay(
     request_id: Option<Uuid>,
 ) -> Result<Settlement, JobError> {
     let mut settlement = Settlement::default();
-    let open = Open {
-        user,
+    receive_unmatched(tx, user, applicant_id).await?;
+    let waited = Received {
         applicant_id,
         before: None,
     };
-    if let Some(came_to) = open.settle(ctx, tx, &mut settlement.settled, request_id).await? {
-        apply_unmatched(tx, user, applicant_id, came_to).await?;
-    }
+    // What it does not come to has jobs.
+    waited.settle(ctx, tx, &mut settlement.settled, request_id).await?;
     Ok(settlement)
 }
 
 /// Those that waited for the applicant have no jobs any more. Each gets one: whichever of them come to nothing, the others are
-/// settled.
-async fn apply_unmatched(tx: &mut Tx, user: UserId, applicant_id: &str, after: Place) -> Result<(), JobError> {
-    for event in webhooks::unmatched(tx, applicant_id, user, after).await? {
+/// settled. Only now that there is an applicant can they become anything else, so nothing looks at them before.
+async fn receive_unmatched(tx: &mut Tx, user: UserId, applicant_id: &str) -> Result<(), JobError> {
+    for event in webhooks::receive_unmatched(tx, applicant_id, user).await? {
         enqueue_anew(tx, &ApplyKycEvent { event }, EnqueueOptions::default()).await?;
     }
     Ok(())
 }
 
-/// The events about an applicant that wait to be applied, up to a place.
-struct Open<'a> {
-    user: UserId,
+/// The events about an applicant that no job has come to, up to a place.
+struct Received<'a> {
     applicant_id: &'a str,
     before: Option<Place>,
 }
 
-impl Open<'_> {
-    /// Settles the first few, in the order of their arrival. Those that wait on whatever is done, for a person or for ever,
-    /// are no part of the few: what came behind them must not wait for them. The place that it came to, where others may
-    /// wait behind it.
+impl Received<'_> {
+    /// Settles the first few, in the order of their arrival. True: others may wait behind them. Those that the database does
+    /// not take are no part of the few: what came behind them must not wait for them. Whatever is settled is no longer among
+    /// these, so each is settled once.
     async fn settle(
         &self,
         ctx: &Context,
         tx: &mut Tx,
         settled: &mut Vec<Settled>,
         request_id: Option<Uuid>,
-    ) -> Result<Option<Place>, JobError> {
+    ) -> Result<bool, JobError> {
         let mut came_to = None;
-        loop {
+        for _ in 0..MOST_PASSED {
             let between = (came_to, self.before);
-            let events = webhooks::lock_open(tx, self.applicant_id, self.user, between, AT_ONCE).await?;
+            let events = webhooks::lock_received(tx, self.applicant_id, between, AT_ONCE).await?;
             let full = i64::try_from(events.len()).is_ok_and(|events| events == AT_ONCE);
             came_to = events.last().map(Waiting::place);
-            let before = settled.len();
             settle_older(ctx, tx, events, settled, request_id).await?;
-            if !full {
-                return Ok(None);
-            }
-            if settled[before..].iter().any(|older| !older.fate.state.is_open()) {
-                return Ok(came_to);
+            if !full || !settled.is_empty() {
+                return Ok(full);
             }
         }
+        Ok(false)
     }
 }
 

@@ -125,11 +125,14 @@ async fn known(tx: &mut Tx, keys: &Keyring, user: UserId, canonical: &str) -> Re
 }
 
 /// Lets go what is held for completed payments, whose money has left: no balance in their currency comes any more that
-/// would say so.
+/// would say so. While another payment keeps the balance that is shown, which may not contain theirs, it is kept with them.
 async fn release_completed(tx: &mut Tx, account: AccountId) -> Result<(), StorageError> {
     sqlx::query!(
         "WITH completed AS (
-           SELECT id, hold FROM transactions WHERE account_id = $1 AND hold > 0 AND status = 'completed' FOR NO KEY UPDATE),
+           SELECT id, hold FROM transactions
+            WHERE account_id = $1 AND hold > 0 AND status = 'completed'
+              AND NOT EXISTS (SELECT FROM transactions WHERE account_id = $1 AND hold > 0 AND status <> 'completed')
+              FOR NO KEY UPDATE),
          zeroed AS (UPDATE transactions t SET hold = 0 FROM completed c WHERE t.id = c.id)
          UPDATE bank_accounts SET held = held - (SELECT coalesce(sum(hold), 0)::bigint FROM completed) WHERE id = $1",
         account.uuid(),

@@ -131,12 +131,14 @@ pub async fn owner(tx: &mut Tx, id: ConsentId) -> Result<Option<UserId>, Storage
     .await?)
 }
 
-/// Notes which consent took accounts of these others over, however they ended.
-pub async fn taken_over(tx: &mut Tx, by: ConsentId, taken_from: &[ConsentId]) -> Result<(), StorageError> {
+/// Notes which consent took accounts of these others of its bank over, however they ended.
+pub async fn taken_over(tx: &mut Tx, by: &Consent, taken_from: &[ConsentId]) -> Result<(), StorageError> {
     let taken_from: Vec<Uuid> = taken_from.iter().map(|consent| consent.uuid()).collect();
     sqlx::query!(
-        "UPDATE bank_consents SET taken_over_by = $1 WHERE id = ANY ($2)",
-        by.uuid(),
+        "UPDATE bank_consents SET taken_over_by = $1 WHERE user_id = $2 AND bank = $3 AND id <> $1 AND id = ANY ($4)",
+        by.id.uuid(),
+        by.user.uuid(),
+        by.bank,
         &taken_from
     )
     .execute(&mut **tx)

@@ -36,6 +36,8 @@ pub struct Consent {
     pub psu_ip: Option<String>,
     pub valid_until: Option<NaiveDate>,
     pub created_at: DateTime<Utc>,
+    /// When it was first seen to be valid.
+    pub authorised_at: Option<DateTime<Utc>>,
 }
 
 /// What a request to link a bank stores.
@@ -93,6 +95,7 @@ struct Row {
     psu_ip: Option<String>,
     valid_until: Option<NaiveDate>,
     created_at: DateTime<Utc>,
+    authorised_at: Option<DateTime<Utc>>,
 }
 
 impl Row {
@@ -114,6 +117,7 @@ impl Row {
             psu_ip: self.psu_ip,
             valid_until: self.valid_until,
             created_at: self.created_at,
+            authorised_at: self.authorised_at,
         })
     }
 }
@@ -123,7 +127,7 @@ pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<C
     let row = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: ConsentId", user_id AS "user_id: UserId", bank, status, failure, request_id, consent_id_sealed,
-                  sca_redirect, valid_until, created_at,
+                  sca_redirect, valid_until, created_at, authorised_at,
                   CASE WHEN status = 'requested' OR callback_at > clock_timestamp() - interval '5 minutes' THEN psu_ip END AS psu_ip
              FROM bank_consents WHERE id = $1"#,
         id.uuid()
@@ -138,7 +142,7 @@ pub async fn list(db: &PgPool, keys: &Keyring, user: UserId, limit: i64) -> Resu
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: ConsentId", user_id AS "user_id: UserId", bank, status, failure, request_id, consent_id_sealed,
-                  sca_redirect, valid_until, created_at, NULL::text AS psu_ip
+                  sca_redirect, valid_until, created_at, authorised_at, NULL::text AS psu_ip
              FROM bank_consents WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2"#,
         user.uuid(),
         limit
