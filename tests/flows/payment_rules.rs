@@ -327,7 +327,7 @@ const ONCE: [(&str, &str); 13] = [
 ];
 
 /// What changes on a payment's way; what else there is must be tried above.
-const CHANGING: [&str; 13] = [
+const CHANGING: [&str; 14] = [
     "status",
     "reason",
     "bank_status",
@@ -341,6 +341,7 @@ const CHANGING: [&str; 13] = [
     "bank_execution_date",
     "updated_at",
     "withdrawing_at",
+    "forgotten_at",
 ];
 
 #[tokio::test]
