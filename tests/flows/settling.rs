@@ -6,7 +6,7 @@ use drop_tests::{app::TestApp, person::SignedIn};
 use serde_json::{Value, json};
 
 use crate::{
-    paying::{execute, order, ordered, rewrite, shown, value},
+    paying::{execute, order, ordered, pays_later, rewrite, shown, value},
     payment_faults::scene::{Payer, recovers},
 };
 
@@ -313,4 +313,22 @@ async fn the_owner_of_an_order_that_was_sent_again_is_told_once_that_its_link_is
         assert_eq!(payer.plays_out(&id).await, "completed");
         app.abandon().await; // the job that failed four times is dead
     }
+}
+
+/// The payment was asked for so many days before operations had it sent again.
+async fn was_asked_for_days_ago(app: &TestApp, days: u32) {
+    let earlier = format!("UPDATE transactions SET created_at = created_at - interval '{days} days'");
+    rewrite(app, &earlier).await;
+}
+
+#[tokio::test]
+async fn an_order_that_was_sent_again_after_a_week_is_not_paid_twice_by_mistake() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    ordered(&app, &anna, &account).await;
+    was_asked_for_days_ago(&app, 8).await;
+    let asked = pays_later(&anna, &account, "second").await;
+    assert_eq!(asked.problem(), (409, "possible_duplicate"));
+    app.abandon().await;
 }

@@ -268,8 +268,7 @@ async fn time_out(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<()
 /// When to ask again; after seven days a person does.
 async fn next(moving: &mut Moving<'_>, failed: bool) -> Result<Outcome, JobError> {
     let (payment, now) = (&moving.payment, moving.now);
-    // Its age since it could be sent: one that operations had sent again is as new as another.
-    let Some(gap) = next_poll(now - (payment.expires_at - payments::SEND_WITHIN)) else {
+    let Some(gap) = next_poll(now - payment.may_be_sent_since()) else {
         moving.alert(PaymentAlert::Unresolved.as_str());
         moving.review("ambiguous", "not final after seven days").await?;
         return Ok(Outcome::GiveUp("not final after seven days".into()));

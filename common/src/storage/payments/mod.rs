@@ -213,7 +213,13 @@ impl Payment {
     /// Whether operations had it sent again: then the time to send it began later than the payment, which at first are a
     /// moment of one statement.
     pub fn was_sent_again(&self) -> bool {
-        self.expires_at - SEND_WITHIN > self.created_at + Duration::from_secs(1)
+        self.may_be_sent_since() > self.created_at + Duration::from_secs(1)
+    }
+
+    /// Since when it may be sent: its age is counted from then, and one that operations had sent again is as new as another.
+    /// In SQL: `greatest(created_at, expires_at - SEND_WITHIN)`.
+    pub fn may_be_sent_since(&self) -> DateTime<Utc> {
+        self.created_at.max(self.expires_at - SEND_WITHIN)
     }
 }
 
