@@ -78,12 +78,8 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
             moving.apply(payment.state.on_taken_back()).await?;
             return moving.finish(Outcome::Done).await;
         }
-        Sending::NotAllowed => {
-            moving
-                .apply(payment.state.on_refused(FailureReason::KycRequired))
-                .await?;
-            return moving.finish(Outcome::Done).await;
-        }
+        Sending::NotAllowed => return refuse(moving, FailureReason::KycRequired).await,
+        Sending::Unlinked => return refuse(moving, FailureReason::ConsentExpired).await,
         // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
         Sending::Unknown => {
             payments::attempts_are_ambiguous(&mut moving.tx, payment.id).await?;
@@ -195,8 +191,7 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
         )
         .await;
     }
-    moving.apply(moving.payment.state.on_refused(reason)).await?;
-    moving.finish(Outcome::Done).await
+    refuse(moving, reason).await
 }
 
 /// What the failed attempt means here. Of a 500, 502 or 503 the contract says that it may be sent again; where the owner
@@ -211,6 +206,12 @@ fn class_of(ctx: &Context, error: &ProviderError) -> Class {
 /// The delay after the given failure, counted from 1: the contract's three, then the other one.
 fn delay_after(failures: usize, then: Duration) -> Duration {
     backoff::jittered(*RETRY_AFTER.get(failures.saturating_sub(1)).unwrap_or(&then))
+}
+
+/// Nothing has left, and nothing will.
+async fn refuse(mut moving: Moving<'_>, reason: FailureReason) -> Result<Verdict, JobError> {
+    moving.apply(moving.payment.state.on_refused(reason)).await?;
+    moving.finish(Outcome::Done).await
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.
