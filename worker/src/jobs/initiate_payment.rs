@@ -1,6 +1,9 @@
 //! Tells the bank about a payment: the attempt is committed before the request leaves, the outcome after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use drop_common::{
     config::Retry5xx,
@@ -91,13 +94,15 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         }
     };
     let prepared = payment_order::prepare(ctx, &payment, &wire)?;
+    let left = (payment.expires_at - moving.now).to_std().unwrap_or_default();
+    let not_after = lease.deadline().min(Instant::now() + left);
     let (tx, hash) = (&mut moving.tx, prepared.hash());
     let attempt = payments::about_to_send(tx, payment.id, lease.attempt(), hash).await?;
     failpoint!("pay.attempt_written");
     Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
     failpoint!("pay.sending");
-    let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared).await;
+    let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared, not_after).await;
     let told = Told {
         consent: wire.consent,
         payment,
