@@ -332,3 +332,29 @@ async fn an_order_that_was_sent_again_after_a_week_is_not_paid_twice_by_mistake(
     assert_eq!(asked.problem(), (409, "possible_duplicate"));
     app.abandon().await;
 }
+
+#[tokio::test]
+async fn the_owner_of_an_order_that_was_sent_again_need_not_come_where_the_bank_wants_no_approval() {
+    for (word, told) in [
+        ("RJCT", Some("Betalingen ble ikke gjennomført")),
+        ("ACSC", Some("Betalingen er fullført")),
+        ("ACSP", None),
+    ] {
+        let app = TestApp::start().await;
+        app.sandbox
+            .neonomics()
+            .configure(|bank| bank.initial_status = word.to_owned());
+        let anna = app.signed_in("anna").await;
+        let account = anna.has_an_account().await;
+        ordered(&app, &anna, &account).await;
+        was_asked_for_days_ago(&app, 1).await;
+        app.run_jobs().await;
+        let titles: Option<String> = value(
+            &app,
+            "SELECT string_agg(title, '|') FROM notifications WHERE kind = 'payment'",
+        )
+        .await;
+        assert_eq!(titles.as_deref(), told, "{word}");
+        app.abandon().await;
+    }
+}
