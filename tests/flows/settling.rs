@@ -16,7 +16,7 @@ async fn operator(app: &TestApp, arguments: &[&str]) -> (bool, String) {
     app.operator(env!("CARGO_BIN_EXE_drop-node"), arguments).await
 }
 
-async fn does(app: &TestApp, arguments: &[&str]) -> String {
+pub(crate) async fn does(app: &TestApp, arguments: &[&str]) -> String {
     let (succeeded, said) = operator(app, arguments).await;
     assert!(succeeded, "{arguments:?}: {said}");
     said
@@ -28,7 +28,7 @@ async fn refuses(app: &TestApp, arguments: &[&str]) -> String {
     said
 }
 
-fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     arguments.iter().chain(&BY).copied().collect()
 }
 

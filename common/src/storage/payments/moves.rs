@@ -71,7 +71,7 @@ pub async fn initiated(tx: &mut Tx, id: PaymentId, taken: Taken<'_>) -> Result<O
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
 /// payment ends without money having moved; after completion it goes with the next balance. Once the bank has accepted the
 /// order with a change, somebody is to read it. Whoever wished to take it back and was not answered has their answer once it
-/// is cancelled; where the bank goes on with it all the same, that answer is withdrawn.
+/// is cancelled, was never sent, or was withdrawn when the time for approval was over; where the bank goes on with it all the same, that answer is withdrawn.
 pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<bool, StorageError> {
     // Nothing moves any more: what was held is the person's again. After completion the next balance takes it over.
     let release = state.bank_final && matches!(state.status, PaymentStatus::Failed | PaymentStatus::Cancelled);
@@ -82,6 +82,8 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
                 hold = CASE WHEN $7 THEN 0 ELSE t.hold END,
                 bank_change = CASE WHEN $5 = 'ACWC' THEN coalesce(t.bank_change, 'unread') ELSE t.bank_change END,
                 cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done'
+                                    WHEN t.cancellation = 'unconfirmed' AND ($4 = 'not_sent' OR $4 = 'sca_timeout'
+                                         AND (t.withdrawn_at IS NOT NULL OR $5 = 'CANC')) THEN 'done'
                                     WHEN $3 = 'completed' AND t.cancellation = 'done' THEN 'refused'
                                     WHEN $3 = 'processing' AND t.cancellation = 'done' THEN 'unconfirmed'
                                     ELSE t.cancellation END,
