@@ -6,7 +6,7 @@ use drop_tests::{alerts, app::TestApp, person::SignedIn};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::paying::{approved, at_the_bank, audited, shown, value};
+use crate::paying::{approved, at_the_bank, audited, rewrite, shown, value};
 
 /// A payment that the bank has accepted with a change, as a read of it shows.
 async fn changed(app: &TestApp, person: &SignedIn<'_>, order: Value) -> String {
@@ -133,4 +133,25 @@ async fn a_bank_that_never_says_what_it_changed_is_told_with_its_last_word(
     let change: String = value(&app, "SELECT bank_change FROM transactions").await;
     assert_eq!(change, "unread");
     app.finish().await;
+}
+
+#[tokio::test]
+async fn the_day_of_an_order_that_was_sent_again_is_the_day_on_which_it_was() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let today: String = value(&app, "SELECT (now() AT TIME ZONE 'Europe/Oslo')::date::text").await;
+    let id = changed(&app, &anna, json!({ "requestedExecutionDate": today })).await;
+    rewrite(
+        &app,
+        "UPDATE transactions SET created_at = created_at - interval '2 days'",
+    )
+    .await;
+    app.run_jobs().await;
+    look(&app).await;
+    assert_eq!(
+        value::<String>(&app, "SELECT bank_change FROM transactions").await,
+        "same",
+        "{id}"
+    );
+    app.abandon().await;
 }

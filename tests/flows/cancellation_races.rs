@@ -219,3 +219,35 @@ async fn a_wish_whose_job_was_lost_is_answered_all_the_same() {
     assert_eq!(standing(&anna, &second).await, ["failed", "bank_rejected", "refused"]);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn a_wish_that_the_bank_did_not_answer_is_fulfilled_once_the_timeout_has_withdrawn_the_order() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    wishes(&anna, &payment.id).await;
+    app.sandbox.fault(Operation::PaymentCancel, Fault::Drop, 1);
+    runs(&app, "cancel-payment").await;
+    assert_eq!(standing(&anna, &payment.id).await, ["processing", "", "unconfirmed"]);
+    time_is_over(&app, 1).await;
+    runs(&app, "poll-payment").await;
+    assert_eq!(standing(&anna, &payment.id).await, ["failed", "sca_timeout", "done"]);
+    runs(&app, "poll-payment").await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_wish_to_take_back_what_never_arrived_is_fulfilled() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = crate::paying::ordered(&app, &anna, &account).await;
+    // Whoever answered the wish could not know, and the time to send is over by now.
+    let unknown = "UPDATE transactions SET cancellation = 'unconfirmed', needs_review = true";
+    execute(&app, unknown).await;
+    let arguments = ["payments", "settle", &id, "--never-arrived"];
+    crate::settling::does(&app, &crate::settling::with_by(&arguments)).await;
+    assert_eq!(standing(&anna, &id).await, ["failed", "not_sent", "done"]);
+    app.abandon().await;
+}

@@ -148,12 +148,22 @@ async fn a_hold_goes_after_seven_days_where_the_bank_only_ever_accepts() {
     let completed = async || count(&app, "SELECT count(*) FROM transactions WHERE status = 'completed'").await == 1;
     assert!(eventually(completed).await);
     assert_eq!(refreshed(&anna, &account).await, "43220.00", "accepted is not settled");
-    let older = "UPDATE transactions SET created_at = created_at - interval '7 days', expires_at = expires_at - interval '7 days'";
-    sqlx::query(older).execute(&app.db).await.unwrap();
     app.sandbox
         .neonomics()
         .set_balance("NO9386011117947", 4_322_000)
         .unwrap();
+    rewrite(
+        &app,
+        "UPDATE transactions SET created_at = created_at - interval '7 days'",
+    )
+    .await;
+    assert_eq!(
+        refreshed(&anna, &account).await,
+        "41210.00",
+        "it was sent a moment ago, whenever it was asked for"
+    );
+    let older = "UPDATE transactions SET created_at = created_at - interval '7 days', expires_at = expires_at - interval '7 days'";
+    sqlx::query(older).execute(&app.db).await.unwrap();
     assert_eq!(refreshed(&anna, &account).await, "43220.00");
     app.abandon().await;
 }

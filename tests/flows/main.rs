@@ -62,3 +62,4 @@ mod standard;
 mod starting_approvals;
 mod tokens;
 mod unlinking;
+mod withdrawals;

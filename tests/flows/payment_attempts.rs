@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::{
-    paying::{audited, busy, execute, order, ordered, pays, shown, value},
+    paying::{audited, busy, execute, order, ordered, pays, rewrite, shown, value},
     payment_faults::scene::{a_minute_passes, worker_dies},
 };
 
@@ -374,4 +374,36 @@ async fn a_payment_that_was_created_without_an_id_is_reviewed_and_never_sent_aga
     );
     assert_eq!(app.sandbox.neonomics().payments().len(), 1);
     app.off_contract().abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_time_passes_while_it_waits_for_a_token_does_not_leave() {
+    let app = TestApp::start().await;
+    // A token that is never good for long enough: each call asks for another.
+    app.sandbox.neonomics().configure(|bank| bank.token_seconds = 1);
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let id = ordered(&app, &anna, &account).await;
+    rewrite(
+        &app,
+        "UPDATE transactions SET expires_at = clock_timestamp() + interval '1 s'",
+    )
+    .await;
+    app.sandbox
+        .fault(Operation::NeonomicsToken, Fault::Delay { ms: 1_500 }, 1);
+    for _ in 0..2 {
+        app.run_jobs().await;
+        execute(
+            &app,
+            "UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'ready' AND kind = 'initiate-payment'",
+        )
+        .await;
+    }
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 0);
+    let shown = shown(&anna, &id).await;
+    assert_eq!(
+        (&shown["status"], &shown["reason"]),
+        (&json!("failed"), &json!("not_sent"))
+    );
+    app.abandon().await;
 }

@@ -68,6 +68,29 @@ async fn refused_by(db: &PgPool, sql: &str) -> Option<String> {
     }
 }
 
+/// The rule that refuses another row which says this from the beginning.
+async fn written_so(db: &PgPool, said: &str) -> Option<String> {
+    let mut tx = db.begin().await.unwrap();
+    let other = format!(
+        "CREATE TEMP TABLE another (LIKE transactions) ON COMMIT DROP;
+         INSERT INTO another SELECT * FROM transactions;
+         UPDATE another SET id = gen_random_uuid(), client_key = 'another', idempotency_key = gen_random_uuid(), payment_id = 'another';
+         UPDATE another SET {said}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(other)).execute(&mut *tx).await.unwrap();
+    let written = sqlx::raw_sql("INSERT INTO transactions SELECT * FROM another")
+        .execute(&mut *tx)
+        .await;
+    tx.rollback().await.unwrap();
+    match written {
+        Ok(_) => None,
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("23514") => {
+            Some(error.constraint().unwrap().to_owned())
+        }
+        Err(error) => panic!("{said}: {error}"),
+    }
+}
+
 /// Every state in which a row could be, whether or not the machine allows it.
 fn imaginable() -> Vec<PaymentState> {
     let failures = FailureReason::ALL
@@ -178,7 +201,7 @@ async fn p4_the_database_holds_each_state_of_the_machine_and_lets_a_payment_make
 }
 
 /// What a row may not say, and the rule against it. The bank has taken the payment's withdrawal, unless it says otherwise.
-const CONTRADICTIONS: [(&str, &str); 25] = [
+const CONTRADICTIONS: [(&str, &str); 26] = [
     ("status = 'failed', reason = 'bad luck'", "a_reason_that_we_know"),
     ("status = 'lost'", "transactions_status_check"),
     ("status = 'failed'", "failed_has_reason"),
@@ -201,6 +224,10 @@ const CONTRADICTIONS: [(&str, &str); 25] = [
     ("bank_change = 'same'", "a_change_that_was_read_has_an_amount"),
     (
         "bank_change = 'same', bank_amount = 201000",
+        "a_change_that_was_read_has_an_amount",
+    ),
+    (
+        "bank_execution_date = '2026-11-30'",
         "a_change_that_was_read_has_an_amount",
     ),
     (
@@ -262,6 +289,7 @@ async fn a_row_that_contradicts_itself_is_refused_by_the_rule_that_it_breaks() {
     for (said, rule) in CONTRADICTIONS {
         let refused = refused_by(&database.pool, &format!("UPDATE transactions SET {said}")).await;
         assert_eq!(refused.as_deref(), Some(rule), "{said}");
+        assert_eq!(written_so(&database.pool, said).await.as_deref(), Some(rule), "{said}");
     }
     // What was taken back before the bank had it needs no withdrawal.
     let mut tx = database.pool.begin().await.unwrap();
@@ -327,7 +355,7 @@ const ONCE: [(&str, &str); 13] = [
 ];
 
 /// What changes on a payment's way; what else there is must be tried above.
-const CHANGING: [&str; 13] = [
+const CHANGING: [&str; 14] = [
     "status",
     "reason",
     "bank_status",
@@ -341,6 +369,7 @@ const CHANGING: [&str; 13] = [
     "bank_execution_date",
     "updated_at",
     "withdrawing_at",
+    "forgotten_at",
 ];
 
 #[tokio::test]

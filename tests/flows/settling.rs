@@ -6,7 +6,7 @@ use drop_tests::{app::TestApp, person::SignedIn};
 use serde_json::{Value, json};
 
 use crate::{
-    paying::{execute, order, ordered, rewrite, shown, value},
+    paying::{execute, order, ordered, pays_later, rewrite, shown, value},
     payment_faults::scene::{Payer, recovers},
 };
 
@@ -16,7 +16,7 @@ async fn operator(app: &TestApp, arguments: &[&str]) -> (bool, String) {
     app.operator(env!("CARGO_BIN_EXE_drop-node"), arguments).await
 }
 
-async fn does(app: &TestApp, arguments: &[&str]) -> String {
+pub(crate) async fn does(app: &TestApp, arguments: &[&str]) -> String {
     let (succeeded, said) = operator(app, arguments).await;
     assert!(succeeded, "{arguments:?}: {said}");
     said
@@ -28,7 +28,7 @@ async fn refuses(app: &TestApp, arguments: &[&str]) -> String {
     said
 }
 
-fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     arguments.iter().chain(&BY).copied().collect()
 }
 
@@ -312,5 +312,49 @@ async fn the_owner_of_an_order_that_was_sent_again_is_told_once_that_its_link_is
         );
         assert_eq!(payer.plays_out(&id).await, "completed");
         app.abandon().await; // the job that failed four times is dead
+    }
+}
+
+/// The payment was asked for so many days before operations had it sent again.
+async fn was_asked_for_days_ago(app: &TestApp, days: u32) {
+    let earlier = format!("UPDATE transactions SET created_at = created_at - interval '{days} days'");
+    rewrite(app, &earlier).await;
+}
+
+#[tokio::test]
+async fn an_order_that_was_sent_again_after_a_week_is_not_paid_twice_by_mistake() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    ordered(&app, &anna, &account).await;
+    was_asked_for_days_ago(&app, 8).await;
+    let asked = pays_later(&anna, &account, "second").await;
+    assert_eq!(asked.problem(), (409, "possible_duplicate"));
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_owner_of_an_order_that_was_sent_again_need_not_come_where_the_bank_wants_no_approval() {
+    for (word, told) in [
+        ("RJCT", Some("Betalingen ble ikke gjennomført")),
+        ("ACSC", Some("Betalingen er fullført")),
+        ("ACSP", None),
+    ] {
+        let app = TestApp::start().await;
+        app.sandbox
+            .neonomics()
+            .configure(|bank| bank.initial_status = word.to_owned());
+        let anna = app.signed_in("anna").await;
+        let account = anna.has_an_account().await;
+        ordered(&app, &anna, &account).await;
+        was_asked_for_days_ago(&app, 1).await;
+        app.run_jobs().await;
+        let titles: Option<String> = value(
+            &app,
+            "SELECT string_agg(title, '|') FROM notifications WHERE kind = 'payment'",
+        )
+        .await;
+        assert_eq!(titles.as_deref(), told, "{word}");
+        app.abandon().await;
     }
 }

@@ -93,3 +93,29 @@ async fn the_consent_of_the_service_goes_along_with_each_payment_and_is_nobodys_
     }
     app.finish().await;
 }
+
+#[rstest]
+#[case::nothing_has_left(None, "failed:consent_expired")]
+#[case::an_attempt_may_have(Some(Fault::status(503)), "review")]
+#[tokio::test]
+async fn an_account_that_was_unlinked_before_the_order_left_pays_nothing(
+    #[case] before: Option<Fault>,
+    #[case] standing: &str,
+) {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    let sent = usize::from(before.is_some());
+    if let Some(fault) = before {
+        app.sandbox.fault(Operation::Payment, fault, 1);
+        app.run_jobs().await;
+    }
+    let listed = payer.person.get("/v1/bank-consents").await;
+    let consent = listed.body["consents"][0]["id"].as_str().unwrap().to_owned();
+    let unlinked = payer.person.delete(&format!("/v1/bank-consents/{consent}")).await;
+    assert_eq!(unlinked.status, 204, "{:?}", unlinked.problem());
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, standing);
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), sent);
+    app.abandon().await; // where a person is to look, its job is dead
+}

@@ -3,7 +3,7 @@
 use drop_sandbox::{Fault, Operation};
 use drop_tests::app::TestApp;
 
-use super::scene::{Payer, recovers, worker_dies};
+use super::scene::{Payer, recovers, recovers_at_length, worker_dies};
 use crate::paying::{shown, value};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +70,7 @@ async fn p4_p5_p6_a_payment_that_the_bank_forgot_when_it_was_taken_back_is_cance
             app.sandbox.fault(Operation::PaymentCancel, fault, 1);
         }
         worker_dies(&app, "payment.poll", point).await;
-        recovers(&app).await;
+        recovers_at_length(&app).await;
         assert_eq!(payer.standing(&id).await, "cancelled", "{point}, {bank:?}");
         let shown = shown(&payer.person, &id).await;
         assert_eq!(shown["cancellation"], "done", "{point}, {bank:?}");

@@ -3,7 +3,7 @@
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::app::TestApp;
 
-use super::scene::{Payer, a_minute_passes, recovers, worker_dies};
+use super::scene::{Payer, a_minute_passes, recovers, recovers_at_length, worker_dies};
 use crate::paying::{execute, value};
 
 const POINTS: [&str; 5] = [
@@ -97,7 +97,7 @@ async fn p4_p5_p6_an_order_that_the_bank_forgot_with_its_withdrawal_has_ended_wh
         }
         a_minute_passes(&app).await;
         worker_dies(&app, "payment.poll", point).await;
-        recovers(&app).await;
+        recovers_at_length(&app).await;
         assert_eq!(payer.standing(&id).await, "failed:sca_timeout", "{point}, {bank:?}");
         app.check_the_books().await;
     }

@@ -159,13 +159,21 @@ pub(crate) async fn recovers(app: &TestApp) {
     }
 }
 
-/// For the queue and the circuits alone: a session would end with the tenth of these minutes.
+/// Whoever is left takes over, and so much time passes that a bank which has forgotten an order is believed.
+pub(crate) async fn recovers_at_length(app: &TestApp) {
+    for _ in 0..3 {
+        recovers(app).await;
+    }
+}
+
+/// For the queue, the circuits and what the bank has forgotten alone: a session would end with the tenth of these minutes.
 pub(crate) async fn a_minute_passes(app: &TestApp) {
     execute(
         app,
         "UPDATE jobs SET lease_until = lease_until - interval '61 s', claimed_at = claimed_at - interval '61 s'
           WHERE state = 'running';
          UPDATE jobs SET run_at = run_at - interval '61 s' WHERE state = 'ready';
+         UPDATE transactions SET forgotten_at = forgotten_at - interval '61 s' WHERE forgotten_at IS NOT NULL;
          UPDATE breaker SET retry_at = retry_at - interval '61 s', probe_until = probe_until - interval '61 s',
                 fails = ARRAY(SELECT at - interval '61 s' FROM unnest(fails) at) WHERE open OR fails <> '{}'",
     )

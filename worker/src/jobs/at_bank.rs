@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::context::Context;
 
 /// What became of our wish to withdraw the order.
+#[derive(Clone)]
 pub(super) enum Withdrawal {
     /// It is withdrawn.
     Done,
@@ -22,6 +23,8 @@ pub(super) enum Withdrawal {
     Refused { now: Option<String> },
     /// The bank knows no such order, whether it is asked to withdraw it or how it is doing.
     Gone,
+    /// The same, and an earlier withdrawal may have reached the bank: that one may have been the end of it.
+    Forgotten,
     /// It is not withdrawn: the bank wants an approval for that, cannot do it, or was not reached.
     NotTaken,
     /// Nobody knows.

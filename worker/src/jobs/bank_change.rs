@@ -67,7 +67,7 @@ pub(super) async fn write(moving: &mut Moving<'_>, read: Option<&BankOrder>) -> 
         return Ok(());
     };
     let currency: Currency = payment.currency.parse().map_err(StorageError::corrupt)?;
-    let change = order.compared_with(Amount::new(payment.amount, currency), payment.created_at);
+    let change = order.compared_with(Amount::new(payment.amount, currency), payment.may_be_sent_since());
     payments::set_bank_order(&mut moving.tx, payment.id, order, change).await?;
     moving
         .audit("payment.bank_order_read", json!({ "change": change.as_str() }))

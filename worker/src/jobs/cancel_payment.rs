@@ -55,16 +55,16 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
     let Some(payment) = payments::find(&ctx.db, job.payment).await? else {
         return Ok(Outcome::GiveUp("the payment is gone".into()).into());
     };
-    let withdrawal = match &payment.payment_id {
-        Some(id) if payment.cancellation == Some(Cancellation::Requested) && is_open(&payment) => {
+    let asked = match &payment.payment_id {
+        Some(id) if is_wished_back(&payment) => {
             let bank = AtBank::new(ctx, lease, &payment.product, id);
-            Some(withdraw(ctx, lease, &payment, &bank).await?)
+            withdraw(ctx, lease, &payment, &bank).await?
         }
-        Some(id) if payment.state.is_timed_out() && payment.callback_at.is_none() => {
+        Some(id) if is_given_up(&payment) => {
             let bank = AtBank::new(ctx, lease, &payment.product, id);
             match approval(ctx, &payment, &bank).await {
-                Ok(now @ Some(_)) => Some(Withdrawal::Refused { now }),
-                Ok(None) => Some(withdraw(ctx, lease, &payment, &bank).await?),
+                Ok(now @ Some(_)) => Asked::refused(now),
+                Ok(None) => withdraw(ctx, lease, &payment, &bank).await?,
                 Err(error) => {
                     warn!(payment.id = %payment.id, "the bank did not say whether {} was approved: {error}", payment.id);
                     return Ok(Outcome::Again(backoff::jittered(AFTER_A_FAILURE)).into());
@@ -75,13 +75,13 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
         None if payment.state.is_processing() && !payment.needs_review => {
             return Ok(Outcome::Wait(WAIT_FOR_THE_BANKS_ID).into());
         }
-        Some(_) | None => None,
+        Some(_) | None => Asked::default(),
     };
-    if matches!(withdrawal, Some(Withdrawal::NotAsked)) {
-        return Ok(Outcome::Wait(backoff::jittered(AFTER_A_FAILURE)).into());
+    if matches!(asked.answer, Some(Withdrawal::NotAsked)) {
+        return recording::record(lease, || wait(ctx, lease, &payment, asked.intent)).await;
     }
     failpoint!("cancel.withdrawn");
-    let recorded = recording::record(lease, || write(ctx, lease, &payment, withdrawal.as_ref())).await?;
+    let recorded = recording::record(lease, || write(ctx, lease, &payment, &asked)).await?;
     failpoint!("cancel.recorded");
     // Its next word makes it final, or tells that it was too late.
     hasten(&ctx.db, PollPayment::KIND, &payment.id.to_string()).await?;
@@ -89,20 +89,55 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
     Ok(recorded)
 }
 
-fn is_open(payment: &Payment) -> bool {
-    payment.state.is_processing() || payment.state.is_timed_out()
+/// Its person waits for an answer, and there is something to take back.
+fn is_wished_back(payment: &Payment) -> bool {
+    payment.cancellation == Some(Cancellation::Requested)
+        && (payment.state.is_processing() || payment.state.is_timed_out())
 }
 
-/// Asks the bank to withdraw it, once that is committed.
-async fn withdraw(ctx: &Context, lease: &Lease, payment: &Payment, bank: &AtBank<'_>) -> Result<Withdrawal, JobError> {
-    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    if moving.circuit_is_open().await?.is_some() {
-        return Ok(Withdrawal::NotAsked);
+/// The time for approval is over, and nobody has come back from the bank.
+fn is_given_up(payment: &Payment) -> bool {
+    payment.state.is_timed_out() && payment.callback_at.is_none()
+}
+
+/// What the bank was asked, and what it said.
+#[derive(Default)]
+struct Asked {
+    /// Written before the withdrawal left.
+    intent: Option<Withdrawing>,
+    answer: Option<Withdrawal>,
+}
+
+impl Asked {
+    /// Nothing but how it is doing, and it has accepted the payment.
+    fn refused(now: Option<String>) -> Self {
+        Self {
+            intent: None,
+            answer: Some(Withdrawal::Refused { now }),
+        }
     }
-    let withdrawing = Withdrawing::write(&mut moving).await?;
+}
+
+/// Asks the bank to withdraw it, once that is committed. Not where its person came back, or the bank spoke its last word, since
+/// the payment was read.
+async fn withdraw(ctx: &Context, lease: &Lease, payment: &Payment, bank: &AtBank<'_>) -> Result<Asked, JobError> {
+    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
+    if !is_wished_back(&moving.payment) && !is_given_up(&moving.payment) {
+        return Ok(Asked::default());
+    }
+    if moving.circuit_is_open().await?.is_some() {
+        return Ok(Asked {
+            intent: None,
+            answer: Some(Withdrawal::NotAsked),
+        });
+    }
+    let intent = Withdrawing::write(&mut moving).await?;
     moving.commit().await?;
     failpoint!("cancel.withdrawing");
-    Ok(withdrawing.understood(bank.withdraw().await))
+    Ok(Asked {
+        intent: Some(intent),
+        answer: Some(intent.understood(bank.withdraw().await)),
+    })
 }
 
 /// Nobody asked for this withdrawal: the time for approval was over while the bank could not be asked. So it is asked first,
@@ -116,15 +151,32 @@ async fn approval(ctx: &Context, payment: &Payment, bank: &AtBank<'_>) -> Result
     }))
 }
 
-/// What the bank did, written to the payment as it is now.
-async fn write(
+/// The circuit is open: nothing has left.
+async fn wait(
     ctx: &Context,
     lease: &Lease,
     payment: &Payment,
-    withdrawal: Option<&Withdrawal>,
+    intent: Option<Withdrawing>,
 ) -> Result<Verdict, JobError> {
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    match withdrawal {
+    if let Some(intent) = intent {
+        intent.answered(&mut moving, &Withdrawal::NotAsked).await?;
+    }
+    moving.finish(Outcome::Wait(backoff::jittered(AFTER_A_FAILURE))).await
+}
+
+/// What the bank did, written to the payment as it is now.
+async fn write(ctx: &Context, lease: &Lease, payment: &Payment, asked: &Asked) -> Result<Verdict, JobError> {
+    let mut moving = Moving::begin(ctx, lease, payment.id).await?;
+    let has_moved = moving.payment.version != payment.version;
+    let withdrawal = match &asked.answer {
+        Some(answer) => Some(withdrawing::weighed(&mut moving, answer, has_moved).await?),
+        None => None,
+    };
+    if let (Some(intent), Some(withdrawal)) = (asked.intent, &withdrawal) {
+        intent.answered(&mut moving, withdrawal).await?;
+    }
+    match &withdrawal {
         Some(Withdrawal::Done) => {
             payments::withdrawn(&mut moving.tx, payment.id).await?;
             moving.reload().await?;
@@ -134,16 +186,14 @@ async fn write(
         Some(
             Withdrawal::Refused { now: None }
             | Withdrawal::Gone
+            | Withdrawal::Forgotten
             | Withdrawal::NotTaken
             | Withdrawal::Unknown
             | Withdrawal::NotAsked,
         )
         | None => {}
     }
-    if let Some(withdrawal) = withdrawal {
-        withdrawing::answered(&mut moving, withdrawal).await?;
-    }
-    let cancellation = became_of(&moving.payment, withdrawal);
+    let cancellation = became_of(&moving.payment, withdrawal.as_ref());
     if moving.payment.cancellation == Some(Cancellation::Requested) {
         payments::set_cancellation(&mut moving.tx, payment.id, cancellation).await?;
         moving.reload().await?;
@@ -173,7 +223,12 @@ fn became_of(payment: &Payment, withdrawal: Option<&Withdrawal>) -> Cancellation
         (
             _,
             Some(
-                Withdrawal::Done | Withdrawal::Gone | Withdrawal::NotTaken | Withdrawal::Unknown | Withdrawal::NotAsked,
+                Withdrawal::Done
+                | Withdrawal::Gone
+                | Withdrawal::Forgotten
+                | Withdrawal::NotTaken
+                | Withdrawal::Unknown
+                | Withdrawal::NotAsked,
             ),
         )
         | (PaymentStatus::Processing, None) => Cancellation::Unconfirmed,

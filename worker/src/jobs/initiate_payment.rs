@@ -1,6 +1,9 @@
 //! Tells the bank about a payment: the attempt is committed before the request leaves, the outcome after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use drop_common::{
     config::Retry5xx,
@@ -78,12 +81,8 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
             moving.apply(payment.state.on_taken_back()).await?;
             return moving.finish(Outcome::Done).await;
         }
-        Sending::NotAllowed => {
-            moving
-                .apply(payment.state.on_refused(FailureReason::KycRequired))
-                .await?;
-            return moving.finish(Outcome::Done).await;
-        }
+        Sending::NotAllowed => return refuse(moving, FailureReason::KycRequired).await,
+        Sending::Unlinked => return refuse(moving, FailureReason::ConsentExpired).await,
         // The process that sent it died before the answer: the bank may have it. It is never simply sent again.
         Sending::Unknown => {
             payments::attempts_are_ambiguous(&mut moving.tx, payment.id).await?;
@@ -95,13 +94,15 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
         }
     };
     let prepared = payment_order::prepare(ctx, &payment, &wire)?;
+    let left = (payment.expires_at - moving.now).to_std().unwrap_or_default();
+    let not_after = lease.deadline().min(Instant::now() + left);
     let (tx, hash) = (&mut moving.tx, prepared.hash());
     let attempt = payments::about_to_send(tx, payment.id, lease.attempt(), hash).await?;
     failpoint!("pay.attempt_written");
     Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 
     failpoint!("pay.sending");
-    let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared).await;
+    let answer = payment_order::send(ctx, lease, &payment, &wire, &prepared, not_after).await;
     let told = Told {
         consent: wire.consent,
         payment,
@@ -191,8 +192,7 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
         )
         .await;
     }
-    moving.apply(moving.payment.state.on_refused(reason)).await?;
-    moving.finish(Outcome::Done).await
+    refuse(moving, reason).await
 }
 
 /// What the failed attempt means here. Of a 500, 502 or 503 the contract says that it may be sent again; where the owner
@@ -207,6 +207,12 @@ fn class_of(ctx: &Context, error: &ProviderError) -> Class {
 /// The delay after the given failure, counted from 1: the contract's three, then the other one.
 fn delay_after(failures: usize, then: Duration) -> Duration {
     backoff::jittered(*RETRY_AFTER.get(failures.saturating_sub(1)).unwrap_or(&then))
+}
+
+/// Nothing has left, and nothing will.
+async fn refuse(mut moving: Moving<'_>, reason: FailureReason) -> Result<Verdict, JobError> {
+    moving.apply(moving.payment.state.on_refused(reason)).await?;
+    moving.finish(Outcome::Done).await
 }
 
 /// Money may have moved and we cannot know: the row stays `processing` and a person looks at it. `label` is the metric's.

@@ -58,9 +58,6 @@ pub(super) async fn accepted(
         moving.payment.state.bank_status = word.or(moving.payment.state.bank_status);
         moving.payment.version = version;
     }
-    if link.is_some() {
-        tell_of_the_link(&mut moving).await?;
-    }
     if authorise {
         let options = EnqueueOptions {
             request_id: lease.request_id(),
@@ -79,6 +76,9 @@ pub(super) async fn accepted(
     if let Some(code) = &initiated.status {
         moving.hear(Some(code)).await?;
     }
+    if link.is_some() {
+        tell_of_the_link(&mut moving).await?;
+    }
     failpoint!("pay.result");
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
     let recorded = moving.finish(Outcome::Done).await?;
@@ -88,10 +88,12 @@ pub(super) async fn accepted(
     Ok(recorded)
 }
 
-/// The link is there. Whoever asked for the payment waits for it; but operations had this one sent again, later.
+/// The link is there. Whoever asked for the payment waits for it; but operations had this one sent again, later. Nobody need
+/// come where the bank wants no approval any more.
 pub(super) async fn tell_of_the_link(moving: &mut Moving<'_>) -> Result<(), JobError> {
     let payment = &moving.payment;
-    if !payment.was_sent_again() {
+    let is_awaited = payment.state.is_processing() && payment.state.is_early();
+    if !payment.was_sent_again() || !is_awaited {
         return Ok(());
     }
     let message = Message {

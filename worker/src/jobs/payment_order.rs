@@ -1,5 +1,7 @@
 //! A payment as its bank is told of it: the exact bytes, whom the call names, and where the bank sends the person back to.
 
+use std::time::Instant;
+
 use drop_common::{
     domain::{
         account_number::Scheme,
@@ -44,20 +46,25 @@ pub(super) fn prepare(ctx: &Context, payment: &Payment, wire: &Wire) -> Result<P
     }))
 }
 
-/// One attempt, under the key that every attempt carries (contract 3.3).
+/// One attempt, under the key that every attempt carries (contract 3.3). Once the time to send is over, `not_after`, it does
+/// not leave, whatever it has waited for.
 pub(super) async fn send(
     ctx: &Context,
     lease: &Lease,
     payment: &Payment,
     wire: &Wire,
     prepared: &PreparedPayment,
+    not_after: Instant,
 ) -> Result<InitiatedPayment, ProviderError> {
     let back = redirect(ctx, payment, wire);
     let redirects = Redirects {
         success: &back,
         failure: Some(&back),
     };
-    let call = call(ctx, lease, payment, payment.idempotency_key);
+    let call = CallContext {
+        not_after: Some(not_after),
+        ..call(ctx, lease, payment, payment.idempotency_key)
+    };
     let consent = ctx.settings.neonomics.payment_consent.as_ref();
     let consent = consent.map(ExposeSecret::expose_secret);
     ctx.neonomics.send(prepared, consent, redirects, &call).await

@@ -71,11 +71,15 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
     } else {
         None
     };
-    let withdrawal = if let Some((withdrawing, timed_out)) = begun {
+    let withdrawal = if let Some((intent, timed_out)) = begun {
         failpoint!("pay.withdrawing");
-        let answer = withdrawing.understood(bank.withdraw().await);
+        let answer = intent.understood(bank.withdraw().await);
         failpoint!("pay.withdrawn");
-        Some(Withdrawn { timed_out, answer })
+        Some(Withdrawn {
+            timed_out,
+            intent,
+            answer,
+        })
     } else {
         None
     };
@@ -103,6 +107,7 @@ struct Seen {
 struct Withdrawn {
     /// Because the person did not approve in time; else once more, because the bank does not know it any more.
     timed_out: bool,
+    intent: Withdrawing,
     answer: Withdrawal,
 }
 
@@ -111,20 +116,14 @@ fn is_unknown(answer: &Result<Option<String>, ProviderError>) -> bool {
     matches!(answer, Err(error) if error.status() == Some(404))
 }
 
-impl Seen {
-    fn is_withdrawn(&self) -> bool {
-        let answer = self.withdrawal.as_ref().map(|withdrawn| &withdrawn.answer);
-        matches!(answer, Some(Withdrawal::Done))
-    }
-}
-
 fn may_have_timed_out(payment: &Payment) -> bool {
     payment.sca_deadline.is_some() && payment.state.status == PaymentStatus::Processing
 }
 
 /// Looks once more, right before the order is withdrawn: whoever came back from the bank meanwhile has not timed out. Where
 /// the bank does not know an order any more that we had begun to withdraw, the answer to that is lost, and it is asked again:
-/// one 404 may be a mistake of the bank's. Not of an order that its person may have approved, unless they want it back.
+/// one 404 may be a mistake of the bank's. Not of an order that the bank has accepted, nor of one that its person may have
+/// approved, unless they want it back.
 /// Whether it timed out is told with what was committed.
 async fn withdraws(
     ctx: &Context,
@@ -139,18 +138,16 @@ async fn withdraws(
         && payment.callback_at.is_none()
         && payment.state.status == PaymentStatus::Processing
         && payment.sca_deadline.is_some_and(|deadline| deadline <= now);
-    let is_open = !payment.state.bank_final && payment.withdrawn_at.is_none();
-    let is_unapproved = payment.callback_at.is_none() && payment.state.is_early();
-    let may_be_withdrawn = is_open && (is_unapproved || payment.cancellation.is_some());
-    let again = is_gone && may_be_withdrawn && payments::is_withdrawing(&mut moving.tx, payment.id).await?;
+    let is_open = !payment.state.bank_final && payment.withdrawn_at.is_none() && payment.state.is_early();
+    let is_unwanted = payment.callback_at.is_none() || payment.cancellation.is_some();
+    let again = is_gone && is_open && is_unwanted && payment.withdrawing_at.is_some();
     // Where this look has opened the circuit, nothing is withdrawn; the reconciliation ends the time all the same.
     if !(timed_out || again) || moving.circuit_is_open().await?.is_some() {
         return Ok(None);
     }
-    let withdrawing = Withdrawing::write(&mut moving).await?;
-    moving.audit("payment.withdrawing", json!({})).await?;
+    let intent = Withdrawing::write(&mut moving).await?;
     moving.commit().await?;
-    Ok(Some((withdrawing, timed_out)))
+    Ok(Some((intent, timed_out)))
 }
 
 /// Everything that was learned, written to the payment as it is now.
@@ -158,24 +155,24 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
     let mut moving = Moving::begin(ctx, lease, seen.payment.id).await?;
     let came_back = moving.payment.version != seen.payment.version;
     match &seen.answer {
-        Ok(Some(code)) => take(&mut moving, code).await?,
+        Ok(Some(code)) => {
+            take(&mut moving, code).await?;
+            if seen.withdrawal.is_none() {
+                withdrawing::heard(&mut moving, code).await?;
+            }
+        }
         Ok(None) => moving.hear(None).await?,
         // What the bank said to the withdrawal comes first: it may explain that.
         Err(error) if error.status() == Some(404) => {}
         // A failed look decides nothing about somebody's money: polling outlives scattered errors.
         Err(error) => failed(&mut moving, error).await?,
     }
-    if let Some(Withdrawn { timed_out, answer }) = &seen.withdrawal
-        && !matches!(answer, Withdrawal::NotAsked)
-    {
-        if *timed_out {
-            time_out(&mut moving, answer).await?;
-        } else {
-            asked_again(&mut moving, answer).await?;
-        }
-        withdrawing::answered(&mut moving, answer).await?;
-    }
-    if is_unknown(&seen.answer) {
+    let withdrawal = match &seen.withdrawal {
+        Some(withdrawn) => Some(withdrawn.write(&mut moving, came_back).await?),
+        None => None,
+    };
+    // Whether it was the end is not decided yet: the looks that follow tell.
+    if is_unknown(&seen.answer) && !matches!(withdrawal, Some(Withdrawal::Forgotten)) {
         gone(&mut moving).await?;
     }
     bank_change::write(&mut moving, seen.order.as_ref()).await?;
@@ -184,11 +181,25 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         // The person came back, or somebody else moved it, while the bank was being asked: what the bank said may be older.
         false if came_back => Outcome::Wait(Duration::ZERO),
         // Its person is told to try again, and the bank's last word makes room for that.
-        false if seen.is_withdrawn() => Outcome::Wait(AFTER_A_WITHDRAWAL),
+        false if matches!(withdrawal, Some(Withdrawal::Done)) => Outcome::Wait(AFTER_A_WITHDRAWAL),
         false => next(&mut moving, seen.answer.is_err()).await?,
     };
     failpoint!("pay.final");
     moving.finish(outcome).await
+}
+
+impl Withdrawn {
+    /// Writes what became of it: that, as it is understood now.
+    async fn write(&self, moving: &mut Moving<'_>, came_back: bool) -> Result<Withdrawal, JobError> {
+        let answer = withdrawing::weighed(moving, &self.answer, came_back).await?;
+        match (&answer, self.timed_out) {
+            (Withdrawal::NotAsked, _) => {}
+            (answer, true) => time_out(moving, answer).await?,
+            (answer, false) => asked_again(moving, answer).await?,
+        }
+        self.intent.answered(moving, &answer).await?;
+        Ok(answer)
+    }
 }
 
 /// What the bank said of an order that it did not know any more.
@@ -198,6 +209,7 @@ async fn asked_again(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result
         Withdrawal::Refused { now: Some(code) } => take(moving, code).await,
         Withdrawal::Refused { now: None }
         | Withdrawal::Gone
+        | Withdrawal::Forgotten
         | Withdrawal::NotTaken
         | Withdrawal::Unknown
         | Withdrawal::NotAsked => Ok(()),
@@ -256,8 +268,7 @@ async fn time_out(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<()
 /// When to ask again; after seven days a person does.
 async fn next(moving: &mut Moving<'_>, failed: bool) -> Result<Outcome, JobError> {
     let (payment, now) = (&moving.payment, moving.now);
-    // Its age since it could be sent: one that operations had sent again is as new as another.
-    let Some(gap) = next_poll(now - (payment.expires_at - payments::SEND_WITHIN)) else {
+    let Some(gap) = next_poll(now - payment.may_be_sent_since()) else {
         moving.alert(PaymentAlert::Unresolved.as_str());
         moving.review("ambiguous", "not final after seven days").await?;
         return Ok(Outcome::GiveUp("not final after seven days".into()));

@@ -1,6 +1,9 @@
 //! That an order is about to be withdrawn: committed before the withdrawal leaves, so that the bank's next word is understood
 //! whatever becomes of this process.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use drop_common::{
     domain::bank_status::BankStatus,
     queue::JobError,
@@ -10,42 +13,80 @@ use serde_json::json;
 
 use super::{at_bank::Withdrawal, payment_moves::Moving};
 
+/// No withdrawal is under way any more after this: more than a job and all its calls may take.
+const OVER_AFTER: Duration = Duration::from_mins(5);
+/// How long a bank must have known an order no more before that is believed. Looks of one moment are one piece of evidence,
+/// however many they are: they may all have met the same fault.
+const FORGOTTEN_FOR: Duration = Duration::from_mins(10);
+
 /// The intent as it is written.
 #[derive(Clone, Copy)]
 pub(super) struct Withdrawing {
     /// An earlier one may have reached the bank, and nobody knows what came of it.
     before: bool,
+    since: DateTime<Utc>,
 }
 
 impl Withdrawing {
     /// Writes it. The caller commits, and then asks the bank.
     pub(super) async fn write(moving: &mut Moving<'_>) -> Result<Self, JobError> {
-        let id = moving.payment.id;
-        let before = payments::is_withdrawing(&mut moving.tx, id).await?;
-        payments::withdrawing(&mut moving.tx, id).await?;
-        Ok(Self { before })
+        let before = moving.payment.withdrawing_at.is_some();
+        let since = payments::withdrawing(&mut moving.tx, moving.payment.id).await?;
+        moving.audit("payment.withdrawing", json!({})).await?;
+        Ok(Self { before, since })
     }
 
     /// What the bank's answer means after it. Some banks forget what was withdrawn: of an order that one has had and does
-    /// not know any more, an earlier withdrawal was the end, although its own answer is lost.
+    /// not know any more, an earlier withdrawal may have been the end, although its own answer is lost.
     pub(super) fn understood(self, answer: Withdrawal) -> Withdrawal {
         match answer {
-            Withdrawal::Gone if self.before => Withdrawal::Done,
+            Withdrawal::Gone if self.before => Withdrawal::Forgotten,
             Withdrawal::NotTaken if self.before => Withdrawal::Unknown,
             answer => answer,
         }
     }
+
+    /// The bank's answer is being written: where nothing is withdrawn for certain, no later word of the bank's is explained
+    /// by that something was about to be.
+    pub(super) async fn answered(self, moving: &mut Moving<'_>, answer: &Withdrawal) -> Result<(), JobError> {
+        let is_as_it_was = match answer {
+            Withdrawal::Done | Withdrawal::Unknown | Withdrawal::Forgotten => false,
+            Withdrawal::Refused { .. } | Withdrawal::Gone | Withdrawal::NotTaken => true,
+            Withdrawal::NotAsked => !self.before,
+        };
+        if is_as_it_was {
+            payments::not_withdrawing(&mut moving.tx, moving.payment.id, self.since).await?;
+        }
+        Ok(())
+    }
 }
 
-/// The bank's answer is being written: where nothing is withdrawn for certain, no later word of the bank's is explained by
-/// that something was about to be.
-pub(super) async fn answered(moving: &mut Moving<'_>, withdrawal: &Withdrawal) -> Result<(), JobError> {
-    match withdrawal {
-        Withdrawal::Done | Withdrawal::Unknown | Withdrawal::NotAsked => Ok(()),
-        Withdrawal::Refused { .. } | Withdrawal::Gone | Withdrawal::NotTaken => {
-            Ok(payments::not_withdrawing(&mut moving.tx, moving.payment.id).await?)
+/// What the answer comes to, as the payment is now. That the bank has forgotten the order is believed once it has been so for
+/// a while, and not where something happened to the payment meanwhile: its person may have come back from the bank.
+pub(super) async fn weighed(
+    moving: &mut Moving<'_>,
+    answer: &Withdrawal,
+    has_moved: bool,
+) -> Result<Withdrawal, JobError> {
+    Ok(match answer {
+        Withdrawal::Forgotten if has_moved => Withdrawal::Unknown,
+        Withdrawal::Forgotten if payments::forgotten(&mut moving.tx, moving.payment.id, FORGOTTEN_FOR).await? => {
+            Withdrawal::Done
         }
+        answer => answer.clone(),
+    })
+}
+
+/// The bank has said this of an order that nobody asked it to withdraw just now. If it lives, an earlier withdrawal whose
+/// answer was lost has done nothing.
+pub(super) async fn heard(moving: &mut Moving<'_>, code: &str) -> Result<(), JobError> {
+    let payment = &moving.payment;
+    let is_marked = payment.withdrawing_at.is_some() && payment.withdrawn_at.is_none();
+    let lives = code.parse().is_ok_and(|code: BankStatus| code != BankStatus::Cancelled);
+    if is_marked && lives {
+        payments::is_known(&mut moving.tx, payment.id, OVER_AFTER).await?;
     }
+    Ok(())
 }
 
 /// Takes the bank's word for where the payment stands, also that it has been cancelled.
@@ -57,7 +98,7 @@ pub(super) async fn take(moving: &mut Moving<'_>, code: &str) -> Result<(), JobE
         && payment.state.is_processing()
         && payment.state.is_early()
         && nobody_came(payment)
-        && payments::is_withdrawing(&mut moving.tx, payment.id).await?
+        && payment.withdrawing_at.is_some()
     {
         taken_back(moving).await?;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgPool;
 
-use super::{StorageError, Tx};
+use super::{StorageError, Tx, payments::SEND_WITHIN};
 use crate::domain::{
     ids::{AccountId, UserId},
     payment_schedule::POLL_FOR,
@@ -169,13 +169,15 @@ async fn release_contained(tx: &mut Tx, account: AccountId, started_at: DateTime
         "WITH contained AS (
            SELECT id, hold FROM transactions
             WHERE account_id = $1 AND hold > 0 AND status = 'completed'
-              AND (bank_final AND updated_at < $2 OR created_at < $2 - $3::bigint * interval '1 s')
+              AND (bank_final AND updated_at < $2
+                   OR greatest(created_at, expires_at - make_interval(secs => $4)) < $2 - $3::bigint * interval '1 s')
               FOR NO KEY UPDATE),
          zeroed AS (UPDATE transactions t SET hold = 0 FROM contained c WHERE t.id = c.id)
          UPDATE bank_accounts SET held = held - (SELECT coalesce(sum(hold), 0)::bigint FROM contained) WHERE id = $1",
         account.uuid(),
         started_at,
         POLL_FOR.num_seconds(),
+        SEND_WITHIN.as_secs_f64(),
     )
     .execute(&mut **tx)
     .await?;

@@ -16,6 +16,8 @@ pub enum Sending {
     Go(Wire),
     /// The user is no longer approved, or is gone.
     NotAllowed,
+    /// Their account is not linked any more, or its consent is over.
+    Unlinked,
     /// The time to send has passed and nothing ever left.
     TooLate,
     /// Nothing ever left, and the user has taken the payment back.
@@ -41,11 +43,13 @@ pub async fn may_be_sent(
         return Ok(Sending::NothingToDo);
     }
     let row = sqlx::query!(
-        r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!", t.expires_at <= clock_timestamp() AS "late!",
-                  EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome = 'sending') AS "unknown!",
-                  EXISTS (SELECT 1 FROM payment_attempts a WHERE a.transaction_id = t.id AND a.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!",
+        r#"SELECT u.kyc_status = 'approved' AND u.erased_at IS NULL AS "allowed!",
+                  a.status = 'linked' AND c.status = 'valid' AS "linked!", t.expires_at <= clock_timestamp() AS "late!",
+                  EXISTS (SELECT 1 FROM payment_attempts p WHERE p.transaction_id = t.id AND p.outcome = 'sending') AS "unknown!",
+                  EXISTS (SELECT 1 FROM payment_attempts p WHERE p.transaction_id = t.id AND p.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!",
                   t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
              FROM transactions t JOIN users u ON u.id = t.user_id JOIN bank_accounts a ON a.id = t.account_id
+                  JOIN bank_consents c ON c.id = a.consent_id
             WHERE t.id = $1 FOR SHARE OF u"#,
         id.uuid()
     )
@@ -63,18 +67,24 @@ pub async fn may_be_sent(
     if unwanted {
         return Ok(Sending::Unwanted);
     }
-    match (row.unknown || row.reached, row.late, row.allowed) {
-        (_, false, true) => {}
-        (false, true, _) => return Ok(Sending::TooLate),
-        (false, false, false) => return Ok(Sending::NotAllowed),
-        (true, true, _) => {
+    match (row.unknown || row.reached, row.late, row.allowed, row.linked) {
+        (_, false, true, true) => {}
+        (false, true, _, _) => return Ok(Sending::TooLate),
+        (false, false, false, _) => return Ok(Sending::NotAllowed),
+        (false, false, true, false) => return Ok(Sending::Unlinked),
+        (true, true, _, _) => {
             return Ok(Sending::NoMore {
                 why: "an attempt may have reached the bank, and the time to send is over",
             });
         }
-        (true, false, false) => {
+        (true, false, false, _) => {
             return Ok(Sending::NoMore {
                 why: "an attempt may have reached the bank, and the user may not pay any more",
+            });
+        }
+        (true, false, true, false) => {
+            return Ok(Sending::NoMore {
+                why: "an attempt may have reached the bank, and the account is not linked any more",
             });
         }
     }

@@ -8,7 +8,7 @@ macro_rules! select {
             r#"SELECT id AS "id: PaymentId", user_id AS "user_id: UserId", account_id AS "account_id: AccountId", idempotency_key,
                   fingerprint, amount, currency, creditor_name, creditor_scheme, creditor_account_masked, remittance_information, product, status,
                   reason, bank_status, bank_final, needs_review, payment_id, sca_redirect, sca_deadline, callback_at, cancellation,
-                  withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
+                  withdrawing_at, withdrawn_at, authorisation, bank_change, bank_amount, bank_currency, psu_ip, psu_user_agent, version, created_at,
                   updated_at, expires_at, clock_timestamp() AS "now!"
              FROM transactions "# + $which,
             $($parameter),+
@@ -38,7 +38,7 @@ pub use self::{
         may_have_left, unsent_attempts,
     },
     moves::{
-        Initiated, Locked, Taken, came_back, initiated, is_withdrawing, lock, needs_review, not_withdrawing,
+        Initiated, Locked, Taken, came_back, forgotten, initiated, is_known, lock, needs_review, not_withdrawing,
         set_cancellation, set_state, withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
@@ -83,6 +83,8 @@ pub struct Payment {
     pub callback_at: Option<DateTime<Utc>>,
     /// What became of the person's wish to take it back.
     pub cancellation: Option<Cancellation>,
+    /// When its order was last about to be withdrawn, where nobody knows that it was not: the bank may have been asked.
+    pub withdrawing_at: Option<DateTime<Utc>>,
     /// When the bank took our withdrawal of the order.
     pub withdrawn_at: Option<DateTime<Utc>>,
     /// How far the start of the approval is, where the bank wants a call for it.
@@ -124,6 +126,7 @@ struct Row {
     sca_deadline: Option<DateTime<Utc>>,
     callback_at: Option<DateTime<Utc>>,
     cancellation: Option<String>,
+    withdrawing_at: Option<DateTime<Utc>>,
     withdrawn_at: Option<DateTime<Utc>>,
     authorisation: Option<String>,
     bank_change: Option<String>,
@@ -175,6 +178,7 @@ impl TryFrom<Row> for Payment {
                 .cancellation
                 .map(|word| word.parse().map_err(StorageError::corrupt))
                 .transpose()?,
+            withdrawing_at: row.withdrawing_at,
             withdrawn_at: row.withdrawn_at,
             authorisation: row
                 .authorisation
@@ -209,7 +213,13 @@ impl Payment {
     /// Whether operations had it sent again: then the time to send it began later than the payment, which at first are a
     /// moment of one statement.
     pub fn was_sent_again(&self) -> bool {
-        self.expires_at - SEND_WITHIN > self.created_at + Duration::from_secs(1)
+        self.may_be_sent_since() > self.created_at + Duration::from_secs(1)
+    }
+
+    /// Since when it may be sent: its age is counted from then, and one that operations had sent again is as new as another.
+    /// In SQL: `greatest(created_at, expires_at - SEND_WITHIN)`.
+    pub fn may_be_sent_since(&self) -> DateTime<Utc> {
+        self.created_at.max(self.expires_at - SEND_WITHIN)
     }
 }
 

@@ -101,7 +101,7 @@ pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Resu
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the
 /// payment ends without money having moved; after completion it goes with the next balance. Once the bank has accepted the
 /// order with a change, somebody is to read it. Whoever wished to take it back and was not answered has their answer once it
-/// is cancelled; where the bank goes on with it all the same, that answer is withdrawn.
+/// is cancelled, was never sent, or was withdrawn when the time for approval was over; where the bank goes on with it all the same, that answer is withdrawn.
 pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> Result<bool, StorageError> {
     // Nothing moves any more: what was held is the person's again. After completion the next balance takes it over.
     let release = state.bank_final && matches!(state.status, PaymentStatus::Failed | PaymentStatus::Cancelled);
@@ -112,6 +112,8 @@ pub async fn set_state(tx: &mut Tx, payment: &Payment, state: &PaymentState) -> 
                 hold = CASE WHEN $7 THEN 0 ELSE t.hold END,
                 bank_change = CASE WHEN $5 = 'ACWC' THEN coalesce(t.bank_change, 'unread') ELSE t.bank_change END,
                 cancellation = CASE WHEN $3 = 'cancelled' AND t.cancellation IS NOT NULL THEN 'done'
+                                    WHEN t.cancellation = 'unconfirmed' AND ($4 = 'not_sent' OR $4 = 'sca_timeout'
+                                         AND (t.withdrawn_at IS NOT NULL OR $5 = 'CANC')) THEN 'done'
                                     WHEN $3 = 'completed' AND t.cancellation = 'done' THEN 'refused'
                                     WHEN $3 = 'processing' AND t.cancellation = 'done' THEN 'unconfirmed'
                                     ELSE t.cancellation END,
@@ -142,34 +144,53 @@ pub async fn needs_review(tx: &mut Tx, id: PaymentId) -> Result<Option<UserId>, 
     .await?)
 }
 
-/// The order is about to be withdrawn. Nothing that anybody is shown, so the version stays.
-pub async fn withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
-    sqlx::query!(
-        "UPDATE transactions SET withdrawing_at = coalesce(withdrawing_at, clock_timestamp()) WHERE id = $1",
+/// The order is about to be withdrawn, and since when. Nothing that anybody is shown, so the version stays.
+pub async fn withdrawing(tx: &mut Tx, id: PaymentId) -> Result<DateTime<Utc>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE transactions SET withdrawing_at = clock_timestamp() WHERE id = $1 RETURNING withdrawing_at AS "at!""#,
         id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// It was not withdrawn, for certain, by whoever was about to since then. Whoever began later speaks for themselves.
+pub async fn not_withdrawing(tx: &mut Tx, id: PaymentId, since: DateTime<Utc>) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE transactions SET withdrawing_at = NULL, forgotten_at = NULL
+          WHERE id = $1 AND withdrawing_at = $2 AND withdrawn_at IS NULL",
+        id.uuid(),
+        since
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// It was not withdrawn, for certain.
-pub async fn not_withdrawing(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+/// The bank knows the order. A withdrawal of it that began so long ago has done nothing, then, and will do nothing.
+pub async fn is_known(tx: &mut Tx, id: PaymentId, over_after: Duration) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE transactions SET withdrawing_at = NULL WHERE id = $1 AND withdrawn_at IS NULL",
-        id.uuid()
+        "UPDATE transactions SET forgotten_at = NULL,
+                withdrawing_at = CASE WHEN withdrawing_at > clock_timestamp() - make_interval(secs => $2) THEN withdrawing_at END
+          WHERE id = $1 AND withdrawn_at IS NULL",
+        id.uuid(),
+        over_after.as_secs_f64()
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Whether a withdrawal may have reached the bank.
-pub async fn is_withdrawing(tx: &mut Tx, id: PaymentId) -> Result<bool, StorageError> {
-    let since = sqlx::query_scalar!("SELECT withdrawing_at FROM transactions WHERE id = $1", id.uuid())
-        .fetch_one(&mut **tx)
-        .await?;
-    Ok(since.is_some())
+/// The bank knows no such order, although it is asked to withdraw it once more. Whether that has been so for this long.
+pub async fn forgotten(tx: &mut Tx, id: PaymentId, so_long: Duration) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"UPDATE transactions SET forgotten_at = coalesce(forgotten_at, clock_timestamp()) WHERE id = $1
+           RETURNING forgotten_at <= clock_timestamp() - make_interval(secs => $2) AS "so_long!""#,
+        id.uuid(),
+        so_long.as_secs_f64()
+    )
+    .fetch_one(&mut **tx)
+    .await?)
 }
 
 /// The bank took our withdrawal of the order.

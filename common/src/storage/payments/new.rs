@@ -112,7 +112,7 @@ pub struct Standing {
     /// What they have paid or are about to pay today (Europe/Oslo), in minor units: a payment that the bank may still
     /// complete counts, and on the day since which it may be sent, which operations may have made a later one.
     pub paid_today: i64,
-    /// Their open payment of the same payee and amount, of the last seven days.
+    /// Their open payment of the same payee and amount that may be sent since some time in the last seven days.
     pub lookalike: Option<PaymentId>,
     /// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together,
     /// for whoever clicked twice.
@@ -142,7 +142,9 @@ pub async fn standing(
                   ) AS "paid_today!",
                   (SELECT id FROM transactions
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
-                      AND NOT bank_final AND created_at > clock_timestamp() - interval '7 days' ORDER BY id LIMIT 1
+                      AND NOT bank_final
+                      AND greatest(created_at, expires_at - make_interval(secs => $6)) > clock_timestamp() - interval '7 days'
+                    ORDER BY id LIMIT 1
                   ) AS "lookalike: PaymentId",
                   (SELECT id FROM transactions
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
