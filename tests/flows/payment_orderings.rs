@@ -227,12 +227,22 @@ impl<'a> Way<'a> {
         execute(self.app(), ALL_IS_WELL).await;
     }
 
+    /// So much time passes that a bank which has forgotten the order is believed.
+    async fn time_passes(&self) {
+        let later = format!(
+            "UPDATE transactions SET forgotten_at = forgotten_at - interval '10 min' WHERE id = '{}'",
+            self.row
+        );
+        execute(self.app(), &later).await;
+    }
+
     /// The bank says its last word, if it has not yet, and everybody does what is left to do.
     async fn end(&self, last: &str) {
         self.all_is_well().await;
         self.bank_says(last);
         for _ in 0..LOOKS {
             self.run("'poll-payment', 'cancel-payment'").await;
+            self.time_passes().await;
         }
     }
 }
