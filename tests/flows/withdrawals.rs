@@ -183,6 +183,46 @@ async fn a_word_of_the_bank_about_a_living_order_takes_what_was_forgotten_back()
 }
 
 #[tokio::test]
+async fn an_order_that_the_bank_knew_while_it_was_asked_once_more_is_not_believed_forgotten_soon_after() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    with_a_lost_withdrawal(&app, &anna, Because::TimeIsOver, Fault::Drop).await;
+    a_burst_of_404s(&app).await;
+    // Of this look's three calls the last one finds it.
+    app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 1);
+    app.sandbox.fault(Operation::PaymentCancel, Fault::status(404), 1);
+    runs(&app, "poll-payment").await;
+    assert_eq!(withdrawals(&app), 3);
+    let later = "UPDATE transactions SET forgotten_at = forgotten_at - interval '11 min'";
+    execute(&app, later).await;
+    a_burst_of_404s(&app).await;
+    assert_eq!(standing(&app).await, "failed|sca_timeout|false|201000|false");
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_that_the_bank_has_accepted_is_not_believed_forgotten_however_often_it_is_wished_back() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let id = with_a_lost_withdrawal(&app, &anna, Because::Wished, Fault::Drop).await;
+    let bank = app.sandbox.neonomics();
+    bank.set_payment_status(&bank.payments()[0].id, "ACSP").unwrap();
+    runs(&app, "poll-payment").await;
+    for _ in 0..2 {
+        Because::Wished.happens(&app, &anna, &id).await;
+        app.sandbox.fault(Operation::PaymentCancel, Fault::status(404), 1);
+        // The look that follows the wish is answered like the one that belongs to it.
+        app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 2);
+        runs(&app, Because::Wished.kind()).await;
+        app.sandbox.faults().clear(None);
+        assert_eq!(standing(&app).await, "processing|unconfirmed|false|201000|false");
+        let later = "UPDATE transactions SET forgotten_at = forgotten_at - interval '11 min'";
+        execute(&app, later).await;
+    }
+    app.abandon().await;
+}
+
+#[tokio::test]
 async fn a_withdrawal_that_did_nothing_explains_no_404_of_later() {
     alerts::listen();
     let app = TestApp::start().await;

@@ -64,7 +64,10 @@ async fn cancel(ctx: &Context, lease: &Lease, job: &CancelPayment) -> Result<Ver
             let bank = AtBank::new(ctx, lease, &payment.product, id);
             match approval(ctx, &payment, &bank).await {
                 Ok(now @ Some(_)) => Asked::refused(now),
-                Ok(None) => withdraw(ctx, lease, &payment, &bank).await?,
+                Ok(None) => Asked {
+                    was_known: true,
+                    ..withdraw(ctx, lease, &payment, &bank).await?
+                },
                 Err(error) => {
                     warn!(payment.id = %payment.id, "the bank did not say whether {} was approved: {error}", payment.id);
                     return Ok(Outcome::Again(backoff::jittered(AFTER_A_FAILURE)).into());
@@ -106,14 +109,16 @@ struct Asked {
     /// Written before the withdrawal left.
     intent: Option<Withdrawing>,
     answer: Option<Withdrawal>,
+    /// It had just said how the payment is doing.
+    was_known: bool,
 }
 
 impl Asked {
     /// Nothing but how it is doing, and it has accepted the payment.
     fn refused(now: Option<String>) -> Self {
         Self {
-            intent: None,
             answer: Some(Withdrawal::Refused { now }),
+            ..Self::default()
         }
     }
 }
@@ -127,8 +132,8 @@ async fn withdraw(ctx: &Context, lease: &Lease, payment: &Payment, bank: &AtBank
     }
     if moving.circuit_is_open().await?.is_some() {
         return Ok(Asked {
-            intent: None,
             answer: Some(Withdrawal::NotAsked),
+            ..Asked::default()
         });
     }
     let intent = Withdrawing::write(&mut moving).await?;
@@ -137,6 +142,7 @@ async fn withdraw(ctx: &Context, lease: &Lease, payment: &Payment, bank: &AtBank
     Ok(Asked {
         intent: Some(intent),
         answer: Some(intent.understood(bank.withdraw().await)),
+        ..Asked::default()
     })
 }
 
@@ -168,9 +174,9 @@ async fn wait(
 /// What the bank did, written to the payment as it is now.
 async fn write(ctx: &Context, lease: &Lease, payment: &Payment, asked: &Asked) -> Result<Verdict, JobError> {
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
-    let has_moved = moving.payment.version != payment.version;
+    let is_doubtful = asked.was_known || moving.payment.version != payment.version;
     let withdrawal = match &asked.answer {
-        Some(answer) => Some(withdrawing::weighed(&mut moving, answer, has_moved).await?),
+        Some(answer) => Some(withdrawing::weighed(&mut moving, answer, is_doubtful).await?),
         None => None,
     };
     if let (Some(intent), Some(withdrawal)) = (asked.intent, &withdrawal) {

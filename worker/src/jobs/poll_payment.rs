@@ -168,7 +168,10 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         Err(error) => failed(&mut moving, error).await?,
     }
     let withdrawal = match &seen.withdrawal {
-        Some(withdrawn) => Some(withdrawn.write(&mut moving, came_back).await?),
+        Some(withdrawn) => {
+            let is_doubtful = came_back || seen.answer.is_ok();
+            Some(withdrawn.write(&mut moving, is_doubtful).await?)
+        }
         None => None,
     };
     // Whether it was the end is not decided yet: the looks that follow tell.
@@ -190,8 +193,8 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
 
 impl Withdrawn {
     /// Writes what became of it: that, as it is understood now.
-    async fn write(&self, moving: &mut Moving<'_>, came_back: bool) -> Result<Withdrawal, JobError> {
-        let answer = withdrawing::weighed(moving, &self.answer, came_back).await?;
+    async fn write(&self, moving: &mut Moving<'_>, is_doubtful: bool) -> Result<Withdrawal, JobError> {
+        let answer = withdrawing::weighed(moving, &self.answer, is_doubtful).await?;
         match (&answer, self.timed_out) {
             (Withdrawal::NotAsked, _) => {}
             (answer, true) => time_out(moving, answer).await?,

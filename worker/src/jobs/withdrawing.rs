@@ -49,27 +49,30 @@ impl Withdrawing {
     /// The bank's answer is being written: where nothing is withdrawn for certain, no later word of the bank's is explained
     /// by that something was about to be.
     pub(super) async fn answered(self, moving: &mut Moving<'_>, answer: &Withdrawal) -> Result<(), JobError> {
-        let is_as_it_was = match answer {
-            Withdrawal::Done | Withdrawal::Unknown | Withdrawal::Forgotten => false,
-            Withdrawal::Refused { .. } | Withdrawal::Gone | Withdrawal::NotTaken => true,
-            Withdrawal::NotAsked => !self.before,
-        };
-        if is_as_it_was {
-            payments::not_withdrawing(&mut moving.tx, moving.payment.id, self.since).await?;
+        let (tx, id) = (&mut moving.tx, moving.payment.id);
+        match answer {
+            Withdrawal::Refused { .. } | Withdrawal::Gone | Withdrawal::NotTaken => {
+                payments::not_withdrawing(tx, id, self.since).await?;
+            }
+            Withdrawal::NotAsked if !self.before => payments::not_withdrawing(tx, id, self.since).await?,
+            // Anything but another "no such order" ends the time for which the bank has known none.
+            Withdrawal::Unknown => payments::is_known(tx, id, OVER_AFTER).await?,
+            Withdrawal::Done | Withdrawal::Forgotten | Withdrawal::NotAsked => {}
         }
         Ok(())
     }
 }
 
 /// What the answer comes to, as the payment is now. That the bank has forgotten the order is believed once it has been so for
-/// a while, and not where something happened to the payment meanwhile: its person may have come back from the bank.
+/// a while, and never of one that the bank has accepted. `is_doubtful`: something happened to the payment meanwhile, such as
+/// that its person came back, or the bank knew the order a moment before.
 pub(super) async fn weighed(
     moving: &mut Moving<'_>,
     answer: &Withdrawal,
-    has_moved: bool,
+    is_doubtful: bool,
 ) -> Result<Withdrawal, JobError> {
     Ok(match answer {
-        Withdrawal::Forgotten if has_moved => Withdrawal::Unknown,
+        Withdrawal::Forgotten if is_doubtful || !moving.payment.state.is_early() => Withdrawal::Unknown,
         Withdrawal::Forgotten if payments::forgotten(&mut moving.tx, moving.payment.id, FORGOTTEN_FOR).await? => {
             Withdrawal::Done
         }

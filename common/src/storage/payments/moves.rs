@@ -167,7 +167,7 @@ pub async fn not_withdrawing(tx: &mut Tx, id: PaymentId, since: DateTime<Utc>) -
     Ok(())
 }
 
-/// The bank knows the order. A withdrawal of it that began so long ago has done nothing, then, and will do nothing.
+/// The bank knows the order, or may. A withdrawal of it that began so long ago is no reason any more to think otherwise.
 pub async fn is_known(tx: &mut Tx, id: PaymentId, over_after: Duration) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE transactions SET forgotten_at = NULL,
