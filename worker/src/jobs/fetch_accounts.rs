@@ -83,6 +83,11 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
         let outcome = wait_or_end(&mut tx, lease, &consent, now, failed.as_ref()).await?;
         return finish(ctx, lease, tx, &consent, outcome).await;
     }
+    // The bank may only not have seen the approval yet, and keep a consent that nobody here could end.
+    if failed.is_some_and(|failed| failed.error.may_await_approval()) {
+        consent_moves::abandon(&mut tx, lease.request_id(), id).await?;
+        return finish(ctx, lease, tx, &consent, Outcome::Done).await;
+    }
     // Of two consents of one person that become valid at once, the later one replaces the earlier.
     users::lock_kyc_status(&mut tx, consent.user).await?;
     let applied =
