@@ -292,8 +292,10 @@ async fn a_job_that_takes_longer_than_its_kind_may_has_failed_with_its_attempts(
 async fn a_worker_whose_jobs_outlast_the_grace_time_says_so() {
     with_database(|db| async move {
         add(&db, Script::Take(Duration::from_hours(1))).await;
-        let worker = Worker::start(&db, &Bench::new(&db), 2, Duration::from_millis(50));
-        until(&db, "SELECT count(*) FROM jobs WHERE state = 'running'").await;
+        let bench = Bench::new(&db);
+        let worker = Worker::start(&db, &bench, 2, Duration::from_millis(50));
+        // A claim that no handler has taken yet would go back.
+        bench.started.notified().await;
         assert!(matches!(worker.stop().await, Err(WorkersError::Grace(_))));
     })
     .await;
