@@ -4,9 +4,9 @@
 //! What a metric shows is alerted on by the metric's own rule.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -154,29 +154,48 @@ pub fn raise(alert: &Alert, about: impl fmt::Display) {
     );
 }
 
-/// Alerts about what meets every call until somebody has mended it: each is raised once and then not for a while, whatever it
-/// meets meanwhile. Each process has its own, so that none that dies takes the word with it.
-#[derive(Debug, Default)]
-pub struct Quiet(Mutex<HashMap<String, Instant>>);
+/// Alerts about what meets us again and again until somebody has mended it: each is raised once and then not for a while,
+/// whatever it meets meanwhile. Each process has its own, so that none that dies takes the word with it.
+#[derive(Debug)]
+pub struct Quiet {
+    period: Duration,
+    raised: Mutex<BTreeMap<(&'static str, String), Instant>>,
+}
 
 impl Quiet {
-    const PERIOD: Duration = Duration::from_mins(15);
-
-    /// Raises the alert, unless it was raised for this cause within the last quarter of an hour.
-    pub fn raise(&self, alert: &Alert, cause: &str, about: impl fmt::Display) {
-        if self.is_due(format!("{} {cause}", alert.name), Instant::now()) {
-            raise(alert, format_args!("{about}, {cause}"));
+    /// Quiet for this long after each alert.
+    pub const fn new(period: Duration) -> Self {
+        Self {
+            period,
+            raised: Mutex::new(BTreeMap::new()),
         }
     }
 
-    fn is_due(&self, word: String, now: Instant) -> bool {
-        let mut raised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        raised.retain(|_, at| now.saturating_duration_since(*at) < Self::PERIOD);
-        let due = !raised.contains_key(&word);
+    /// Raises the alert, unless it was raised for this cause a while ago.
+    pub fn raise(&self, alert: &Alert, cause: &str, about: impl fmt::Display) {
+        if self.is_due(alert, cause, Instant::now()) {
+            raise(alert, about);
+        }
+    }
+
+    /// Raised again for this cause, it is about something else.
+    pub fn forget(&self, alert: &Alert, cause: &str) {
+        self.raised().remove(&(alert.name, cause.to_owned()));
+    }
+
+    fn is_due(&self, alert: &Alert, cause: &str, now: Instant) -> bool {
+        let mut raised = self.raised();
+        raised.retain(|_, at| now.saturating_duration_since(*at) < self.period);
+        let key = (alert.name, cause.to_owned());
+        let due = !raised.contains_key(&key);
         if due {
-            raised.insert(word, now);
+            raised.insert(key, now);
         }
         due
+    }
+
+    fn raised(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Instant>> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,8 +214,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_cause_is_told_once_a_quarter_of_an_hour_and_another_at_once() {
-        let (quiet, began) = (Quiet::default(), Instant::now());
+    fn the_same_cause_is_told_once_in_its_period_and_another_at_once() {
+        let (quiet, began) = (Quiet::new(Duration::from_mins(15)), Instant::now());
         let told = [
             (0, "a"),
             (0, "b"),
@@ -207,7 +226,12 @@ mod tests {
             (1_799, "a"),
             (1_800, "a"),
         ]
-        .map(|(second, cause)| quiet.is_due(cause.to_owned(), began + Duration::from_secs(second)));
+        .map(|(second, cause)| quiet.is_due(&PAYMENT, cause, began + Duration::from_secs(second)));
         assert_eq!(told, [true, true, false, false, true, true, false, true]);
+        quiet.forget(&PAYMENT, "a");
+        let later = began + Duration::from_secs(1_801);
+        assert!(quiet.is_due(&PAYMENT, "a", later), "that is over, this is another");
+        assert!(quiet.is_due(&PAYMENT, "c", later + Duration::from_hours(1)));
+        assert_eq!(quiet.raised().len(), 1, "what is old is forgotten");
     }
 }

@@ -27,6 +27,9 @@ use uuid::Uuid;
 
 use crate::sender::{Log, Sender};
 
+/// How long what is wrong with our own standing is not said again.
+const QUIET: Duration = Duration::from_mins(15);
+
 /// What the jobs share.
 pub struct Context {
     /// The database.
@@ -81,7 +84,7 @@ impl Context {
             breaker: Breaker::new(db.clone()),
             wake,
             sender: Arc::new(Log),
-            standing: Quiet::default(),
+            standing: Quiet::new(QUIET),
             accepted_ids: accepted_ids(&settings),
             db,
             settings,

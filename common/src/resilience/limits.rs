@@ -17,8 +17,8 @@ pub enum Limit {
 }
 
 /// Counts one request of `key` (`bankid.initiate:192.0.2.7`) against `limit` requests per `window`; in a transaction, once that
-/// is committed. It does not wait for the disk: a database that crashes forgets the requests of its last moment, and every
-/// process counts the same all the same.
+/// is committed. Neither this nor the rest of that transaction waits for the disk: a database that crashes forgets the requests
+/// of its last moment, and every process counts the same all the same.
 pub async fn hit(db: &mut PgConnection, key: &str, limit: u16, window: Duration) -> Result<Limit, StorageError> {
     let window = interval(window);
     let accepted = sqlx::query!(

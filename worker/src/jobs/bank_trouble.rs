@@ -21,6 +21,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 pub(super) fn tell_ops(ctx: &Context, about: impl fmt::Display, error: &ProviderError) {
     if error.needs_ops() {
         let cause = format!("{error} ({})", error.code().unwrap_or("no code"));
+        let about = format_args!("{about}, {cause}");
         ctx.standing.raise(&alerts::BANK_REFUSES_US, &cause, about);
     }
 }
