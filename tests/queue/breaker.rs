@@ -3,8 +3,8 @@
 use std::{future::pending, time::Duration};
 
 use drop_common::{
-    queue::drain,
-    resilience::breaker::{self, Admission, Breaker, BreakerKey},
+    queue::{Admission, Lane, admit, drain},
+    resilience::breaker::{Breaker, BreakerKey},
 };
 use futures_util::future::join_all;
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -149,15 +149,15 @@ async fn a_probe_that_made_no_call_is_given_back() {
 #[tokio::test]
 async fn the_api_refuses_while_open_and_lets_one_in_when_half_open_and_nobody_waits() {
     with_database(|db| async move {
-        let admit = async || breaker::admit(&db, KEY).await.unwrap();
+        let admit = async || admit(&db, Lane::PaymentSend).await.unwrap();
         assert_eq!(admit().await, Admission::Admitted);
         open(&db).await;
-        assert!(matches!(admit().await, Admission::Refused { retry_after: 55..=60 }));
+        assert!(matches!(admit().await, Admission::CircuitOpen { retry_after: 55..=60 }));
         a_minute_passes(&db).await;
         assert_eq!(admit().await, Admission::Admitted);
         add_job(&db, &Call { answered: true }).await;
         assert!(
-            matches!(admit().await, Admission::Refused { .. }),
+            matches!(admit().await, Admission::CircuitOpen { .. }),
             "somebody waits to probe already"
         );
     })
@@ -199,7 +199,7 @@ async fn b6_ten_thousand_looks_before_a_call_write_nothing() {
         for _ in 0..100 {
             // As the API asks before it takes an order, and a worker before its call.
             let each = (0..100).map(|_| async {
-                assert_eq!(breaker::admit(&calls, KEY).await.unwrap(), Admission::Admitted);
+                assert_eq!(admit(&calls, Lane::PaymentSend).await.unwrap(), Admission::Admitted);
                 assert!(Breaker::new(calls.clone()).state(KEY).await.unwrap().lets_through(None));
             });
             join_all(each).await;

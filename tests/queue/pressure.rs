@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drop_common::queue::{Lane, drain, overloaded, prune, throttle};
+use drop_common::queue::{Admission, Lane, admit, drain, prune, throttle};
 
 use crate::{
     database::with_database,
@@ -12,11 +12,14 @@ use crate::{
 #[tokio::test]
 async fn a_throttled_lane_is_not_claimed_and_refuses_new_work() {
     with_database(|db| async move {
-        assert_eq!(overloaded(&db, Lane::PaymentSend).await.unwrap(), None);
+        assert_eq!(admit(&db, Lane::PaymentSend).await.unwrap(), Admission::Admitted);
         throttle(&db, Lane::PaymentSend, Duration::from_secs(30)).await.unwrap();
         throttle(&db, Lane::PaymentSend, Duration::from_secs(1)).await.unwrap();
         assert!(
-            matches!(overloaded(&db, Lane::PaymentSend).await.unwrap(), Some(28..=30)),
+            matches!(
+                admit(&db, Lane::PaymentSend).await.unwrap(),
+                Admission::Overloaded { retry_after: 28..=30 }
+            ),
             "the longer pause stays"
         );
         add_job(&db, &Call { answered: true }).await;
@@ -29,16 +32,16 @@ async fn a_throttled_lane_is_not_claimed_and_refuses_new_work() {
 async fn a_lane_whose_oldest_job_waits_too_long_is_overloaded() {
     with_database(|db| async move {
         add_job(&db, &Call { answered: true }).await;
-        assert_eq!(overloaded(&db, Lane::PaymentSend).await.unwrap(), None);
+        assert_eq!(admit(&db, Lane::PaymentSend).await.unwrap(), Admission::Admitted);
         sqlx::query("UPDATE jobs SET run_at = run_at - interval '20 s'")
             .execute(&db)
             .await
             .unwrap();
         assert!(matches!(
-            overloaded(&db, Lane::PaymentSend).await.unwrap(),
-            Some(15..=16)
+            admit(&db, Lane::PaymentSend).await.unwrap(),
+            Admission::Overloaded { retry_after: 15..=16 }
         ));
-        assert_eq!(overloaded(&db, Lane::BalanceUser).await.unwrap(), None);
+        assert_eq!(admit(&db, Lane::BalanceUser).await.unwrap(), Admission::Admitted);
     })
     .await;
 }
@@ -53,7 +56,7 @@ async fn asking_whether_a_lane_is_overloaded_costs_the_same_with_many_jobs_waiti
             sqlx::query(statements).execute(&db).await.unwrap();
         }
         let mut tx = db.begin().await.unwrap();
-        assert_eq!(overloaded(&mut *tx, Lane::PaymentSend).await.unwrap(), None);
+        assert_eq!(admit(&mut *tx, Lane::PaymentSend).await.unwrap(), Admission::Admitted);
         let read: i64 = sqlx::query_scalar(
             "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'",
         )

@@ -2,11 +2,8 @@
 
 use drop_common::{
     domain::ids::{AccountId, UserId},
-    queue::{self, EnqueueOptions, Lane, payloads::RefreshBalance},
-    resilience::{
-        bank_breaker::{self, BankCircuit},
-        breaker::{self, Admission, BreakerKey},
-    },
+    queue::{self, Admission, EnqueueOptions, Lane, payloads::RefreshBalance},
+    resilience::bank_breaker::{self, BankCircuit},
     storage::{Tx, accounts, balance_reads},
 };
 use poem::Request;
@@ -64,11 +61,7 @@ async fn cannot_be_asked(state: &State, tx: &mut Tx, bank: &str) -> Result<bool,
     if state.settings.aisp.circuit_per_bank && bank_breaker::refuses(tx, &BankCircuit::of(bank)).await? {
         return Ok(true);
     }
-    let admission = breaker::admit(&mut **tx, BreakerKey::NeonomicsAisp).await?;
-    match admission {
-        Admission::Refused { .. } => Ok(true),
-        Admission::Admitted => Ok(queue::overloaded(&mut **tx, Lane::BalanceUser).await?.is_some()),
-    }
+    Ok(queue::admit(&mut **tx, Lane::BalanceUser).await? != Admission::Admitted)
 }
 
 /// The cache, marked stale unless it was just read; an account that was never read has none.

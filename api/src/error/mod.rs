@@ -3,7 +3,7 @@
 mod codes;
 mod framework;
 
-use drop_common::storage::StorageError;
+use drop_common::{queue::Admission, storage::StorageError};
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::payload::Payload;
@@ -233,6 +233,15 @@ impl ApiError {
     pub fn circuit_open_at(location: String, seconds: u32) -> Self {
         let code = Code::CircuitOpen;
         Self::from_problem(code, Problem::of(code), Some(seconds), Some(location))
+    }
+
+    /// 502 `circuit_open` or 503 `overloaded` where work cannot be taken on at present: nothing was started.
+    pub fn unless_admitted(admission: Admission) -> Result<(), Self> {
+        match admission {
+            Admission::Admitted => Ok(()),
+            Admission::CircuitOpen { retry_after } => Err(Self::retry_after(Code::CircuitOpen, retry_after)),
+            Admission::Overloaded { retry_after } => Err(Self::retry_after(Code::Overloaded, retry_after)),
+        }
     }
 
     /// 409 `possible_duplicate` of the payment at `location`.

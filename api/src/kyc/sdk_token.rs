@@ -5,7 +5,6 @@ use std::time::Duration;
 use drop_common::{
     domain::ids::UserId,
     queue::{self, EnqueueOptions, Lane, payloads::CreateSdkToken},
-    resilience::breaker::{self, Admission, BreakerKey},
     storage::{
         StorageError, Tx, kyc,
         sdk_tokens::{self, Taken},
@@ -63,11 +62,5 @@ pub(super) async fn create(state: &State, user: UserId) -> Result<Text, ApiError
 
 /// Somebody waits: where Sumsub is not called at present, or too many wait already, they are told at once.
 async fn can_be_asked(tx: &mut Tx) -> Result<(), ApiError> {
-    if let Admission::Refused { retry_after } = breaker::admit(&mut **tx, BreakerKey::SumsubApi).await? {
-        return Err(ApiError::retry_after(Code::CircuitOpen, retry_after));
-    }
-    match queue::overloaded(&mut **tx, Lane::KycCall).await? {
-        Some(seconds) => Err(ApiError::retry_after(Code::Overloaded, seconds)),
-        None => Ok(()),
-    }
+    ApiError::unless_admitted(queue::admit(&mut **tx, Lane::KycCall).await?)
 }

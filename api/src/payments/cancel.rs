@@ -9,8 +9,7 @@ use drop_common::{
     },
     failpoint,
     metrics::PAYMENTS,
-    queue::{self, EnqueueOptions, Lane, payloads::CancelPayment},
-    resilience::breaker::{self, Admission, BreakerKey},
+    queue::{self, Admission, EnqueueOptions, Lane, payloads::CancelPayment},
     storage::{
         Tx,
         audit::{self, Actor, Entry},
@@ -58,7 +57,8 @@ pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer
         state.waiters.wake(id.uuid());
         return answer(state, id, prefer).await;
     }
-    if let Admission::Refused { retry_after } = breaker::admit(&mut *tx, BreakerKey::NeonomicsPisp).await? {
+    // However long the lane's queue is: nobody is kept from stopping a payment by the payments of others.
+    if let Admission::CircuitOpen { retry_after } = queue::admit(&mut *tx, Lane::PaymentPoll).await? {
         return Err(ApiError::retry_after(Code::CircuitOpen, retry_after));
     }
     payments::set_cancellation(&mut tx, id, Cancellation::Requested).await?;

@@ -3,7 +3,6 @@
 use drop_common::{
     domain::{account_number::AccountNumber, ids::PaymentId, payment::PaymentOrder},
     queue::{self, Lane},
-    resilience::breaker::{self, Admission, BreakerKey},
     storage::{
         Tx,
         payments::{Debtor, Standing},
@@ -65,11 +64,5 @@ fn limits(state: &State, order: &PaymentOrder, paid_today: i64) -> Result<(), Ap
 
 /// Whether the payment could be sent about now. Refused here, nothing was started and the key stays unused.
 async fn capacity(tx: &mut Tx) -> Result<(), ApiError> {
-    if let Admission::Refused { retry_after } = breaker::admit(&mut **tx, BreakerKey::NeonomicsPisp).await? {
-        return Err(ApiError::retry_after(Code::CircuitOpen, retry_after));
-    }
-    match queue::overloaded(&mut **tx, Lane::PaymentSend).await? {
-        Some(seconds) => Err(ApiError::retry_after(Code::Overloaded, seconds)),
-        None => Ok(()),
-    }
+    ApiError::unless_admitted(queue::admit(&mut **tx, Lane::PaymentSend).await?)
 }

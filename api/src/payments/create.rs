@@ -10,8 +10,7 @@ use drop_common::{
         payment_text::PaymentText,
     },
     failpoint,
-    queue::{self, EnqueueOptions, Lane, payloads::InitiatePayment},
-    resilience::breaker::{self, Admission, BreakerKey},
+    queue::{self, Admission, EnqueueOptions, Lane, payloads::InitiatePayment},
     storage::{
         Tx,
         payments::{self, NewPayment, Payment},
@@ -166,9 +165,9 @@ async fn first_answer(
             Initiation::StillAsking(shown, location(id))
         });
     }
-    match breaker::admit(&state.db, BreakerKey::NeonomicsPisp).await? {
-        Admission::Refused { retry_after } => Err(ApiError::circuit_open_at(location(id), retry_after)),
-        Admission::Admitted => Ok(Initiation::StillAsking(
+    match queue::admit(&state.db, Lane::PaymentSend).await? {
+        Admission::CircuitOpen { retry_after } => Err(ApiError::circuit_open_at(location(id), retry_after)),
+        Admission::Admitted | Admission::Overloaded { .. } => Ok(Initiation::StillAsking(
             Json(Transaction::of(present(state, id).await?)?),
             location(id),
         )),

@@ -91,7 +91,7 @@ pub use self::{
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},
     payloads::{ALL_KINDS, KINDS_BY_LANE},
-    pressure::{overloaded, throttle},
+    pressure::{Admission, admit, throttle},
     prune::prune,
     registry::{Handler, Registry},
     wake::Wake,

@@ -1,4 +1,5 @@
-//! When not to add work: a lane that is throttled by its provider, or whose oldest job has waited too long.
+//! When not to add work: a circuit that is open, or a lane that is throttled by its provider or whose oldest job has waited
+//! too long.
 
 use std::time::Duration;
 
@@ -7,21 +8,51 @@ use sqlx::PgExecutor;
 use super::{Lane, enqueue::millis};
 use crate::storage::StorageError;
 
-/// Whether the API should refuse new work for the lane (503 `overloaded`), and the `Retry-After` in whole seconds.
-/// Lanes without a limit are never overloaded: webhook events are not shed. Reads one row, however many wait: every
-/// payment asks.
-pub async fn overloaded(db: impl PgExecutor<'_>, lane: Lane) -> Result<Option<u32>, StorageError> {
-    let seconds = sqlx::query_scalar!(
-        r#"SELECT greatest(1, ceil(extract(epoch FROM greatest(
-                    throttled_until - clock_timestamp(), clock_timestamp() - oldest.run_at - max_ready_age))))::int AS "seconds!"
-             FROM lanes l CROSS JOIN LATERAL (SELECT min(run_at) AS run_at FROM jobs WHERE lane = l.lane AND state = 'ready') oldest
-            WHERE lane = $1
-              AND (throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age)"#,
+/// Whether the API may take on new work for a lane, and when to ask again, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Go on.
+    Admitted,
+    /// The provider is not called at present (502 `circuit_open`).
+    CircuitOpen {
+        /// Seconds until a probe may decide.
+        retry_after: u32,
+    },
+    /// The provider asked for a pause, or the oldest job has waited too long (503 `overloaded`).
+    Overloaded {
+        /// Seconds of the pause, or by how much it has.
+        retry_after: u32,
+    },
+}
+
+/// Asks in the request's own transaction (`&mut *tx`), and is never cached. Of a half-open circuit it refuses where a job
+/// waits to probe; only one that would be claimed as the probe counts, or nobody would be. Lanes without a limit are never
+/// overloaded: webhook events are not shed. Reads one job, however many wait: every payment asks.
+pub async fn admit(db: impl PgExecutor<'_>, lane: Lane) -> Result<Admission, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT CASE WHEN b.open AND (b.retry_at > clock_timestamp() OR b.probe_until > clock_timestamp()
+                         OR EXISTS (SELECT FROM jobs j JOIN lanes p USING (lane)
+                                     WHERE p.breaker_key = b.key AND p.probe_rank IS NOT NULL AND NOT p.paused
+                                       AND coalesce(p.throttled_until <= now(), true) AND j.state = 'ready' AND j.run_at <= now()))
+                       THEN greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int
+                   END AS circuit_open,
+                  CASE WHEN l.throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age
+                       THEN greatest(1, ceil(extract(epoch FROM greatest(
+                              l.throttled_until - clock_timestamp(), clock_timestamp() - oldest.run_at - l.max_ready_age))))::int
+                   END AS overloaded
+             FROM lanes l LEFT JOIN breaker b ON b.key = l.breaker_key
+             CROSS JOIN LATERAL (SELECT min(run_at) AS run_at FROM jobs WHERE lane = l.lane AND state = 'ready') oldest
+            WHERE l.lane = $1"#,
         lane.id(),
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await?;
-    Ok(seconds.map(|seconds| u32::try_from(seconds).unwrap_or(1)))
+    let seconds = |seconds: i32| u32::try_from(seconds).unwrap_or(1);
+    Ok(match (row.circuit_open.map(seconds), row.overloaded.map(seconds)) {
+        (Some(retry_after), _) => Admission::CircuitOpen { retry_after },
+        (None, Some(retry_after)) => Admission::Overloaded { retry_after },
+        (None, None) => Admission::Admitted,
+    })
 }
 
 /// The provider asked for a pause (429): nothing of the lane is claimed for this long. A longer pause stays.

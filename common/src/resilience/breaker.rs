@@ -49,18 +49,6 @@ impl AsRef<str> for BreakerKey {
     }
 }
 
-/// Whether a new request may be accepted for a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// Go on: closed, or half-open with nobody waiting to probe.
-    Admitted,
-    /// Refuse with 502 `circuit_open` and this `Retry-After`, in whole seconds.
-    Refused {
-        /// Seconds until a probe may decide.
-        retry_after: u32,
-    },
-}
-
 /// A breaker as it is now.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -192,29 +180,6 @@ impl Breaker {
     /// The breaker as it is now.
     pub async fn state(&self, key: impl AsRef<str>) -> Result<State, StorageError> {
         state_in(&self.db, key).await
-    }
-}
-
-/// Whether the API may accept a request, read in the request's own transaction (`&mut *tx`). Never cached. Half-open
-/// with a job that waits to probe refuses; only a job that would be claimed as the probe counts, or nobody would be.
-pub async fn admit(db: impl PgExecutor<'_>, key: BreakerKey) -> Result<Admission, StorageError> {
-    let row = sqlx::query!(
-        r#"SELECT b.open AND (b.retry_at > clock_timestamp() OR coalesce(b.probe_until > clock_timestamp(), false)
-                  OR EXISTS (SELECT 1 FROM jobs j JOIN lanes l USING (lane)
-                              WHERE l.breaker_key = b.key AND l.probe_rank IS NOT NULL AND NOT l.paused
-                                AND coalesce(l.throttled_until <= now(), true) AND j.state = 'ready' AND j.run_at <= now())) AS "refuse!",
-                  greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int AS "retry_after!"
-             FROM breaker b WHERE b.key = $1"#,
-        key.as_str(),
-    )
-    .fetch_one(db)
-    .await?;
-    if row.refuse {
-        Ok(Admission::Refused {
-            retry_after: u32::try_from(row.retry_after).unwrap_or(1),
-        })
-    } else {
-        Ok(Admission::Admitted)
     }
 }
 
