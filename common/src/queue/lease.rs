@@ -15,7 +15,10 @@ use super::{
     record::{Ack, DeadHooks, Deaths, record},
     sql,
 };
-use crate::{failpoint, storage::Tx};
+use crate::{
+    failpoint,
+    storage::{StorageError, Tx},
+};
 
 /// The claim a handler works under. Cheap to clone.
 #[derive(Clone)]
@@ -65,16 +68,26 @@ impl Lease {
 
     /// Opens a domain transaction whose first statement is the fence: it holds the job's row until the commit.
     pub async fn begin(&self, db: &PgPool) -> Result<Tx, JobError> {
-        if self.has_ended() {
-            return Err(JobError::LeaseLost);
-        }
-        failpoint!("queue.fencing");
-        let mut tx = db.begin().await?;
-        if !sql::fence(&mut tx, self.0.facts.job, self.0.facts.attempt).await? {
+        let mut tx = self.begin_unfenced(db).await?;
+        if !self.fence(&mut tx).await? {
             return Err(JobError::LeaseLost);
         }
         failpoint!("queue.fenced");
         Ok(tx)
+    }
+
+    /// Opens a transaction for a first statement that is the fence and a read in one, for whom a round trip is much.
+    pub async fn begin_unfenced(&self, db: &PgPool) -> Result<Tx, JobError> {
+        if self.has_ended() {
+            return Err(JobError::LeaseLost);
+        }
+        failpoint!("queue.fencing");
+        Ok(db.begin().await?)
+    }
+
+    /// Whether the job is the caller's until the transaction ends.
+    pub async fn fence(&self, tx: &mut Tx) -> Result<bool, StorageError> {
+        sql::fence(tx, self.0.facts.job, self.0.facts.attempt).await
     }
 
     /// Records the outcome in the domain transaction, with the kind's `on_dead` if the job dies of it, and commits.

@@ -199,8 +199,9 @@ pub(super) async fn give_back(db: &mut PgConnection, jobs: &[JobId], attempts: &
     Ok(())
 }
 
-/// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit. The one
-/// statement that takes a login's secrets (`storage::logins::take_secrets`) has it as a part.
+/// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit. Two
+/// statements have it as a part: that which takes a login's secrets (`storage::logins::take_secrets`), and that which locks a
+/// payment for a job (`storage::payments::lock_for`).
 pub(super) async fn fence(db: &mut PgConnection, job: JobId, attempt: i32) -> Result<bool, StorageError> {
     let held = sqlx::query_scalar!(
         r#"SELECT 1 AS "held!" FROM jobs

@@ -1,9 +1,14 @@
 //! A consent that is dead to a payment (case 48), and that of the service itself.
 
+use drop_common::storage::{consents, users};
 use drop_sandbox::{Fault, Operation};
-use drop_tests::{alerts, app::TestApp};
+use drop_tests::{
+    alerts,
+    app::{TestApp, eventually},
+};
 use rstest::rstest;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     paying::{audited, value},
@@ -118,4 +123,30 @@ async fn an_account_that_was_unlinked_before_the_order_left_pays_nothing(
     assert_eq!(payer.standing(&id).await, standing);
     assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), sent);
     app.abandon().await; // where a person is to look, its job is dead
+}
+
+#[tokio::test]
+async fn an_account_that_is_unlinked_while_the_order_waits_to_leave_pays_nothing() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    // As the wish to unlink holds it while it writes.
+    let mut unlinking = app.db.begin().await.unwrap();
+    let user = payer.person.user.parse().unwrap();
+    users::lock_kyc_status(&mut unlinking, user).await.unwrap();
+    let consent: Uuid = value(&app, "SELECT id FROM bank_consents").await;
+    let unlink = async {
+        let waits = "SELECT count(*) FROM pg_stat_activity
+                      WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%payment_attempts%'";
+        let waits = eventually(async || value::<i64>(&app, waits).await == 1).await;
+        consents::end(&mut unlinking, user, consent.into()).await.unwrap();
+        unlinking.commit().await.unwrap();
+        waits
+    };
+    let (_, waited) = tokio::join!(app.run_jobs(), unlink);
+    assert!(waited, "the order was about to leave");
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "failed:consent_expired");
+    assert_eq!(app.sandbox.journal().entries_of(Operation::Payment).len(), 0);
+    app.finish().await;
 }

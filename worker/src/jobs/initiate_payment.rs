@@ -24,7 +24,7 @@ use super::{
     consent_moves,
     intent::Intent,
     payment_accepted::{OnlyHere, accepted},
-    payment_moves::{self, Mover, Moving},
+    payment_moves::{self, Mover, Moving, until_probed},
     payment_order,
 };
 use crate::{context::Context, recording};
@@ -63,14 +63,14 @@ impl Handler<Context> for InitiatePayment {
 
 async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result<Verdict, JobError> {
     failpoint!("pay.claimed");
+    // Before the database is asked what time it is: waiting for it is no reason to send any later.
+    let begun = Instant::now();
     let mut moving = Moving::begin(ctx, lease, job.payment).await?;
-    if let Some(wait) = moving.circuit_is_open().await? {
-        return moving.finish(Outcome::Wait(wait)).await;
-    }
     let deduplicated = ctx.settings.neonomics.dedupe_proven;
     let payment = moving.payment.clone();
-    let wire = match payments::may_be_sent(&mut moving.tx, &ctx.keys, &payment, deduplicated).await? {
+    let wire = match payments::may_be_sent(&mut moving.tx, &ctx.keys, &payment, deduplicated, lease.probe()).await? {
         Sending::Go(wire) => wire,
+        Sending::CircuitOpen { retry_in } => return moving.finish(Outcome::Wait(until_probed(retry_in))).await,
         Sending::NothingToDo => return moving.finish(Outcome::Done).await,
         Sending::TooLate => {
             moving.apply(payment.state.on_not_sent()).await?;
@@ -95,9 +95,11 @@ async fn initiate(ctx: &Context, lease: &Lease, job: &InitiatePayment) -> Result
     };
     let prepared = payment_order::prepare(ctx, &payment, &wire)?;
     let left = (payment.expires_at - moving.now).to_std().unwrap_or_default();
-    let not_after = lease.deadline().min(Instant::now() + left);
+    let not_after = lease.deadline().min(begun + left);
     let (tx, hash) = (&mut moving.tx, prepared.hash());
-    let attempt = payments::about_to_send(tx, payment.id, lease.attempt(), hash).await?;
+    let Some(attempt) = payments::about_to_send(tx, payment.id, wire.consent, lease.attempt(), hash).await? else {
+        return moving.finish(Outcome::Wait(Duration::ZERO)).await;
+    };
     failpoint!("pay.attempt_written");
     Intent::Attempt(attempt).commit(ctx, lease, moving).await?;
 

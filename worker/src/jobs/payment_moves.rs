@@ -49,10 +49,14 @@ pub(super) struct Moving<'a> {
 impl<'a> Moving<'a> {
     /// Opens the transaction and locks the payment.
     pub(super) async fn begin(ctx: &'a Context, lease: &'a Lease, id: PaymentId) -> Result<Self, JobError> {
-        let mut tx = lease.begin(&ctx.db).await?;
-        let Locked { payment, now } = payments::lock(&mut tx, id)
-            .await?
-            .ok_or_else(|| JobError::Failed("the payment is gone".into()))?;
+        let mut tx = lease.begin_unfenced(&ctx.db).await?;
+        let Some(Locked { payment, now }) = payments::lock_for(lease, &mut tx, id).await? else {
+            return Err(if lease.fence(&mut tx).await? {
+                JobError::Failed("the payment is gone".into())
+            } else {
+                JobError::LeaseLost
+            });
+        };
         Ok(Self {
             ctx,
             lease,
@@ -130,7 +134,7 @@ impl<'a> Moving<'a> {
     pub(super) async fn circuit_is_open(&mut self) -> Result<Option<Duration>, JobError> {
         let circuit = breaker::state_in(&mut *self.tx, BreakerKey::NeonomicsPisp).await?;
         let open = !circuit.lets_through(self.lease.probe());
-        Ok(open.then(|| backoff::jittered(circuit.retry_in.max(Duration::from_secs(1)))))
+        Ok(open.then(|| until_probed(circuit.retry_in)))
     }
 
     /// Reads the payment again after a write that is none of the above.
@@ -157,6 +161,11 @@ impl<'a> Moving<'a> {
         self.ctx.tell_waiters(self.payment.id.uuid()).await;
         Ok(recorded.into())
     }
+}
+
+/// How long a job waits behind a circuit that may be probed after `retry_in`.
+pub(super) fn until_probed(retry_in: Duration) -> Duration {
+    backoff::jittered(retry_in.max(Duration::from_secs(1)))
 }
 
 /// Who moves a payment, and where that is counted.

@@ -1,5 +1,9 @@
 //! Attempts to tell the bank: each is a row before its request leaves.
 
+use std::time::Duration;
+
+use uuid::Uuid;
+
 use super::{
     super::{StorageError, Tx},
     Payment, Wire,
@@ -8,6 +12,7 @@ use super::{
 use crate::{
     domain::ids::{ConsentId, PaymentId},
     keyring::Keyring,
+    resilience::breaker::BreakerKey,
 };
 
 /// An attempt that may leave now, or why none may.
@@ -24,19 +29,22 @@ pub enum Sending {
     Unwanted,
     /// Already sent or already over.
     NothingToDo,
+    /// The circuit has opened since the job was claimed; a probe may decide after this long.
+    CircuitOpen { retry_in: Duration },
     /// An earlier attempt has no outcome: its process died, so the bank may have it.
     Unknown,
     /// The bank may have an earlier attempt, and no further one may leave, for this reason.
     NoMore { why: &'static str },
 }
 
-/// Whether the locked payment may be sent. `deduplicated`: the bank makes one payment of all requests with one key, so an
-/// attempt whose outcome nobody knows is followed by another.
+/// Whether the locked payment may be sent by the job with this probe, if any. `deduplicated`: the bank makes one payment of
+/// all requests with one key, so an attempt whose outcome nobody knows is followed by another.
 pub async fn may_be_sent(
     tx: &mut Tx,
     keys: &Keyring,
     payment: &Payment,
     deduplicated: bool,
+    probe: Option<Uuid>,
 ) -> Result<Sending, StorageError> {
     let id = payment.id;
     if !payment.state.is_processing() || payment.payment_id.is_some() || payment.needs_review {
@@ -47,11 +55,15 @@ pub async fn may_be_sent(
                   a.status = 'linked' AND c.status = 'valid' AS "linked!", t.expires_at <= clock_timestamp() AS "late!",
                   EXISTS (SELECT 1 FROM payment_attempts p WHERE p.transaction_id = t.id AND p.outcome = 'sending') AS "unknown!",
                   EXISTS (SELECT 1 FROM payment_attempts p WHERE p.transaction_id = t.id AND p.outcome IN ('accepted', 'transient', 'ambiguous')) AS "reached!",
+                  CASE WHEN b.open AND (b.probe_id = $3) IS NOT TRUE
+                       THEN greatest(0, extract(epoch FROM b.retry_at - clock_timestamp()))::float8 END AS circuit_open,
                   t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
              FROM transactions t JOIN users u ON u.id = t.user_id JOIN bank_accounts a ON a.id = t.account_id
-                  JOIN bank_consents c ON c.id = a.consent_id
+                  JOIN bank_consents c ON c.id = a.consent_id LEFT JOIN breaker b ON b.key = $2
             WHERE t.id = $1 FOR SHARE OF u"#,
-        id.uuid()
+        id.uuid(),
+        BreakerKey::NeonomicsPisp.as_str(),
+        probe
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -88,6 +100,10 @@ pub async fn may_be_sent(
             });
         }
     }
+    if let Some(seconds) = row.circuit_open {
+        let retry_in = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        return Ok(Sending::CircuitOpen { retry_in });
+    }
     if row.unknown {
         attempts_are_ambiguous(tx, id).await?;
     }
@@ -101,20 +117,27 @@ pub async fn may_be_sent(
 }
 
 /// Writes "about to send", and gives the attempt's id. Committed before the request leaves, so that "never sent" stays
-/// decidable after a crash.
+/// decidable after a crash. `None`, with nothing written, where the account is not linked by this consent any more: whoever
+/// unlinks holds the user's lock, and [`may_be_sent`], which waits for it, sees the account as it was before.
 pub async fn about_to_send(
     tx: &mut Tx,
     id: PaymentId,
+    consent: ConsentId,
     job_attempt: i32,
     body_hash: &[u8; 32],
-) -> Result<i64, StorageError> {
+) -> Result<Option<i64>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash) VALUES ($1, $2, $3) RETURNING id",
+        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash)
+         SELECT t.id, $2, $3
+           FROM transactions t JOIN bank_accounts a ON a.id = t.account_id JOIN bank_consents c ON c.id = a.consent_id
+          WHERE t.id = $1 AND a.status = 'linked' AND c.id = $4 AND c.status = 'valid'
+         RETURNING id",
         id.uuid(),
         job_attempt,
-        body_hash.as_slice()
+        body_hash.as_slice(),
+        consent.uuid()
     )
-    .fetch_one(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?)
 }
 

@@ -38,8 +38,8 @@ pub use self::{
         may_have_left, unsent_attempts,
     },
     moves::{
-        Initiated, Locked, Taken, came_back, forgotten, initiated, is_known, lock, needs_review, not_withdrawing,
-        set_cancellation, set_state, withdrawing, withdrawn,
+        Initiated, Locked, Taken, came_back, forgotten, initiated, is_known, lock, lock_for, needs_review,
+        not_withdrawing, set_cancellation, set_state, withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},

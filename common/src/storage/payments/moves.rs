@@ -16,6 +16,7 @@ use crate::domain::{
     payment_schedule::LOOKS_APART,
     payment_status::{Cancellation, FailureReason, PaymentState, PaymentStatus},
 };
+use crate::queue::Lease;
 
 /// A payment that nobody else moves until the transaction ends, and the database's time.
 pub struct Locked {
@@ -28,10 +29,36 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageE
     let row = select!("WHERE id = $1 FOR NO KEY UPDATE", id.uuid())
         .fetch_optional(&mut **tx)
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let now = row.now;
-    let payment = row.try_into()?;
-    Ok(Some(Locked { payment, now }))
+    row.map(Locked::try_from).transpose()
+}
+
+/// The same for a job, as the first statement of its transaction: it is fenced as [`Lease::begin`] does it, for a payment's
+/// person waits for every round trip. `None` where the lease is lost, or the payment is gone.
+///
+/// [`Lease::begin`]: crate::queue::Lease::begin
+pub async fn lock_for(lease: &Lease, tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageError> {
+    // The job's row is locked first: the planner asks of something that names no payment before it looks at any.
+    let row = select!(
+        "WHERE id = $1 AND EXISTS (
+           SELECT FROM jobs
+            WHERE id = $2 AND attempt = $3 AND state = 'running' AND lease_until > clock_timestamp() FOR NO KEY UPDATE)
+         FOR NO KEY UPDATE",
+        id.uuid(),
+        lease.job(),
+        lease.attempt(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(Locked::try_from).transpose()
+}
+
+impl TryFrom<Row> for Locked {
+    type Error = StorageError;
+    fn try_from(row: Row) -> Result<Self, StorageError> {
+        let now = row.now;
+        let payment = row.try_into()?;
+        Ok(Self { payment, now })
+    }
 }
 
 /// With what the bank took a payment.
