@@ -6,6 +6,7 @@ use drop_tests::{
     app::{TestApp, eventually},
     person::{Answer, SignedIn},
 };
+use rstest::rstest;
 use serde_json::json;
 
 use crate::paying::{approved, at_the_bank, audited, execute, ordered, pays, shown, value};
@@ -154,6 +155,40 @@ async fn a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_a
     assert_eq!(standing(&anna, &payment.id).await.1, "done");
     assert_eq!(withdrawals(&app), 2);
     app.finish().await;
+}
+
+#[rstest]
+#[case::of_a_payment_that_has_ended(true, stands("completed", "refused", true))]
+#[case::of_one_that_the_bank_may_still_stop(false, stands("processing", "unconfirmed", false))]
+#[tokio::test]
+async fn a_wish_that_nobody_could_tell_the_bank_is_answered_all_the_same(
+    #[case] has_ended: bool,
+    #[case] so: (String, String, bool),
+) {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    assert_eq!(cancels(&anna, &payment.id).await.status, 202);
+    let the_job = "UPDATE jobs SET run_at = clock_timestamp() + interval '1 h' WHERE kind = 'cancel-payment'";
+    execute(&app, the_job).await;
+    if has_ended {
+        approved(&app, &payment.link);
+        while !standing(&anna, &payment.id).await.2 {
+            execute(
+                &app,
+                "UPDATE jobs SET run_at = clock_timestamp() WHERE kind = 'poll-payment'",
+            )
+            .await;
+            app.run_jobs().await;
+        }
+    }
+    let its_end = "UPDATE jobs SET expires_at = clock_timestamp() - interval '1 s' WHERE kind = 'cancel-payment'";
+    execute(&app, its_end).await;
+    app.run_jobs().await;
+    assert_eq!(standing(&anna, &payment.id).await, so);
+    assert_eq!(withdrawals(&app), 0);
+    app.abandon().await; // its job is dead, for a person to see
 }
 
 #[tokio::test]

@@ -40,6 +40,10 @@ async fn a_consent_that_is_dead_to_a_payment_is_deleted_and_its_owner_asked_to_l
     let app = TestApp::start().await;
     let payer = Payer::of(&app).await;
     let id = payer.orders().await;
+    sqlx::query("UPDATE bank_consents SET authorised_at = authorised_at - interval '11 min'")
+        .execute(&app.db)
+        .await
+        .unwrap();
     app.sandbox.fault(Operation::Payment, dead_consent(status, code), 1);
     recovers(&app).await;
     assert_eq!(payer.standing(&id).await, "failed:consent_expired");
@@ -53,6 +57,21 @@ async fn a_consent_that_is_dead_to_a_payment_is_deleted_and_its_owner_asked_to_l
     assert_eq!(value::<i64>(&app, "SELECT held FROM bank_accounts").await, 0);
     let next = payer.asks(&payer.next_order()).await;
     assert_eq!(next.problem(), (404, "not_found"), "nothing is paid under it any more");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_consent_that_was_just_approved_outlives_a_bank_that_does_not_know_of_it_yet() {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    app.sandbox
+        .fault(Operation::Payment, dead_consent(401, "CONSENT_INVALID"), 1);
+    recovers(&app).await;
+    assert_eq!(payer.standing(&id).await, "failed:refused");
+    assert_eq!(value::<String>(&app, UNDER_THE_CONSENT).await, "valid|1|Prøv igjen.");
+    let next = payer.orders().await;
+    assert_eq!(payer.plays_out(&next).await, "completed");
     app.finish().await;
 }
 

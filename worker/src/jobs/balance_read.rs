@@ -47,9 +47,6 @@ const AS_PLANNED: [TimeDelta; 2] = [BACKGROUND_INTERVAL; 2];
 const AFTER_A_MISHAP: [TimeDelta; 2] = [TimeDelta::hours(1), BACKGROUND_INTERVAL];
 const NEVER_LEFT: [TimeDelta; 2] = [TimeDelta::hours(1); 2];
 
-/// So long after an approval a bank may still call the consent invalid.
-const APPROVAL_LAG: TimeDelta = TimeDelta::minutes(10);
-
 /// What became of the wish to read.
 pub(super) enum Asked {
     /// The bank was asked; the outcome is to be recorded.
@@ -225,7 +222,7 @@ async fn failed(tx: &mut Tx, lease: &Lease, read: &ToRead, error: &ProviderError
 /// Whether the bank may lag behind the approval that it told us of. The next read is later than that.
 fn is_new(read: &ToRead) -> bool {
     read.authorised_at
-        .is_some_and(|authorised_at| read.started_at - authorised_at < APPROVAL_LAG)
+        .is_some_and(|authorised_at| read.started_at - authorised_at < consent_moves::APPROVAL_LAG)
 }
 
 async fn read_again(tx: &mut Tx, read: &ToRead, [again, after_that]: [TimeDelta; 2]) -> Result<(), JobError> {

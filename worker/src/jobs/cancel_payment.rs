@@ -42,9 +42,11 @@ impl Handler<Context> for CancelPayment {
 
     /// Nobody knows whether the bank was asked.
     async fn on_dead(&self, _ctx: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
-        let locked = payments::lock(tx, self.payment).await?;
-        if locked.is_some_and(|locked| locked.payment.cancellation == Some(Cancellation::Requested)) {
-            payments::set_cancellation(tx, self.payment, Cancellation::Unconfirmed).await?;
+        if let Some(locked) = payments::lock(tx, self.payment).await?
+            && locked.payment.cancellation == Some(Cancellation::Requested)
+        {
+            let cancellation = became_of(&locked.payment, Some(&Withdrawal::Unknown));
+            payments::set_cancellation(tx, self.payment, cancellation).await?;
         }
         Ok(AfterCommit::default())
     }

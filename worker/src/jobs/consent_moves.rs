@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use drop_common::{
     domain::{
         consent::ConsentStatus,
@@ -27,6 +27,9 @@ use uuid::Uuid;
 
 /// How long a person is taken to be linking who has come back from a bank with a consent that is not seen approved yet.
 pub(super) const LINKING: Duration = Duration::from_mins(10);
+
+/// So long after an approval a bank may still call the consent invalid.
+pub(super) const APPROVAL_LAG: TimeDelta = TimeDelta::minutes(10);
 
 /// The consent is now `status`, good until the day that the bank says. False: somebody else moved it first.
 pub(super) async fn apply(

@@ -15,6 +15,7 @@ use drop_common::{
     storage::{
         StorageError, Tx,
         audit::Actor,
+        consents,
         payments::{self, AttemptOutcome, Payment, Sending},
     },
 };
@@ -176,6 +177,13 @@ async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, Jo
         // That of the owner of this service: nobody can link it again but they.
         Class::Expired if ctx.settings.neonomics.payment_consent.is_some() => {
             moving.alert("the bank does not take PISP_CONSENT_ID any more");
+            FailureReason::Refused
+        }
+        // A bank that lags behind the approval says the same of a consent that it will know in a moment.
+        Class::Expired
+            if error.may_await_approval()
+                && consents::is_new(&mut moving.tx, told.consent, consent_moves::APPROVAL_LAG).await? =>
+        {
             FailureReason::Refused
         }
         Class::Expired => {

@@ -9,7 +9,7 @@ pub use endings::{
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -268,6 +268,18 @@ pub async fn failed(tx: &mut Tx, id: ConsentId, why: &str) -> Result<Option<User
         why
     )
     .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// Whether its person approved the consent less than this long ago.
+pub async fn is_new(tx: &mut Tx, id: ConsentId, lag: TimeDelta) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bank_consents
+                           WHERE id = $1 AND authorised_at > clock_timestamp() - make_interval(secs => $2)) AS "new!""#,
+        id.uuid(),
+        lag.as_seconds_f64()
+    )
+    .fetch_one(&mut **tx)
     .await?)
 }
 
