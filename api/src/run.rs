@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use drop_common::{
     clock::Clock,
     config::{ApiSettings, Environment},
+    database_metrics,
     keyring::Keyring,
-    metrics::{Metrics, Process},
+    metrics::{Metrics, Process, REVISION},
     probes::Readiness,
     providers::{ProviderMetrics, bankid},
     queue::Wake,
@@ -56,7 +57,7 @@ pub async fn serve(
         acquire_timeout: settings.database.acquire_timeout,
     };
     let db = storage::connect_lazy(&settings.database.url, pool)?;
-    let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), REVISION)?);
     let calls = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
     settings.bankid = tokio::select! {
         found = bankid::discovered(settings.bankid, calls) => found?,
@@ -70,6 +71,10 @@ pub async fn serve(
     let waiters = RowWaiters::until(stop.clone());
 
     wake.start(&db, false, &stop);
+    tokio::spawn({
+        let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), stop.clone());
+        async move { database_metrics::keep_current(&db, &metrics, &stop).await }
+    });
     let listening = {
         let (waiters, db, stop) = (waiters.clone(), db.clone(), stop.clone());
         tokio::spawn(async move { waiters.listen(&db, &stop).await })

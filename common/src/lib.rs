@@ -4,6 +4,7 @@ pub mod alerts;
 mod base64;
 pub mod clock;
 pub mod config;
+pub mod database_metrics;
 pub mod domain;
 pub mod failpoint;
 pub mod keyring;

@@ -17,8 +17,14 @@ use drop_common::{
     probes::Readiness,
 };
 use drop_sandbox::{Delivery, Digest, Fault, Mutation, Operation, Review};
-use drop_tests::{alerts, app::TestApp, person::browser};
+use drop_tests::{
+    alerts,
+    app::{TestApp, eventually},
+    person::browser,
+};
 use serde_json::{Value, json};
+
+use crate::paying::execute;
 
 /// The contract's seven, and whether the API sets them too; the worker sets them all.
 const CONTRACT: [(&str, bool); 7] = [
@@ -477,6 +483,27 @@ async fn the_gauges_tell_what_the_rows_say() {
     })
     .await;
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn each_process_tells_of_its_connections_and_of_what_the_database_refused() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    execute(&app, "ALTER TABLE notifications RENAME TO elsewhere").await;
+    assert_eq!(
+        anna.get("/v1/me/notifications").await.problem(),
+        (500, "internal_error")
+    );
+    execute(&app, "ALTER TABLE elsewhere RENAME TO notifications").await;
+    let refused = |scrape: &Scrape| scrape.value("drop_db_errors_total{class=\"other\"}") >= 1.0;
+    assert!(eventually(async || refused(&Scrape::of_api(&app).await)).await);
+    for scrape in [Scrape::of_api(&app).await, Scrape::of_worker(&app).await] {
+        let connections =
+            ["idle", "in_use"].map(|state| scrape.value(&format!("drop_db_connections{{state=\"{state}\"}}")));
+        assert!(connections.iter().sum::<f64>() >= 1.0, "{connections:?}");
+        assert!(scrape.value("drop_db_acquire_duration_seconds_count") >= 1.0);
+    }
+    app.finish().await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use drop_common::{
-    metrics::{MetricKind, TABLE},
+    metrics::{CRON_LAST_SLOT, MetricKind, TABLE},
     queue::payloads::ALL_KINDS,
 };
 use serde::Deserialize as _;
@@ -145,6 +145,16 @@ fn every_metric_that_is_asked_for_exists() {
         .filter(|name| !name.starts_with("drop_"));
     for name in contract {
         assert!(asked.contains(name), "nothing asks for {name}");
+    }
+}
+
+#[test]
+fn every_line_of_the_cron_table_is_watched() {
+    let rules = rules("prometheus/alerts.yaml");
+    let late = rules.iter().find(|rule| text(rule, "alert") == "CronLate");
+    let watched = text(late.expect("an alert"), "expr");
+    for name in CRON_LAST_SLOT.series().concat() {
+        assert!(watched.split(['"', '|']).any(|word| word == name), "{name}");
     }
 }
 

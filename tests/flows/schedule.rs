@@ -1,21 +1,35 @@
 //! The cron table.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use drop_common::{queue::Wake, storage::schedule};
-use drop_tests::app::{TestApp, eventually};
-use drop_worker::schedule::{Ticker, tick};
+use std::sync::Arc;
 
-use crate::balances::count;
+use chrono::{DateTime, TimeDelta, Utc};
+use drop_common::{
+    metrics::{CRON_SLOTS, Metrics, Process},
+    queue::Wake,
+    storage::schedule,
+};
+use drop_tests::app::{TestApp, eventually};
+use drop_worker::schedule::{Ticker, Ticks};
+
+use crate::{balances::count, metrics::until, paying::value};
 
 #[tokio::test]
 async fn of_many_tickers_one_takes_a_slot_and_its_job_is_enqueued_once() {
     let app = TestApp::start().await; // its worker ticks too
     let wake = Wake::default();
+    let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").unwrap());
     let tickers = [
-        Ticker::start(app.db.clone(), wake.clone()).await.unwrap(),
-        Ticker::start(app.db.clone(), wake.clone()).await.unwrap(),
+        Ticker::start(app.db.clone(), wake.clone(), Arc::clone(&metrics))
+            .await
+            .unwrap(),
+        Ticker::start(app.db.clone(), wake.clone(), Arc::clone(&metrics))
+            .await
+            .unwrap(),
     ];
-    futures_util::future::join_all((0..16).map(|_| tick(&app.db, &wake))).await;
+    let ticks: Vec<_> = (0..16)
+        .map(|_| Ticks::new(app.db.clone(), wake.clone(), Arc::clone(&metrics)))
+        .collect();
+    futures_util::future::join_all(ticks.iter().map(Ticks::tick)).await;
     for ticker in tickers {
         ticker.stop().await;
     }
@@ -26,6 +40,20 @@ async fn of_many_tickers_one_takes_a_slot_and_its_job_is_enqueued_once() {
     .await;
     let plans = count(&app, "SELECT count(*) FROM jobs WHERE kind = 'plan-balance-syncs'").await;
     assert!((1..=2).contains(&slots), "{slots} slots within a few seconds");
+    let counted = |result| metrics.value(&CRON_SLOTS, &[PLANS, result]).unwrap();
+    let (taken, duplicates) = (counted("taken"), counted("duplicate"));
+    assert!(
+        taken + duplicates >= 16.0,
+        "each of sixteen came upon it: {taken} and {duplicates}"
+    );
+    assert!(taken <= 2.0, "{taken} were taken");
+    let last: f64 = value(
+        &app,
+        "SELECT extract(epoch FROM max(slot))::float8 FROM cron_slots WHERE name = 'plan-balance-syncs'",
+    )
+    .await;
+    let shown = format!("drop_cron_last_slot_timestamp_seconds{{name=\"{PLANS}\"}}");
+    until(&app, "the last slot is shown", |scrape| scrape.value(&shown) >= last).await;
     assert_eq!(plans, slots);
     let prunings = count(&app, "SELECT count(*) FROM jobs WHERE kind = 'prune-jobs'").await;
     let prune_slots = count(&app, "SELECT count(*) FROM cron_slots WHERE name = 'prune'").await;
@@ -36,10 +64,16 @@ async fn of_many_tickers_one_takes_a_slot_and_its_job_is_enqueued_once() {
     app.finish().await;
 }
 
+/// Those of one more worker.
+fn ticks(app: &TestApp) -> Ticks {
+    let metrics = Arc::new(Metrics::new(Process::Worker, "test", "test").unwrap());
+    Ticks::new(app.db.clone(), Wake::default(), metrics)
+}
+
 #[tokio::test]
 async fn a_tick_that_the_database_refuses_is_made_up_for_by_the_next() {
     let app = TestApp::start().await;
-    let wake = Wake::default();
+    let ticks = ticks(&app);
     for sql in [
         "ALTER TABLE cron_slots RENAME TO elsewhere",
         "DELETE FROM elsewhere",
@@ -47,12 +81,12 @@ async fn a_tick_that_the_database_refuses_is_made_up_for_by_the_next() {
     ] {
         sqlx::query(sql).execute(&app.db).await.unwrap();
     }
-    tick(&app.db, &wake).await;
+    ticks.tick().await;
     sqlx::query("ALTER TABLE elsewhere RENAME TO cron_slots")
         .execute(&app.db)
         .await
         .unwrap();
-    tick(&app.db, &wake).await;
+    ticks.tick().await;
     let slots = count(
         &app,
         "SELECT count(*) FROM cron_slots WHERE name = 'plan-balance-syncs'",
@@ -124,7 +158,7 @@ async fn of_two_workers_that_come_and_go_each_slot_is_planned_once_and_of_the_mi
     app.start_worker().await;
     let _second = app.worker_process(env!("CARGO_BIN_EXE_drop-node"), &[]);
     planned_since(&app, made).await;
-    tick(&app.db, &Wake::default()).await;
+    ticks(&app).tick().await;
     let oldest_made_up = async |name| {
         let slots = slots(&app, name).await.into_iter();
         slots

@@ -10,20 +10,21 @@ use std::{
 
 use drop_common::{
     metrics::{
-        AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, DB_OLDEST_SNAPSHOT_AGE, JOBS, JOBS_OLDEST_READY_AGE,
-        KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT,
-        MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN,
-        PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE, WEBHOOKS_LEFT_OVER,
+        AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, CRON_LAST_SLOT, DB_OLDEST_SNAPSHOT_AGE, JOBS,
+        JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED,
+        LANE_READY_AGE_LIMIT, MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW,
+        PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
+        WEBHOOKS_LEFT_OVER,
     },
     queue::gauges::{self as queue, LaneReading},
     resilience::breaker::{self, BreakerKey},
-    storage::{StorageError, gauges as domain},
+    storage::{StorageError, gauges as domain, schedule},
 };
 use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::balance_gauges;
+use crate::{balance_gauges, schedule::SCHEDULES};
 
 /// Seconds, and ticks, between two reads.
 const READ_EVERY: u32 = 10;
@@ -32,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long values are shown that could not be read again.
 const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
-const FROM_DATABASE: [&MetricSpec; 18] = [
+const FROM_DATABASE: [&MetricSpec; 19] = [
     &JOBS,
     &JOBS_OLDEST_READY_AGE,
     &LANE_READY_AGE_LIMIT,
@@ -51,6 +52,7 @@ const FROM_DATABASE: [&MetricSpec; 18] = [
     &AML_CASES_OPEN,
     &NOTIFICATIONS_OLDEST_AGE,
     &DB_OLDEST_SNAPSHOT_AGE,
+    &CRON_LAST_SLOT,
 ];
 
 /// Keeps the gauges current until `stop`, whatever becomes of the database.
@@ -96,6 +98,8 @@ struct Reading {
     circuits: Vec<breaker::Reading>,
     domain: domain::Reading,
     oldest_snapshot_age: f64,
+    /// Of each schedule, as a Unix time.
+    last_slots: Vec<(String, f64)>,
 }
 
 struct Source {
@@ -119,6 +123,7 @@ impl Source {
             circuits: breaker::readings(&mut *tx).await?,
             domain: domain::read(&mut *tx).await?,
             oldest_snapshot_age: queue::oldest_snapshot_age(&mut *tx).await?,
+            last_slots: schedule::last_slots(&mut *tx, &SCHEDULES.each_ref().map(|schedule| schedule.name)).await?,
         };
         tx.commit().await?;
         self.connection = Some(connection);
@@ -152,6 +157,9 @@ impl Board {
         self.show_domain(&reading.domain);
         self.metrics
             .set(&DB_OLDEST_SNAPSHOT_AGE, &[], reading.oldest_snapshot_age);
+        for (schedule, slot) in &reading.last_slots {
+            self.metrics.set(&CRON_LAST_SLOT, &[schedule], *slot);
+        }
         self.read_at = now;
         self.withdrawn = false;
     }
@@ -275,6 +283,7 @@ mod tests {
             circuits: vec![circuit],
             domain,
             oldest_snapshot_age: 2.5,
+            last_slots: vec![("prune".to_owned(), 1_771_840_920.0)],
         }
     }
 
@@ -294,6 +303,7 @@ mod tests {
         assert_eq!(value(&KYC_APPROVAL_RATE, &[]), Some(0.75));
         assert_eq!(value(&DB_OLDEST_SNAPSHOT_AGE, &[]), Some(2.5));
         assert_eq!(value(&JOBS, &["kyc.apply", "dead"]), Some(1.0));
+        assert_eq!(value(&CRON_LAST_SLOT, &["prune"]), Some(1_771_840_920.0));
         assert_eq!(value(&WEBHOOKS_LEFT_OVER, &["quarantined"]), Some(2.0));
         assert!(value(&LANE_READY_AGE_LIMIT, &["kyc.apply"]).unwrap().is_nan());
 

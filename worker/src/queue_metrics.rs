@@ -10,7 +10,7 @@ use drop_common::{
     clock::Clock,
     metrics::{
         CLAIM_BATCH_SIZE, CLAIM_DURATION, JOB_ATTEMPTS, JOB_DURATION, JOB_RESCUES, JOB_WAIT, JOBS_IN_FLIGHT,
-        LANE_SLOTS, LAST_CLAIM, Metrics,
+        LANE_SLOTS, LAST_CLAIM, Metrics, WORKER_RESTARTS,
     },
     queue::{ALL_KINDS, KINDS_BY_LANE, Lane, Watch},
 };
@@ -61,6 +61,10 @@ impl QueueMetrics {
 }
 
 impl Watch for QueueMetrics {
+    fn restarted(&self, lane: Lane) {
+        self.metrics.count(&WORKER_RESTARTS, &[lane.name()]);
+    }
+
     fn claimed(&self, lane: Lane, jobs: usize, took: Duration) {
         self.went_round(Instant::now());
         self.metrics

@@ -13,7 +13,8 @@ use anyhow::Context as _;
 use drop_common::{
     clock::Clock,
     config::{DatabaseConfig, Environment, WorkerSettings},
-    metrics::{Metrics, Process},
+    database_metrics,
+    metrics::{Metrics, Process, REVISION},
     probes::{self, Readiness},
     providers::{ProviderMetrics, bankid},
     queue::{Lane, Wake, WorkersConfig, run_workers},
@@ -100,7 +101,7 @@ pub async fn work(
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let db = pool(&settings.database)?;
-    let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), REVISION)?);
     let mut end = pin!(end);
     // Whoever checks no logins asks BankID nothing: an issuer that is away holds up no payment.
     if settings.worker.lanes.contains_key(&Lane::Login) {
@@ -142,8 +143,12 @@ pub async fn work(
     let served = CancellationToken::new();
     let _stop_around = served.clone().drop_guard();
     let gauges = tokio::spawn({
-        let (database, stop) = (db.connect_options(), served.clone());
+        let (database, metrics, stop) = (db.connect_options(), Arc::clone(&metrics), served.clone());
         async move { gauges::keep_current(&database, metrics, stop).await }
+    });
+    tokio::spawn({
+        let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), served.clone());
+        async move { database_metrics::keep_current(&db, &metrics, &stop).await }
     });
     let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
     let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
@@ -156,7 +161,7 @@ pub async fn work(
                 Some(LAST_REQUEST),
             ),
     );
-    let ticker = Ticker::start(db.clone(), wake.clone()).await?;
+    let ticker = Ticker::start(db.clone(), wake.clone(), Arc::clone(&metrics)).await?;
     readiness.started();
     tracing::info!("the worker is up");
     let registry = registry().watched_by(queue);

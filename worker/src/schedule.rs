@@ -1,10 +1,16 @@
 //! The cron table. Every worker ticks; one row per schedule and slot decides which of them enqueues the job.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use croner::Cron;
 use drop_common::{
+    metrics::{CRON_SLOTS, Metrics},
     queue::{
         Enqueued, Job as _, Lane, Wake, enqueue,
         payloads::{PlanBalanceSyncs, PruneJobs, ReconcileKyc, ReconcilePayments, SweepOutbox},
@@ -14,10 +20,10 @@ use drop_common::{
 use sqlx::PgPool;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 /// What is done at which times.
-pub(crate) const SCHEDULES: &[Schedule] = &[
+pub(crate) const SCHEDULES: [Schedule; 5] = [
     Schedule {
         name: "plan-balance-syncs",
         cron: "*/5 * * * *",
@@ -128,12 +134,13 @@ pub struct Ticker {
 impl Ticker {
     /// Ticks at once, which catches up, and then every ten seconds: the process's own clock may be wrong, so it only
     /// says when to look at the database's. Set back, it says so late: the scheduler waits for a time of day.
-    pub async fn start(db: PgPool, wake: Wake) -> Result<Self, JobSchedulerError> {
+    pub async fn start(db: PgPool, wake: Wake, metrics: Arc<Metrics>) -> Result<Self, JobSchedulerError> {
         let stop = CancellationToken::new();
+        let ticks = Arc::new(Ticks::new(db, wake, metrics));
         let tick = move |stop: CancellationToken| {
-            let (db, wake) = (db.clone(), wake.clone());
+            let ticks = Arc::clone(&ticks);
             async move {
-                let _stopped = stop.run_until_cancelled(tick(&db, &wake)).await;
+                let _stopped = stop.run_until_cancelled(ticks.tick()).await;
             }
         };
         let (guard, stopping) = (stop.clone().drop_guard(), stop);
@@ -154,61 +161,121 @@ impl Ticker {
     }
 }
 
-/// Takes the present slot of every schedule. What the database refuses now, the next tick does.
-pub async fn tick(db: &PgPool, wake: &Wake) {
-    for schedule in SCHEDULES {
-        match Box::pin(patiently(take(db, schedule))).await {
-            Ok(true) => {
-                wake.signal(schedule.job.lane());
-                info!(schedule = schedule.name, "took the slot of {}", schedule.name);
+/// Takes slots, and counts what became of each.
+pub struct Ticks {
+    db: PgPool,
+    wake: Wake,
+    metrics: Arc<Metrics>,
+    /// The slot of each schedule that was counted last: a tick finds most of them as the one before it did.
+    counted: Mutex<BTreeMap<&'static str, DateTime<Utc>>>,
+}
+
+/// What became of a slot; the label of `drop_cron_slots_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Took {
+    Taken,
+    /// Another worker has it.
+    Duplicate,
+    /// It is too old, and the next does as well.
+    Skipped,
+}
+
+impl Ticks {
+    /// That has counted nothing yet.
+    pub fn new(db: PgPool, wake: Wake, metrics: Arc<Metrics>) -> Self {
+        Self {
+            db,
+            wake,
+            metrics,
+            counted: Mutex::default(),
+        }
+    }
+
+    /// Takes the present slot of every schedule. What the database refuses now, the next tick does.
+    pub async fn tick(&self) {
+        for schedule in &SCHEDULES {
+            let name = schedule.name;
+            match Box::pin(patiently(self.take(schedule))).await {
+                Ok((slot, took)) => {
+                    if took == Took::Taken {
+                        self.wake.signal(schedule.job.lane());
+                        info!(schedule = name, "took the slot of {name}");
+                    }
+                    if self.is_news(name, slot) {
+                        self.metrics.count(&CRON_SLOTS, &[name, took.as_str()]);
+                    }
+                }
+                Err(error) => warn!(%error, schedule = name, "the slot of {name} was not taken yet"),
             }
-            Ok(false) => debug!(
-                schedule = schedule.name,
-                "the slot of {} is taken or too old", schedule.name
-            ),
-            Err(error) => warn!(%error, schedule = schedule.name, "the slot of {} was not taken yet", schedule.name),
+        }
+    }
+
+    async fn take(&self, schedule: &Schedule) -> Result<(DateTime<Utc>, Took), StorageError> {
+        let now = schedule::now(&self.db).await?;
+        let slot = schedule.last_slot(now);
+        if schedule.leaves_out(slot, now) {
+            return Ok((slot, Took::Skipped));
+        }
+        let mut tx = self.db.begin().await?;
+        if !schedule::take_slot(&mut tx, schedule.name, slot).await? {
+            return Ok((slot, Took::Duplicate));
+        }
+        schedule.job.enqueue(&mut tx, slot).await?;
+        tx.commit().await?;
+        Ok((slot, Took::Taken))
+    }
+
+    fn is_news(&self, schedule: &'static str, slot: DateTime<Utc>) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.insert(schedule, slot) != Some(slot)
+    }
+}
+
+impl Took {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Duplicate => "duplicate",
+            Self::Skipped => "skipped",
         }
     }
 }
 
-async fn take(db: &PgPool, schedule: &Schedule) -> Result<bool, StorageError> {
-    let now = schedule::now(db).await?;
-    let Some(slot) = schedule.slot(now) else {
-        return Ok(false);
-    };
-    let mut tx = db.begin().await?;
-    if !schedule::take_slot(&mut tx, schedule.name, slot).await? {
-        return Ok(false);
-    }
-    schedule.job.enqueue(&mut tx, slot).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
 impl Schedule {
-    /// The last slot at or before `now`, the same on every worker; `None` where the policy leaves it out.
-    fn slot(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// The last slot at or before `now`, the same on every worker.
+    fn last_slot(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let cron = Cron::from_str(self.cron).expect("the table holds valid expressions");
         // Inside the matching second croner would keep the fraction, and every worker would see another slot.
-        let slot = cron.find_previous_occurrence(&now.trunc_subsecs(0), true).ok()?;
+        cron.find_previous_occurrence(&now.trunc_subsecs(0), true)
+            .expect("each of the table's expressions has matched before")
+    }
+
+    /// Whether the policy leaves this slot out.
+    fn leaves_out(&self, slot: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         match self.catch_up {
-            CatchUp::Latest => Some(slot),
-            CatchUp::Skip { stale_after } => {
-                let age = (now - slot).to_std().unwrap_or_default();
-                (age <= stale_after).then_some(slot)
-            }
+            CatchUp::Latest => false,
+            CatchUp::Skip { stale_after } => (now - slot).to_std().unwrap_or_default() > stale_after,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use drop_common::metrics::CRON_LAST_SLOT;
+
     use super::*;
 
     fn slot(name: &str, now: &str) -> Option<String> {
         let schedule = SCHEDULES.iter().find(|schedule| schedule.name == name).unwrap();
-        let slot = schedule.slot(now.parse().unwrap());
-        slot.map(|slot| slot.format("%H:%M:%S%.f").to_string())
+        let now = now.parse().unwrap();
+        let slot = schedule.last_slot(now);
+        (!schedule.leaves_out(slot, now)).then(|| slot.format("%H:%M:%S%.f").to_string())
+    }
+
+    #[test]
+    fn every_schedule_is_a_label_of_its_metric() {
+        let names: Vec<_> = SCHEDULES.iter().map(|schedule| vec![schedule.name]).collect();
+        assert_eq!(CRON_LAST_SLOT.series(), names);
     }
 
     #[test]

@@ -9,6 +9,12 @@ mod table;
 pub use registry::{Metrics, MetricsError};
 pub use table::*;
 
+/// The commit of this build, where whoever built it told it by `DROP_REVISION`.
+pub const REVISION: &str = match option_env!("DROP_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
 /// Which binary this is; each shows only the metrics it sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {

@@ -63,11 +63,17 @@ impl Metrics {
 
     /// Adds one to a counter.
     pub fn count(&self, spec: &MetricSpec, values: &[&str]) {
+        self.count_more(spec, values, 1);
+    }
+
+    /// Adds as many to a counter.
+    pub fn count_more(&self, spec: &MetricSpec, values: &[&str], more: u64) {
         match self.family(spec, values) {
             Some(Family::Counter(vec)) => {
                 self.report(
                     spec,
-                    &vec.get_metric_with_label_values(values).map(|counter| counter.inc()),
+                    &vec.get_metric_with_label_values(values)
+                        .map(|counter| counter.inc_by(more)),
                 );
             }
             Some(_) => self.misused(spec),
@@ -225,7 +231,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::*;
-    use crate::domain::login::{LoginFailure, LoginStatus};
+    use crate::domain::{
+        kyc::Decision,
+        login::{LoginFailure, LoginStatus},
+    };
+    use crate::storage::ErrorClass;
 
     fn api() -> Metrics {
         Metrics::new(Process::Api, "0.1.0", "unknown").unwrap()
@@ -309,6 +319,13 @@ mod tests {
         let ends: BTreeSet<_> = ends.chain([LoginStatus::Succeeded.as_str()]).collect();
         let outcomes: BTreeSet<_> = LOGINS.series().into_iter().flatten().collect();
         assert_eq!(outcomes, ends);
+    }
+
+    #[test]
+    fn a_review_and_an_error_of_the_database_have_an_outcome_for_every_one_there_is() {
+        let decisions: Vec<_> = Decision::ALL.iter().map(|decision| vec![decision.as_str()]).collect();
+        assert_eq!(KYC_REVIEWS.series(), decisions);
+        assert_eq!(DB_ERRORS.series(), ErrorClass::ALL.map(|class| vec![class.as_str()]));
     }
 
     #[test]

@@ -163,6 +163,17 @@ const CONSENT_STATES: Axis = Label(
         "deleted",
     ],
 );
+/// The cron table's lines.
+const SCHEDULE: Axis = Label(
+    "name",
+    &[
+        "plan-balance-syncs",
+        "reconcile-payments",
+        "reconcile-kyc",
+        "sweep-outbox",
+        "prune",
+    ],
+);
 /// The breaker's rows.
 const CIRCUIT: Axis = Label("key", &["neonomics/pisp", "neonomics/aisp", "sumsub/api"]);
 
@@ -253,6 +264,9 @@ metrics! {
     JOB_WAIT = "drop_job_wait_seconds", JOB_EDGES, WORKER, [LANE],
         "Time between run_at and the start of a job, by lane.";
     /// Of this process.
+    WORKER_RESTARTS = "drop_worker_restarts_total", Counter, WORKER, [LANE],
+        "Workers of lanes that ended although they should not, and were built anew.";
+    /// Of this process.
     LANE_SLOTS = "drop_lane_slots", Gauge(0.0), WORKER, [LANE],
         "Jobs this process runs at a time, by lane.";
     /// Of this process.
@@ -279,6 +293,22 @@ metrics! {
     /// no event.
     CIRCUIT_TRANSITIONS = "drop_circuit_transitions_total", Counter, WORKER, [CIRCUIT, Label("to", &["open", "closed"])],
         "Openings of circuits, probes that failed included, and closings.";
+    /// Once a slot and process: of the workers that look at a slot, one takes it.
+    CRON_SLOTS = "drop_cron_slots_total", Counter, WORKER, [SCHEDULE, Label("result", &["taken", "duplicate", "skipped"])],
+        "Slots of the cron table, by what became of them in this process; skipped where they were too old.";
+    /// Read from the table, so the same on every worker.
+    CRON_LAST_SLOT = "drop_cron_last_slot_timestamp_seconds", Gauge(f64::NAN), WORKER, [SCHEDULE],
+        "The last slot that a worker took, by line of the cron table, as a Unix time; NaN before the first.";
+    /// Of this process.
+    DB_CONNECTIONS = "drop_db_connections", Gauge(0.0), BOTH, [Label("state", &["idle", "in_use"])],
+        "Connections of this process to the database, by state.";
+    /// Asked for once a second, only to see.
+    DB_ACQUIRE_DURATION = "drop_db_acquire_duration_seconds", ACCEPT_EDGES, BOTH, [],
+        "Time to get a connection of this process, sampled once a second.";
+    /// Of the process; those that a caller expects, such as a second row of one key, are among the constraints.
+    DB_ERRORS = "drop_db_errors_total", Counter, BOTH,
+        [Label("class", &["connection", "pool", "contention", "timeout", "constraint", "other"])],
+        "Errors of the database, by class.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
@@ -339,6 +369,10 @@ metrics! {
     /// The outbox.
     NOTIFICATIONS_OLDEST_AGE = "drop_notifications_oldest_undelivered_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest notification that was not handed to the sender; 0 without one.";
+    /// What came again, late or for the same state is no new decision.
+    KYC_REVIEWS = "drop_kyc_reviews_total", Counter, WORKER,
+        [Label("outcome", &["approved", "rejected", "retry", "reset", "suspend", "pending", "hold"])],
+        "Decisions of Sumsub that changed how a person stands, by outcome.";
     /// The volume guard of the approval alert.
     KYC_REVIEWS_LAST_HOUR = "drop_kyc_reviews_last_hour", Gauge(0.0), WORKER, [],
         "Identity checks approved or rejected by events of the last hour.";

@@ -21,6 +21,9 @@ pub trait Watch: Send + Sync + 'static {
     /// A job ran this long. `outcome`: `done`, `again`, `wait`, `dead`, or `lost` when the lease had gone.
     fn finished(&self, _lane: Lane, _kind: &str, _outcome: &'static str, _took: Duration) {}
 
+    /// The lane's worker ended, which it should not, and is built anew.
+    fn restarted(&self, _lane: Lane) {}
+
     /// A job of a dead worker was taken back.
     fn rescued(&self, _lane: Lane) {}
 }

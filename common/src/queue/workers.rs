@@ -157,6 +157,9 @@ fn register<C: Send + Sync + 'static>(
     stopping: CancellationToken,
 ) -> Monitor {
     monitor.register(move |restarts| {
+        if restarts > 0 {
+            engine.claimer.watch.restarted(feeder.lane);
+        }
         // Unique per process and restart.
         let name = format!("{}-{}-{restarts}", feeder.lane.name(), engine.claimer.owner.simple());
         WorkerBuilder::new(name)

@@ -17,6 +17,7 @@ pub mod audit;
 pub mod balance_gauges;
 pub mod balance_reads;
 pub mod consents;
+mod error_class;
 pub mod gauges;
 pub mod health;
 pub mod inbox;
@@ -34,6 +35,7 @@ mod silence;
 pub mod users;
 pub mod webhooks;
 
+pub use error_class::ErrorClass;
 pub use silence::patiently;
 
 /// A unit of work. Functions that write take `&mut Tx`; only handlers and jobs begin and commit one.
@@ -121,7 +123,7 @@ fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError>
 pub enum StorageError {
     /// A statement or a connection failed.
     #[error("{}", database_class(.0))]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
     /// The migrations could not be applied.
     #[error("the migrations could not be applied")]
     Migrate(#[from] MigrateError),
@@ -174,6 +176,13 @@ impl StorageError {
             Self::Database(sqlx::Error::Database(error)) => error.constraint() == Some(constraint),
             Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
         }
+    }
+}
+
+impl From<sqlx::Error> for StorageError {
+    fn from(error: sqlx::Error) -> Self {
+        ErrorClass::meet(&error);
+        Self::Database(error)
     }
 }
 

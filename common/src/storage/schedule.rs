@@ -1,7 +1,7 @@
 //! Cron slots: of many tickers, one takes a slot and enqueues its job.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::{StorageError, Tx};
 
@@ -26,6 +26,19 @@ pub async fn is_taken_after(tx: &mut Tx, name: &str, slot: DateTime<Utc>) -> Res
     )
     .fetch_one(&mut **tx)
     .await?)
+}
+
+/// The last slot of each of these schedules that was taken, as a Unix time; those that never were are left out.
+pub async fn last_slots(db: impl PgExecutor<'_>, names: &[&str]) -> Result<Vec<(String, f64)>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT name AS "name!", extract(epoch FROM last.slot)::float8 AS "slot!"
+             FROM unnest($1::text[]) name
+             CROSS JOIN LATERAL (SELECT slot FROM cron_slots WHERE cron_slots.name = name.name ORDER BY slot DESC LIMIT 1) last"#,
+        names as &[&str],
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.name, row.slot)).collect())
 }
 
 /// The database's clock, the only one that decides slots.

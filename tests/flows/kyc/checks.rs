@@ -1,5 +1,7 @@
 //! Sumsub's webhook (contract 3.4).
 
+use std::collections::BTreeMap;
+
 use drop_sandbox::{Delivery, Digest, Fault, Operation, Review};
 use drop_tests::{
     app::TestApp,
@@ -9,6 +11,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use super::scene::{ago, people, sends, signed, starts};
+use crate::metrics::Scrape;
 
 /// A person whose check was started; their id.
 async fn checked(app: &TestApp) -> String {
@@ -84,6 +87,8 @@ async fn a_duplicate_webhook_is_200_and_applied_once() {
     .await
     .unwrap();
     assert_eq!((results, told, status.as_str()), (1, 1, "approved"));
+    let reviews = Scrape::of_worker(&app).await.counted("drop_kyc_reviews_total");
+    assert_eq!(reviews, BTreeMap::from([("{outcome=\"approved\"}".to_owned(), 1.0)]));
     app.finish().await;
 }
 

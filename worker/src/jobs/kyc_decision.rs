@@ -70,8 +70,11 @@ pub(super) async fn decide(
         let why = "it comes from the future; it counts as of its arrival";
         fate.alerts.push((&alerts::KYC_EVENT, why));
     }
-    if matches!(outcome.applied, Applied::NewState { standing, .. } if standing.status == KycStatus::Rejected) {
-        fate.alerts.push((&alerts::AML_CASE, "a refusal for good"));
+    if let Applied::NewState { standing, .. } = outcome.applied {
+        fate.decision = standing.last_decision;
+        if standing.status == KycStatus::Rejected {
+            fate.alerts.push((&alerts::AML_CASE, "a refusal for good"));
+        }
     }
     Ok(fate)
 }

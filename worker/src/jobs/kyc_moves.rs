@@ -5,9 +5,9 @@ use drop_common::{
     alerts::{self, Alert},
     domain::{
         ids::{UserId, WebhookEventId},
-        kyc::event_word,
+        kyc::{Decision, event_word},
     },
-    metrics::{PROVIDER_UNKNOWN_VALUES, SUMSUB_WEBHOOK_FAILURES, WEBHOOK_EVENTS},
+    metrics::{KYC_REVIEWS, PROVIDER_UNKNOWN_VALUES, SUMSUB_WEBHOOK_FAILURES, WEBHOOK_EVENTS},
     providers::http::machine_word,
     queue::{EnqueueOptions, JobError, enqueue_anew, payloads::ApplyKycEvent},
     storage::{
@@ -59,6 +59,8 @@ pub(super) struct Fate {
     pub(super) note: Option<&'static str>,
     /// What somebody wants to know about it.
     pub(super) alerts: Vec<(&'static Alert, &'static str)>,
+    /// What it decided anew about its person.
+    pub(super) decision: Option<Decision>,
 }
 
 impl Fate {
@@ -67,14 +69,14 @@ impl Fate {
             state,
             note,
             alerts: Vec::new(),
+            decision: None,
         }
     }
 
     pub(super) fn alerting(state: EventState, alert: &'static str) -> Self {
         Self {
-            state,
-            note: Some(alert),
             alerts: vec![(&alerts::KYC_EVENT, alert)],
+            ..Self::quiet(state, Some(alert))
         }
     }
 }
@@ -88,6 +90,9 @@ impl Settled {
         if self.fate.state == EventState::Quarantined {
             // Sumsub signed it, so it is ours to read.
             ctx.metrics.count(&SUMSUB_WEBHOOK_FAILURES, &["unreadable"]);
+        }
+        if let Some(decision) = self.fate.decision {
+            ctx.metrics.count(&KYC_REVIEWS, &[decision.as_str()]);
         }
         let word = event_word(self.event_type.as_deref().unwrap_or_default());
         ctx.metrics.count(&WEBHOOK_EVENTS, &[word, state]);

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use drop_common::{
     config::{Environment, PaymentsConfig},
     domain::{bank_status::BankStatus, ids::PaymentId, money::Amount},
-    metrics::{Metrics, Process},
+    metrics::{Metrics, Process, REVISION},
     queue::{
         EnqueueOptions, enqueue_anew,
         payloads::{InitiatePayment, PollPayment},
@@ -107,7 +107,7 @@ async fn settle(db: &PgPool, id: PaymentId, code: Option<BankStatus>, by: &By) -
     if known_there || !transition.state.bank_final {
         bail!("the bank is known to have payment {id}: give its final code; nothing was changed");
     }
-    let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), "unknown")?);
+    let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), REVISION)?);
     let mover = Mover {
         metrics: &metrics,
         actor: Actor::Operator,

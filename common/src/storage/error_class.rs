@@ -1,0 +1,81 @@
+//! What the database's errors have in common, and how many of each this process has met.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A kind of error; the label of `drop_db_errors_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The connection broke, or there was none to be had at the server.
+    Connection,
+    /// Each connection of this process was in use for too long.
+    Pool,
+    /// Another transaction was in the way: a lock, a deadlock.
+    Contention,
+    /// It took longer than a statement or a transaction may.
+    Timeout,
+    /// A row that a rule of the schema refuses: many are expected, such as a second request with one key.
+    Constraint,
+    /// Anything else, a mistake of ours among it.
+    Other,
+}
+
+/// Of the process and not of a pool: an error is met wherever a statement is.
+static MET: [AtomicU64; ErrorClass::ALL.len()] = [const { AtomicU64::new(0) }; ErrorClass::ALL.len()];
+
+impl ErrorClass {
+    /// Every class, in the order of the counts.
+    pub const ALL: [Self; 6] = [
+        Self::Connection,
+        Self::Pool,
+        Self::Contention,
+        Self::Timeout,
+        Self::Constraint,
+        Self::Other,
+    ];
+
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Pool => "pool",
+            Self::Contention => "contention",
+            Self::Timeout => "timeout",
+            Self::Constraint => "constraint",
+            Self::Other => "other",
+        }
+    }
+
+    /// How many this process has met since it started.
+    pub fn met(self) -> u64 {
+        MET[self as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts an error. That a row is not there is none.
+    pub(super) fn meet(error: &sqlx::Error) {
+        if !matches!(error, sqlx::Error::RowNotFound) {
+            MET[Self::of(error) as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => Self::of_state(error.code().as_deref().unwrap_or_default()),
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                Self::Connection
+            }
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Self::Pool,
+            _ => Self::Other,
+        }
+    }
+
+    /// Of an SQLSTATE.
+    fn of_state(state: &str) -> Self {
+        match state {
+            "40001" | "40P01" | "55P03" => Self::Contention,
+            "57014" | "25P03" => Self::Timeout,
+            _ if ["08", "53", "57"].iter().any(|class| state.starts_with(class)) => Self::Connection,
+            _ if state.starts_with("23") => Self::Constraint,
+            _ => Self::Other,
+        }
+    }
+}
