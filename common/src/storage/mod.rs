@@ -110,9 +110,6 @@ fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError>
         ("lock_timeout", "2s"),
         ("idle_in_transaction_session_timeout", "10s"),
         ("timezone", "UTC"),
-        // Each statement is written for one plan. Else each connection plans it anew five times, and goes on as long as it
-        // takes that for cheaper: the checks of a payment took longer to plan than to run.
-        ("plan_cache_mode", "force_generic_plan"),
     ]))
 }
 
