@@ -188,6 +188,7 @@ async fn a_wish_that_nobody_could_tell_the_bank_is_answered_all_the_same(
     app.run_jobs().await;
     assert_eq!(standing(&anna, &payment.id).await, so);
     assert_eq!(withdrawals(&app), 0);
+    assert_eq!(audited(&app, "payment.cancellation_answered").await, 1);
     app.abandon().await; // its job is dead, for a person to see
 }
 

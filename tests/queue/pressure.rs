@@ -46,24 +46,29 @@ async fn a_lane_whose_oldest_job_waits_too_long_is_overloaded() {
     .await;
 }
 
+/// So many jobs were read in this transaction, from the table or by way of an index.
+const READ: &str = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'";
+
 #[tokio::test]
 async fn asking_whether_a_lane_is_overloaded_costs_the_same_with_many_jobs_waiting() {
     with_database(|db| async move {
         for statements in [
             "INSERT INTO jobs (lane, kind, max_attempts) SELECT 2, 'call', 5 FROM generate_series(1, 5000)",
+            "INSERT INTO jobs (lane, kind, max_attempts) SELECT 5, 'call', 5 FROM generate_series(1, 5000)",
             "ANALYZE jobs",
         ] {
             sqlx::query(statements).execute(&db).await.unwrap();
         }
         let mut tx = db.begin().await.unwrap();
         assert_eq!(admit(&mut *tx, Lane::PaymentSend).await.unwrap(), Admission::Admitted);
-        let read: i64 = sqlx::query_scalar(
-            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'",
-        )
-        .fetch_one(&mut *tx)
-        .await
-        .unwrap();
+        let read: i64 = sqlx::query_scalar(READ).fetch_one(&mut *tx).await.unwrap();
         assert!(read <= 1, "{read} rows were read");
+        // Half-open: a job that waits to probe is looked for among those that could, and not among all.
+        let half_open = "UPDATE breaker SET open = true, opened_at = now(), retry_at = now() WHERE key = 'sumsub/api'";
+        sqlx::query(half_open).execute(&mut *tx).await.unwrap();
+        assert_eq!(admit(&mut *tx, Lane::KycCall).await.unwrap(), Admission::Admitted);
+        let read_again: i64 = sqlx::query_scalar(READ).fetch_one(&mut *tx).await.unwrap();
+        assert!(read_again <= read + 1, "{read_again} rows were read");
     })
     .await;
 }

@@ -214,7 +214,8 @@ impl Ticks {
         let now = schedule::now(&self.db).await?;
         let slot = schedule.last_slot(now);
         if schedule.leaves_out(slot, now) {
-            return Ok((slot, Took::Skipped));
+            let is_taken = schedule::is_taken(&self.db, schedule.name, slot).await?;
+            return Ok((slot, if is_taken { Took::Duplicate } else { Took::Skipped }));
         }
         let mut tx = self.db.begin().await?;
         if !schedule::take_slot(&mut tx, schedule.name, slot).await? {

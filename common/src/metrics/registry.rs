@@ -323,7 +323,11 @@ mod tests {
 
     #[test]
     fn a_review_and_an_error_of_the_database_have_an_outcome_for_every_one_there_is() {
-        let decisions: Vec<_> = Decision::ALL.iter().map(|decision| vec![decision.as_str()]).collect();
+        // Neither of the other two changes how a person stands.
+        let decisions = Decision::ALL
+            .iter()
+            .filter(|decision| !matches!(decision, Decision::Pending | Decision::Hold));
+        let decisions: Vec<_> = decisions.map(|decision| vec![decision.as_str()]).collect();
         assert_eq!(KYC_REVIEWS.series(), decisions);
         assert_eq!(DB_ERRORS.series(), ErrorClass::ALL.map(|class| vec![class.as_str()]));
     }

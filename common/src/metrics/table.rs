@@ -297,17 +297,17 @@ metrics! {
     CRON_SLOTS = "drop_cron_slots_total", Counter, WORKER, [SCHEDULE, Label("result", &["taken", "duplicate", "skipped"])],
         "Slots of the cron table, by what became of them in this process; skipped where they were too old.";
     /// Read from the table, so the same on every worker.
-    CRON_LAST_SLOT = "drop_cron_last_slot_timestamp_seconds", Gauge(f64::NAN), WORKER, [SCHEDULE],
-        "The last slot that a worker took, by line of the cron table, as a Unix time; NaN before the first.";
+    CRON_LAST_SLOT = "drop_cron_last_slot_timestamp_seconds", Gauge(0.0), WORKER, [SCHEDULE],
+        "The last slot that a worker took, by line of the cron table, as a Unix time; 0 before the first.";
     /// Of this process.
     DB_CONNECTIONS = "drop_db_connections", Gauge(0.0), BOTH, [Label("state", &["idle", "in_use"])],
         "Connections of this process to the database, by state.";
-    /// Asked for once a second, only to see.
+    /// Asked for now and then, only to see.
     DB_ACQUIRE_DURATION = "drop_db_acquire_duration_seconds", ACCEPT_EDGES, BOTH, [],
-        "Time to get a connection of this process, sampled once a second.";
+        "Time to get a connection of this process, sampled every fifteen seconds.";
     /// Of the process; those that a caller expects, such as a second row of one key, are among the constraints.
     DB_ERRORS = "drop_db_errors_total", Counter, BOTH,
-        [Label("class", &["connection", "pool", "contention", "timeout", "constraint", "other"])],
+        [Label("class", &["connection", "pool", "contention", "timeout", "constraint", "resources", "other"])],
         "Errors of the database, by class.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
@@ -371,7 +371,7 @@ metrics! {
         "Age of the oldest notification that was not handed to the sender; 0 without one.";
     /// What came again, late or for the same state is no new decision.
     KYC_REVIEWS = "drop_kyc_reviews_total", Counter, WORKER,
-        [Label("outcome", &["approved", "rejected", "retry", "reset", "suspend", "pending", "hold"])],
+        [Label("outcome", &["approved", "rejected", "retry", "reset", "suspend"])],
         "Decisions of Sumsub that changed how a person stands, by outcome.";
     /// The volume guard of the approval alert.
     KYC_REVIEWS_LAST_HOUR = "drop_kyc_reviews_last_hour", Gauge(0.0), WORKER, [],

@@ -27,13 +27,15 @@ pub enum Admission {
 
 /// Asks in the request's own transaction (`&mut *tx`), and is never cached. Of a half-open circuit it refuses where a job
 /// waits to probe; only one that would be claimed as the probe counts, or nobody would be. Lanes without a limit are never
-/// overloaded: webhook events are not shed. Reads one job, however many wait: every payment asks.
+/// overloaded: webhook events are not shed. Reads one job of a lane, however many wait: every payment asks.
 pub async fn admit(db: impl PgExecutor<'_>, lane: Lane) -> Result<Admission, StorageError> {
     let row = sqlx::query!(
         r#"SELECT CASE WHEN b.open AND (b.retry_at > clock_timestamp() OR b.probe_until > clock_timestamp()
-                         OR EXISTS (SELECT FROM jobs j JOIN lanes p USING (lane)
+                         OR EXISTS (SELECT FROM lanes p CROSS JOIN LATERAL (
+                                       SELECT FROM jobs WHERE lane = p.lane AND state = 'ready' AND run_at <= now()
+                                        ORDER BY run_at, id LIMIT 1) j
                                      WHERE p.breaker_key = b.key AND p.probe_rank IS NOT NULL AND NOT p.paused
-                                       AND coalesce(p.throttled_until <= now(), true) AND j.state = 'ready' AND j.run_at <= now()))
+                                       AND coalesce(p.throttled_until <= now(), true)))
                        THEN greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int
                    END AS circuit_open,
                   CASE WHEN l.throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A kind of error; the label of `drop_db_errors_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// The connection broke, or there was none to be had at the server.
+    /// The connection broke, there was none to be had at the server, or it is not the primary any more.
     Connection,
     /// Each connection of this process was in use for too long.
     Pool,
@@ -15,6 +15,8 @@ pub enum ErrorClass {
     Timeout,
     /// A row that a rule of the schema refuses: many are expected, such as a second request with one key.
     Constraint,
+    /// Its disk or its memory is full.
+    Resources,
     /// Anything else, a mistake of ours among it.
     Other,
 }
@@ -24,12 +26,13 @@ static MET: [AtomicU64; ErrorClass::ALL.len()] = [const { AtomicU64::new(0) }; E
 
 impl ErrorClass {
     /// Every class, in the order of the counts.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connection,
         Self::Pool,
         Self::Contention,
         Self::Timeout,
         Self::Constraint,
+        Self::Resources,
         Self::Other,
     ];
 
@@ -41,6 +44,7 @@ impl ErrorClass {
             Self::Contention => "contention",
             Self::Timeout => "timeout",
             Self::Constraint => "constraint",
+            Self::Resources => "resources",
             Self::Other => "other",
         }
     }
@@ -73,9 +77,34 @@ impl ErrorClass {
         match state {
             "40001" | "40P01" | "55P03" => Self::Contention,
             "57014" | "25P03" => Self::Timeout,
-            _ if ["08", "53", "57"].iter().any(|class| state.starts_with(class)) => Self::Connection,
-            _ if state.starts_with("23") => Self::Constraint,
-            _ => Self::Other,
+            "25006" | "53300" => Self::Connection,
+            _ => match state.get(..2) {
+                Some("08" | "57") => Self::Connection,
+                Some("23") => Self::Constraint,
+                Some("53") => Self::Resources,
+                _ => Self::Other,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorClass::{self, Connection, Constraint, Contention, Other, Resources, Timeout};
+
+    #[test]
+    fn every_state_is_of_one_class() {
+        for (class, states) in [
+            (Connection, &["08006", "25006", "53300", "57P01"][..]),
+            (Contention, &["40001", "40P01", "55P03"]),
+            (Timeout, &["57014", "25P03"]),
+            (Constraint, &["23505", "23514"]),
+            (Resources, &["53100", "53200"]),
+            (Other, &["42P01", "22P02", ""]),
+        ] {
+            for state in states {
+                assert_eq!(ErrorClass::of_state(state), class, "{state}");
+            }
         }
     }
 }

@@ -17,6 +17,17 @@ pub async fn take_slot(tx: &mut Tx, name: &str, slot: DateTime<Utc>) -> Result<b
     Ok(taken.rows_affected() == 1)
 }
 
+/// Whether a ticker has the slot.
+pub async fn is_taken(db: impl PgExecutor<'_>, name: &str, slot: DateTime<Utc>) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM cron_slots WHERE name = $1 AND slot = $2) AS "taken!""#,
+        name,
+        slot
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// Whether a later slot of the schedule has come, and was taken.
 pub async fn is_taken_after(tx: &mut Tx, name: &str, slot: DateTime<Utc>) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(

@@ -24,7 +24,7 @@ use tracing::warn;
 
 use super::{
     at_bank::{AtBank, Withdrawal},
-    payment_moves::Moving,
+    payment_moves::{self, Mover, Moving},
     withdrawing::{self, Withdrawing, take},
 };
 use crate::{context::Context, recording};
@@ -33,6 +33,8 @@ use crate::{context::Context, recording};
 const WAIT_FOR_THE_BANKS_ID: Duration = Duration::from_secs(1);
 /// After the bank could not say where a payment stands.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(30);
+/// The audit's word for what became of the wish.
+const ANSWERED: &str = "payment.cancellation_answered";
 
 impl Handler<Context> for CancelPayment {
     async fn run(self, ctx: Arc<Context>, lease: Lease) -> Result<Verdict, JobError> {
@@ -41,12 +43,15 @@ impl Handler<Context> for CancelPayment {
     }
 
     /// Nobody knows whether the bank was asked.
-    async fn on_dead(&self, _ctx: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
+    async fn on_dead(&self, ctx: &Context, tx: &mut Tx, _error: &str) -> Result<AfterCommit, StorageError> {
         if let Some(locked) = payments::lock(tx, self.payment).await?
             && locked.payment.cancellation == Some(Cancellation::Requested)
         {
             let cancellation = became_of(&locked.payment, Some(&Withdrawal::Unknown));
             payments::set_cancellation(tx, self.payment, cancellation).await?;
+            let detail = json!({ "cancellation": cancellation.as_str() });
+            let (mover, user) = (Mover::job(ctx, None), locked.payment.user);
+            payment_moves::audit(&mover, tx, user, self.payment, ANSWERED, detail).await?;
         }
         Ok(AfterCommit::default())
     }
@@ -207,7 +212,7 @@ async fn write(ctx: &Context, lease: &Lease, payment: &Payment, asked: &Asked) -
         moving.reload().await?;
     }
     let detail = json!({ "cancellation": cancellation.as_str() });
-    moving.audit("payment.cancellation_answered", detail).await?;
+    moving.audit(ANSWERED, detail).await?;
     failpoint!("cancel.result");
     moving.finish(Outcome::Done).await
 }

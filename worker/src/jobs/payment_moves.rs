@@ -50,13 +50,13 @@ impl<'a> Moving<'a> {
     /// Opens the transaction and locks the payment.
     pub(super) async fn begin(ctx: &'a Context, lease: &'a Lease, id: PaymentId) -> Result<Self, JobError> {
         let mut tx = lease.begin_unfenced(&ctx.db).await?;
-        let Some(Locked { payment, now }) = payments::lock_for(lease, &mut tx, id).await? else {
-            return Err(if lease.fence(&mut tx).await? {
-                JobError::Failed("the payment is gone".into())
-            } else {
-                JobError::LeaseLost
-            });
+        let locked = match payments::lock_for(lease, &mut tx, id).await? {
+            None if !lease.fence(&mut tx).await? => return Err(JobError::LeaseLost),
+            // The lease had run out at that moment, and was renewed.
+            None => payments::lock(&mut tx, id).await?,
+            locked => locked,
         };
+        let Locked { payment, now } = locked.ok_or_else(|| JobError::Failed("the payment is gone".into()))?;
         Ok(Self {
             ctx,
             lease,
@@ -254,7 +254,7 @@ pub(super) fn told(id: PaymentId, what: &str) -> AfterCommit {
     after
 }
 
-async fn audit(
+pub(super) async fn audit(
     mover: &Mover<'_>,
     tx: &mut Tx,
     user: UserId,

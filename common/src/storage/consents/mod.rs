@@ -271,11 +271,11 @@ pub async fn failed(tx: &mut Tx, id: ConsentId, why: &str) -> Result<Option<User
     .await?)
 }
 
-/// Whether its person approved the consent less than this long ago.
+/// Whether its person approved the consent less than this long ago, and nobody has ended it since.
 pub async fn is_new(tx: &mut Tx, id: ConsentId, lag: TimeDelta) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM bank_consents
-                           WHERE id = $1 AND authorised_at > clock_timestamp() - make_interval(secs => $2)) AS "new!""#,
+                           WHERE id = $1 AND status = 'valid' AND authorised_at > clock_timestamp() - make_interval(secs => $2)) AS "new!""#,
         id.uuid(),
         lag.as_seconds_f64()
     )

@@ -59,7 +59,7 @@ pub async fn may_be_sent(
                        THEN greatest(0, extract(epoch FROM b.retry_at - clock_timestamp()))::float8 END AS circuit_open,
                   t.creditor_account_sealed, t.callback_state_sealed, a.account_sealed, a.consent_id AS "consent: ConsentId"
              FROM transactions t JOIN users u ON u.id = t.user_id JOIN bank_accounts a ON a.id = t.account_id
-                  JOIN bank_consents c ON c.id = a.consent_id LEFT JOIN breaker b ON b.key = $2
+                  JOIN bank_consents c ON c.id = a.consent_id JOIN breaker b ON b.key = $2
             WHERE t.id = $1 FOR SHARE OF u"#,
         id.uuid(),
         BreakerKey::NeonomicsPisp.as_str(),

@@ -33,7 +33,7 @@ pub async fn lock(tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageE
 }
 
 /// The same for a job, as the first statement of its transaction: it is fenced as [`Lease::begin`] does it, for a payment's
-/// person waits for every round trip. `None` where the lease is lost, or the payment is gone.
+/// person waits for every round trip. `None` where the lease is lost or has run out, or the payment is gone.
 ///
 /// [`Lease::begin`]: crate::queue::Lease::begin
 pub async fn lock_for(lease: &Lease, tx: &mut Tx, id: PaymentId) -> Result<Option<Locked>, StorageError> {
