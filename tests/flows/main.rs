@@ -53,6 +53,7 @@ mod products;
 mod reads_refused;
 mod reconciling;
 mod refreshes;
+mod request_ids;
 mod retention;
 mod schedule;
 mod sessions;
