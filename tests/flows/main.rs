@@ -56,6 +56,7 @@ mod refreshes;
 mod request_ids;
 mod retention;
 mod schedule;
+mod secrecy;
 mod sessions;
 mod settling;
 mod signing_keys;
