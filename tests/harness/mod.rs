@@ -11,6 +11,7 @@ pub mod dump;
 pub mod effects;
 pub mod fleet;
 mod ground;
+pub mod ingest;
 pub mod ledger;
 pub mod lossy;
 mod npm;
