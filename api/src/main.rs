@@ -1,6 +1,7 @@
 //! The public API's process, and the document of what it serves.
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use drop_common::{config::Environment, telemetry};
@@ -36,20 +37,19 @@ enum Version {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        None | Some(Command::Run) => run().await,
-        Some(Command::Openapi { version }) => write(version),
+        None | Some(Command::Run) => Ok(run().await),
+        Some(Command::Openapi { version }) => write(version).map(|()| ExitCode::SUCCESS),
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> ExitCode {
     drop_common::providers::install_tls();
     let environment = Environment::from_process();
-    telemetry::start(telemetry::LogFormat::suited(
-        environment.get("DROP_PROFILE") == Some("local"),
-    ));
-    drop_api::run(&environment).await
+    // Ends last, so that what the end itself says is reported too.
+    let _reports = telemetry::start(&environment, "drop-api");
+    telemetry::ended(drop_api::run(&environment).await)
 }
 
 fn write(version: Version) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ use drop_common::{
     queue::Wake,
     session_token::SessionTokens,
     storage::{self, PoolOptions},
+    telemetry,
 };
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
@@ -79,6 +80,7 @@ pub async fn serve(
         let (waiters, db, stop) = (waiters.clone(), db.clone(), stop.clone());
         tokio::spawn(async move { waiters.listen(&db, &stop).await })
     };
+    let alerts = tokio::spawn(telemetry::tell_alerts(db.clone(), stop.clone()));
     let frame = Frame {
         servers: vec![(settings.api.public_url.clone(), "This service".to_owned())],
         sessions: Sessions {
@@ -116,7 +118,7 @@ pub async fn serve(
     })
     .await;
     stop.cancel();
-    let _ = listening.await;
+    let _ = (listening.await, alerts.await);
     ended.context("the listeners failed")
 }
 

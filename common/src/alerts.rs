@@ -1,7 +1,8 @@
 //! The table of alerts that the code itself raises: what a person must look at although no metric shows it.
 //!
-//! An alert is a log line at error level with the target `alert`, so that a collector finds it whatever else is logged.
-//! What a metric shows is alerted on by the metric's own rule.
+//! An alert is a log line at error level with the target `alert`, so that a collector finds it whatever else is logged, and
+//! an event in Sentry where there is one. What a metric shows is alerted on by the metric's own rule; of that, only what the
+//! contract wants in Sentry (section 7) is raised here too.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::telemetry;
+
 /// How soon somebody must look, in the contract's words (section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
+    /// On call and management, at once.
+    Critical,
     /// On call, at once.
     High,
     /// In working hours.
@@ -20,7 +25,7 @@ pub enum Severity {
 }
 
 /// One line of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Alert {
     /// What rules and runbooks call it.
     pub name: &'static str,
@@ -143,6 +148,27 @@ pub const JOB_UNTOLD: Alert = Alert {
     meaning: "a job died, and what follows from that could not be written yet",
 };
 
+/// No payment is sent until it closes.
+pub const PISP_CIRCUIT_OPEN: Alert = Alert {
+    name: "pisp_circuit_open",
+    severity: Severity::Critical,
+    meaning: "the circuit of payments is open",
+};
+
+/// Whatever the provider suffers from does not pass by itself.
+pub const CIRCUIT_OPEN_LONG: Alert = Alert {
+    name: "circuit_open_long",
+    severity: Severity::High,
+    meaning: "a circuit has been open for more than five minutes",
+};
+
+/// People are shown what they had half a day ago.
+pub const BALANCE_STALE: Alert = Alert {
+    name: "balance_stale",
+    severity: Severity::Medium,
+    meaning: "a linked account's balance is more than twelve hours old",
+};
+
 /// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.
 pub fn raise(alert: &Alert, about: impl fmt::Display) {
     tracing::error!(
@@ -152,6 +178,7 @@ pub fn raise(alert: &Alert, about: impl fmt::Display) {
         "{}: {about}",
         alert.meaning
     );
+    telemetry::note(alert, about.to_string());
 }
 
 /// Alerts about what meets us again and again until somebody has mended it: each is raised once and then not for a while,
@@ -183,7 +210,8 @@ impl Quiet {
         self.raised().remove(&(alert.name, cause.to_owned()));
     }
 
-    fn is_due(&self, alert: &Alert, cause: &str, now: Instant) -> bool {
+    /// Whether it was not raised for this cause for a while; from now on it was.
+    pub(crate) fn is_due(&self, alert: &Alert, cause: &str, now: Instant) -> bool {
         let mut raised = self.raised();
         raised.retain(|_, at| now.saturating_duration_since(*at) < self.period);
         let key = (alert.name, cause.to_owned());
@@ -203,6 +231,7 @@ impl Severity {
     /// The word in the log line.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Critical => "critical",
             Self::High => "high",
             Self::Medium => "medium",
         }

@@ -23,6 +23,7 @@ fn stand_in(name: &str) -> &'static str {
         "DATABASE_URL" => "postgres://drop@database.internal/drop?sslmode=verify-full",
         "DROP_SESSION_KEY" => SESSION_KEY,
         "DROP_ENCRYPTION_KEY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "SENTRY_DSN" => "https://key@o1.ingest.sentry.io/2",
         _ => "thirty-two bytes and more for a test",
     }
 }

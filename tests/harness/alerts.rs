@@ -2,17 +2,17 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Mutex, Once, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Subscriber,
     field::{Field, Visit},
-    span::{Attributes, Id, Record},
-    subscriber,
 };
+use tracing_subscriber::layer::{Context, Layer};
 
-static LISTENING: Once = Once::new();
+use crate::said;
+
 static HEARD: Mutex<Vec<Heard>> = Mutex::new(Vec::new());
 
 #[derive(Default)]
@@ -22,11 +22,8 @@ struct Heard {
 }
 
 /// Listens from here on.
-///
-/// # Panics
-/// When something else listens to this process already.
 pub fn listen() {
-    LISTENING.call_once(|| subscriber::set_global_default(Ear).expect("nobody else listens"));
+    said::listen();
 }
 
 /// The names of the alerts that were raised about the row with this id.
@@ -44,27 +41,17 @@ pub fn words(id: &str) -> Vec<String> {
     said.map(|(_, word)| word.to_owned()).collect()
 }
 
-struct Ear;
+/// Hears alerts.
+pub(crate) struct Ear;
 
-impl Subscriber for Ear {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && metadata.target() == "alert"
+impl<S: Subscriber> Layer<S> for Ear {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "alert" {
+            let mut heard = Heard::default();
+            event.record(&mut heard);
+            HEARD.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
+        }
     }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut heard = Heard::default();
-        event.record(&mut heard);
-        HEARD.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1) // spans are not enabled
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
 }
 
 impl Visit for Heard {

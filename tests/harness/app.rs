@@ -32,7 +32,7 @@ use crate::{
     person::browser,
     processes::Node,
     referee::Referee,
-    settings, time,
+    said, settings, time,
 };
 
 /// One running service. [`TestApp::finish`] checks that it left no work behind, and that every call to Neonomics and every
@@ -55,6 +55,8 @@ pub struct TestApp {
     way: Option<LossyWay>,
     /// Whether the calls to Neonomics are held against our description in the end.
     judges: bool,
+    /// Where in what this process says the test began.
+    began: usize,
     /// What jobs share that run by hand.
     by_hand: OnceLock<Arc<drop_worker::Context>>,
 }
@@ -109,6 +111,7 @@ impl TestApp {
     }
 
     async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {
+        said::listen();
         let environment = settings::environment(ground.variables.clone());
         let settings = ApiSettings::read(&environment).expect("the API's settings");
         let (public, internal, clock) = (ground.public, listener().await, Clock::adjustable());
@@ -130,6 +133,7 @@ impl TestApp {
             variables: ground.variables,
             way,
             judges: true,
+            began: said::position(),
             by_hand: OnceLock::new(),
         };
         app.start_worker().await;
@@ -158,6 +162,7 @@ impl TestApp {
             replicas: Mutex::default(),
             way: None,
             judges: true,
+            began: said::position(),
             by_hand: OnceLock::new(),
         };
         app.until_it_answers().await;
@@ -298,6 +303,19 @@ impl TestApp {
             panic!("the internal listeners of processes are unknown");
         };
         worker.lock().await.as_ref().expect("a worker runs").internal.clone()
+    }
+
+    /// Where the internal listeners are of what runs in this process.
+    pub(crate) async fn internal_listeners(&self) -> Vec<String> {
+        match &self.service {
+            Service::Tasks {
+                api_internal, worker, ..
+            } => {
+                let worker = worker.lock().await.as_ref().map(|worker| worker.internal.clone());
+                worker.into_iter().chain([api_internal.clone()]).collect()
+            }
+            Service::Processes(_) => Vec::new(),
+        }
     }
 
     /// The database is away from the service, or there again. Only on a lossy way.
@@ -454,6 +472,7 @@ impl TestApp {
     /// Checks the books, ends the service and removes the database, with work still waiting: a circuit is open.
     pub async fn abandon(self) {
         self.check_the_books().await;
+        self.check_what_was_kept_secret(self.began).await;
         self.end().await;
     }
 
@@ -461,6 +480,7 @@ impl TestApp {
     pub async fn finish(self) {
         self.until_idle().await;
         self.check_the_books().await;
+        self.check_what_was_kept_secret(self.began).await;
         self.end().await;
     }
 

@@ -13,6 +13,9 @@ pub struct Effect {
     pub way: Way,
 }
 
+/// What a panic says that quotes what it was about.
+pub const ALOUD: &str = "13897249477 has no account";
+
 /// How a job comes to its effect.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Way {
@@ -28,6 +31,8 @@ pub enum Way {
     Abort,
     /// Panics the first time, then as `Together`.
     PanicFirst,
+    /// The same with a message, [`ALOUD`], that nobody may see.
+    PanicAloud,
 }
 
 impl Job for Effect {

@@ -7,7 +7,7 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use crate::app::TestApp;
+use crate::{app::TestApp, said};
 
 /// A client that follows no redirect: the tests look at each.
 #[expect(
@@ -53,6 +53,9 @@ impl Answer {
         let (location, replayed) = (header("location"), header("idempotent-replayed"));
         let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
         let text = response.text().await.expect("a body");
+        if status.as_u16() >= 400 {
+            said::note(&format!("answered {status}: {text}\n"));
+        }
         Self {
             status,
             location,

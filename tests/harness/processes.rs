@@ -53,6 +53,15 @@ impl Node {
         assert!(sent.success(), "SIG{signal} could not be sent");
     }
 
+    /// The names of its threads.
+    #[cfg(target_os = "linux")]
+    pub fn threads(&self) -> Vec<String> {
+        let id = self.0.id().expect("the process has not ended");
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("a running process");
+        let names = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        names.map(|name| name.trim_end().to_owned()).collect()
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("a child of ours").is_none()

@@ -8,22 +8,25 @@
 mod breaker;
 mod queue;
 
-use std::{net::TcpListener, os::fd::AsFd};
+use std::{net::TcpListener, os::fd::AsFd, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use drop_common::{
     clock::Clock,
     config::{ApiSettings, Environment},
-    providers,
-    telemetry::{self, LogFormat},
+    providers, telemetry,
 };
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     providers::install_tls();
-    telemetry::start(LogFormat::suited(true));
     let environment = Environment::from_process();
+    let _reports = telemetry::start(&environment, "drop-node");
+    telemetry::ended(run(environment).await)
+}
+
+async fn run(environment: Environment) -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("api") => api(&environment).await,
         Some("worker") => drop_worker::run(&environment).await,

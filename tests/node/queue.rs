@@ -8,7 +8,7 @@ use drop_common::{
     queue::{Handler, JobError, Lane, Lease, Outcome, Registry, Verdict, Wake, WorkersConfig, run_workers},
     storage::{self, PoolOptions, Tx},
 };
-use drop_tests::effects::{Effect, Way};
+use drop_tests::effects::{ALOUD, Effect, Way};
 use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -60,7 +60,8 @@ impl Handler<Effects> for Effect {
             Way::Abort => std::process::abort(),
             // Not `panic!`, whose message the hook would print among the results of the tests.
             Way::PanicFirst if lease.attempts_used() == 1 => std::panic::resume_unwind(Box::new("the first attempt")),
-            Way::PanicFirst | Way::Together => {}
+            Way::PanicAloud if lease.attempts_used() == 1 => panic!("{ALOUD}"),
+            Way::PanicFirst | Way::PanicAloud | Way::Together => {}
         }
         let mut tx = lease.begin(&effects.0).await?;
         insert(&mut tx, &lease).await?;

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use drop_common::{
+    alerts::{self, Quiet},
     metrics::{BALANCE_STALENESS_HOURS, BALANCE_SYNC_LAG, BALANCE_WINDOW_USED, CONSENTS, MetricSpec, Metrics},
     storage::{
         StorageError,
@@ -14,7 +15,7 @@ use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gauges::number;
+use crate::gauges::{QUIET, number};
 
 const READ_EVERY: Duration = Duration::from_mins(1);
 /// For connecting and reading. The statement itself is given a little less.
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(25);
 const STATEMENT_TIMEOUT: &str = "20s";
 /// How long values are shown that could not be read again: two readings may fail.
 const BELIEVED_FOR: Duration = Duration::from_mins(3);
+
+/// Hours after which people hear of an old balance (contract 7).
+const TOO_OLD: f64 = 12.0;
 
 const FROM_DATABASE: [&MetricSpec; 4] = [
     &BALANCE_STALENESS_HOURS,
@@ -33,7 +37,7 @@ const FROM_DATABASE: [&MetricSpec; 4] = [
 /// Keeps them current until `stop`, whatever becomes of the database.
 pub(crate) async fn keep_current(database: &PgConnectOptions, metrics: &Metrics, stop: &CancellationToken) {
     let options = database.clone().options([("statement_timeout", STATEMENT_TIMEOUT)]);
-    let (mut connection, mut read_at) = (None, Instant::now());
+    let (mut connection, mut read_at, raised) = (None, Instant::now(), Quiet::new(QUIET));
     let mut minute = interval(READ_EVERY);
     minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -46,6 +50,10 @@ pub(crate) async fn keep_current(database: &PgConnectOptions, metrics: &Metrics,
             reading = timeout(PATIENCE, read_by(&options, &mut connection)) => match reading {
                 Ok(Ok(reading)) => {
                     show(metrics, &reading);
+                    if reading.staleness_hours > TOO_OLD {
+                        let about = format!("the oldest is of {:.0} hours ago", reading.staleness_hours);
+                        raised.raise(&alerts::BALANCE_STALE, "", about);
+                    }
                     read_at = Instant::now();
                 }
                 Ok(Err(error)) => tracing::warn!(%error, "the gauges about balances could not be read"),

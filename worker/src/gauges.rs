@@ -9,6 +9,7 @@ use std::{
 };
 
 use drop_common::{
+    alerts::{self, Quiet},
     metrics::{
         AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, CRON_LAST_SLOT, DB_OLDEST_SNAPSHOT_AGE, JOBS,
         JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED,
@@ -32,6 +33,11 @@ const READ_EVERY: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long values are shown that could not be read again.
 const BELIEVED_FOR: Duration = Duration::from_mins(1);
+
+/// How long a circuit may be open before people hear of it (contract 3.2).
+const TOO_LONG: Duration = Duration::from_mins(5);
+/// How long a process does not say again what goes on.
+pub(crate) const QUIET: Duration = Duration::from_mins(15);
 
 const FROM_DATABASE: [&MetricSpec; 19] = [
     &JOBS,
@@ -134,6 +140,7 @@ impl Source {
 /// The gauges as they are shown.
 struct Board {
     metrics: Arc<Metrics>,
+    raised: Quiet,
     read_at: Instant,
     withdrawn: bool,
 }
@@ -142,6 +149,7 @@ impl Board {
     fn new(metrics: Arc<Metrics>, now: Instant) -> Self {
         Self {
             metrics,
+            raised: Quiet::new(QUIET),
             read_at: now,
             withdrawn: false,
         }
@@ -205,6 +213,22 @@ impl Board {
         self.metrics.set(&CIRCUIT_OPEN_SECONDS, &key, circuit.open_seconds);
         if circuit.key == BreakerKey::NeonomicsPisp {
             self.metrics.set(&PISP_CIRCUIT_OPEN, &[], truth(circuit.open));
+        }
+        self.raise_about(circuit);
+    }
+
+    /// The contract wants both in Sentry, whose people may not be Prometheus'.
+    fn raise_about(&self, circuit: &breaker::Reading) {
+        let (key, lasts) = (circuit.key.as_str(), circuit.open_seconds > TOO_LONG.as_secs_f64());
+        for (alert, holds) in [
+            (&alerts::PISP_CIRCUIT_OPEN, circuit.key == BreakerKey::NeonomicsPisp),
+            (&alerts::CIRCUIT_OPEN_LONG, lasts),
+        ] {
+            if !circuit.open {
+                self.raised.forget(alert, key);
+            } else if holds {
+                self.raised.raise(alert, key, key);
+            }
         }
     }
 

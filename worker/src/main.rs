@@ -1,5 +1,7 @@
 //! The worker's process: runs jobs, applies the migrations, or does what an operator says.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use drop_common::{config::Environment, telemetry};
 
@@ -21,16 +23,22 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
+    let command = Command::parse();
     drop_common::providers::install_tls();
     let environment = Environment::from_process();
-    telemetry::start(telemetry::LogFormat::suited(
-        environment.get("DROP_PROFILE") == Some("local"),
-    ));
-    match Command::parse() {
+    // Ends last, so that what the end itself says is reported too.
+    let _reports = telemetry::start(&environment, "drop-worker");
+    let ended = match command {
         Command::Run { lanes: None } => drop_worker::run(&environment).await,
         Command::Run { lanes: Some(lanes) } => drop_worker::run(&environment.with("DROP_LANES", &lanes)).await,
         Command::Migrate => drop_worker::migrate(&environment).await,
-        Command::Operate(verb) => drop_worker::operator::operate(&environment, verb).await,
-    }
+        // Somebody at a terminal reads why.
+        Command::Operate(verb) => {
+            return drop_worker::operator::operate(&environment, verb)
+                .await
+                .map(|()| ExitCode::SUCCESS);
+        }
+    };
+    Ok(telemetry::ended(ended))
 }

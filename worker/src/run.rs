@@ -19,6 +19,7 @@ use drop_common::{
     providers::{ProviderMetrics, bankid},
     queue::{Lane, Wake, WorkersConfig, run_workers},
     storage::{self, PoolOptions},
+    telemetry,
 };
 use poem::{Server, listener::TcpAcceptor};
 use sqlx::PgPool;
@@ -56,6 +57,7 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     let ended = work(settings, Clock::real(), internal, end.cancelled_owned()).await;
     if let Err(error) = ended {
         tracing::error!("the worker failed: {error:#}");
+        telemetry::send_last_reports();
         process::exit(1) // returning would wait for whatever still runs
     }
     Ok(())
@@ -71,6 +73,7 @@ fn listen_to_signals(end: CancellationToken, longest: Duration) -> io::Result<()
             Err(error) => format!("signals cannot be heard: {error}"),
         };
         tracing::error!("ending at once: {why}; other workers take over when the leases end");
+        telemetry::send_last_reports();
         process::exit(1)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(listening)?;
@@ -150,6 +153,7 @@ pub async fn work(
         let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), served.clone());
         async move { database_metrics::keep_current(&db, &metrics, &stop).await }
     });
+    let alerts = tokio::spawn(telemetry::tell_alerts(db.clone(), served.clone()));
     let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
     let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
     let probing = tokio::spawn(
@@ -175,6 +179,9 @@ pub async fn work(
     served.cancel();
     if gauges.await.is_err() {
         tracing::error!("the task that reads the gauges panicked");
+    }
+    if alerts.await.is_err() {
+        tracing::error!("the task that tells alerts panicked");
     }
     if idle_probes.await.is_err() {
         tracing::error!("the task that probes idle circuits panicked");

@@ -1,12 +1,14 @@
-//! Counts and times answers by route pattern, never by path.
+//! Counts and times answers by route pattern, never by path, for Prometheus and for Sentry.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use drop_common::metrics::{HTTP_IN_FLIGHT, HTTP_REQUEST_DURATION, HTTP_REQUESTS, Metrics};
-use poem::http::Method;
+use drop_common::telemetry::{Status, Transaction};
+use poem::http::{Method, StatusCode};
 use poem::{Endpoint, IntoResponse, Request, Response};
 
+use super::request_id;
 use crate::openapi::PublishedRoutes;
 
 /// The label of a path that is no operation: documents, pages, and whatever scanners ask for.
@@ -51,7 +53,14 @@ impl<E: Endpoint> Endpoint for Measured<E> {
         let method = method_label(request.method());
         let slo = slo(method, route);
         let _running = InFlight::new(&self.metrics);
-        let response = self.inner.call(request).await?.into_response();
+        let name = (route != UNPUBLISHED).then(|| format!("{method} {route}"));
+        let transaction = Transaction::begin(
+            "http.server",
+            name.as_deref(),
+            &[("request.id", &request_id::current())],
+        );
+        let response = transaction.around(self.inner.call(request)).await?.into_response();
+        transaction.end(outcome(response.status()));
         self.metrics.observe(
             &HTTP_REQUEST_DURATION,
             &[method, route, slo],
@@ -76,6 +85,21 @@ impl<'a> InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.add(&HTTP_IN_FLIGHT, &[], -1.0);
+    }
+}
+
+/// A status in Sentry's words.
+fn outcome(status: StatusCode) -> Status {
+    match status.as_u16() {
+        ..400 => Status::Ok,
+        401 => Status::Unauthenticated,
+        403 => Status::PermissionDenied,
+        404 => Status::NotFound,
+        429 => Status::ResourceExhausted,
+        400..500 => Status::InvalidArgument,
+        503 => Status::Unavailable,
+        504 => Status::DeadlineExceeded,
+        _ => Status::InternalError,
     }
 }
 

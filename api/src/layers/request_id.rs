@@ -35,7 +35,8 @@ impl<E: Endpoint> Endpoint for WithRequestId<E> {
             .header(HEADER)
             .and_then(|text| Uuid::try_parse(text).ok())
             .unwrap_or_else(Uuid::now_v7);
-        let span = tracing::info_span!("request", request.id = %id, method = %request.method());
+        // At error level, so that the ids are on every line that is shown, however few are.
+        let span = tracing::error_span!("request", request.id = %id, method = %request.method());
         let mut response = REQUEST_ID
             .scope(id, self.0.get_response(request))
             .instrument(span)

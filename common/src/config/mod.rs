@@ -20,6 +20,7 @@ mod profile;
 mod reader;
 mod sessions;
 mod sumsub;
+mod telemetry;
 mod worker;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use reader::{ConfigError, Problem};
 pub(crate) use reader::{authority, is_loopback_http};
 pub use sessions::SessionConfig;
 pub use sumsub::{SumsubAuth, SumsubConfig, WebhookConfig};
+pub use telemetry::{SentryConfig, TelemetryConfig};
 pub use worker::WorkerConfig;
 
 /// What the API process needs. It holds no provider's secret except the webhook's.
@@ -54,6 +56,8 @@ pub use worker::WorkerConfig;
 pub struct ApiSettings {
     /// Which rules apply.
     pub profile: Profile,
+    /// Logs and reports. They have begun before this is read; it is here so that its problems are told with the others.
+    pub telemetry: TelemetryConfig,
     /// Where the rows live.
     pub database: DatabaseConfig,
     /// Listeners and waiting.
@@ -77,6 +81,8 @@ pub struct ApiSettings {
 pub struct WorkerSettings {
     /// Which rules apply.
     pub profile: Profile,
+    /// Logs and reports. They have begun before this is read; it is here so that its problems are told with the others.
+    pub telemetry: TelemetryConfig,
     /// Where the rows live.
     pub database: DatabaseConfig,
     /// Listener and draining.
@@ -109,6 +115,7 @@ impl ApiSettings {
         let api = ApiConfig::read(reader);
         Self {
             profile: reader.profile,
+            telemetry: TelemetryConfig::read(reader),
             database: DatabaseConfig::read(reader, PoolDefaults::API),
             keys: KeysConfig::read(reader),
             sessions: SessionConfig::read(reader),
@@ -133,6 +140,7 @@ impl WorkerSettings {
         let worker = WorkerConfig::read(reader);
         Self {
             profile: reader.profile,
+            telemetry: TelemetryConfig::read(reader),
             database: DatabaseConfig::read(reader, PoolDefaults::worker(worker.lanes.values().sum())),
             keys: KeysConfig::read(reader),
             bankid: BankIdConfig::read(reader, &worker.public_url),

@@ -24,6 +24,15 @@ impl Profile {
         })
     }
 
+    /// Its word in `DROP_PROFILE`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+
     /// Real people, real money.
     pub fn is_production(self) -> bool {
         self == Self::Production

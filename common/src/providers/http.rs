@@ -19,7 +19,7 @@ use super::{
     observe::{Field, Operation, SharedObserver},
     transport,
 };
-use crate::config::authority;
+use crate::{config::authority, telemetry::Step};
 
 /// Body cap of a provider's answer, bytes.
 pub const BODY_CAP: usize = 1024 * 1024;
@@ -155,11 +155,16 @@ impl GuardedClient {
             "provider call",
             provider = operation.provider(),
             operation = operation.as_str(),
-            request.id = %call.trace.request_id,
+            call.id = %call.trace.request_id,
             outcome = tracing::field::Empty,
         );
         let started = Instant::now();
+        let step = Step::begin(
+            "http.client",
+            &format!("{} {}", operation.provider(), operation.as_str()),
+        );
         let result = self.attempt(call).instrument(span.clone()).await.and_then(read);
+        step.end(result.is_ok());
         let outcome = result.as_ref().err().map_or("ok", |error| error.class().as_str());
         span.record("outcome", outcome);
         self.observer.ended(operation, outcome, started.elapsed());

@@ -35,6 +35,16 @@ pub struct EnqueueOptions {
     pub request_id: Option<Uuid>,
 }
 
+impl EnqueueOptions {
+    /// At once, for the request that caused this too.
+    pub fn caused_by(request_id: Option<Uuid>) -> Self {
+        Self {
+            request_id,
+            ..Self::default()
+        }
+    }
+}
+
 /// Enqueues a job that may start at once.
 pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J) -> Result<Enqueued, StorageError> {
     enqueue_with(tx, job, EnqueueOptions::default()).await

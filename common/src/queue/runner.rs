@@ -1,6 +1,6 @@
 //! Runs one claim to its recorded outcome: decode, own task, deadline, panic, outcome.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, fmt::Display, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::task::{JoinError, JoinHandle};
@@ -14,7 +14,11 @@ use super::{
     outcome::{Recorded, retry_delay},
     record::Ack,
 };
-use crate::{resilience::breaker::Breaker, storage::patiently};
+use crate::{
+    resilience::breaker::Breaker,
+    storage::patiently,
+    telemetry::{Status, Transaction},
+};
 
 /// Everything the jobs of one process share.
 pub(super) struct Engine<C> {
@@ -28,6 +32,28 @@ pub(super) struct Engine<C> {
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Returns when the outcome is recorded, or when it no longer may be.
     pub(super) async fn run(&self, claim: Claim) {
+        let (lease, kind) = (claim.lease.clone(), claim.kind.clone());
+        // At error level, so that the ids are on every line that is shown, however few are.
+        let span = tracing::error_span!(
+            "job",
+            job.id = lease.job(),
+            job.kind = kind,
+            job.attempt = lease.attempts_used(),
+            job.lane = lease.lane().name(),
+            request.id = lease.request_id().map(tracing::field::display),
+        );
+        let transaction = transaction(&lease, &kind);
+        let outcome = transaction
+            .around(self.run_within(claim, &transaction).instrument(span))
+            .await;
+        transaction.end(match outcome {
+            "done" | "wait" => Status::Ok,
+            "lost" => Status::Aborted,
+            _ => Status::InternalError,
+        });
+    }
+
+    async fn run_within(&self, claim: Claim, transaction: &Transaction) -> &'static str {
         let Claim {
             lease,
             held,
@@ -38,7 +64,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         } = claim;
         let started = Instant::now();
         self.claimer.watch.started(lease.lane(), waited);
-        let outcome = match self.execute(&lease, &kind, payload).await {
+        let outcome = match self.execute(&lease, &kind, payload, transaction).await {
             Ended::Outcome(ack) => self.acker.write(ack, lease.clone()).await,
             Ended::Recorded(word) => word,
             Ended::Lost => "lost",
@@ -48,31 +74,20 @@ impl<C: Send + Sync + 'static> Engine<C> {
             .watch
             .finished(lease.lane(), &kind, outcome, started.elapsed());
         drop(slot);
+        outcome
     }
 
-    async fn execute(&self, lease: &Lease, kind: &str, payload: Value) -> Ended {
+    async fn execute(&self, lease: &Lease, kind: &str, payload: Value, transaction: &Transaction) -> Ended {
         if lease.has_ended() {
             tracing::warn!("job {} was not started: its lease has ended", lease.job());
             return Ended::Lost;
         }
-        let span = tracing::info_span!(
-            "job",
-            job.id = lease.job(),
-            job.kind = kind,
-            job.attempt = lease.attempts_used(),
-            job.lane = lease.lane().name(),
-            request_id = lease.request_id().map(tracing::field::display),
-        );
         let timeout = self.registry.timeout(kind).unwrap_or_default();
         let ended = match self
             .registry
             .start(kind, payload, Arc::clone(&self.context), lease.clone())
         {
-            Ok(job) => {
-                finish(tokio::spawn(job.instrument(span.clone())), lease, timeout)
-                    .instrument(span)
-                    .await
-            }
+            Ok(job) => finish(tokio::spawn(transaction.around(job).in_current_span()), lease, timeout).await,
             Err(unrunnable) => Ended::Outcome(lease.ack(Outcome::GiveUp(unrunnable.to_string().into()), None)),
         };
         self.settle_probe(lease).await;
@@ -87,6 +102,13 @@ impl<C: Send + Sync + 'static> Engine<C> {
             tracing::warn!(%error, breaker = key.as_str(), "a probe could not be given back; it ends by itself");
         }
     }
+}
+
+fn transaction(lease: &Lease, kind: &str) -> Transaction {
+    let (job, lane, request) = (lease.job(), lease.lane().name(), lease.request_id());
+    let mut tags: Vec<(&str, &dyn Display)> = vec![("job.id", &job), ("job.lane", &lane)];
+    tags.extend(request.as_ref().map(|id| ("request.id", id as &dyn Display)));
+    Transaction::begin("queue.process", Some(kind), &tags)
 }
 
 /// How a run ended.

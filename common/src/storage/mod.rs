@@ -12,6 +12,7 @@ use sqlx::{
 };
 
 pub mod accounts;
+pub mod alerts_told;
 pub mod aml_cases;
 pub mod audit;
 pub mod balance_gauges;

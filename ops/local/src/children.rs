@@ -50,7 +50,7 @@ pub(crate) async fn run(part: Part) -> ExitCode {
 async fn start(part: Part) -> anyhow::Result<()> {
     let environment = Environment::from_process();
     providers::install_tls();
-    telemetry::start(LogFormat::suited(true));
+    telemetry::log(LogFormat::suited(true));
     match part {
         Part::Sandbox => sandbox(&environment).await,
         Part::Migrate => drop_worker::migrate(&environment).await,

@@ -3,7 +3,7 @@
 use drop_common::{
     domain::{account_number::AccountNumber, ids::ConsentId, money::Currency},
     providers::neonomics::Account,
-    queue::{enqueue, payloads::RefreshBalance},
+    queue::{EnqueueOptions, enqueue_with, payloads::RefreshBalance},
     storage::{
         StorageError, Tx,
         accounts::{self, Found},
@@ -12,6 +12,7 @@ use drop_common::{
     },
 };
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::context::Context;
 
@@ -35,6 +36,7 @@ pub(super) async fn link_all(
     tx: &mut Tx,
     consent: &Consent,
     listed: &[Account],
+    request_id: Option<Uuid>,
 ) -> Result<Vec<ConsentId>, StorageError> {
     let mut usable: Vec<_> = listed.iter().filter_map(Usable::of).collect();
     if usable.len() < listed.len() {
@@ -55,7 +57,7 @@ pub(super) async fn link_all(
             continue;
         }
         linked.push(&account.number);
-        taken_from.extend(link(ctx, tx, consent, account).await?);
+        taken_from.extend(link(ctx, tx, consent, account, request_id).await?);
     }
     Ok(taken_from)
 }
@@ -65,6 +67,7 @@ async fn link(
     tx: &mut Tx,
     consent: &Consent,
     account: &Usable<'_>,
+    request_id: Option<Uuid>,
 ) -> Result<Option<ConsentId>, StorageError> {
     let found = Found {
         resource_id: account.resource_id,
@@ -73,7 +76,7 @@ async fn link(
     };
     let linked = accounts::link(tx, &ctx.keys, consent.user, consent.id, &consent.bank, found).await?;
     let refresh = balance_reads::request_refresh(tx, consent.user, linked.id, consent.psu_ip.as_deref()).await?;
-    enqueue(tx, &RefreshBalance { refresh }).await?;
+    enqueue_with(tx, &RefreshBalance { refresh }, EnqueueOptions::caused_by(request_id)).await?;
     Ok(linked.taken_from)
 }
 

@@ -6,7 +6,7 @@ use drop_common::{
     domain::ids::{KycApplicantId, UserId},
     providers::{Class, http::Trace, sumsub::NewApplicant},
     queue::{
-        AfterCommit, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue,
+        AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
         payloads::{CreateApplicant, ReadKycStatus},
         throttle,
     },
@@ -84,7 +84,7 @@ impl Handler<Context> for CreateApplicant {
                             applicant: applicant.id,
                             not_before: None,
                         };
-                        enqueue(&mut tx, &question).await?;
+                        enqueue_with(&mut tx, &question, EnqueueOptions::caused_by(lease.request_id())).await?;
                     }
                     // Sumsub may have told of them before it told us that it knows them.
                     settlement =

@@ -93,7 +93,7 @@ async fn run(ctx: &Context, lease: &Lease, id: ConsentId) -> Result<Verdict, Job
     let applied =
         consent_moves::apply(&mut tx, lease, Actor::Provider, &consent, seen.status, seen.valid_until).await?;
     if applied && seen.status == ConsentStatus::Valid {
-        let taken_from = account_links::link_all(ctx, &mut tx, &consent, &seen.accounts).await?;
+        let taken_from = account_links::link_all(ctx, &mut tx, &consent, &seen.accounts, lease.request_id()).await?;
         consent_moves::replace_older(&mut tx, lease, &consent, &taken_from).await?;
     }
     let recorded = finish(ctx, lease, tx, &consent, Outcome::Done).await?;

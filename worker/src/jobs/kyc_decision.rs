@@ -6,7 +6,7 @@ use drop_common::{
         ids::{KycApplicantId, UserId, WebhookEventId},
         kyc::{self, Applied, Decision, KycStatus, Notice, Outcome, STATUS, Standing},
     },
-    queue::{self, JobError, payloads::ReadKycStatus},
+    queue::{EnqueueOptions, JobError, enqueue_with, payloads::ReadKycStatus},
     storage::{
         Tx,
         aml_cases::{self, NewCase},
@@ -164,7 +164,7 @@ impl Change {
             applicant: self.applicant,
             not_before: Some(not_before),
         };
-        queue::enqueue(tx, &question).await?;
+        enqueue_with(tx, &question, EnqueueOptions::caused_by(self.request_id)).await?;
         Ok(())
     }
 

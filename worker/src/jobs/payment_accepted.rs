@@ -59,10 +59,7 @@ pub(super) async fn accepted(
         moving.payment.version = version;
     }
     if authorise {
-        let options = EnqueueOptions {
-            request_id: lease.request_id(),
-            ..EnqueueOptions::default()
-        };
+        let options = EnqueueOptions::caused_by(lease.request_id());
         enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
     }
     if failed_before {
@@ -70,7 +67,7 @@ pub(super) async fn accepted(
     }
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),
-        ..EnqueueOptions::default()
+        ..EnqueueOptions::caused_by(lease.request_id())
     };
     enqueue_with(&mut moving.tx, &PollPayment { payment: id }, options).await?;
     if let Some(code) = &initiated.status {

@@ -7,7 +7,7 @@ use drop_common::{
     domain::kyc::{Decision, STATUS},
     providers::{Class, http::Trace, sumsub::ApplicantStatus},
     queue::{
-        self, Handler, JobError, Lane, Lease, Outcome, Verdict,
+        EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
         payloads::{ApplyKycEvent, ReadKycStatus},
         throttle,
     },
@@ -69,7 +69,12 @@ impl Handler<Context> for ReadKycStatus {
                     if let Some(event) = webhooks::store_answer(&mut tx, &said.key, about, raw.as_bytes()).await? {
                         settlement = kyc_moves::settle(&ctx, &mut tx, event, lease.request_id()).await?;
                         if settlement.goes_on {
-                            queue::enqueue(&mut tx, &ApplyKycEvent { event }).await?;
+                            enqueue_with(
+                                &mut tx,
+                                &ApplyKycEvent { event },
+                                EnqueueOptions::caused_by(lease.request_id()),
+                            )
+                            .await?;
                         }
                     }
                 }

@@ -81,7 +81,7 @@ impl Handler<Context> for StartConsent {
                     // Looks at the bank on a timer, should the person never come back by the callback.
                     let options = EnqueueOptions {
                         delay: Duration::from_secs(10),
-                        ..EnqueueOptions::default()
+                        ..EnqueueOptions::caused_by(lease.request_id())
                     };
                     enqueue_with(&mut tx, &FetchAccounts { consent: self.consent }, options).await?;
                     info!(consent.id = %self.consent, "consent {} waits for the person's approval", self.consent);

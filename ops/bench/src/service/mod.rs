@@ -133,7 +133,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         drop_common::providers::install_tls();
-        telemetry::start(LogFormat::suited(true));
+        telemetry::log(LogFormat::suited(true));
         let environment = Environment::from_process();
         let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
         listener.set_nonblocking(true)?;

@@ -6,7 +6,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
-use crate::canaries::Canaries;
+use drop_tests::canaries::Canaries;
 
 /// Marko, as the sandbox knows him.
 pub(crate) struct Visitor {
@@ -62,6 +62,11 @@ impl Visitor {
         let request = self.http.post(format!("{}{path}", self.api)).bearer_auth(token);
         let request = request.header("Idempotency-Key", "once").json(body);
         request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Where the control interface is.
+    pub(crate) fn control_address(&self) -> &str {
+        &self.control
     }
 
     /// What the control interface shows there.

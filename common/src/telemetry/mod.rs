@@ -1,0 +1,147 @@
+//! What this process tells of itself: lines on standard output, and reports to Sentry.
+
+mod alerts;
+mod reports;
+mod scrub;
+mod timing;
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub(crate) use alerts::note;
+pub use alerts::tell_alerts;
+pub use reports::{Reports, send_last_reports};
+pub use timing::{Status, Step, Transaction};
+
+use crate::config::{Environment, TelemetryConfig};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for a person, coloured on a terminal.
+    Text,
+    /// One JSON object a line, for a collector.
+    Json,
+}
+
+impl LogFormat {
+    /// Text on a terminal and in the local profile, JSON otherwise.
+    pub fn suited(local: bool) -> Self {
+        if local || io::stdout().is_terminal() {
+            Self::Text
+        } else {
+            Self::Json
+        }
+    }
+}
+
+/// Starts logging and, where there is a DSN, reporting, as the environment says. `program` is what the reports call this
+/// process. Call it before anything else, and keep what it gives until the end.
+pub fn start(environment: &Environment, program: &'static str) -> Reports {
+    // What is wrong with the configuration is told with the rest of it, when that is read.
+    let Ok(config) = TelemetryConfig::alone(environment) else {
+        log(LogFormat::suited(environment.get("DROP_PROFILE") == Some("local")));
+        return Reports::none();
+    };
+    log(config.log_format);
+    match config.sentry {
+        Some(sentry) => Reports::start(&sentry, program),
+        None => Reports::none(),
+    }
+}
+
+/// Starts logging alone, and [redacts panics](redact_panics). `RUST_LOG` chooses what is shown; without it our crates speak
+/// at `info`, the rest at `warn`. Those that carry bytes over the wire speak at `warn` whatever it says.
+///
+/// A second call in one process changes nothing.
+pub fn log(format: LogFormat) {
+    // Filters of the whole, not of a layer: sqlx asks whether its lines are shown and then writes none, which leaves layers
+    // with filters of their own deaf to the spans that begin next.
+    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let registry = tracing_subscriber::registry()
+        .with(chosen)
+        .with(filter_fn(|line| may_be_shown(line.target(), *line.level())))
+        .with(reports::Errors::default());
+    let lines = tracing_subscriber::fmt::layer().with_ansi(io::stdout().is_terminal());
+    let started = match format {
+        LogFormat::Text => registry.with(lines.compact()).try_init(),
+        // Every span around a line, so that the ids of its request and its job are on it wherever it was written.
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            registry
+                .with(lines.with_current_span(false).with_span_list(true))
+                .try_init()
+        }
+    };
+    if started.is_ok() {
+        redact_panics();
+    } else {
+        tracing::debug!("logging was started before");
+    }
+}
+
+/// Makes panics log where they happened and nothing of their message, which can quote anything.
+pub fn redact_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        tracing::error!("a panic at {place}");
+    }));
+}
+
+/// How a process ends. Why it failed is a line like any other, not a second format on standard error.
+pub fn ended<E: fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("ending: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Below `warn` these follow what goes over a connection, and one switch makes reqwest print all of it: headers with
+/// tokens, bodies with national ids. No test reads what they say over TLS, and an update may make them say more.
+const WIRE: [&str; 6] = ["h2", "hyper", "hyper_util", "hyper_rustls", "reqwest", "rustls"];
+
+fn is_of_the_wire(target: &str) -> bool {
+    let origin = target.split("::").next().unwrap_or(target);
+    WIRE.contains(&origin)
+}
+
+fn may_be_shown(target: &str, level: Level) -> bool {
+    level <= Level::WARN || !is_of_the_wire(target)
+}
+
+const DEFAULT_FILTER: &str = "warn,drop_api=info,drop_worker=info,drop_common=info,drop_sandbox=info,drop_local=info";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_filter_is_readable() {
+        assert!(EnvFilter::try_new(DEFAULT_FILTER).is_ok());
+    }
+
+    #[test]
+    fn what_carries_bytes_is_not_shown_below_warn() {
+        assert!(!may_be_shown("reqwest::connect::verbose", Level::TRACE));
+        assert!(!may_be_shown("h2", Level::INFO));
+        assert!(may_be_shown("hyper::proto", Level::WARN));
+        assert!(may_be_shown("drop_common::providers::http", Level::TRACE));
+    }
+
+    #[test]
+    fn the_local_profile_is_read_by_people() {
+        assert_eq!(LogFormat::suited(true), LogFormat::Text);
+    }
+}

@@ -1,0 +1,350 @@
+//! What reaches Sentry, what never does, and that nobody waits for it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+use drop_common::queue::{self, EnqueueOptions, Enqueued};
+use drop_sandbox::{Decision, Fault, Operation};
+use drop_tests::{
+    app::TestApp,
+    database::TestDatabase,
+    effects::{self, ALOUD, Effect, Way},
+    fleet::Fleet,
+    ingest::{Ingest, Manner},
+    person::{Answer, browser},
+    processes::Node,
+    time,
+};
+use serde_json::{Value, json};
+
+use crate::paying::order;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_drop-node");
+
+const FLEET: Fleet = Fleet {
+    program: PROGRAM,
+    apis: 1,
+    workers: 1,
+};
+
+/// A webhook that nobody signed: an alert, and an answer that stands in nobody's way.
+async fn forged_webhook(url: &str) -> u16 {
+    let webhook = browser().post(format!("{url}/v1/webhooks/sumsub")).json(&json!({}));
+    webhook.send().await.unwrap().status().as_u16()
+}
+
+async fn end(mut process: Node) {
+    process.signal("TERM");
+    process.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_told_once_in_its_quiet_period_however_many_processes_raise_it() {
+    let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
+    let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
+    // Each process raises it, for each keeps quiet about its own only; and each has told what it tells when it has ended.
+    let raised_by_another = async || {
+        let (process, url) = app.api_process(PROGRAM, &changes).await;
+        assert!(
+            drop_tests::app::eventually(async || browser().get(format!("{url}/v1/health")).send().await.is_ok()).await
+        );
+        assert_eq!(forged_webhook(&url).await, 401);
+        end(process).await;
+        ingest.alerts("webhook_digest").len()
+    };
+    assert_eq!(raised_by_another().await, 1);
+    assert_eq!(raised_by_another().await, 1);
+    time::pass(&app.db, TimeDelta::seconds(14 * 60)).await;
+    assert_eq!(raised_by_another().await, 1, "within the quiet period");
+    time::pass(&app.db, TimeDelta::seconds(60)).await;
+    assert_eq!(raised_by_another().await, 2, "after it");
+    for event in ingest.alerts("webhook_digest") {
+        assert_eq!(event["fingerprint"], json!(["webhook_digest"]));
+        assert_eq!(event["tags"]["alert.severity"], "high");
+        assert_eq!(event["tags"]["program"], "drop-node");
+        assert_eq!(event["level"], Value::Null, "error, which is left out");
+        assert_eq!(event["environment"], "local");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_reaches_people_too_while_the_database_is_away() {
+    let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
+    let nowhere = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    let (process, url) = app.api_process(PROGRAM, &[nowhere, ("SENTRY_DSN", &ingest.dsn)]).await;
+    let raised = async || forged_webhook(&url).await == 401;
+    assert!(drop_tests::app::eventually(raised).await);
+    ingest
+        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
+        .await;
+    drop(process);
+    app.finish().await;
+}
+
+/// Contract 7: the conditions that Sentry hears of, and how bad each is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contracts_conditions_are_told_with_their_severity() {
+    let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
+    app.signed_in("anna").await.has_an_account().await;
+    app.stop_worker().await;
+    for change in [
+        "UPDATE bank_consents SET authorised_at = authorised_at - interval '1 day'",
+        "UPDATE bank_accounts SET balance_synced_at = now() - interval '13 hours'",
+        "UPDATE breaker SET open = true, opened_at = now() - interval '6 min', retry_at = now() + interval '1 hour'
+          WHERE key = 'neonomics/pisp'",
+    ] {
+        sqlx::query(change).execute(&app.db).await.unwrap();
+    }
+    let worker = app.worker_process(PROGRAM, &[("SENTRY_DSN", &ingest.dsn)]);
+    app.sandbox.fault(Operation::BankidToken, Fault::status(503), 1);
+    assert_eq!(app.log_in("anna").await.status, 502);
+    for (alert, level, severity) in [
+        ("pisp_circuit_open", json!("fatal"), "critical"),
+        ("circuit_open_long", Value::Null, "high"),
+        ("bankid_unreachable", Value::Null, "high"),
+        ("balance_stale", json!("warning"), "medium"),
+    ] {
+        let event = ingest
+            .until("event", |event| event["tags"]["alert.name"] == alert)
+            .await;
+        assert_eq!(
+            (&event["level"], &event["tags"]["alert.severity"]),
+            (&level, &json!(severity))
+        );
+    }
+    drop(worker);
+    sqlx::query("UPDATE breaker SET open = false, opened_at = NULL, retry_at = NULL")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_endpoint_and_each_kind_of_job_is_a_transaction_and_no_person_is_in_any() {
+    let ingest = Ingest::start(Manner::Well).await;
+    let app = TestApp::start_fleet_with(FLEET, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = anna
+        .post_keyed("/v1/transactions", "one", &order(&account, "2010.00"))
+        .await;
+    assert_eq!(payment.status, 201, "{:?}", payment.problem());
+    let path = format!("/v1/transactions/{}", payment.body["id"].as_str().unwrap());
+    assert_eq!(anna.get(&path).await.status, 200);
+    anna.decides(payment.body["scaRedirect"].as_str().unwrap(), Decision::Approve)
+        .await;
+    assert_eq!(
+        browser()
+            .get(format!("{}/no/such/path", app.url))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+
+    for (name, operation) in [
+        ("GET /api/auth/bankid/callback", "http.server"),
+        ("POST /v1/transactions", "http.server"),
+        ("GET /v1/transactions/{id}", "http.server"),
+        ("POST /v1/webhooks/sumsub", "http.server"),
+        ("check-login", "queue.process"),
+        ("initiate-payment", "queue.process"),
+        ("apply-kyc-event", "queue.process"),
+    ] {
+        let timed = ingest.until("transaction", |timed| timed["transaction"] == name).await;
+        assert_eq!(timed["contexts"]["trace"]["op"], operation, "{name}");
+        assert_eq!(timed["contexts"]["trace"]["status"], "ok", "{name}");
+        assert!(timed["tags"]["request.id"].is_string(), "{name}: {timed}");
+    }
+    let check = ingest
+        .until("transaction", |timed| timed["transaction"] == "check-login")
+        .await;
+    let calls: Vec<_> = check["spans"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|span| &span["description"])
+        .collect();
+    assert!(calls.contains(&&json!("bankid token")), "{calls:?}");
+
+    // What a request and the jobs that it caused have in common.
+    let with_request = |name: &str| {
+        let timed = ingest
+            .items("transaction")
+            .into_iter()
+            .find(|timed| timed["transaction"] == name);
+        timed.unwrap()["tags"]["request.id"].clone()
+    };
+    assert_eq!(with_request("POST /v1/transactions"), with_request("initiate-payment"));
+    for timed in ingest.items("transaction") {
+        let name = timed["transaction"].as_str().unwrap();
+        assert!(!name.contains("tx_") && !name.contains("no/such"), "{name}");
+    }
+    assert_eq!(app.canaries().await.found_in(&ingest.everything()), BTreeMap::new());
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_timed_at_a_rate_of_none_and_what_fails_is_told_all_the_same() {
+    let ingest = Ingest::start(Manner::Well).await;
+    let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("SENTRY_TRACES_SAMPLE_RATE", "0")];
+    let app = TestApp::start_fleet_with(FLEET, &changes).await;
+    app.signed_in("anna").await;
+    assert_eq!(forged_webhook(&app.url).await, 401);
+    ingest
+        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
+        .await;
+    assert_eq!(ingest.items("transaction"), [Value::Null; 0]);
+    app.finish().await;
+}
+
+/// A worker of jobs that misbehave as they are told, over a database of its own.
+pub(crate) async fn misbehaving(way: Way, variables: &[(&str, &str)]) -> (TestDatabase, Node, i64) {
+    let database = TestDatabase::new().await;
+    effects::create_table(&database.pool).await.unwrap();
+    let enqueued = queue::enqueue_alone(&database.pool, &Effect { way }, EnqueueOptions::default()).await;
+    let Enqueued::New(job) = enqueued.unwrap() else {
+        unreachable!("these jobs have no key")
+    };
+    let url = database.url();
+    let own = [("DATABASE_URL", url.as_str()), ("DROP_PROFILE", "local")];
+    let worker = Node::start(PROGRAM, "queue", &[&own, variables].concat());
+    (database, worker, job)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_job_is_told_by_its_place_with_its_job_and_without_its_message() {
+    let ingest = Ingest::start(Manner::Well).await;
+    let (database, worker, job) = misbehaving(Way::PanicAloud, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let is_panic = |event: &Value| {
+        event["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("a panic at "))
+    };
+    let event = ingest.until("event", is_panic).await;
+    assert!(event["message"].as_str().unwrap().contains("node/queue.rs:"), "{event}");
+    assert_eq!(event["tags"]["job.id"], job.to_string());
+    assert_eq!(event["contexts"]["trace"]["op"], "queue.process");
+    let again = ingest
+        .until("transaction", |timed| timed["contexts"]["trace"]["status"] == "ok")
+        .await;
+    assert_eq!(again["transaction"], "effect");
+    let everything = ingest.everything();
+    assert!(!everything.contains(&ALOUD[..11]) && !everything.contains("has no account"));
+    end(worker).await;
+    database.remove().await;
+}
+
+/// Everything in a report that was written by somebody else: bodies, cookies, headers, what stands behind a question mark.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_no_report_has_anything_of_a_person() {
+    let ingest = Ingest::start(Manner::Well).await;
+    let app = TestApp::start_fleet_with(FLEET, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let mut canaries = app.canaries().await;
+    for (operation, body) in [
+        (Operation::BankidToken, json!({ "error": "words-of-a-stranger" })),
+        (
+            Operation::Payment,
+            json!({ "tppMessages": [{ "code": "words-of-a-stranger" }] }),
+        ),
+    ] {
+        let body = Some(body);
+        app.sandbox.fault(operation, Fault::Status { code: 401, body }, 1);
+    }
+    canaries.add("their words", "words-of-a-stranger");
+    app.log_in("marko").await;
+    anna.post_keyed("/v1/transactions", "one", &order(&account, "2010.00"))
+        .await;
+    for name in ["authorization", "cookie", "x-forwarded-for", "idempotency-key"] {
+        let value = format!("of-a-header-{name}");
+        canaries.add(name, &value);
+        let asked = browser()
+            .post(format!("{}/v1/webhooks/sumsub?code=of-a-query-string", app.url))
+            .header(name, value)
+            .body("of-a-whole-body");
+        assert_eq!(Answer::of(asked.send().await.unwrap()).await.status, 401);
+    }
+    canaries.add("query", "of-a-query-string");
+    canaries.add("body", "of-a-whole-body");
+    canaries.add("person", "127.0.0.1:");
+    ingest
+        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
+        .await;
+    ingest
+        .until("event", |event| event["tags"]["alert.name"] == "bankid_login_refused")
+        .await;
+    ingest
+        .until("transaction", |timed| timed["transaction"] == "initiate-payment")
+        .await;
+    for event in ingest.items("event") {
+        for left_out in ["request", "user", "breadcrumbs", "server_name", "extra"] {
+            assert_eq!(event[left_out], Value::Null, "{left_out}");
+        }
+    }
+    let own = ingest.dsn.trim_start_matches("http://public@").trim_end_matches("/1");
+    let everything = ingest.everything().replace(own, "the ingest");
+    assert_eq!(canaries.found_in(&everything), BTreeMap::new());
+    canaries.assert_each_would_be_found();
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentry_that_is_slow_refuses_or_hangs_holds_up_no_request_no_job_and_no_end() {
+    for manner in [Manner::Slow(Duration::from_secs(3)), Manner::Refuses, Manner::Hangs] {
+        let ingest = Ingest::start(manner).await;
+        let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
+        let mut app = TestApp::start_fleet_with(FLEET, &changes).await;
+        let begun = Instant::now();
+        app.signed_in("anna").await;
+        // More than the queue of reports holds.
+        for _ in 0..40 {
+            assert_eq!(forged_webhook(&app.url).await, 401);
+        }
+        app.signed_in("marko").await;
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(30),
+            "{manner:?}: {took:?}, and each report takes seconds or never ends"
+        );
+        assert!(!ingest.everything().is_empty(), "nothing was reported");
+
+        let begun = Instant::now();
+        let worker = &mut app.workers()[0];
+        worker.signal("TERM");
+        assert!(worker.ended().await.success(), "{manner:?}");
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(9),
+            "{manner:?}: {took:?}, as if the end waited for a report"
+        );
+        drop(app);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_dsn_there_is_no_client_and_no_thread_for_one() {
+    let ingest = Ingest::start(Manner::Well).await;
+    for (variables, threads) in [(vec![], 0), (vec![("SENTRY_DSN", ingest.dsn.as_str())], 1)] {
+        let (database, worker, _) = misbehaving(Way::Together, &variables).await;
+        let is_done = "SELECT count(*) = 1 FROM effects";
+        let done = async || sqlx::query_scalar(is_done).fetch_one(&database.pool).await.unwrap();
+        assert!(drop_tests::app::eventually(done).await);
+        let named = worker
+            .threads()
+            .iter()
+            .filter(|name| name.starts_with("sentry"))
+            .count();
+        assert_eq!(named, threads);
+        end(worker).await;
+        database.remove().await;
+    }
+}

@@ -1,0 +1,69 @@
+//! The search that every flow ends with, for what is secret or of a person: that it finds what one redaction less would show.
+
+use std::collections::BTreeMap;
+
+use drop_tests::{app::TestApp, dump};
+
+use crate::paying::order;
+
+#[tokio::test]
+async fn a_value_in_plain_is_found_in_whichever_column_or_line_it_is() {
+    let app = TestApp::start().await;
+    let marko = app.signed_in("marko").await;
+    let account = marko.has_an_account().await;
+    assert_eq!(
+        marko
+            .post_keyed("/v1/transactions", "one", &order(&account, "2010.00"))
+            .await
+            .status,
+        201
+    );
+    app.until_idle().await;
+    let canaries = app.canaries().await;
+    canaries.assert_each_would_be_found();
+    for what in [
+        "national id",
+        "code",
+        "id_token",
+        "access_token",
+        "IBAN",
+        "creditor",
+        "name",
+        "DROP_SESSION_KEY",
+    ] {
+        assert!(canaries.of(what).next().is_some(), "{what}");
+    }
+    assert_eq!(app.found_in_the_database(&canaries).await, BTreeMap::new());
+
+    // As if it were not sealed, hashed or left out: each bytea and each text that the application fills.
+    let iban = canaries.of("IBAN").next().unwrap().to_owned();
+    for (change, column) in [
+        (
+            "UPDATE bank_accounts SET account_sealed = convert_to($1, 'UTF8')",
+            "bank_accounts.account_sealed",
+        ),
+        (
+            "UPDATE jobs SET payload = jsonb_build_object('iban', $1::text)",
+            "jobs.payload",
+        ),
+        ("UPDATE jobs SET last_error = $1", "jobs.last_error"),
+        (
+            "UPDATE webhook_events SET raw = convert_to('{\"iban\":\"' || $1 || '\"}', 'UTF8')",
+            "webhook_events.raw",
+        ),
+        (
+            "INSERT INTO audit_log (actor, action, object, detail) VALUES ('user', 'x', 'x', jsonb_build_object('iban', $1::text))",
+            "audit_log.detail",
+        ),
+    ] {
+        let changed = sqlx::query(change).bind(&iban).execute(&app.db).await.unwrap();
+        assert!(changed.rows_affected() > 0, "{column}");
+        let found = app.found_in_the_database(&canaries).await;
+        assert!(found[column]["IBAN"].contains(&iban), "{column}");
+    }
+    assert!(
+        dump::of(&app.db).await.contains_key("transactions.creditor_name"),
+        "the whole schema is looked at"
+    );
+    drop(app);
+}
