@@ -98,6 +98,57 @@ fn the_manifests_leave_connections_free_when_everything_is_scaled_out_and_rolled
     }
 }
 
+/// The role of each process, in the names of its files and secrets: `api` logs in as `drop_api`.
+const ROLES: [(&str, &str); 4] = [
+    ("drop-migrate", "migrate"),
+    ("drop-api", "api"),
+    ("drop-worker-interactive", "worker"),
+    ("drop-worker-batch", "worker"),
+];
+
+#[test]
+fn each_process_logs_in_to_the_database_as_its_own_role() {
+    let objects = manifests("production");
+    for (name, role) in ROLES {
+        let kind = if name == "drop-migrate" { "Job" } else { "Deployment" };
+        let pod = &named(&objects, kind, name)["spec"]["template"]["spec"];
+        let url = list(&pod["containers"][0]["env"])
+            .iter()
+            .find(|variable| text(variable, "name") == "DATABASE_URL_FILE")
+            .expect("where the database is");
+        let folder = text(url, "value").rsplit_once('/').expect("a file").0;
+        let mount = list(&pod["containers"][0]["volumeMounts"])
+            .iter()
+            .find(|mount| text(mount, "mountPath") == folder)
+            .expect("a mount");
+        let volume = list(&pod["volumes"])
+            .iter()
+            .find(|volume| text(volume, "name") == text(mount, "name"))
+            .expect("a volume");
+        assert_eq!(
+            text(&volume["secret"], "secretName"),
+            format!("drop-{role}-database"),
+            "{name}"
+        );
+    }
+
+    let mut compose = documents(&ops("docker/compose.yaml")).remove(0);
+    compose.apply_merge().expect("merge keys that name mappings");
+    for role in ["migrate", "api", "worker"] {
+        let url = text(&compose["services"][role]["environment"], "DATABASE_URL");
+        assert_eq!(url, format!("postgres://drop_{role}@database/drop"));
+    }
+    for (unit, role) in [
+        ("drop-migrate", "migrate"),
+        ("drop-api", "api"),
+        ("drop-worker@", "worker"),
+    ] {
+        let unit = read(&ops(&format!("systemd/{unit}.service")));
+        let credential = format!("LoadCredential=database-url:/etc/drop/secrets/{role}-database-url");
+        assert!(unit.contains(&credential), "{credential}");
+    }
+}
+
 #[test]
 fn the_workers_of_the_manifests_serve_every_lane_and_none_twice() {
     let objects = manifests("production");

@@ -54,6 +54,7 @@ mod reads_refused;
 mod reconciling;
 mod refreshes;
 mod retention;
+mod roles;
 mod schedule;
 mod sessions;
 mod settling;

@@ -272,7 +272,7 @@ pub async fn insert_result(tx: &mut Tx, result: ScreeningResult<'_>) -> Result<(
 }
 
 /// What Sumsub said to the person with the latest decision about them.
-pub async fn latest_comment(db: &PgPool, user: UserId) -> Result<Option<String>, StorageError> {
+pub async fn latest_comment(db: impl PgExecutor<'_>, user: UserId) -> Result<Option<String>, StorageError> {
     let comment = sqlx::query_scalar!(
         "SELECT comment FROM screening_results WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1",
         user.uuid()
