@@ -6,12 +6,13 @@
 -- Several may migrate at once.
 SELECT pg_advisory_xact_lock(hashtextextended('drop grants', 0));
 
-REVOKE ALL ON SCHEMA public, look FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
-REVOKE ALL ON ALL TABLES IN SCHEMA public, look FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
+REVOKE ALL ON SCHEMA public, look, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
+REVOKE ALL ON ALL TABLES IN SCHEMA public, look, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA public, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
 
-GRANT USAGE ON SCHEMA public TO drop_api, drop_worker, drop_retention;
+GRANT USAGE ON SCHEMA public TO drop_api, drop_worker;
+GRANT USAGE ON SCHEMA restricted TO drop_retention;
 GRANT USAGE ON SCHEMA look TO drop_readonly;
 GRANT SELECT ON _sqlx_migrations TO drop_api, drop_worker;
 
@@ -66,7 +67,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON balance_reads TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON balance_refreshes TO drop_worker;
 GRANT SELECT, UPDATE ON transactions TO drop_worker;
 GRANT SELECT, INSERT, UPDATE ON payment_attempts TO drop_worker;
-GRANT SELECT, INSERT, UPDATE ON notifications TO drop_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON notifications TO drop_worker;
 GRANT SELECT, INSERT ON audit_log TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobs TO drop_worker;
 GRANT SELECT, INSERT ON job_attempts TO drop_worker;
@@ -80,6 +81,14 @@ GRANT EXECUTE ON FUNCTION breaker_release(text, uuid) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_close(text, uuid) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_worker;
+
+-- Retention: one function for each class, which know themselves what is due, and the one that reads what is kept.
+GRANT EXECUTE ON FUNCTION restricted.move_erased() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.purge() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.forget() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.empty_webhooks() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.prune_audit() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.read(uuid, text, text) TO drop_retention;
 
 -- People who look.
 GRANT SELECT ON look.jobs TO drop_readonly;

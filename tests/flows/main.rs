@@ -24,6 +24,7 @@ mod counted;
 mod database;
 mod deployment;
 mod discovery;
+mod erasure;
 mod events;
 mod fleet;
 mod four_reads;

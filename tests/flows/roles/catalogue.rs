@@ -67,15 +67,15 @@ async fn allowed(db: &PgPool) -> BTreeSet<Right> {
         r#"WITH rights (role, privilege, object) AS (
              SELECT a.grantee, a.privilege_type, c.oid::regclass::text
                FROM pg_class c CROSS JOIN aclexplode(coalesce(c.relacl, acldefault((CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", c.relowner))) a
-              WHERE c.relkind <> 'i' AND a.grantee <> c.relowner AND c.relnamespace IN ('public'::regnamespace, 'look'::regnamespace)
+              WHERE c.relkind <> 'i' AND a.grantee <> c.relowner AND c.relnamespace IN ('public'::regnamespace, 'look'::regnamespace, 'restricted'::regnamespace)
              UNION ALL
              SELECT a.grantee, format('%s (%s)', a.privilege_type, c.attname), c.attrelid::regclass::text
                FROM pg_attribute c JOIN pg_class t ON t.oid = c.attrelid CROSS JOIN aclexplode(c.attacl) a
-              WHERE a.grantee <> t.relowner AND t.relnamespace IN ('public'::regnamespace, 'look'::regnamespace)
+              WHERE a.grantee <> t.relowner AND t.relnamespace IN ('public'::regnamespace, 'look'::regnamespace, 'restricted'::regnamespace)
              UNION ALL
              SELECT a.grantee, a.privilege_type, f.oid::regprocedure::text
                FROM pg_proc f CROSS JOIN aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
-              WHERE a.grantee <> f.proowner AND f.pronamespace IN ('public'::regnamespace, 'look'::regnamespace)
+              WHERE a.grantee <> f.proowner AND f.pronamespace IN ('public'::regnamespace, 'look'::regnamespace, 'restricted'::regnamespace)
              UNION ALL
              SELECT a.grantee, a.privilege_type, 'SCHEMA ' || n.nspname
                FROM pg_namespace n CROSS JOIN aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
@@ -121,14 +121,14 @@ async fn everything_in_the_database_is_the_migrations_roles() {
     let database = TestDatabase::on_its_own_server().await;
     let others: Vec<String> = sqlx::query_scalar(
         "SELECT oid::regclass::text FROM pg_class
-          WHERE relnamespace IN ('public'::regnamespace, 'look'::regnamespace) AND relowner <> 'drop_migrate'::regrole
+          WHERE relnamespace IN ('public'::regnamespace, 'look'::regnamespace, 'restricted'::regnamespace) AND relowner <> 'drop_migrate'::regrole
          UNION ALL
          SELECT oid::regprocedure::text FROM pg_proc
-          WHERE pronamespace IN ('public'::regnamespace, 'look'::regnamespace) AND proowner <> 'drop_migrate'::regrole
+          WHERE pronamespace IN ('public'::regnamespace, 'look'::regnamespace, 'restricted'::regnamespace) AND proowner <> 'drop_migrate'::regrole
          UNION ALL
          SELECT oid::regprocedure::text FROM pg_proc
           WHERE prosecdef AND NOT coalesce('search_path=public, pg_temp' = ANY (proconfig), false)
-            AND pronamespace IN ('public'::regnamespace, 'look'::regnamespace)",
+            AND pronamespace IN ('public'::regnamespace, 'look'::regnamespace, 'restricted'::regnamespace)",
     )
     .fetch_all(&database.pool)
     .await

@@ -3,7 +3,7 @@
 use drop_tests::{cluster::Role, database::TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};
 
-const FORBIDDEN: [(Role, &str); 30] = [
+const FORBIDDEN: [(Role, &str); 34] = [
     (Role::Api, "UPDATE jobs SET run_at = now()"),
     (Role::Api, "DELETE FROM jobs"),
     (Role::Api, "DELETE FROM transactions"),
@@ -33,14 +33,24 @@ const FORBIDDEN: [(Role, &str); 30] = [
     (Role::Worker, "ALTER TABLE transactions DISABLE TRIGGER ALL"),
     (Role::Worker, "SET session_replication_role = replica"),
     (Role::Worker, "CREATE TABLE mine (n int)"),
-    (Role::Retention, "SELECT * FROM users"),
-    (Role::Retention, "DELETE FROM transactions"),
+    (Role::Worker, "SELECT restricted.purge()"),
+    (
+        Role::Worker,
+        "SELECT restricted.read(gen_random_uuid(), 'kari', 'curious')",
+    ),
+    (
+        Role::Worker,
+        "SELECT set_config('app.retention', 'on', false); DELETE FROM audit_log",
+    ),
+    (Role::Retention, "SELECT * FROM restricted.records"),
+    (Role::Retention, "SELECT * FROM public.users"),
+    (Role::Retention, "DELETE FROM public.transactions"),
     (Role::ReadOnly, "SELECT * FROM public.transactions"),
     (Role::ReadOnly, "SELECT * FROM public.users"),
 ];
 
 async fn code_of(role: &PgPool, sql: &str) -> Option<String> {
-    let refused = sqlx::query(AssertSqlSafe(sql.to_owned())).execute(role).await.err()?;
+    let refused = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(role).await.err()?;
     refused.as_database_error()?.code().map(std::borrow::Cow::into_owned)
 }
 
