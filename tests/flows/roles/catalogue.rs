@@ -43,7 +43,7 @@ fn single(privileges: &str) -> Vec<String> {
         let part = part.trim().trim_matches(|c| c == ',' || c == ')').trim();
         match (part.split_once('('), found.last()) {
             _ if part.is_empty() => {}
-            (Some((privilege, column)), _) => found.push(format!("{}({column}", privilege)),
+            (Some((privilege, column)), _) => found.push(format!("{privilege}({column}")),
             (None, Some(last)) if part.chars().all(|c| c.is_ascii_lowercase() || c == '_') => {
                 let privilege = last.split_once('(').expect("a column follows another").0;
                 found.push(format!("{privilege}({part}"));
