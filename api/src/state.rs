@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use drop_common::{
     clock::Clock,
     config::ApiSettings,
-    domain::login::LoginFailure,
+    domain::{ids::UserId, login::LoginFailure},
     keyring::Keyring,
     metrics::{BANKID_LOGIN_ERRORS, LOGINS, Metrics, SUMSUB_WEBHOOK_FAILURES},
     queue::Wake,
     session_token::SessionTokens,
+    storage::{self, StorageError, Tx},
 };
 use sqlx::PgPool;
 
@@ -45,6 +46,11 @@ impl State {
     /// Shares the parts.
     pub fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
+    }
+
+    /// Begins a unit of work about one person, in which no other person's rows can be seen.
+    pub async fn begin_for(&self, user: UserId) -> Result<Tx, StorageError> {
+        storage::begin_for(&self.db, user).await
     }
 
     /// Counts the end of a login, and the error it ended in; a cancel and a minor are none.

@@ -141,6 +141,13 @@ pub const AML_CASE: Alert = Alert {
     meaning: "a case waits for a compliance officer",
 };
 
+/// The law's time is over; there it is deleted by hand, in its dashboard.
+pub const APPLICANT_TO_DELETE: Alert = Alert {
+    name: "applicant_to_delete",
+    severity: Severity::Medium,
+    meaning: "nothing is kept any more of the person of an applicant, which Sumsub still has",
+};
+
 /// A job died, and its kind's `on_dead` failed: a payment, say, is still processing and nobody works for it.
 pub const JOB_UNTOLD: Alert = Alert {
     name: "job_untold",

@@ -12,7 +12,7 @@ use crate::ops::{ENVIRONMENTS, documents, files, list, manifests, named, ops, re
 /// reads the gauges. The API's listener lives in its pool.
 const API_BESIDE_POOL: u64 = 1;
 const WORKER_BESIDE_POOL: u64 = 4;
-/// For the migrations, and for people with psql or the operator's commands.
+/// For the migrations, what deletes what is due, and people with psql or the operator's commands.
 const LEFT_FREE: u64 = 10;
 /// An Ed25519 key in PKCS#8 made for tests; it signs nothing.
 const SESSION_KEY: &str = "MC4CAQAwBQYDK2VwBCIEILR1TN2wi9YOEh4xnRQB1N1F0T+13b59SQaqg3IfiOhi";
@@ -99,6 +99,68 @@ fn the_manifests_leave_connections_free_when_everything_is_scaled_out_and_rolled
     }
 }
 
+/// The role of each process, in the names of its files and secrets: `api` logs in as `drop_api`.
+const ROLES: [(&str, &str); 5] = [
+    ("drop-retain", "retention"),
+    ("drop-migrate", "migrate"),
+    ("drop-api", "api"),
+    ("drop-worker-interactive", "worker"),
+    ("drop-worker-batch", "worker"),
+];
+
+#[test]
+fn each_process_logs_in_to_the_database_as_its_own_role() {
+    let objects = manifests("production");
+    for (name, role) in ROLES {
+        let template = match name {
+            "drop-migrate" => &named(&objects, "Job", name)["spec"]["template"],
+            "drop-retain" => &named(&objects, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"],
+            _ => &named(&objects, "Deployment", name)["spec"]["template"],
+        };
+        let pod = &template["spec"];
+        let url = list(&pod["containers"][0]["env"])
+            .iter()
+            .find(|variable| text(variable, "name") == "DATABASE_URL_FILE")
+            .expect("where the database is");
+        let folder = text(url, "value").rsplit_once('/').expect("a file").0;
+        let mount = list(&pod["containers"][0]["volumeMounts"])
+            .iter()
+            .find(|mount| text(mount, "mountPath") == folder)
+            .expect("a mount");
+        let volume = list(&pod["volumes"])
+            .iter()
+            .find(|volume| text(volume, "name") == text(mount, "name"))
+            .expect("a volume");
+        assert_eq!(
+            text(&volume["secret"], "secretName"),
+            format!("drop-{role}-database"),
+            "{name}"
+        );
+    }
+
+    let mut compose = documents(&ops("docker/compose.yaml")).remove(0);
+    compose.apply_merge().expect("merge keys that name mappings");
+    for (service, role) in [
+        ("migrate", "migrate"),
+        ("api", "api"),
+        ("worker", "worker"),
+        ("retain", "retention"),
+    ] {
+        let url = text(&compose["services"][service]["environment"], "DATABASE_URL");
+        assert_eq!(url, format!("postgres://drop_{role}@database/drop"));
+    }
+    for (unit, role) in [
+        ("drop-migrate", "migrate"),
+        ("drop-api", "api"),
+        ("drop-worker@", "worker"),
+        ("drop-retain", "retention"),
+    ] {
+        let unit = read(&ops(&format!("systemd/{unit}.service")));
+        let credential = format!("LoadCredential=database-url:/etc/drop/secrets/{role}-database-url");
+        assert!(unit.contains(&credential), "{credential}");
+    }
+}
+
 #[test]
 fn the_workers_of_the_manifests_serve_every_lane_and_none_twice() {
     let objects = manifests("production");
@@ -115,7 +177,7 @@ fn the_compose_file_and_the_units_set_what_is_read() {
     let known = variables();
     let mut compose = documents(&ops("docker/compose.yaml")).remove(0);
     compose.apply_merge().expect("merge keys that name mappings");
-    for service in ["api", "worker", "migrate"] {
+    for service in ["api", "worker", "migrate", "retain"] {
         let given = compose["services"][service]["environment"]
             .as_mapping()
             .expect("variables");

@@ -110,7 +110,7 @@ pub(crate) async fn busy(app: &TestApp, trigger: &str, times: u32) {
         app,
         &format!(
             "CREATE SEQUENCE refused;
-             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
                'BEGIN IF nextval(''refused'') <= {times} THEN RAISE EXCEPTION ''busy'' USING ERRCODE = ''40001''; END IF;
                 RETURN NEW; END';
              CREATE {trigger} EXECUTE FUNCTION refuse()"

@@ -69,7 +69,7 @@ async fn two_plans_that_overlap_plan_each_account_once() {
     execute(
         &app,
         "CREATE TABLE takings (began timestamptz, ended timestamptz);
-         CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+         CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
            'BEGIN PERFORM pg_sleep(0.5); INSERT INTO takings VALUES (statement_timestamp(), clock_timestamp()); RETURN NULL; END';
          CREATE TRIGGER linger AFTER UPDATE ON bank_accounts FOR EACH STATEMENT EXECUTE FUNCTION linger()",
     )

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Role};
 
 const TEMPLATE: &str = "drop_template";
 
@@ -19,10 +19,12 @@ static CLUSTER: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
 
 /// One test's database, with all migrations applied.
 pub struct TestDatabase {
-    /// Connections to it.
+    /// Connections to it, as the server's owner: they see everything.
     pub pool: PgPool,
     name: String,
     url: String,
+    /// Its address as each role has it.
+    urls: [(Role, String); Role::ALL.len()],
     server: Server,
 }
 
@@ -40,12 +42,13 @@ impl TestDatabase {
         let cluster = cluster().await;
         let name = format!("drop_test_{}", Uuid::now_v7().simple());
         cluster
-            .create_database(&name, Some(TEMPLATE))
+            .copy_service_database(&name, TEMPLATE)
             .await
             .expect("a database for the test");
         Self {
-            pool: pool(&cluster, &name).await,
+            pool: pool(cluster.url(&name)).await,
             url: cluster.url(&name),
+            urls: Role::ALL.map(|role| (role, cluster.url_as(role, &name))),
             name,
             server: Server::Shared(cluster),
         }
@@ -55,17 +58,17 @@ impl TestDatabase {
     pub async fn on_its_own_server() -> Self {
         let cluster = Cluster::private(&|_| {}).await.expect("a PostgreSQL for the test");
         let name = "drop_test".to_owned();
-        cluster.create_database(&name, None).await.expect("a database");
-        let first = pool(&cluster, &name).await;
-        storage::migrate(&first).await.expect("the migrations apply");
+        migrated(&cluster, &name).await;
+        let first = pool(cluster.url(&name)).await;
         sqlx::query("ALTER DATABASE drop_test SET synchronous_commit = on")
             .execute(&first)
             .await
             .expect("its settings can be changed");
         first.close().await; // the setting holds for new connections
         Self {
-            pool: pool(&cluster, &name).await,
+            pool: pool(cluster.url(&name)).await,
             url: cluster.url(&name),
+            urls: Role::ALL.map(|role| (role, cluster.url_as(role, &name))),
             name,
             server: Server::Own(Box::new(Mutex::new(cluster))),
         }
@@ -90,9 +93,20 @@ impl TestDatabase {
         }
     }
 
-    /// Its address, for processes of their own.
+    /// Its address, as the server's owner has it.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Its address for a process of this role.
+    pub fn url_as(&self, role: Role) -> String {
+        let of_role = self.urls.iter().find(|(known, _)| *known == role);
+        of_role.expect("the address of every role").1.clone()
+    }
+
+    /// Connections as this role.
+    pub async fn pool_as(&self, role: Role) -> PgPool {
+        pool(self.url_as(role)).await
     }
 
     /// Drops it, and the connections that others still hold.
@@ -111,20 +125,23 @@ async fn cluster() -> Arc<Cluster> {
         return running;
     }
     let fresh = Arc::new(Cluster::obtain(&|_| {}).await.expect("a PostgreSQL for the tests"));
-    fresh.create_database(TEMPLATE, None).await.expect("a template");
-    let template = pool(&fresh, TEMPLATE).await;
-    storage::migrate(&template).await.expect("the migrations apply");
-    template.close().await; // a database is only copied while nobody is connected to it
+    migrated(&fresh, TEMPLATE).await;
     *shared = Arc::downgrade(&fresh);
     fresh
 }
 
-async fn pool(cluster: &Cluster, database: &str) -> PgPool {
+/// Makes a database with all migrations, as their role applies them.
+async fn migrated(cluster: &Cluster, name: &str) {
+    cluster.create_service_database(name).await.expect("a database");
+    let owner = pool(cluster.url_as(Role::Migrate, name)).await;
+    storage::migrate(&owner).await.expect("the migrations apply");
+    owner.close().await; // a database is only copied while nobody is connected to it
+}
+
+async fn pool(url: String) -> PgPool {
     let options = PoolOptions {
         max: 20,
         acquire_timeout: Duration::from_secs(20),
     };
-    storage::connect(&cluster.url(database).into(), options)
-        .await
-        .expect("a connection")
+    storage::connect(&url.into(), options).await.expect("a connection")
 }

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{app::listener, processes::Node};
+use crate::{app::listener, ground::Addresses, processes::Node};
 
 /// So many processes of each kind.
 #[derive(Debug, Clone, Copy)]
@@ -34,15 +34,20 @@ pub(crate) struct Running {
 
 impl Fleet {
     /// Starts them all. Connections to `public` go to the API processes in turn.
-    pub(crate) async fn start(self, public: TcpListener, variables: &[(&'static str, String)]) -> Running {
+    pub(crate) async fn start(
+        self,
+        public: TcpListener,
+        variables: &[(&'static str, String)],
+        addresses: &Addresses,
+    ) -> Running {
         let mut apis = Vec::new();
         let mut upstreams = Vec::new();
         for _ in 0..self.apis {
             let own = listener().await;
             upstreams.push(own.local_addr().expect("a bound address"));
-            apis.push(api(self.program, variables, own));
+            apis.push(api(self.program, variables, addresses, own));
         }
-        let workers = (0..self.workers).map(|_| node(self.program, "worker", variables, Stdio::null()));
+        let workers = (0..self.workers).map(|_| worker(self.program, variables, addresses));
         let workers = workers.collect();
         let balancer = tokio::spawn(async move {
             let turn = AtomicUsize::new(0);
@@ -64,14 +69,25 @@ impl Fleet {
 }
 
 /// One API process. It is given the listener itself: a port that is only looked up may be somebody else's by then.
-pub(crate) fn api(program: &str, variables: &[(&'static str, String)], own: TcpListener) -> Node {
+pub(crate) fn api(
+    program: &str,
+    variables: &[(&'static str, String)],
+    addresses: &Addresses,
+    own: TcpListener,
+) -> Node {
     let own = own.into_std().expect("a listener");
-    node(program, "api", variables, OwnedFd::from(own).into())
+    node(program, "api", variables, &addresses.api, OwnedFd::from(own).into())
+}
+
+/// One worker process.
+pub(crate) fn worker(program: &str, variables: &[(&'static str, String)], addresses: &Addresses) -> Node {
+    node(program, "worker", variables, &addresses.worker, Stdio::null())
 }
 
 /// One process of the service. Nobody asks its internal listener, which is on any free port.
-pub(crate) fn node(program: &str, part: &str, variables: &[(&'static str, String)], input: Stdio) -> Node {
+fn node(program: &str, part: &str, variables: &[(&'static str, String)], database: &str, input: Stdio) -> Node {
     let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    all.push(("DATABASE_URL", database));
     all.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"));
     all.push(("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"));
     Node::start_with(program, part, &all, input)

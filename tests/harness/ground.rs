@@ -7,16 +7,25 @@ use tokio::net::TcpListener;
 
 use crate::{
     app::{listener, url_of},
+    cluster::Role,
     database::TestDatabase,
     ledger::Ledger,
     settings,
 };
+
+/// `DATABASE_URL` of each kind of process: they are different roles.
+#[derive(Clone)]
+pub(crate) struct Addresses {
+    pub(crate) api: String,
+    pub(crate) worker: String,
+}
 
 /// What the service stands on.
 pub(crate) struct Ground {
     /// Keeps what arrives at the simulated bank, from the first request on.
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) database: TestDatabase,
+    pub(crate) addresses: Addresses,
     pub(crate) public: TcpListener,
     pub(crate) url: String,
     pub(crate) sandbox: Sandbox,
@@ -41,10 +50,14 @@ impl Ground {
         sandbox
             .witnessed_by(ledger.witness(&database.pool))
             .expect("nobody else looks");
-        let mut variables = settings::variables(&database.url(), &url, &sandbox.url());
+        let mut variables = settings::variables(&url, &sandbox.url());
         variables.extend(changes.iter().map(|(name, value)| (*name, (*value).to_owned())));
         Self {
             ledger,
+            addresses: Addresses {
+                api: database.url_as(Role::Api),
+                worker: database.url_as(Role::Worker),
+            },
             database,
             public,
             url,

@@ -3,6 +3,7 @@
 
 use std::{
     future::pending,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -36,6 +37,8 @@ type Armed = Arc<Mutex<Option<&'static str>>>;
 pub struct LossyWay {
     /// The database's address through here.
     pub url: String,
+    /// Where it is.
+    here: SocketAddr,
     armed: Armed,
     unwanted: Unwanted,
     state: watch::Sender<State>,
@@ -50,13 +53,11 @@ impl LossyWay {
     pub async fn to(url: &str) -> Self {
         let own = listener().await;
         let here = own.local_addr().expect("a bound address");
-        let mut through = reqwest::Url::parse(url).expect("a database's address");
+        let server = reqwest::Url::parse(url).expect("a database's address");
         let there = (
-            through.host_str().expect("a host").to_owned(),
-            through.port().expect("a port"),
+            server.host_str().expect("a host").to_owned(),
+            server.port().expect("a port"),
         );
-        through.set_ip_host(here.ip()).expect("an address");
-        through.set_port(Some(here.port())).expect("a port");
         let armed = Armed::default();
         let unwanted = Unwanted::default();
         let lost = Arc::clone(&unwanted);
@@ -78,12 +79,18 @@ impl LossyWay {
             }
         });
         Self {
-            url: through.into(),
+            url: through(here, url),
+            here,
             armed,
             unwanted,
             state,
             forwarding,
         }
+    }
+
+    /// Another address of the same server, through here.
+    pub(crate) fn through(&self, url: &str) -> String {
+        through(self.here, url)
     }
 
     /// Loses the answer to the next commit, once: to one after a statement that begins so, which a connection sends as
@@ -120,6 +127,13 @@ impl Drop for LossyWay {
     fn drop(&mut self) {
         self.forwarding.abort();
     }
+}
+
+fn through(here: SocketAddr, url: &str) -> String {
+    let mut through = reqwest::Url::parse(url).expect("a database's address");
+    through.set_ip_host(here.ip()).expect("an address");
+    through.set_port(Some(here.port())).expect("a port");
+    through.into()
 }
 
 async fn forward(

@@ -31,10 +31,9 @@ pub fn sandbox(url: &str) -> SandboxConfig {
     }
 }
 
-/// The variables of a service that is reached at `url`.
-pub fn variables(database_url: &str, url: &str, providers: &str) -> Vec<(&'static str, String)> {
+/// The variables of a service that is reached at `url`, but for `DATABASE_URL`, which each of its processes has its own of.
+pub fn variables(url: &str, providers: &str) -> Vec<(&'static str, String)> {
     vec![
-        ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".into()),
         ("DROP_PUBLIC_URL", url.to_owned()),
         ("DROP_APP_LINK", APP_LINK.into()),

@@ -23,9 +23,9 @@ pub async fn pass_beside_workers(db: &PgPool, by: TimeDelta) {
 
 async fn move_back(db: &PgPool, by: TimeDelta, but: &[&str]) {
     let columns = sqlx::query(
-        "SELECT c.table_name::text AS table, c.column_name::text AS column, c.udt_name::text AS type
+        "SELECT c.table_schema || '.' || c.table_name AS table, c.column_name::text AS column, c.udt_name::text AS type
            FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-          WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.table_name <> ALL ($1)
+          WHERE c.table_schema IN ('public', 'restricted') AND t.table_type = 'BASE TABLE' AND c.table_name <> ALL ($1)
             AND c.column_name <> ALL ($2)
             AND c.udt_name IN ('timestamptz', '_timestamptz', 'date') ORDER BY 1, 2",
     )

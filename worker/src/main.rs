@@ -18,6 +18,8 @@ enum Command {
     },
     /// Apply the missing migrations and end.
     Migrate,
+    /// Delete what was kept long enough, move apart what is kept of people who were erased, and end.
+    Retain,
     #[command(flatten)]
     Operate(drop_worker::operator::Verb),
 }
@@ -33,6 +35,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Run { lanes: None } => drop_worker::run(&environment).await,
         Command::Run { lanes: Some(lanes) } => drop_worker::run(&environment.with("DROP_LANES", &lanes)).await,
         Command::Migrate => drop_worker::migrate(&environment).await,
+        Command::Retain => drop_worker::retain(&environment).await,
         // Somebody at a terminal reads why.
         Command::Operate(verb) => {
             return drop_worker::operator::operate(&environment, verb)

@@ -49,7 +49,8 @@ impl AccountsApi {
     #[oai(path = "/v1/bank-accounts", method = "get", operation_id = "listBankAccounts")]
     async fn list(&self, session: Session) -> Result<Json<BankAccounts>, ApiError> {
         let open = open_circuits(&self.state).await?;
-        let own = accounts::of_user(&self.state.db, session.user.into(), LISTED).await?;
+        let user = session.user.into();
+        let own = accounts::of_user(&mut *self.state.begin_for(user).await?, user, LISTED).await?;
         let accounts = own
             .into_iter()
             .filter_map(|account| BankAccount::of(account, &open))
@@ -117,7 +118,7 @@ fn account_id(text: &str) -> Result<AccountId, ApiError> {
 
 /// The account as its owner sees it now.
 async fn own(state: &State, user: UserId, id: AccountId) -> Result<BankAccount, ApiError> {
-    let own = accounts::find_own(&state.db, user, id).await?;
+    let own = accounts::find_own(&mut *state.begin_for(user).await?, user, id).await?;
     let open = open_circuits(state).await?;
     let shown = own.and_then(|account| BankAccount::of(account, &open));
     shown.ok_or(ApiError::of(Code::NotFound))

@@ -26,7 +26,7 @@ pub(super) async fn refresh(
     prefer: Prefer,
 ) -> Result<Refreshed, ApiError> {
     let address = state.proxies.client_of(request).map(|address| address.to_string());
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     let Some(bank) = accounts::lock_readable(&mut tx, user, account).await? else {
         return Err(ApiError::of(Code::NotFound));
     };
@@ -44,7 +44,8 @@ pub(super) async fn refresh(
     state.wake.signal(Lane::BalanceUser);
 
     let deadline = Instant::now() + prefer.patience(state.longest_wait());
-    let read = || async { Ok::<_, ApiError>(balance_reads::refreshed(&state.db, refresh).await?) };
+    let read =
+        || async { Ok::<_, ApiError>(balance_reads::refreshed(&mut *state.begin_for(user).await?, refresh).await?) };
     if let Some(good) = state.waiters.wait_until(refresh.uuid(), deadline, read).await? {
         return answer(state, user, account, good).await;
     }

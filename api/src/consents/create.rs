@@ -36,7 +36,7 @@ pub(super) async fn create(
     let address = state.proxies.client_of(request).map(|address| address.to_string());
     let agent = request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512);
     let secret = state.keys.random_token();
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     if users::lock_kyc_status(&mut tx, user).await? != Some(KycStatus::Approved) {
         return Err(ApiError::of(Code::KycRequired));
     }
@@ -70,7 +70,7 @@ pub(super) async fn create(
 
     let deadline = Instant::now() + prefer.patience(state.longest_wait());
     let read = || async {
-        let consent = consents::find(&state.db, &state.keys, id)
+        let consent = consents::find(&mut *state.begin_for(user).await?, &state.keys, id)
             .await?
             .ok_or(ApiError::of(Code::NotFound))?;
         Ok::<_, ApiError>((consent.status != ConsentStatus::Requested).then_some(consent))

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub(super) async fn end(state: &State, user: UserId, id: ConsentId) -> Result<(), ApiError> {
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     users::lock_kyc_status(&mut tx, user).await?;
     let was = match consents::end(&mut tx, user, id).await? {
         None => return Err(ApiError::of(Code::NotFound)),

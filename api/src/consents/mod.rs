@@ -145,7 +145,9 @@ impl ConsentsApi {
     /// The newest 50, the newest first, also those that are over.
     #[oai(path = "/v1/bank-consents", method = "get", operation_id = "listBankConsents")]
     async fn list(&self, session: Session) -> Result<Json<BankConsents>, ApiError> {
-        let consents = consents::list(&self.state.db, &self.state.keys, session.user.into(), LISTED).await?;
+        let user = session.user.into();
+        let mut tx = self.state.begin_for(user).await?;
+        let consents = consents::list(&mut *tx, &self.state.keys, user, LISTED).await?;
         Ok(Json(BankConsents {
             consents: consents.into_iter().map(BankConsent::of).collect(),
         }))
@@ -162,7 +164,9 @@ impl ConsentsApi {
         id: Path<String>,
     ) -> Result<Json<BankConsent>, ApiError> {
         let id: ConsentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-        let own = consents::find_own(&self.state.db, &self.state.keys, session.user.into(), id).await?;
+        let user = session.user.into();
+        let mut tx = self.state.begin_for(user).await?;
+        let own = consents::find_own(&mut *tx, &self.state.keys, user, id).await?;
         Ok(Json(BankConsent::of(own.ok_or(ApiError::of(Code::NotFound))?)))
     }
 

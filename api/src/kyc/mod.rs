@@ -154,7 +154,9 @@ impl Kyc {
     async fn told(state: &State, user: UserId, status: KycStatus, known: Known) -> Result<Self, ApiError> {
         let mut standing = Self::of(status, known);
         if standing.next == NextStep::Retry {
-            standing.comment = kyc::latest_comment(&state.db, user).await?.map(Text::from);
+            standing.comment = kyc::latest_comment(&mut *state.begin_for(user).await?, user)
+                .await?
+                .map(Text::from);
         }
         Ok(standing)
     }
@@ -244,7 +246,7 @@ impl KycApi {
             .await?
             .ok_or(ApiError::of(Code::Unauthenticated))?;
         let level = &self.state.settings.webhook.level;
-        let applicant = kyc::applicant_of(&self.state.db, user, level).await?;
+        let applicant = kyc::applicant_of(&mut *self.state.begin_for(user).await?, user, level).await?;
         let known = Known::of(applicant.as_ref());
         Ok(Json(Kyc::told(&self.state, user, found.kyc_status, known).await?))
     }

@@ -24,7 +24,7 @@ use crate::{
 
 pub(super) async fn create(state: &State, user: UserId) -> Result<Text, ApiError> {
     let level = &state.settings.webhook.level;
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     let found = users::find(&mut *tx, user).await?;
     let status = found.ok_or(ApiError::of(Code::Unauthenticated))?.kyc_status;
     let applicant = kyc::applicant_of(&mut *tx, user, level).await?;
@@ -45,7 +45,12 @@ pub(super) async fn create(state: &State, user: UserId) -> Result<Text, ApiError
     state.wake.signal(Lane::KycCall);
 
     let deadline = Instant::now() + state.longest_wait();
-    let take = || async { Ok::<_, ApiError>(sdk_tokens::take(&state.db, token).await?) };
+    let take = || async {
+        let mut tx = state.begin_for(user).await?;
+        let taken = sdk_tokens::take(&mut tx, token).await?;
+        tx.commit().await?;
+        Ok::<_, ApiError>(taken)
+    };
     match state.waiters.wait_until(token.uuid(), deadline, take).await? {
         Some(Taken::Token(sealed)) => {
             let opened = state.keys.open_text(sdk_tokens::COLUMN, token.uuid(), &sealed);
@@ -54,7 +59,9 @@ pub(super) async fn create(state: &State, user: UserId) -> Result<Text, ApiError
         }
         Some(Taken::Nothing) => Err(ApiError::of(Code::ProviderError)),
         None => {
-            sdk_tokens::abandon(&state.db, token).await?;
+            let mut tx = state.begin_for(user).await?;
+            sdk_tokens::abandon(&mut *tx, token).await?;
+            tx.commit().await?;
             Err(ApiError::of(Code::ProviderError))
         }
     }

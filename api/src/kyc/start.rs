@@ -30,7 +30,7 @@ pub(super) async fn start(
         return Err(ApiError::field("email", "is not an e-mail address"));
     }
     let level = &state.settings.webhook.level;
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     let status = users::lock_kyc_status(&mut tx, user)
         .await?
         .ok_or(ApiError::of(Code::Unauthenticated))?;
@@ -68,7 +68,7 @@ pub(super) async fn start(
     let decided = state
         .waiters
         .wait_until(applicant.id.uuid(), deadline, || async {
-            let applicant = kyc::applicant_of(&state.db, user, level).await?;
+            let applicant = kyc::applicant_of(&mut *state.begin_for(user).await?, user, level).await?;
             let known = Known::of(applicant.as_ref());
             Ok::<_, ApiError>((known != Known::Requested).then_some(known))
         })

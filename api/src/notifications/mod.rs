@@ -119,7 +119,8 @@ impl NotificationsApi {
             .map(|id| id.parse())
             .transpose()
             .map_err(|_| ApiError::field("before", "is not a notification's id"))?;
-        let mut page = notifications::list(&self.state.db, session.user.into(), before, PAGE + 1).await?;
+        let user = session.user.into();
+        let mut page = notifications::list(&mut *self.state.begin_for(user).await?, user, before, PAGE + 1).await?;
         let more = page.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
         if more {
             page.pop();
@@ -146,7 +147,10 @@ impl NotificationsApi {
         id: Path<String>,
     ) -> Result<Marked, ApiError> {
         let id: NotificationId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-        if notifications::mark_read(&self.state.db, session.user.into(), id).await? {
+        let user = session.user.into();
+        let mut tx = self.state.begin_for(user).await?;
+        if notifications::mark_read(&mut *tx, user, id).await? {
+            tx.commit().await?;
             Ok(Marked::Read)
         } else {
             Err(ApiError::of(Code::NotFound))

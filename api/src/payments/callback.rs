@@ -69,7 +69,8 @@ pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> R
     if prefers_page(request) {
         return Ok(CameBack::GoOn(result_page(&state.settings.api.payment_result_url, id)));
     }
-    let payment = payments::find(&state.db, id).await?.ok_or_else(unknown)?;
+    let payment = payments::find(&mut *state.begin_for(owner).await?, id).await?;
+    let payment = payment.ok_or_else(unknown)?;
     Ok(CameBack::Shown(Json(if user == Some(owner) {
         Returned::Transaction(Transaction::of(payment)?)
     } else {

@@ -35,7 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer) -> Result<Cancelling, ApiError> {
     let unknown = || ApiError::of(Code::NotFound);
     let id: PaymentId = id.parse().map_err(|_| unknown())?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     let Locked { payment, .. } = payments::lock(&mut tx, id).await?.ok_or_else(unknown)?;
     if payment.user != user {
         return Err(unknown());
@@ -47,7 +47,7 @@ pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer
     }
     if payment.cancellation == Some(Cancellation::Requested) {
         drop(tx);
-        return answer(state, id, prefer).await;
+        return answer(state, user, id, prefer).await;
     }
     if payment.payment_id.is_none() && !payments::may_have_left(&mut tx, id).await? {
         take_back(&mut tx, &payment).await?;
@@ -55,7 +55,7 @@ pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer
         tx.commit().await?;
         state.metrics.count(&PAYMENTS, &[PaymentStatus::Cancelled.as_str()]);
         state.waiters.wake(id.uuid());
-        return answer(state, id, prefer).await;
+        return answer(state, user, id, prefer).await;
     }
     // However long the lane's queue is: nobody is kept from stopping a payment by the payments of others.
     if let Admission::CircuitOpen { retry_after } = queue::admit(&mut *tx, Lane::PaymentPoll).await? {
@@ -73,7 +73,7 @@ pub(super) async fn cancel(state: &State, user: UserId, id: &str, prefer: Prefer
     tx.commit().await?;
     failpoint!("cancel.stored");
     state.wake.signal(Lane::PaymentPoll);
-    answer(state, id, prefer).await
+    answer(state, user, id, prefer).await
 }
 
 /// Under the row's lock no attempt can begin: whoever wants to send it finds it cancelled.
@@ -103,14 +103,17 @@ async fn record(tx: &mut Tx, payment: &Payment, detail: Value) -> Result<(), Api
     Ok(audit::record(tx, entry).await?)
 }
 
-async fn answer(state: &State, id: PaymentId, prefer: Prefer) -> Result<Cancelling, ApiError> {
+async fn answer(state: &State, user: UserId, id: PaymentId, prefer: Prefer) -> Result<Cancelling, ApiError> {
     let deadline = Instant::now() + prefer.patience(LONGEST_WAIT);
     let answered = |payment: &Payment| payment.cancellation != Some(Cancellation::Requested);
-    let read = || async { Ok::<_, ApiError>(payments::find(&state.db, id).await?.filter(|payment| answered(payment))) };
+    let read = || async {
+        let payment = payments::find(&mut *state.begin_for(user).await?, id).await?;
+        Ok::<_, ApiError>(payment.filter(|payment| answered(payment)))
+    };
     if let Some(payment) = state.waiters.wait_until(id.uuid(), deadline, read).await? {
         return Ok(Cancelling::Answered(Json(Transaction::of(payment)?)));
     }
-    let payment = payments::find(&state.db, id)
+    let payment = payments::find(&mut *state.begin_for(user).await?, id)
         .await?
         .ok_or(ApiError::of(Code::NotFound))?;
     Ok(Cancelling::StillAsking(Json(Transaction::of(payment)?), location(id)))

@@ -47,7 +47,7 @@ pub(super) async fn create(
     failpoint!("pay.read");
     let user = UserId::from(session.user);
     let order = parse(body)?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = state.begin_for(user).await?;
     // The session may have been ended since it was looked at: after "log out everywhere" was answered, nothing is paid.
     let kyc = users::lock_payer(&mut tx, user, session.session.into()).await?;
     let kyc = kyc.ok_or(ApiError::of(Code::Unauthenticated))?;
@@ -56,7 +56,9 @@ pub(super) async fn create(
     // The same key is the same payment, before every other check.
     if standing.key_is_used {
         drop(tx);
-        let first = payments::by_client_key(&state.db, user, key.as_str()).await?;
+        let mut tx = state.begin_for(user).await?;
+        let first = payments::by_client_key(&mut tx, user, key.as_str()).await?;
+        drop(tx);
         return replay(state, first.ok_or(ApiError::of(Code::Internal))?, &order, prefer).await;
     }
     let confirmed = confirmed(body)?;
@@ -85,7 +87,7 @@ pub(super) async fn create(
     tx.commit().await?;
     failpoint!("pay.committed");
     state.wake.signal(Lane::PaymentSend);
-    first_answer(state, &waiter, id, prefer).await
+    first_answer(state, &waiter, user, id, prefer).await
 }
 
 /// An order that passed every check.
@@ -151,10 +153,11 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
 async fn first_answer(
     state: &State,
     waiter: &Waiter<'_>,
+    user: UserId,
     id: PaymentId,
     prefer: Prefer,
 ) -> Result<Initiation, ApiError> {
-    let known = waiter.wait_until(deadline(prefer), || told(state, id)).await?;
+    let known = waiter.wait_until(deadline(prefer), || told(state, user, id)).await?;
     failpoint!("pay.answered");
     if let Some(payment) = known {
         let is_told = payment.is_answered() || !payment.state.is_processing();
@@ -168,7 +171,7 @@ async fn first_answer(
     match queue::admit(&state.db, Lane::PaymentSend).await? {
         Admission::CircuitOpen { retry_after } => Err(ApiError::circuit_open_at(location(id), retry_after)),
         Admission::Admitted | Admission::Overloaded { .. } => Ok(Initiation::StillAsking(
-            Json(Transaction::of(present(state, id).await?)?),
+            Json(Transaction::of(present(state, user, id).await?)?),
             location(id),
         )),
     }
@@ -180,10 +183,11 @@ async fn replay(state: &State, first: Payment, order: &PaymentOrder, prefer: Pre
     if first.fingerprint != order.fingerprint().as_bytes() {
         return Err(ApiError::of(Code::IdempotencyKeyReused));
     }
-    let (id, read) = (first.id, || told(state, first.id));
+    let (user, id) = (first.user, first.id);
+    let read = || told(state, user, id);
     let payment = match state.waiters.wait_until(id.uuid(), deadline(prefer), read).await? {
         Some(payment) => payment,
-        None => present(state, id).await?,
+        None => present(state, user, id).await?,
     };
     Ok(Initiation::Created(
         Json(Transaction::of(payment)?),
@@ -196,13 +200,15 @@ fn deadline(prefer: Prefer) -> Instant {
 }
 
 /// The payment once the bank has answered or it is over. Of one that a person looks at, nothing new comes within a request.
-async fn told(state: &State, id: PaymentId) -> Result<Option<Payment>, ApiError> {
+async fn told(state: &State, user: UserId, id: PaymentId) -> Result<Option<Payment>, ApiError> {
     let is_there = |payment: &Payment| payment.is_answered() || !payment.state.is_processing() || payment.needs_review;
-    Ok(payments::find(&state.db, id).await?.filter(is_there))
+    Ok(payments::find(&mut *state.begin_for(user).await?, id)
+        .await?
+        .filter(is_there))
 }
 
-async fn present(state: &State, id: PaymentId) -> Result<Payment, ApiError> {
-    let payment = payments::find(&state.db, id).await?;
+async fn present(state: &State, user: UserId, id: PaymentId) -> Result<Payment, ApiError> {
+    let payment = payments::find(&mut *state.begin_for(user).await?, id).await?;
     payment.ok_or(ApiError::of(Code::NotFound))
 }
 

@@ -51,7 +51,8 @@ pub(super) async fn follow(
     last_event_id: Option<&str>,
 ) -> Result<Events, ApiError> {
     let id: PaymentId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-    let own = payments::find_own(&state.db, session.user.into(), id).await?;
+    let user = session.user.into();
+    let own = payments::find_own(&mut *state.begin_for(user).await?, user, id).await?;
     let payment = own.ok_or(ApiError::of(Code::NotFound))?;
     // A browser's stream comes back by itself and says what it has seen; anything else has seen nothing.
     let seen = last_event_id.and_then(|id| id.parse().ok()).unwrap_or(0);
@@ -91,10 +92,11 @@ async fn next(mut following: Following) -> Option<(Transaction, Following)> {
         ..
     } = &following;
     let read = || async {
-        if !sessions::is_live(&state.db, session.session.into(), session.user.into()).await? {
+        let user = session.user.into();
+        if !sessions::is_live(&state.db, session.session.into(), user).await? {
             return Err(ApiError::of(Code::Unauthenticated));
         }
-        let own = payments::find_own(&state.db, session.user.into(), *id).await?;
+        let own = payments::find_own(&mut *state.begin_for(user).await?, user, *id).await?;
         Ok::<_, ApiError>(own.filter(|payment: &Payment| payment.version > *seen))
     };
     let waiters = state.waiters.looking_every(LOOK_EVERY);

@@ -107,7 +107,8 @@ impl PaymentsApi {
             .map(|id| id.parse())
             .transpose()
             .map_err(|_| ApiError::field("before", "is not a transaction's id"))?;
-        let page = payments::list(&self.state.db, session.user.into(), before, PAGE).await?;
+        let user = session.user.into();
+        let page = payments::list(&mut *self.state.begin_for(user).await?, user, before, PAGE).await?;
         Ok(Json(Transactions {
             transactions: page.into_iter().map(Transaction::of).collect::<Result<_, _>>()?,
         }))
@@ -124,7 +125,8 @@ impl PaymentsApi {
         id: Path<String>,
     ) -> Result<Json<Transaction>, ApiError> {
         let id: PaymentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-        let own = payments::find_own(&self.state.db, session.user.into(), id).await?;
+        let user = session.user.into();
+        let own = payments::find_own(&mut *self.state.begin_for(user).await?, user, id).await?;
         let payment = own.ok_or(ApiError::of(Code::NotFound))?;
         if !payment.state.bank_final && payment.payment_id.is_some() {
             look_soon(&self.state, id).await;

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::{StorageError, Tx};
 use crate::domain::{
@@ -219,7 +219,7 @@ pub async fn refresh(db: &PgPool, id: RefreshId) -> Result<Option<Refresh>, Stor
 }
 
 /// Whether the refresh brought a balance; `None` while it has not ended.
-pub async fn refreshed(db: &PgPool, id: RefreshId) -> Result<Option<bool>, StorageError> {
+pub async fn refreshed(db: impl PgExecutor<'_>, id: RefreshId) -> Result<Option<bool>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT status = 'done' AS "good!" FROM balance_refreshes WHERE id = $1 AND status <> 'requested'"#,
         id.uuid()

@@ -87,7 +87,8 @@ fn decision(word: Option<String>) -> Result<Option<Decision>, StorageError> {
 pub async fn to_create(db: &PgPool, id: KycApplicantId) -> Result<Option<(Applicant, Option<Vec<u8>>)>, StorageError> {
     let row = sqlx::query!(
         "SELECT a.user_id, a.level_name, a.request_id, a.applicant_id, u.email_sealed
-           FROM kyc_applicants a JOIN users u ON u.id = a.user_id WHERE a.id = $1 AND a.status = 'requested'",
+           FROM kyc_applicants a JOIN users u ON u.id = a.user_id
+          WHERE a.id = $1 AND a.status = 'requested' AND u.erased_at IS NULL",
         id.uuid()
     )
     .fetch_optional(db)
@@ -132,6 +133,19 @@ pub async fn user_of_applicant(tx: &mut Tx, applicant_id: &str) -> Result<Option
 pub async fn is_former(tx: &mut Tx, applicant_id: &str) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM kyc_former_applicants WHERE applicant_id = $1) AS "former!""#,
+        applicant_id
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Whether this is about somebody who was erased, by whichever of the two it names.
+pub async fn is_of_erased(tx: &mut Tx, user: Option<UserId>, applicant_id: Option<&str>) -> Result<bool, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM users WHERE id = $1 AND erased_at IS NOT NULL)
+               OR EXISTS (SELECT FROM kyc_former_applicants f JOIN users u ON u.id = f.user_id
+                           WHERE f.applicant_id = $2 AND u.erased_at IS NOT NULL) AS "erased!""#,
+        user.map(UserId::uuid),
         applicant_id
     )
     .fetch_one(&mut **tx)
@@ -272,7 +286,7 @@ pub async fn insert_result(tx: &mut Tx, result: ScreeningResult<'_>) -> Result<(
 }
 
 /// What Sumsub said to the person with the latest decision about them.
-pub async fn latest_comment(db: &PgPool, user: UserId) -> Result<Option<String>, StorageError> {
+pub async fn latest_comment(db: impl PgExecutor<'_>, user: UserId) -> Result<Option<String>, StorageError> {
     let comment = sqlx::query_scalar!(
         "SELECT comment FROM screening_results WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1",
         user.uuid()

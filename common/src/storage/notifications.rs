@@ -1,7 +1,7 @@
 //! What users are told: written with the change it tells of, with the job that delivers it. These rows are the outbox.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::{StorageError, Tx};
 use crate::{
@@ -53,7 +53,7 @@ pub struct Notification {
 
 /// The user's notifications, newest first, from before the cursor.
 pub async fn list(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     user: UserId,
     before: Option<NotificationId>,
     limit: i64,
@@ -71,7 +71,7 @@ pub async fn list(
 }
 
 /// The user has read it; the first time counts. False: it is not theirs, or there is none.
-pub async fn mark_read(db: &PgPool, user: UserId, id: NotificationId) -> Result<bool, StorageError> {
+pub async fn mark_read(db: impl PgExecutor<'_>, user: UserId, id: NotificationId) -> Result<bool, StorageError> {
     let marked = sqlx::query!(
         "UPDATE notifications SET read_at = coalesce(read_at, clock_timestamp()) WHERE id = $1 AND user_id = $2",
         id.uuid(),

@@ -1,6 +1,6 @@
 //! Tokens of Sumsub's SDK: wished for in a request, sealed in by a worker, taken out once by the request that waits.
 
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -74,14 +74,14 @@ pub enum Taken {
 }
 
 /// Takes the token out; `None` while the worker has not answered.
-pub async fn take(db: &PgPool, id: SdkTokenId) -> Result<Option<Taken>, StorageError> {
+pub async fn take(tx: &mut Tx, id: SdkTokenId) -> Result<Option<Taken>, StorageError> {
     let taken = sqlx::query_scalar!(
         r#"WITH ready AS (SELECT id, token_sealed FROM kyc_sdk_tokens WHERE id = $1 AND status = 'ready' FOR UPDATE)
            UPDATE kyc_sdk_tokens t SET status = 'handed_out', token_sealed = NULL
              FROM ready WHERE t.id = ready.id RETURNING ready.token_sealed AS "sealed!""#,
         id.uuid()
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut **tx)
     .await?;
     if let Some(sealed) = taken {
         return Ok(Some(Taken::Token(sealed)));
@@ -90,13 +90,13 @@ pub async fn take(db: &PgPool, id: SdkTokenId) -> Result<Option<Taken>, StorageE
         r#"SELECT EXISTS (SELECT FROM kyc_sdk_tokens WHERE id = $1 AND status IN ('requested', 'ready')) AS "open!""#,
         id.uuid()
     )
-    .fetch_one(db)
+    .fetch_one(&mut **tx)
     .await?;
     Ok((!open).then_some(Taken::Nothing))
 }
 
 /// Nobody waits any more: a token that comes now is not kept, and one that has just come is thrown away.
-pub async fn abandon(db: &PgPool, id: SdkTokenId) -> Result<(), StorageError> {
+pub async fn abandon(db: impl PgExecutor<'_>, id: SdkTokenId) -> Result<(), StorageError> {
     sqlx::query!(
         "UPDATE kyc_sdk_tokens SET status = 'failed', failure = 'abandoned', token_sealed = NULL
           WHERE id = $1 AND status IN ('requested', 'ready')",

@@ -42,13 +42,12 @@ impl Addresses {
     }
 }
 
-/// The whole environment of every child of one run. Secrets are new in each run.
-pub(crate) fn of_children(ports: Ports, database_url: &str) -> anyhow::Result<Vec<(OsString, OsString)>> {
+/// The environment of every child of one run, but for `DATABASE_URL`, of which each has its own. Secrets are new in each run.
+pub(crate) fn of_children(ports: Ports) -> anyhow::Result<Vec<(OsString, OsString)>> {
     let Addresses { api, sandbox, .. } = Addresses::of(ports);
     let secrets = Secrets::new();
     let listen = |port: u16| format!("127.0.0.1:{port}");
     let values = [
-        ("DATABASE_URL", database_url.to_owned()),
         ("DROP_PROFILE", "local".to_owned()),
         ("DROP_PUBLIC_URL", api.clone()),
         // Nothing is served there: whoever plays the app copies the code from the address bar.

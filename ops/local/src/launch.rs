@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use drop_tests::cluster::Cluster;
+use drop_tests::cluster::{Cluster, Role};
 use tokio::time::{Instant, interval};
 
 use crate::children::Part;
@@ -20,6 +20,7 @@ use crate::walkthrough;
 /// A debug build on a busy machine needs seconds; nothing needs a minute.
 const LONGEST_START: Duration = Duration::from_mins(1);
 const ASK_EVERY: Duration = Duration::from_millis(100);
+const DATABASE: &str = "local";
 /// As a shell reports a program ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
@@ -74,12 +75,17 @@ impl System {
         console::waiting("PostgreSQL");
         let cluster = Cluster::obtain(&|text| console::waiting(&format!("PostgreSQL: {text}"))).await?;
         let cluster = self.cluster.insert(cluster);
-        cluster.create_database("local", None).await?;
+        cluster.create_service_database(DATABASE).await?;
         let (ports, held) = Ports::choose()?;
         let addresses = Addresses::of(ports);
         let launcher = Launcher {
             program: std::env::current_exe().context("the launcher cannot find its own program")?,
-            environment: environment::of_children(ports, &cluster.url("local"))?,
+            environment: environment::of_children(ports)?,
+            databases: [
+                (Part::Migrate, cluster.url_as(Role::Migrate, DATABASE)),
+                (Part::Api, cluster.url_as(Role::Api, DATABASE)),
+                (Part::Worker, cluster.url_as(Role::Worker, DATABASE)),
+            ],
             http: http_client()?,
         };
         self.start(&launcher, &addresses, ports, held).await?;
@@ -140,8 +146,11 @@ impl System {
     }
 
     fn launch(&mut self, launcher: &Launcher, part: Part) -> anyhow::Result<()> {
-        self.children
-            .start(part.name(), &launcher.program, &launcher.environment)
+        let mut environment = launcher.environment.clone();
+        if let Some((_, url)) = launcher.databases.iter().find(|(of, _)| *of == part) {
+            environment.push(("DATABASE_URL".into(), url.into()));
+        }
+        self.children.start(part.name(), &launcher.program, &environment)
     }
 
     /// Stops the children, then the cluster they use. A further signal kills the children at once.
@@ -165,6 +174,8 @@ impl System {
 struct Launcher {
     program: PathBuf,
     environment: Vec<(OsString, OsString)>,
+    /// What each process is to the database: a role of its own.
+    databases: [(Part, String); 3],
     http: reqwest::Client,
 }
 

@@ -17,7 +17,7 @@ use drop_common::storage::{self, PoolOptions};
 use drop_sandbox::Sandbox;
 use drop_tests::{
     app::eventually,
-    cluster::Cluster,
+    cluster::{Cluster, Role},
     processes::Node,
     settings::{self, SUMSUB_SECRET},
 };
@@ -64,13 +64,13 @@ impl Scene {
         let public = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", public.local_addr().unwrap());
         let sandbox = Sandbox::start(settings::sandbox(&url)).await.unwrap();
-        let mut variables = settings::variables(&cluster.url("inbox"), &url, &sandbox.url());
+        let mut variables = settings::variables(&url, &sandbox.url());
         variables.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0".into()));
         variables.push(("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0".into()));
         let api = Node::start_with(
             PROGRAM,
             "api",
-            &borrowed(&variables),
+            &borrowed(&variables, &cluster.url_as(Role::Api, "inbox")),
             Stdio::from(OwnedFd::from(public)),
         );
         let mut scene = Self {
@@ -95,7 +95,8 @@ impl Scene {
     }
 
     fn worker(&self) -> Node {
-        Node::start(PROGRAM, "worker", &borrowed(&self.variables))
+        let database = self.cluster.url_as(Role::Worker, "inbox");
+        Node::start(PROGRAM, "worker", &borrowed(&self.variables, &database))
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
@@ -103,20 +104,24 @@ impl Scene {
     }
 }
 
-fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
-    variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
+fn borrowed<'a>(variables: &'a [(&'static str, String)], database: &'a str) -> Vec<(&'static str, &'a str)> {
+    let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
+    variables.chain([("DATABASE_URL", database)]).collect()
 }
 
 /// With commits that a crash of the server does not take back, and leases that end soon.
 async fn database(cluster: &Cluster) -> PgPool {
-    cluster.create_database("inbox", None).await.unwrap();
+    cluster.create_service_database("inbox").await.unwrap();
     let options = PoolOptions {
         max: 5,
         acquire_timeout: Duration::from_secs(20),
     };
+    let owner = cluster.url_as(Role::Migrate, "inbox").into();
+    let owner = storage::connect(&owner, options).await.unwrap();
+    storage::migrate(&owner).await.unwrap();
+    owner.close().await;
     let url = cluster.url("inbox").into();
     let db = storage::connect(&url, options).await.unwrap();
-    storage::migrate(&db).await.unwrap();
     db.execute("ALTER DATABASE inbox SET synchronous_commit = on; UPDATE lanes SET lease = '2 s'")
         .await
         .unwrap();

@@ -44,7 +44,7 @@ async fn arm(app: &TestApp, when: &str, writes: &str, condition: &str) {
         app,
         &format!(
             "CREATE SEQUENCE cuts;
-             CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS
+             CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
                'BEGIN IF nextval(''cuts'') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NEW; END';
              CREATE {when} {writes} {deferred} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION cut()"
         ),

@@ -7,6 +7,7 @@ mod account;
 mod given;
 mod installed;
 mod npm;
+mod roles;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ mod watchdog;
 
 use anyhow::{Context, bail, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+pub use roles::Role;
 
 use account::Account;
 use given::Given;

@@ -53,7 +53,11 @@ pub(super) async fn recognise(ctx: &Context, tx: &mut Tx, raw: &[u8]) -> Result<
     }
     // An event that names no user is about the one whose applicant it names.
     let named = event.external_user_id.as_deref().map(str::parse::<UserId>);
-    let Some(user) = named.map_or(owner, Result::ok) else {
+    let user = named.map_or(owner, Result::ok);
+    if storage_kyc::is_of_erased(tx, user, event.applicant_id.as_deref()).await? {
+        return nobody(Fate::quiet(EventState::Recorded, Some("its person was erased")));
+    }
+    let Some(user) = user else {
         return nobody(Fate::quiet(EventState::Unmatched, Some("no user of ours is named")));
     };
     let Some(locked) = storage_kyc::lock_standing(tx, user, level).await? else {

@@ -3,6 +3,7 @@
 mod cases;
 mod payments;
 mod print;
+mod users;
 mod webhooks;
 
 use anyhow::{Context as _, bail};
@@ -22,7 +23,7 @@ use drop_common::{
 use serde_json::json;
 use sqlx::PgPool;
 
-pub use self::{cases::CasesVerb, payments::PaymentsVerb, webhooks::WebhooksVerb};
+pub use self::{cases::CasesVerb, payments::PaymentsVerb, users::UsersVerb, webhooks::WebhooksVerb};
 use crate::run::pool;
 
 /// Looks into the queue and changes it.
@@ -43,6 +44,9 @@ pub enum Verb {
     /// Look at the cases of the compliance officer, and close them.
     #[command(subcommand)]
     Cases(CasesVerb),
+    /// Forget a person, hold what there is of one, or see what is kept of one.
+    #[command(subcommand)]
+    Users(UsersVerb),
     /// Show how much waits, runs and is dead in each lane.
     Stats(Output),
 }
@@ -149,6 +153,7 @@ pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()
         Verb::Payments(verb) => payments::operate(environment, &db, verb).await,
         Verb::Webhooks(verb) => webhooks::operate(&db, verb).await,
         Verb::Cases(verb) => cases::operate(&db, verb).await,
+        Verb::Users(verb) => users::operate(&db, verb).await,
         Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),
     }
 }

@@ -13,6 +13,7 @@ use drop_common::{
         aml_cases::Case,
         inbox::{Detail, Summary},
         payments::{Event, InReview},
+        retention::Kept,
     },
 };
 use serde::Serialize;
@@ -225,6 +226,14 @@ pub(super) fn cases(cases: &[Case], json: bool) -> anyhow::Result<()> {
 /// What somebody else wrote: nothing in it can move the cursor of whoever reads it.
 fn word(text: Option<&str>) -> String {
     text.unwrap_or_default().escape_debug().to_string()
+}
+
+/// For whoever must look into one case; there is no table of it.
+pub(super) fn kept(kept: Vec<Kept>) -> anyhow::Result<()> {
+    let kept = kept.into_iter().map(|one| {
+        serde_json::json!({ "class": one.class, "record": one.record, "retention_until": time(Some(one.retention_until)) })
+    });
+    print_json(&kept.collect::<Vec<_>>())
 }
 
 pub(super) fn changed(count: usize, action: &str) {

@@ -7,7 +7,7 @@ pub use linking::{Found, Linked, link, unlink};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::{StorageError, Tx, payments::SEND_WITHIN};
 use crate::domain::{
@@ -32,16 +32,21 @@ pub struct Account {
 }
 
 /// The user's linked accounts, oldest first. At most `limit`.
-pub async fn of_user(db: &PgPool, user: UserId, limit: i64) -> Result<Vec<Account>, StorageError> {
+pub async fn of_user(db: impl PgExecutor<'_>, user: UserId, limit: i64) -> Result<Vec<Account>, StorageError> {
     select(db, user, None, limit).await
 }
 
 /// One linked account of this user.
-pub async fn find_own(db: &PgPool, user: UserId, id: AccountId) -> Result<Option<Account>, StorageError> {
+pub async fn find_own(db: impl PgExecutor<'_>, user: UserId, id: AccountId) -> Result<Option<Account>, StorageError> {
     Ok(select(db, user, Some(id), 1).await?.pop())
 }
 
-async fn select(db: &PgPool, user: UserId, only: Option<AccountId>, limit: i64) -> Result<Vec<Account>, StorageError> {
+async fn select(
+    db: impl PgExecutor<'_>,
+    user: UserId,
+    only: Option<AccountId>,
+    limit: i64,
+) -> Result<Vec<Account>, StorageError> {
     Ok(sqlx::query_as!(
         Account,
         r#"SELECT id AS "id: AccountId", bank, account_masked, currency, balance - held AS balance, balance_type, balance_at, balance_synced_at,

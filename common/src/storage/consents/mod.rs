@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -123,7 +123,7 @@ impl Row {
 }
 
 /// One consent, whoever owns it: for jobs.
-pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<Consent>, StorageError> {
+pub async fn find(db: impl PgExecutor<'_>, keys: &Keyring, id: ConsentId) -> Result<Option<Consent>, StorageError> {
     let row = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: ConsentId", user_id AS "user_id: UserId", bank, status, failure, request_id, consent_id_sealed,
@@ -138,7 +138,12 @@ pub async fn find(db: &PgPool, keys: &Keyring, id: ConsentId) -> Result<Option<C
 }
 
 /// The newest consents of this user, the newest first.
-pub async fn list(db: &PgPool, keys: &Keyring, user: UserId, limit: i64) -> Result<Vec<Consent>, StorageError> {
+pub async fn list(
+    db: impl PgExecutor<'_>,
+    keys: &Keyring,
+    user: UserId,
+    limit: i64,
+) -> Result<Vec<Consent>, StorageError> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT id AS "id: ConsentId", user_id AS "user_id: UserId", bank, status, failure, request_id, consent_id_sealed,
@@ -154,7 +159,7 @@ pub async fn list(db: &PgPool, keys: &Keyring, user: UserId, limit: i64) -> Resu
 
 /// One consent of this user.
 pub async fn find_own(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     keys: &Keyring,
     user: UserId,
     id: ConsentId,
@@ -188,13 +193,20 @@ pub struct CameBack {
     pub is_news: bool,
 }
 
-/// Notes that the person came back from the bank, and from which address. `None`: the state is not the consent's.
+/// Notes that the person came back from the bank, and from which address. `None`: the state is not the consent's. From here on
+/// the transaction is about its owner.
 pub async fn came_back(
     tx: &mut Tx,
     id: ConsentId,
     state: &str,
     psu_ip: Option<&str>,
 ) -> Result<Option<CameBack>, StorageError> {
+    sqlx::query!(
+        "SELECT set_config('app.user_id', coalesce(owner_of_consent($1)::text, ''), true)",
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
     let state_hash = sha256(state.as_bytes());
     // The address is kept only while a look is still to come.
     let row = sqlx::query!(

@@ -28,7 +28,7 @@ mod wire;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 pub use self::{
@@ -50,7 +50,7 @@ pub use self::{
     sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},
     wire::{Wire, wire},
 };
-use super::StorageError;
+use super::{StorageError, Tx};
 use crate::domain::{
     account_number::Scheme,
     bank_order::{Authorisation, BankChange},
@@ -232,16 +232,16 @@ fn scheme(word: &str) -> Result<Scheme, StorageError> {
 }
 
 /// The payment this user made under this key.
-pub async fn by_client_key(db: &PgPool, user: UserId, key: &str) -> Result<Option<Payment>, StorageError> {
+pub async fn by_client_key(tx: &mut Tx, user: UserId, key: &str) -> Result<Option<Payment>, StorageError> {
     let id = sqlx::query_scalar!(
         "SELECT id FROM transactions WHERE user_id = $1 AND client_key = $2",
         user.uuid(),
         key
     )
-    .fetch_optional(db)
+    .fetch_optional(&mut **tx)
     .await?;
     match id {
-        Some(id) => find(db, id.into()).await,
+        Some(id) => find(&mut **tx, id.into()).await,
         None => Ok(None),
     }
 }
@@ -262,7 +262,7 @@ pub async fn find_own(db: impl PgExecutor<'_>, user: UserId, id: PaymentId) -> R
 
 /// The user's payments, newest first, from before the cursor.
 pub async fn list(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     user: UserId,
     before: Option<PaymentId>,
     limit: i64,

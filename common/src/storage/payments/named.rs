@@ -13,8 +13,14 @@ pub struct Named {
     pub proven: bool,
 }
 
-/// By our id and the state of the redirect address.
+/// By our id and the state of the redirect address. From here on the transaction is about its owner.
 pub async fn by_state(tx: &mut Tx, id: PaymentId, state: &str) -> Result<Option<Named>, StorageError> {
+    sqlx::query!(
+        "SELECT set_config('app.user_id', coalesce(owner_of_payment($1)::text, ''), true)",
+        id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
     let state_hash = sha256(state.as_bytes());
     Ok(sqlx::query_as!(
         Named,
@@ -27,8 +33,14 @@ pub async fn by_state(tx: &mut Tx, id: PaymentId, state: &str) -> Result<Option<
     .await?)
 }
 
-/// By the bank's id, which proves nothing.
+/// By the bank's id, which proves nothing. From here on the transaction is about its owner.
 pub async fn by_bank(tx: &mut Tx, payment_id: &str) -> Result<Option<Named>, StorageError> {
+    sqlx::query!(
+        "SELECT set_config('app.user_id', coalesce(owner_of_payment_at_bank($1)::text, ''), true)",
+        payment_id
+    )
+    .fetch_one(&mut **tx)
+    .await?;
     Ok(sqlx::query_as!(
         Named,
         r#"SELECT id AS "id: PaymentId", user_id AS "owner: UserId", false AS "proven!"

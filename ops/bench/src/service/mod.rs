@@ -48,7 +48,8 @@ impl Service {
         let (public, worker) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
         let (url, worker_internal) = (format!("http://{}", public.local_addr()?), worker.local_addr()?);
         let sandbox = Sandbox::start(settings::sandbox(&url)).await?;
-        let mut variables = settings::variables(&database.url, &url, &sandbox.url());
+        let mut variables = settings::variables(&url, &sandbox.url());
+        variables.push(("DATABASE_URL", database.url.clone()));
         // Each person comes from an address of their own, as the limits per address ask for.
         variables.push(("DROP_TRUSTED_PROXIES", "127.0.0.1".into()));
         variables.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0".into()));

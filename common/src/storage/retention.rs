@@ -1,0 +1,71 @@
+//! What becomes of records whose time is over, and of people who were erased: one function of the database for each class, which
+//! the retention's role may call and nothing else. How long each class is kept: `restricted.kept_for`, ops/retention.md.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgPool;
+
+use super::StorageError;
+use crate::domain::ids::UserId;
+
+/// Moves what is kept of one erased person apart, and deletes the rest. `None`: nobody's turn has come.
+pub async fn move_erased(db: &PgPool) -> Result<Option<UserId>, StorageError> {
+    Ok(
+        sqlx::query_scalar!(r#"SELECT restricted.move_erased() AS "user: UserId""#)
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// Deletes some of the records whose time is over. 0: there are none left.
+pub async fn purge(db: &PgPool) -> Result<i64, StorageError> {
+    Ok(sqlx::query_scalar!(r#"SELECT restricted.purge() AS "purged!""#)
+        .fetch_one(db)
+        .await?)
+}
+
+/// Deletes what was left of one person of whom nothing is kept any more; their ids at Sumsub. `None`: there is nobody.
+pub async fn forget(db: &PgPool) -> Result<Option<Vec<String>>, StorageError> {
+    Ok(
+        sqlx::query_scalar!(r#"SELECT restricted.forget() AS "applicants: Vec<String>""#)
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// Empties some of the webhooks that were about nobody of ours and whose time is over. 0: there are none left.
+pub async fn empty_webhooks(db: &PgPool) -> Result<i64, StorageError> {
+    Ok(
+        sqlx::query_scalar!(r#"SELECT restricted.empty_webhooks() AS "emptied!""#)
+            .fetch_one(db)
+            .await?,
+    )
+}
+
+/// Deletes some of the audit rows whose time is over. 0: there are none left.
+pub async fn prune_audit(db: &PgPool) -> Result<i64, StorageError> {
+    Ok(sqlx::query_scalar!(r#"SELECT restricted.prune_audit() AS "pruned!""#)
+        .fetch_one(db)
+        .await?)
+}
+
+/// One record that is kept of somebody who was erased.
+pub struct Kept {
+    /// The table that it was a row of.
+    pub class: String,
+    pub record: Value,
+    pub retention_until: DateTime<Utc>,
+}
+
+/// What is kept of somebody. Who asks and why goes into the audit log with it.
+pub async fn read(db: &PgPool, user: UserId, operator: &str, reason: &str) -> Result<Vec<Kept>, StorageError> {
+    Ok(sqlx::query_as!(
+        Kept,
+        r#"SELECT class AS "class!", record AS "record!", retention_until AS "retention_until!" FROM restricted.read($1, $2, $3)"#,
+        user.uuid(),
+        operator,
+        reason
+    )
+    .fetch_all(db)
+    .await?)
+}

@@ -1,0 +1,78 @@
+//! The service's roles on a private server: as everywhere, made by `ops/postgres/roles.sql`.
+use anyhow::Context;
+use reqwest::Url;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::{Cluster, Source};
+
+const ROLES: &str = include_str!("../../../ops/postgres/roles.sql");
+
+/// Who a process is to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Owns the tables.
+    Migrate,
+    /// The HTTP API.
+    Api,
+    /// The worker, and the operator's commands.
+    Worker,
+    /// Deletes what was kept long enough.
+    Retention,
+    /// People who look.
+    ReadOnly,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Migrate, Self::Api, Self::Worker, Self::Retention, Self::ReadOnly];
+
+    /// Its name on the server.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Migrate => "drop_migrate",
+            Self::Api => "drop_api",
+            Self::Worker => "drop_worker",
+            Self::Retention => "drop_retention",
+            Self::ReadOnly => "drop_readonly",
+        }
+    }
+}
+
+impl Cluster {
+    /// Makes an empty database for the service. On a private server it is the migrations' role's; a given one, whose roles are
+    /// not ours to make, has one account for everything.
+    pub async fn create_service_database(&self, name: &str) -> anyhow::Result<()> {
+        self.create_database(name, None).await?;
+        if self.is_private() {
+            let mut connection = PgConnection::connect(&self.url(name)).await?;
+            let made = sqlx::raw_sql(AssertSqlSafe(ROLES)).execute(&mut connection).await;
+            made.context("the service's roles could not be made")?;
+            connection.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a copy of such a database. Its owner is not copied with it, and reaches the tables in it as the owner.
+    pub async fn copy_service_database(&self, name: &str, template: &str) -> anyhow::Result<()> {
+        self.create_database(name, Some(template)).await?;
+        if self.is_private() {
+            let owner = Role::Migrate.name();
+            self.execute(format!(r#"alter database "{name}" owner to {owner}"#))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The address of a database for a process of this role. May hold a password: not for logs.
+    pub fn url_as(&self, role: Role, database: &str) -> String {
+        let url = self.url(database);
+        match &self.source {
+            Source::Given(_) => url,
+            Source::Private(_) => {
+                let mut url = Url::parse(&url).expect("an address that we made");
+                url.set_username(role.name()).expect("an address with a host");
+                url.into()
+            }
+        }
+    }
+}
