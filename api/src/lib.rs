@@ -28,5 +28,6 @@ pub mod text;
 pub mod users;
 pub mod wait;
 pub mod webhooks;
+pub mod writer;
 
 pub use run::{run, serve};

@@ -89,24 +89,26 @@ impl RateLimit {
         self.take(state, &client_address::bucket(caller)).await
     }
 
-    /// The same of a user's, wherever they are.
+    /// The same of a user's, wherever they are. What changes something takes a [`Writer`](crate::writer::Writer) for it.
     pub async fn take_from_user(&self, state: &State, session: Session) -> Result<(), ApiError> {
         self.take(state, &session.user.to_string()).await
     }
 
     async fn take(&self, state: &State, caller: &str) -> Result<(), ApiError> {
-        let key = format!("{}:{caller}", self.name);
+        let key = self.key(caller);
         let mut db = state.db.acquire().await.map_err(StorageError::from)?;
         match limits::hit(&mut db, &key, self.requests, self.window).await? {
             Limit::Allowed => Ok(()),
             Limit::RetryAfter(seconds) => {
                 state.metrics.count(&RATE_LIMITED, &[self.name]);
-                Err(ApiError::retry_after(
-                    Code::RateLimited,
-                    u32::try_from(seconds).unwrap_or(u32::MAX),
-                ))
+                Err(ApiError::rate_limited(seconds))
             }
         }
+    }
+
+    /// The caller's row.
+    pub(crate) fn key(&self, caller: &str) -> String {
+        format!("{}:{caller}", self.name)
     }
 }
 

@@ -86,6 +86,7 @@ pub async fn serve(
         sessions: Sessions {
             tokens: Arc::clone(&tokens),
             pool: db.clone(),
+            metrics: Arc::clone(&metrics),
             clock: {
                 let clock = clock.clone();
                 Arc::new(move || clock.now())

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use drop_common::{session_token::SessionTokens, storage::sessions};
+use drop_common::{metrics::Metrics, session_token::SessionTokens, storage::sessions};
 use poem::http::header;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
@@ -26,6 +26,8 @@ pub struct Sessions {
     pub tokens: Arc<SessionTokens>,
     /// Where the rows are.
     pub pool: PgPool,
+    /// Counts what a limit refuses.
+    pub metrics: Arc<Metrics>,
     /// The present, for the tokens' own times.
     pub clock: Clock,
     /// Whether this process is reached by HTTPS; only the local profile is not.
@@ -83,6 +85,16 @@ impl Sessions {
     }
 
     async fn authenticate(&self, request: &Request) -> Result<Session, ApiError> {
+        let session = self.named(request)?;
+        if sessions::is_live(&self.pool, session.session.into(), session.user.into()).await? {
+            Ok(session)
+        } else {
+            Err(ApiError::of(Code::Unauthenticated))
+        }
+    }
+
+    /// The session that the request's token names. Whether it is live, only its row tells.
+    pub(crate) fn named(&self, request: &Request) -> Result<Session, ApiError> {
         let token = if let Some(token) = bearer(request)? {
             token
         } else {
@@ -97,12 +109,10 @@ impl Sessions {
             .tokens
             .verify(&token, (self.clock)())
             .map_err(|_| ApiError::of(Code::Unauthenticated))?;
-        let (user, session) = (verified.user(), verified.session());
-        if sessions::is_live(&self.pool, session.into(), user.into()).await? {
-            Ok(Session { user, session })
-        } else {
-            Err(ApiError::of(Code::Unauthenticated))
-        }
+        Ok(Session {
+            user: verified.user(),
+            session: verified.session(),
+        })
     }
 
     fn is_own_page(&self, request: &Request) -> bool {

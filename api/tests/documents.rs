@@ -78,6 +78,7 @@ fn served() -> impl Endpoint<Output = poem::Response> {
         sessions: Sessions {
             tokens: Arc::clone(&state.tokens),
             pool: state.db.clone(),
+            metrics: Arc::clone(&state.metrics),
             clock: Arc::new(chrono::DateTime::default),
             https: true,
             origins: Arc::from([HERE.to_owned()]),

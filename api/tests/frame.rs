@@ -124,6 +124,7 @@ fn world_with(limits: BodyLimits) -> World {
     let sessions = Sessions {
         tokens: Arc::clone(&tokens),
         pool: pool.clone(),
+        metrics: Arc::clone(&metrics),
         clock: Arc::new(now),
         https: true,
         origins: Arc::new(["https://drop.example".to_owned()]),

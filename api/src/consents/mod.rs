@@ -21,9 +21,9 @@ use crate::{
     health::Chapter,
     idempotency::IdempotencyKey,
     prefer::Prefer,
-    rate_limit::WRITES,
     session::Session,
     state::State,
+    writer::Writer,
 };
 
 /// Consents in one list: far more than anybody links.
@@ -127,7 +127,7 @@ impl ConsentsApi {
     async fn link(
         &self,
         request: &Request,
-        session: Session,
+        writer: Writer,
         /// The client's name for this intention.
         #[oai(name = "Idempotency-Key")]
         key: Header<IdempotencyKey>,
@@ -135,9 +135,8 @@ impl ConsentsApi {
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Linking, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
-        create::create(&self.state, request, session.user.into(), &key.0, prefer).await
+        create::create(&self.state, request, writer.session.user.into(), &key.0, prefer).await
     }
 
     /// List the person's consents.
@@ -177,13 +176,12 @@ impl ConsentsApi {
     #[oai(path = "/v1/bank-consents/:id", method = "delete", operation_id = "unlinkBank")]
     async fn unlink(
         &self,
-        session: Session,
+        writer: Writer,
         /// The consent's id, `con_…`.
         id: Path<String>,
     ) -> Result<Unlinked, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
         let id: ConsentId = id.0.parse().map_err(|_| ApiError::of(Code::NotFound))?;
-        end::end(&self.state, session.user.into(), id).await?;
+        end::end(&self.state, writer.session.user.into(), id).await?;
         Ok(Unlinked::Done)
     }
 

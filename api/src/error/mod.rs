@@ -229,6 +229,11 @@ impl ApiError {
         Self::from_problem(code, Problem::of(code), Some(seconds), None)
     }
 
+    /// 429 `rate_limited`.
+    pub fn rate_limited(seconds: u64) -> Self {
+        Self::retry_after(Code::RateLimited, u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
     /// 502 `circuit_open` for work that was accepted and goes on at `location`.
     pub fn circuit_open_at(location: String, seconds: u32) -> Self {
         let code = Code::CircuitOpen;

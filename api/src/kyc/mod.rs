@@ -19,10 +19,10 @@ use crate::{
     error::{ApiError, Code},
     health::Chapter,
     prefer::Prefer,
-    rate_limit::WRITES,
     session::Session,
     state::State,
     text::Text,
+    writer::Writer,
 };
 
 /// The operations.
@@ -220,16 +220,15 @@ impl KycApi {
     #[oai(path = "/v1/kyc/applicant", method = "post", operation_id = "startKyc")]
     async fn start(
         &self,
-        session: Session,
+        writer: Writer,
         body: Json<NewApplicant>,
         /// `wait=N` seconds or `respond-async` (RFC 7240).
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Started, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
         start::start(
             &self.state,
-            session.user.into(),
+            writer.session.user.into(),
             body.0,
             Prefer::parse(prefer.0.as_deref()),
         )
@@ -256,9 +255,8 @@ impl KycApi {
     /// Each call gives a new one, for Sumsub's SDK. `conflict`: the check was not started, or there is nothing to verify;
     /// `GET /v1/kyc` says what is next.
     #[oai(path = "/v1/kyc/sdk-token", method = "post", operation_id = "createKycSdkToken")]
-    async fn sdk_token(&self, session: Session) -> Result<Json<SdkToken>, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
-        let token = sdk_token::create(&self.state, session.user.into()).await?;
+    async fn sdk_token(&self, writer: Writer) -> Result<Json<SdkToken>, ApiError> {
+        let token = sdk_token::create(&self.state, writer.session.user.into()).await?;
         Ok(Json(SdkToken { token }))
     }
 }

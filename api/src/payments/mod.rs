@@ -29,9 +29,10 @@ use crate::{
     health::Chapter,
     idempotency::IdempotencyKey,
     prefer::Prefer,
-    rate_limit::{PAYMENT_CALLBACK, WRITES},
+    rate_limit::PAYMENT_CALLBACK,
     session::Session,
     state::State,
+    writer::Writer,
 };
 
 /// The most transactions of one page.
@@ -78,7 +79,7 @@ impl PaymentsApi {
     async fn create(
         &self,
         request: &Request,
-        session: Session,
+        writer: Writer,
         /// The client's name for this payment; never reuse it for another.
         #[oai(name = "Idempotency-Key")]
         key: Header<IdempotencyKey>,
@@ -87,9 +88,8 @@ impl PaymentsApi {
         prefer: Header<Option<String>>,
         body: Json<NewTransaction>,
     ) -> Result<Initiation, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
-        create::create(&self.state, request, session, &key.0, prefer, &body.0).await
+        create::create(&self.state, request, writer.session, &key.0, prefer, &body.0).await
     }
 
     /// List payments, newest first.
@@ -170,16 +170,15 @@ impl PaymentsApi {
     )]
     async fn cancel(
         &self,
-        session: Session,
+        writer: Writer,
         /// The transaction's id, `tx_…`.
         id: Path<String>,
         /// `wait=N` seconds or `respond-async` (RFC 7240).
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Cancelling, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
         let prefer = Prefer::parse(prefer.0.as_deref());
-        cancel::cancel(&self.state, session.user.into(), &id.0, prefer).await
+        cancel::cancel(&self.state, writer.session.user.into(), &id.0, prefer).await
     }
 
     /// Take the person back from the bank.

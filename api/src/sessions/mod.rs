@@ -13,11 +13,7 @@ pub(crate) use grant::open;
 pub use wire::{Ended, LiveSession, Published, RefreshToken, SessionList, SigningKey, SigningKeys, Tokens};
 
 use crate::{
-    error::ApiError,
-    health::Chapter,
-    rate_limit::{SESSION_TOKENS, WRITES},
-    session::Session,
-    state::State,
+    error::ApiError, health::Chapter, rate_limit::SESSION_TOKENS, session::Session, state::State, writer::Writer,
 };
 
 /// Long enough to spare a fetch per request, short enough for a key to be known soon after it is published.
@@ -79,9 +75,8 @@ impl SessionsApi {
     ///
     /// Ends every session of the person, this one too.
     #[oai(path = "/v1/sessions", method = "delete", operation_id = "endSessions")]
-    async fn end_all(&self, request: &Request, session: Session) -> Result<Ended, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
-        end::all(&self.state, request.cookie(), session).await?;
+    async fn end_all(&self, request: &Request, writer: Writer) -> Result<Ended, ApiError> {
+        end::all(&self.state, request.cookie(), writer.session).await?;
         Ok(Ended::Done)
     }
 
@@ -92,12 +87,11 @@ impl SessionsApi {
     async fn end_one(
         &self,
         request: &Request,
-        session: Session,
+        writer: Writer,
         /// The session's id, `ses_…`.
         id: Path<String>,
     ) -> Result<Ended, ApiError> {
-        WRITES.take_from_user(&self.state, session).await?;
-        end::one(&self.state, request.cookie(), session, &id.0).await?;
+        end::one(&self.state, request.cookie(), writer.session, &id.0).await?;
         Ok(Ended::Done)
     }
 

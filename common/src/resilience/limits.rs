@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
+use sqlx::{PgConnection, PgExecutor, PgPool, postgres::types::PgInterval};
 
 use crate::storage::StorageError;
 
@@ -20,7 +20,6 @@ pub enum Limit {
 /// is committed. Neither this nor the rest of that transaction waits for the disk: a database that crashes forgets the requests
 /// of its last moment, and every process counts the same all the same.
 pub async fn hit(db: &mut PgConnection, key: &str, limit: u16, window: Duration) -> Result<Limit, StorageError> {
-    let window = interval(window);
     let accepted = sqlx::query!(
         r#"INSERT INTO rate_bucket AS r (key, hits) VALUES ($1, ARRAY[clock_timestamp()])
            ON CONFLICT (key) DO UPDATE
@@ -30,26 +29,34 @@ pub async fn hit(db: &mut PgConnection, key: &str, limit: u16, window: Duration)
            RETURNING set_config('synchronous_commit', 'off', true) AS not_durable"#,
         key,
         i32::from(limit),
-        window,
+        interval(window),
     )
     .fetch_optional(&mut *db)
     .await?;
     if accepted.is_some() {
         return Ok(Limit::Allowed);
     }
+    Ok(Limit::RetryAfter(wait(db, key, limit, window).await?))
+}
+
+/// After how many whole seconds a request of `key` may pass that was refused.
+pub(crate) async fn wait(
+    db: impl PgExecutor<'_>,
+    key: &str,
+    limit: u16,
+    window: Duration,
+) -> Result<u64, StorageError> {
     let seconds = sqlx::query_scalar!(
         r#"SELECT greatest(1, ceil(extract(epoch FROM hits[greatest(1, cardinality(hits) - $2::int + 1)] + $3::interval - clock_timestamp())))::bigint
              AS "seconds!"
              FROM rate_bucket WHERE key = $1"#,
         key,
         i32::from(limit),
-        window,
+        interval(window),
     )
     .fetch_optional(db)
     .await?;
-    Ok(Limit::RetryAfter(
-        seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(1),
-    ))
+    Ok(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(1))
 }
 
 /// Removes the windows that nobody has used for ten minutes. One that is used just now is left to the next sweep: no request

@@ -8,9 +8,12 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
-use crate::domain::{
-    ids::{SessionId, UserId},
-    session::Channel,
+use crate::{
+    domain::{
+        ids::{SessionId, UserId},
+        session::Channel,
+    },
+    resilience::limits::{self, Limit, interval},
 };
 
 /// How long a used refresh token still gives the session's unused one: tabs that refresh at once, or an answer that got
@@ -47,6 +50,52 @@ pub async fn is_live(db: &PgPool, id: SessionId, user: UserId) -> Result<bool, S
     )
     .fetch_one(db)
     .await?)
+}
+
+/// A request that changes something.
+pub struct NewWrite<'a> {
+    /// Whose access token it came with.
+    pub session: SessionId,
+    pub user: UserId,
+    /// Of the user's row of [`limits`].
+    pub key: &'a str,
+    /// So many are allowed within the window.
+    pub limit: u16,
+    pub window: std::time::Duration,
+}
+
+/// Looks the session up as [`is_live`] does, and counts the request as [`limits::hit`] does: one statement. `None`: the session
+/// is over, and nothing is counted.
+pub async fn take_write(db: &PgPool, write: NewWrite<'_>) -> Result<Option<Limit>, StorageError> {
+    let row = sqlx::query!(
+        r#"WITH live AS MATERIALIZED (
+             SELECT FROM sessions s JOIN users u ON u.id = s.user_id
+              WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND u.erased_at IS NULL
+                AND least(s.expires_at, s.idle_expires_at) > clock_timestamp()),
+           counted AS (
+             INSERT INTO rate_bucket AS r (key, hits) SELECT $3, ARRAY[clock_timestamp()] FROM live
+             ON CONFLICT (key) DO UPDATE
+                SET hits = (r.hits || clock_timestamp())[greatest(1, cardinality(r.hits) + 2 - $4::int):]
+              WHERE cardinality(r.hits) < $4::int
+                 OR r.hits[cardinality(r.hits) - $4::int + 1] <= clock_timestamp() - $5::interval
+             RETURNING set_config('synchronous_commit', 'off', true))
+           SELECT EXISTS (SELECT FROM live) AS "live!", EXISTS (SELECT FROM counted) AS "counted!""#,
+        write.session.uuid(),
+        write.user.uuid(),
+        write.key,
+        i32::from(write.limit),
+        interval(write.window),
+    )
+    .fetch_one(db)
+    .await?;
+    match (row.live, row.counted) {
+        (false, _) => Ok(None),
+        (true, true) => Ok(Some(Limit::Allowed)),
+        (true, false) => {
+            let seconds = limits::wait(db, write.key, write.limit, write.window).await?;
+            Ok(Some(Limit::RetryAfter(seconds)))
+        }
+    }
 }
 
 /// The live session that a refresh token belongs to, and whether the token may still be used.
