@@ -20,9 +20,8 @@ use crate::{
 
 /// How long the simulated bank thinks about a payment.
 const BANK_MS: u64 = 50;
-/// So many that nobody pays more often than a user may, or than people do: what is asked about a payment reads the others of its
-/// user's day.
-const PAYERS: usize = 256;
+/// So many that nobody pays more often than a user may.
+const PAYERS: usize = 64;
 /// One after the other, for the time that is added.
 const ALONE: usize = 100;
 /// All at once, for the rate.
