@@ -31,9 +31,20 @@ CREATE FUNCTION restricted.kept_for(p_class text) RETURNS interval LANGUAGE sql 
   SELECT CASE WHEN p_class IN ('users', 'kyc_applicants', 'kyc_former_applicants', 'screening_results', 'aml_cases', 'webhook_events',
                                'bank_accounts', 'transactions', 'payment_attempts', 'audit_log') THEN interval '5 years' END $$;
 
--- Moves what is kept of one erased person, and deletes the rest, once nothing of theirs is under way: the bank has said its last
--- word on every payment, and knows that every consent is over, or it has ended with its last day. Whom it was; NULL: there is nobody whose turn it is. What is
--- told of them later follows.
+-- Whether nothing of a person is under way: the bank has said its last word on every payment, and knows that every consent is
+-- over, or it has ended with its last day; and no compliance officer has a case of theirs open.
+CREATE FUNCTION restricted.is_at_rest(p_user uuid) RETURNS boolean LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+  SELECT NOT EXISTS (SELECT FROM transactions t WHERE t.user_id = p_user AND NOT t.bank_final)
+     AND NOT EXISTS (SELECT FROM bank_consents c WHERE c.user_id = p_user
+                        AND (c.consent_id_sealed IS NOT NULL
+                             AND coalesce(c.valid_until, c.created_at::date + 180) >= clock_timestamp()::date
+                             OR c.updated_at > clock_timestamp() - interval '5 minutes'))
+     AND NOT EXISTS (SELECT FROM kyc_applicants a WHERE a.user_id = p_user AND a.status = 'requested'
+                        AND a.updated_at > clock_timestamp() - interval '1 hour')
+     AND NOT EXISTS (SELECT FROM aml_cases c WHERE c.user_id = p_user AND c.closed_at IS NULL) $$;
+
+-- Moves what is kept of one erased person, and deletes the rest, once nothing of theirs is under way. Whom it was; NULL: there is
+-- nobody whose turn it is. What is told of them later follows.
 CREATE FUNCTION restricted.move_erased() RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   p users;
@@ -46,15 +57,10 @@ BEGIN
                       WHERE f.user_id = u.id AND w.raw IS NOT NULL AND w.state <> 'received')
           OR EXISTS (SELECT FROM webhook_events w WHERE w.external_user_id = 'usr_' || replace(u.id::text, '-', '')
                         AND w.raw IS NOT NULL AND w.state <> 'received'))
-     AND NOT EXISTS (SELECT FROM transactions t WHERE t.user_id = u.id AND NOT t.bank_final)
-     AND NOT EXISTS (SELECT FROM bank_consents c WHERE c.user_id = u.id
-                        AND (c.consent_id_sealed IS NOT NULL
-                             AND coalesce(c.valid_until, c.created_at::date + 180) >= clock_timestamp()::date
-                             OR c.updated_at > clock_timestamp() - interval '5 minutes'))
-     AND NOT EXISTS (SELECT FROM kyc_applicants a WHERE a.user_id = u.id AND a.status = 'requested'
-                        AND a.updated_at > clock_timestamp() - interval '1 hour')
+     AND restricted.is_at_rest(u.id)
    ORDER BY u.erased_at LIMIT 1 FOR UPDATE SKIP LOCKED;
-  IF NOT FOUND THEN RETURN NULL; END IF;
+  -- Asked again under the lock, for which whoever opens a case waits.
+  IF NOT FOUND OR NOT restricted.is_at_rest(p.id) THEN RETURN NULL; END IF;
   applicants := ARRAY(SELECT applicant_id FROM kyc_applicants WHERE user_id = p.id AND applicant_id IS NOT NULL
                       UNION SELECT applicant_id FROM kyc_former_applicants WHERE user_id = p.id);
 
@@ -120,6 +126,7 @@ CREATE FUNCTION restricted.purge() RETURNS bigint LANGUAGE sql SECURITY DEFINER 
     DELETE FROM restricted.records WHERE id = ANY (ARRAY(
       SELECT r.id FROM restricted.records r
        WHERE r.retention_until < clock_timestamp() AND NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id AND u.held_at IS NOT NULL)
+         AND NOT EXISTS (SELECT FROM aml_cases c WHERE c.user_id = r.user_id AND c.closed_at IS NULL)
        ORDER BY r.retention_until LIMIT 1000)) RETURNING 1)
   SELECT count(*) FROM purged $$;
 
@@ -133,6 +140,7 @@ BEGIN
   SELECT u.id INTO gone FROM users u
    WHERE u.moved_at IS NOT NULL AND u.held_at IS NULL AND u.erased_at + restricted.kept_for('users') < clock_timestamp()
      AND NOT EXISTS (SELECT FROM restricted.records r WHERE r.user_id = u.id)
+     AND NOT EXISTS (SELECT FROM aml_cases c WHERE c.user_id = u.id)
    ORDER BY u.erased_at LIMIT 1 FOR UPDATE SKIP LOCKED;
   IF NOT FOUND THEN RETURN NULL; END IF;
   WITH former AS (DELETE FROM kyc_former_applicants WHERE user_id = gone RETURNING applicant_id)
