@@ -85,9 +85,11 @@ GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_worker;
 
 -- Retention: one function for each class, which know themselves what is due, and the one that reads what is kept.
-GRANT EXECUTE ON FUNCTION restricted.move_erased() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.to_move() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.move_erased(uuid) TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.purge() TO drop_retention;
-GRANT EXECUTE ON FUNCTION restricted.forget() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.to_forget() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.forget(uuid) TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.empty_webhooks() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.prune_audit() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.read(uuid, text, text) TO drop_retention;
