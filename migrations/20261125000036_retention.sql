@@ -36,7 +36,8 @@ CREATE TABLE restricted.records (
 CREATE INDEX records_of_user ON restricted.records (user_id, id);
 CREATE INDEX records_by_end ON restricted.records (retention_until);
 
--- How long each class is kept after the end of the relation, or after its own last change where that is later: the one place.
+-- How long each class is kept after the end of the relation, or after its own last change where that is later: the one place. All
+-- that is kept of one person ends with the last of it.
 CREATE FUNCTION restricted.kept_for(p_class text) RETURNS interval LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
   SELECT CASE WHEN p_class IN ('users', 'kyc_applicants', 'kyc_former_applicants', 'screening_results', 'aml_cases', 'webhook_events',
                                'bank_accounts', 'transactions', 'payment_attempts', 'audit_log') THEN interval '5 years' END $$;
@@ -74,6 +75,7 @@ DECLARE
   p_name text := 'usr_' || replace(p_user::text, '-', '');
   applicants text[];
   events uuid[];
+  last_end timestamptz;
 BEGIN
   SELECT u.* INTO p FROM users u WHERE u.id = p_user AND u.erased_at IS NOT NULL AND u.held_at IS NULL FOR UPDATE SKIP LOCKED;
   -- Asked under the lock, for which whoever opens a case waits.
@@ -108,6 +110,9 @@ BEGIN
     UNION ALL
     SELECT 'webhook_events', to_jsonb(w), w.received_at FROM webhook_events w WHERE w.id = ANY (events)
   ) r (class, record, ended);
+  -- Who they were, and each of the rest, is kept for as long as the last of it: apart it shows little.
+  SELECT max(retention_until) INTO last_end FROM restricted.records WHERE user_id = p.id;
+  UPDATE restricted.records SET retention_until = last_end WHERE user_id = p.id AND retention_until < last_end;
 
   DELETE FROM payment_attempts WHERE transaction_id IN (SELECT id FROM transactions WHERE user_id = p.id);
   DELETE FROM transactions WHERE user_id = p.id;

@@ -202,6 +202,34 @@ async fn a_payment_that_is_under_way_is_followed_to_its_end_and_moved_then() {
 }
 
 #[tokio::test]
+async fn whose_a_payment_was_is_kept_as_long_as_the_payment() {
+    let app = TestApp::start().await;
+    let (anna, _, link) = anna_pays(&app).await;
+    does(&app, "erase", &anna.user).await;
+    execute(&app, "UPDATE users SET erased_at = erased_at - interval '3 days'").await;
+    app.run_jobs().await;
+    settles(&app, &link).await;
+    app.check_the_books().await;
+    app.advance(TimeDelta::minutes(6)).await;
+    app.retain().await;
+    let kept = count(&app, "restricted.records").await;
+    assert_eq!(count(&app, "restricted.records WHERE class = 'transactions'").await, 1);
+
+    app.advance(TimeDelta::days(FIVE_YEARS - 2)).await;
+    app.retain().await;
+    assert_eq!(count(&app, "restricted.records").await, kept);
+    assert_eq!(count(&app, "restricted.records WHERE class = 'users'").await, 1);
+    app.advance(TimeDelta::days(3)).await;
+    app.retain().await;
+    assert_eq!(
+        (count(&app, "restricted.records").await, count(&app, "users").await),
+        (0, 0)
+    );
+    app.run_jobs().await;
+    app.finish_without_books().await;
+}
+
+#[tokio::test]
 async fn what_is_held_is_not_moved_nor_deleted_until_the_hold_is_lifted() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;
@@ -245,6 +273,7 @@ async fn what_sumsub_still_tells_of_somebody_who_was_erased_changes_nobody_and_i
     does(&app, "erase", &anna.user).await;
     app.retain().await;
     let kept = count(&app, "restricted.records WHERE class = 'webhook_events'").await;
+    app.advance(TimeDelta::days(30)).await;
     let tries_again = Review {
         review_reject_type: Some("RETRY".to_owned()),
         ..Review::of(&anna.user, "RED")
@@ -266,6 +295,13 @@ async fn what_sumsub_still_tells_of_somebody_who_was_erased_changes_nobody_and_i
     assert_eq!(
         count(&app, "restricted.records WHERE class = 'webhook_events'").await,
         kept + 1
+    );
+    let in_five_years = "retention_until > now() + interval '5 years' - interval '1 hour'";
+    let ended_with_it = format!("restricted.records WHERE {in_five_years}");
+    assert_eq!(
+        count(&app, &ended_with_it).await,
+        count(&app, "restricted.records").await,
+        "all of it is kept as long as the last"
     );
     app.finish().await;
 }
