@@ -512,6 +512,33 @@ async fn somebody_who_cannot_be_moved_is_passed_over_and_told_and_the_others_go_
 }
 
 #[tokio::test]
+async fn the_applicant_to_delete_is_told_before_it_is_forgotten() {
+    alerts::listen();
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    app.stop_worker().await;
+    let applicant: String = value(&app, "SELECT applicant_id FROM kyc_applicants").await;
+    does(&app, "erase", &anna.user).await;
+    app.retain().await;
+    app.advance(TimeDelta::days(FIVE_YEARS + 1)).await;
+    execute(
+        &app,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''died''; END';
+         CREATE CONSTRAINT TRIGGER refuse AFTER DELETE ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    .await;
+    assert!(app.try_to_retain().await.is_err());
+    assert_eq!(count(&app, "users").await, 1);
+    assert_eq!(alerts::about(&applicant), ["applicant_to_delete"]);
+    execute(&app, "DROP TRIGGER refuse ON users").await;
+    app.retain().await;
+    assert_eq!(count(&app, "users").await, 0);
+    assert_eq!(alerts::about(&applicant), ["applicant_to_delete", "applicant_to_delete"]);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn moving_somebody_may_take_longer_than_a_request() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;

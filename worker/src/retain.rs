@@ -7,9 +7,10 @@ use anyhow::bail;
 use drop_common::{
     alerts,
     config::{DatabaseConfig, Environment},
+    domain::ids::UserId,
     storage::{self, StorageError, retention},
 };
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 /// What one run did.
 #[derive(Debug, Default)]
@@ -53,19 +54,28 @@ async fn sweep(db: &mut PgConnection) -> Result<Swept, StorageError> {
     let purged = until_none(async || retention::purge(&mut *db).await).await;
     swept.purged = swept.step("records", purged)?;
     for user in swept.step("who is to be forgotten", retention::to_forget(&mut *db).await)? {
-        let forgotten = retention::forget(&mut *db, user).await;
-        if let Some(applicants) = swept.step(user, forgotten)? {
-            swept.forgotten += 1;
-            for applicant in applicants {
-                alerts::raise(&alerts::APPLICANT_TO_DELETE, applicant);
-            }
-        }
+        let forgotten = forget(db, user).await;
+        swept.forgotten += u64::from(swept.step(user, forgotten)?);
     }
     let webhooks = until_none(async || retention::empty_webhooks(&mut *db).await).await;
     swept.webhooks = swept.step("webhooks", webhooks)?;
     let audit = until_none(async || retention::prune_audit(&mut *db).await).await;
     swept.audit = swept.step("audit rows", audit)?;
     Ok(swept)
+}
+
+/// False: it was not their turn.
+async fn forget(db: &mut PgConnection, user: UserId) -> Result<bool, StorageError> {
+    let mut tx = db.begin().await?;
+    let Some(applicants) = retention::forget(&mut *tx, user).await? else {
+        return Ok(false);
+    };
+    // Before the commit, after which nothing here knows them: whoever dies between the two tells them again.
+    for applicant in applicants {
+        alerts::raise(&alerts::APPLICANT_TO_DELETE, applicant);
+    }
+    tx.commit().await?;
+    Ok(true)
 }
 
 impl Swept {
