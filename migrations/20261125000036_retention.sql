@@ -187,7 +187,7 @@ BEGIN
   RETURN applicants;
 END $$;
 
--- Empties webhooks that were about nobody of ours. How many.
+-- Empties webhooks that were about nobody of ours. How many. Whoever is named by either of the two is somebody, held or not.
 CREATE FUNCTION restricted.empty_webhooks() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
   WITH emptied AS (
     UPDATE webhook_events SET raw = NULL, applicant_id = NULL, external_user_id = NULL, note = NULL WHERE id = ANY (ARRAY(
@@ -196,6 +196,8 @@ CREATE FUNCTION restricted.empty_webhooks() RETURNS bigint LANGUAGE sql SECURITY
          AND NOT EXISTS (SELECT FROM kyc_applicants a WHERE a.applicant_id = w.applicant_id)
          AND NOT EXISTS (SELECT FROM kyc_former_applicants f WHERE f.applicant_id = w.applicant_id)
          AND NOT EXISTS (SELECT FROM screening_results s WHERE s.webhook_event_id = w.id)
+         AND NOT EXISTS (SELECT FROM users u WHERE u.id = CASE WHEN w.external_user_id ~ '^usr_[0-9a-f]{32}$'
+                                                               THEN substr(w.external_user_id, 5)::uuid END)
        ORDER BY w.received_at LIMIT 1000)) RETURNING 1)
   SELECT count(*) FROM emptied $$;
 

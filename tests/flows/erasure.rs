@@ -557,6 +557,34 @@ async fn moving_somebody_may_take_longer_than_a_request() {
     app.finish().await;
 }
 
+#[tokio::test]
+async fn a_webhook_that_names_somebody_of_ours_by_our_id_alone_is_not_about_nobody() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    app.stop_worker().await;
+    execute(
+        &app,
+        &format!(
+            "INSERT INTO webhook_events (id, provider, event_key, external_user_id, raw, state, received_at)
+             SELECT gen_random_uuid(), 'sumsub', id, id, 'body', 'unmatched', now() - interval '6 years'
+               FROM unnest('{{{},usr_00000000000000000000000000000000,somebody}}'::text[]) id",
+            anna.user
+        ),
+    )
+    .await;
+    app.retain().await;
+    let kept: Vec<String> = value(
+        &app,
+        "SELECT array_agg(external_user_id) FROM webhook_events WHERE raw IS NOT NULL",
+    )
+    .await;
+    assert_eq!(kept, [anna.user.as_str()]);
+    does(&app, "erase", &anna.user).await;
+    app.retain().await;
+    assert_eq!(count(&app, "restricted.records WHERE class = 'webhook_events'").await, 1);
+    app.finish().await;
+}
+
 /// Those of a table that is emptied every quarter of an hour are found soon enough without.
 const SHORT_LIVED: [&str; 2] = ["logins.user_id", "kyc_sdk_tokens.user_id"];
 
