@@ -113,7 +113,10 @@ async fn whoever_was_erased_is_not_made_anew_after_the_former_pepper_is_gone() {
         .unwrap();
     for previous in [FIRST, THIRD] {
         app.stop_worker().await;
-        app.reconfigure_worker(&[("NATIONAL_ID_PEPPER", SECOND), ("NATIONAL_ID_PEPPER_PREVIOUS", previous)]);
+        app.reconfigure_worker(&[
+            ("NATIONAL_ID_PEPPER", SECOND),
+            ("NATIONAL_ID_PEPPER_PREVIOUS", previous),
+        ]);
         app.start_worker().await;
         assert_eq!(app.log_in("anna").await.problem(), (401, "unauthenticated"));
     }
