@@ -12,6 +12,16 @@ CREATE INDEX webhook_events_of_user ON webhook_events (external_user_id) WHERE r
 CREATE INDEX webhook_events_by_time ON webhook_events USING brin (received_at);
 CREATE INDEX audit_log_by_time ON audit_log USING brin (at);
 
+-- Whoever is moved or deleted is looked for through every key that points at them. A check of a key finds a partial index only
+-- where its condition follows from the comparison.
+CREATE INDEX transactions_of_account ON transactions (account_id);
+CREATE INDEX transactions_duplicates ON transactions (confirmed_duplicate_of) WHERE confirmed_duplicate_of IS NOT NULL;
+CREATE INDEX bank_consents_taken_over ON bank_consents (taken_over_by) WHERE taken_over_by IS NOT NULL;
+CREATE INDEX balance_reads_of_account ON balance_reads (account_id);
+CREATE INDEX balance_refreshes_of_user ON balance_refreshes (user_id);
+CREATE INDEX kyc_former_applicants_of_user ON kyc_former_applicants (user_id);
+CREATE INDEX aml_cases_of_user ON aml_cases (user_id);
+
 -- Read by nobody but through restricted.read, which says who did and why. A row of another table as it was, but for what only a
 -- call to its bank needed.
 CREATE SCHEMA restricted;
@@ -26,37 +36,55 @@ CREATE TABLE restricted.records (
 CREATE INDEX records_of_user ON restricted.records (user_id, id);
 CREATE INDEX records_by_end ON restricted.records (retention_until);
 
--- How long each class is kept after the end of the relation, or after its own last change where that is later: the one place.
+-- How long each class is kept after the end of the relation, or after its own last change where that is later: the one place. All
+-- that is kept of one person ends with the last of it.
 CREATE FUNCTION restricted.kept_for(p_class text) RETURNS interval LANGUAGE sql IMMUTABLE SET search_path = public, pg_temp AS $$
   SELECT CASE WHEN p_class IN ('users', 'kyc_applicants', 'kyc_former_applicants', 'screening_results', 'aml_cases', 'webhook_events',
                                'bank_accounts', 'transactions', 'payment_attempts', 'audit_log') THEN interval '5 years' END $$;
 
--- Moves what is kept of one erased person, and deletes the rest, once nothing of theirs is under way: the bank has said its last
--- word on every payment, and knows that every consent is over, or it has ended with its last day. Whom it was; NULL: there is nobody whose turn it is. What is
--- told of them later follows.
-CREATE FUNCTION restricted.move_erased() RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-  p users;
-  applicants text[];
-BEGIN
-  SELECT u.* INTO p FROM users u
+-- Whether nothing of a person is under way: the bank has said its last word on every payment, and knows that every consent is
+-- over, or it has ended with its last day; and no compliance officer has a case of theirs open.
+CREATE FUNCTION restricted.is_at_rest(p_user uuid) RETURNS boolean LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+  SELECT NOT EXISTS (SELECT FROM transactions t WHERE t.user_id = p_user AND NOT t.bank_final)
+     AND NOT EXISTS (SELECT FROM bank_consents c WHERE c.user_id = p_user
+                        AND (c.consent_id_sealed IS NOT NULL
+                             AND coalesce(c.valid_until, c.created_at::date + 180) >= clock_timestamp()::date
+                             OR c.updated_at > clock_timestamp() - interval '5 minutes'))
+     AND NOT EXISTS (SELECT FROM kyc_applicants a WHERE a.user_id = p_user AND a.status = 'requested'
+                        AND a.updated_at > clock_timestamp() - interval '1 hour')
+     AND NOT EXISTS (SELECT FROM aml_cases c WHERE c.user_id = p_user AND c.closed_at IS NULL) $$;
+
+-- Those of whom something is to be moved: all of it, or what was told of them since.
+CREATE FUNCTION restricted.to_move() RETURNS SETOF uuid LANGUAGE sql STABLE SECURITY DEFINER
+  SET search_path = public, pg_temp AS $$
+  SELECT u.id FROM users u
    WHERE u.erased_at IS NOT NULL AND u.held_at IS NULL
      AND (u.moved_at IS NULL
           OR EXISTS (SELECT FROM kyc_former_applicants f JOIN webhook_events w ON w.applicant_id = f.applicant_id
                       WHERE f.user_id = u.id AND w.raw IS NOT NULL AND w.state <> 'received')
           OR EXISTS (SELECT FROM webhook_events w WHERE w.external_user_id = 'usr_' || replace(u.id::text, '-', '')
                         AND w.raw IS NOT NULL AND w.state <> 'received'))
-     AND NOT EXISTS (SELECT FROM transactions t WHERE t.user_id = u.id AND NOT t.bank_final)
-     AND NOT EXISTS (SELECT FROM bank_consents c WHERE c.user_id = u.id
-                        AND (c.consent_id_sealed IS NOT NULL
-                             AND coalesce(c.valid_until, c.created_at::date + 180) >= clock_timestamp()::date
-                             OR c.updated_at > clock_timestamp() - interval '5 minutes'))
-     AND NOT EXISTS (SELECT FROM kyc_applicants a WHERE a.user_id = u.id AND a.status = 'requested'
-                        AND a.updated_at > clock_timestamp() - interval '1 hour')
-   ORDER BY u.erased_at LIMIT 1 FOR UPDATE SKIP LOCKED;
-  IF NOT FOUND THEN RETURN NULL; END IF;
+     AND restricted.is_at_rest(u.id)
+   ORDER BY u.erased_at $$;
+
+-- Moves what is kept of one erased person, and deletes the rest, once nothing of theirs is under way. False: it is not their turn.
+CREATE FUNCTION restricted.move_erased(p_user uuid) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER
+  SET search_path = public, pg_temp AS $$
+DECLARE
+  p users;
+  p_name text := 'usr_' || replace(p_user::text, '-', '');
+  applicants text[];
+  events uuid[];
+  last_end timestamptz;
+BEGIN
+  SELECT u.* INTO p FROM users u WHERE u.id = p_user AND u.erased_at IS NOT NULL AND u.held_at IS NULL FOR UPDATE SKIP LOCKED;
+  -- Asked under the lock, for which whoever opens a case waits.
+  IF NOT FOUND OR NOT restricted.is_at_rest(p_user) THEN RETURN false; END IF;
   applicants := ARRAY(SELECT applicant_id FROM kyc_applicants WHERE user_id = p.id AND applicant_id IS NOT NULL
                       UNION SELECT applicant_id FROM kyc_former_applicants WHERE user_id = p.id);
+  -- One that is applied between two of these statements is moved the next time.
+  events := ARRAY(SELECT id FROM webhook_events WHERE raw IS NOT NULL AND state <> 'received'
+                     AND (applicant_id = ANY (applicants) OR external_user_id = p_name) FOR NO KEY UPDATE);
 
   INSERT INTO restricted.records (user_id, class, record, retention_until)
   SELECT p.id, r.class, r.record, greatest(r.ended, p.erased_at) + restricted.kept_for(r.class) FROM (
@@ -80,10 +108,11 @@ BEGIN
     UNION ALL
     SELECT 'aml_cases', to_jsonb(c), coalesce(c.closed_at, c.opened_at) FROM aml_cases c WHERE c.user_id = p.id
     UNION ALL
-    SELECT 'webhook_events', to_jsonb(w), w.received_at FROM webhook_events w
-     WHERE w.raw IS NOT NULL AND w.state <> 'received'
-       AND (w.applicant_id = ANY (applicants) OR w.external_user_id = 'usr_' || replace(p.id::text, '-', ''))
+    SELECT 'webhook_events', to_jsonb(w), w.received_at FROM webhook_events w WHERE w.id = ANY (events)
   ) r (class, record, ended);
+  -- Who they were, and each of the rest, is kept for as long as the last of it: apart it shows little.
+  SELECT max(retention_until) INTO last_end FROM restricted.records WHERE user_id = p.id;
+  UPDATE restricted.records SET retention_until = last_end WHERE user_id = p.id AND retention_until < last_end;
 
   DELETE FROM payment_attempts WHERE transaction_id IN (SELECT id FROM transactions WHERE user_id = p.id);
   DELETE FROM transactions WHERE user_id = p.id;
@@ -96,8 +125,7 @@ BEGIN
   -- Their keys stay: an event that is sent again stays a duplicate.
   UPDATE webhook_events SET raw = NULL, applicant_id = NULL, external_user_id = NULL, note = NULL,
          state = CASE WHEN applied_at IS NULL THEN 'recorded' ELSE state END, applied_at = coalesce(applied_at, clock_timestamp())
-   WHERE raw IS NOT NULL AND state <> 'received'
-     AND (applicant_id = ANY (applicants) OR external_user_id = 'usr_' || replace(p.id::text, '-', ''));
+   WHERE id = ANY (events);
   -- So that what Sumsub still tells is known to be about nobody's check.
   INSERT INTO kyc_former_applicants (applicant_id, user_id, level_name)
   SELECT DISTINCT ON (applicant_id) applicant_id, user_id, level_name FROM kyc_applicants
@@ -111,7 +139,7 @@ BEGIN
   -- The keyed hash stays, so that nobody is made of them anew.
   UPDATE users SET first_name = '', last_name = '', email_sealed = NULL, kyc_status = 'pending',
          moved_at = coalesce(moved_at, clock_timestamp()) WHERE id = p.id;
-  RETURN p.id;
+  RETURN true;
 END $$;
 
 -- Deletes records whose time is over. How many; 0: there are none left.
@@ -120,21 +148,34 @@ CREATE FUNCTION restricted.purge() RETURNS bigint LANGUAGE sql SECURITY DEFINER 
     DELETE FROM restricted.records WHERE id = ANY (ARRAY(
       SELECT r.id FROM restricted.records r
        WHERE r.retention_until < clock_timestamp() AND NOT EXISTS (SELECT FROM users u WHERE u.id = r.user_id AND u.held_at IS NOT NULL)
+         AND NOT EXISTS (SELECT FROM aml_cases c WHERE c.user_id = r.user_id AND c.closed_at IS NULL)
        ORDER BY r.retention_until LIMIT 1000)) RETURNING 1)
   SELECT count(*) FROM purged $$;
 
--- Deletes what is left of somebody of whom no record is kept any more. Their ids at Sumsub, which is to delete them too; NULL:
--- there is nobody.
-CREATE FUNCTION restricted.forget() RETURNS text[] LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+-- Whether no record of somebody is kept any more, and nothing is left that could become one.
+CREATE FUNCTION restricted.is_over(p_user uuid) RETURNS boolean LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+  SELECT NOT EXISTS (SELECT FROM restricted.records r WHERE r.user_id = p_user)
+     AND NOT EXISTS (SELECT FROM aml_cases c WHERE c.user_id = p_user) $$;
+
+-- Those of whom nothing is kept any more.
+CREATE FUNCTION restricted.to_forget() RETURNS SETOF uuid LANGUAGE sql STABLE SECURITY DEFINER
+  SET search_path = public, pg_temp AS $$
+  SELECT u.id FROM users u
+   WHERE u.moved_at IS NOT NULL AND u.held_at IS NULL AND u.erased_at + restricted.kept_for('users') < clock_timestamp()
+     AND restricted.is_over(u.id)
+   ORDER BY u.erased_at $$;
+
+-- Deletes what is left of one of them. Their ids at Sumsub, which is to delete them too; NULL: it is not their turn.
+CREATE FUNCTION restricted.forget(p_user uuid) RETURNS text[] LANGUAGE plpgsql SECURITY DEFINER
+  SET search_path = public, pg_temp AS $$
 DECLARE
   gone uuid;
   applicants text[];
 BEGIN
   SELECT u.id INTO gone FROM users u
-   WHERE u.moved_at IS NOT NULL AND u.held_at IS NULL AND u.erased_at + restricted.kept_for('users') < clock_timestamp()
-     AND NOT EXISTS (SELECT FROM restricted.records r WHERE r.user_id = u.id)
-   ORDER BY u.erased_at LIMIT 1 FOR UPDATE SKIP LOCKED;
-  IF NOT FOUND THEN RETURN NULL; END IF;
+   WHERE u.id = p_user AND u.moved_at IS NOT NULL AND u.held_at IS NULL
+     AND u.erased_at + restricted.kept_for('users') < clock_timestamp() FOR UPDATE SKIP LOCKED;
+  IF NOT FOUND OR NOT restricted.is_over(p_user) THEN RETURN NULL; END IF;
   WITH former AS (DELETE FROM kyc_former_applicants WHERE user_id = gone RETURNING applicant_id)
   SELECT coalesce(array_agg(applicant_id), '{}') INTO applicants FROM former;
   DELETE FROM notifications WHERE user_id = gone;
@@ -146,7 +187,7 @@ BEGIN
   RETURN applicants;
 END $$;
 
--- Empties webhooks that were about nobody of ours. How many.
+-- Empties webhooks that were about nobody of ours. How many. Whoever is named by either of the two is somebody, held or not.
 CREATE FUNCTION restricted.empty_webhooks() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
   WITH emptied AS (
     UPDATE webhook_events SET raw = NULL, applicant_id = NULL, external_user_id = NULL, note = NULL WHERE id = ANY (ARRAY(
@@ -155,6 +196,8 @@ CREATE FUNCTION restricted.empty_webhooks() RETURNS bigint LANGUAGE sql SECURITY
          AND NOT EXISTS (SELECT FROM kyc_applicants a WHERE a.applicant_id = w.applicant_id)
          AND NOT EXISTS (SELECT FROM kyc_former_applicants f WHERE f.applicant_id = w.applicant_id)
          AND NOT EXISTS (SELECT FROM screening_results s WHERE s.webhook_event_id = w.id)
+         AND NOT EXISTS (SELECT FROM users u WHERE u.id = CASE WHEN w.external_user_id ~ '^usr_[0-9a-f]{32}$'
+                                                               THEN substr(w.external_user_id, 5)::uuid END)
        ORDER BY w.received_at LIMIT 1000)) RETURNING 1)
   SELECT count(*) FROM emptied $$;
 

@@ -148,6 +148,13 @@ pub const APPLICANT_TO_DELETE: Alert = Alert {
     meaning: "nothing is kept any more of the person of an applicant, which Sumsub still has",
 };
 
+/// Others are moved and deleted all the same; this is tried again every hour.
+pub const RETENTION_FAILED: Alert = Alert {
+    name: "retention_failed",
+    severity: Severity::Medium,
+    meaning: "what is due could not be moved apart or deleted",
+};
+
 /// A job died, and its kind's `on_dead` failed: a payment, say, is still processing and nobody works for it.
 pub const JOB_UNTOLD: Alert = Alert {
     name: "job_untold",

@@ -1,14 +1,16 @@
 //! What was kept long enough goes, and of those who were erased what is still kept is moved apart. A program that ends, which
 //! a timer starts, because its role in the database may do this and nothing else.
 
+use std::fmt::Display;
+
+use anyhow::bail;
 use drop_common::{
     alerts,
     config::{DatabaseConfig, Environment},
-    storage::{StorageError, retention},
+    domain::ids::UserId,
+    storage::{self, StorageError, retention},
 };
-use sqlx::PgPool;
-
-use crate::run::pool;
+use sqlx::{Connection as _, PgConnection};
 
 /// What one run did.
 #[derive(Debug, Default)]
@@ -18,39 +20,76 @@ struct Swept {
     webhooks: i64,
     audit: i64,
     forgotten: u64,
+    /// Steps that failed.
+    failed: u64,
 }
 
 /// Does all that there is to do.
 pub async fn retain(environment: &Environment) -> anyhow::Result<()> {
-    let db = pool(&DatabaseConfig::alone(environment)?)?;
-    let swept = sweep(&db).await?;
+    let database = DatabaseConfig::alone(environment)?;
+    let mut db = storage::connect_unhurried(&database.url).await?;
+    let swept = sweep(&mut db).await?;
     tracing::info!(
         moved = swept.moved,
         purged = swept.purged,
         webhooks = swept.webhooks,
         audit = swept.audit,
         forgotten = swept.forgotten,
+        failed = swept.failed,
         "what had been kept long enough is gone"
     );
+    if swept.failed > 0 {
+        bail!("steps that failed: {}; the alerts say which", swept.failed);
+    }
     Ok(())
 }
 
 /// In short transactions: each call does a part.
-async fn sweep(db: &PgPool) -> Result<Swept, StorageError> {
+async fn sweep(db: &mut PgConnection) -> Result<Swept, StorageError> {
     let mut swept = Swept::default();
-    while retention::move_erased(db).await?.is_some() {
-        swept.moved += 1;
+    for user in swept.step("who is to be moved", retention::to_move(&mut *db).await)? {
+        let moved = retention::move_erased(&mut *db, user).await;
+        swept.moved += u64::from(swept.step(user, moved)?);
     }
-    swept.purged = until_none(async || retention::purge(db).await).await?;
-    while let Some(applicants) = retention::forget(db).await? {
-        swept.forgotten += 1;
-        for applicant in applicants {
-            alerts::raise(&alerts::APPLICANT_TO_DELETE, applicant);
+    let purged = until_none(async || retention::purge(&mut *db).await).await;
+    swept.purged = swept.step("records", purged)?;
+    for user in swept.step("who is to be forgotten", retention::to_forget(&mut *db).await)? {
+        let forgotten = forget(db, user).await;
+        swept.forgotten += u64::from(swept.step(user, forgotten)?);
+    }
+    let webhooks = until_none(async || retention::empty_webhooks(&mut *db).await).await;
+    swept.webhooks = swept.step("webhooks", webhooks)?;
+    let audit = until_none(async || retention::prune_audit(&mut *db).await).await;
+    swept.audit = swept.step("audit rows", audit)?;
+    Ok(swept)
+}
+
+/// False: it was not their turn.
+async fn forget(db: &mut PgConnection, user: UserId) -> Result<bool, StorageError> {
+    let mut tx = db.begin().await?;
+    let Some(applicants) = retention::forget(&mut *tx, user).await? else {
+        return Ok(false);
+    };
+    // Before the commit, after which nothing here knows them: whoever dies between the two tells them again.
+    for applicant in applicants {
+        alerts::raise(&alerts::APPLICANT_TO_DELETE, applicant);
+    }
+    tx.commit().await?;
+    Ok(true)
+}
+
+impl Swept {
+    /// What a step did. One that fails is told, and the others go on, unless the database is away.
+    fn step<T: Default>(&mut self, what: impl Display, done: Result<T, StorageError>) -> Result<T, StorageError> {
+        match done {
+            Err(error) if !error.is_away() => {
+                self.failed += 1;
+                alerts::raise(&alerts::RETENTION_FAILED, format_args!("{what}, {error}"));
+                Ok(T::default())
+            }
+            done => done,
         }
     }
-    swept.webhooks = until_none(async || retention::empty_webhooks(db).await).await?;
-    swept.audit = until_none(async || retention::prune_audit(db).await).await?;
-    Ok(swept)
 }
 
 async fn until_none(mut part: impl AsyncFnMut() -> Result<i64, StorageError>) -> Result<i64, StorageError> {

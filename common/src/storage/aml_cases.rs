@@ -66,6 +66,16 @@ pub async fn list(db: &PgPool, closed_too: bool, limit: i64) -> Result<Vec<Case>
     Ok(cases.collect())
 }
 
+/// The open cases about one person, the oldest first.
+pub async fn open_of(tx: &mut Tx, user: UserId) -> Result<Vec<AmlCaseId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id: AmlCaseId" FROM aml_cases WHERE user_id = $1 AND closed_at IS NULL ORDER BY opened_at"#,
+        user.uuid(),
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
 /// Ends an open case with what was found. Whose it was; `None`: there is no such open case.
 pub async fn close(tx: &mut Tx, id: AmlCaseId, by: &str, finding: &str) -> Result<Option<UserId>, StorageError> {
     Ok(sqlx::query_scalar!(

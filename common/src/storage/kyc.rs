@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{StorageError, Tx};
 use crate::domain::{
     ids::{KycApplicantId, UserId, WebhookEventId},
-    kyc::{Decision, Standing},
+    kyc::{Decision, KycStatus, Standing},
 };
 
 /// One user's applicant for one level.
@@ -139,17 +139,35 @@ pub async fn is_former(tx: &mut Tx, applicant_id: &str) -> Result<bool, StorageE
     .await?)
 }
 
-/// Whether this is about somebody who was erased, by whichever of the two it names.
-pub async fn is_of_erased(tx: &mut Tx, user: Option<UserId>, applicant_id: Option<&str>) -> Result<bool, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM users WHERE id = $1 AND erased_at IS NOT NULL)
-               OR EXISTS (SELECT FROM kyc_former_applicants f JOIN users u ON u.id = f.user_id
-                           WHERE f.applicant_id = $2 AND u.erased_at IS NOT NULL) AS "erased!""#,
+/// Somebody who was erased.
+pub struct Erased {
+    pub user: UserId,
+    pub status: KycStatus,
+}
+
+/// Whoever was erased and is named by either of the two. Their row is locked, so that nothing of theirs is moved meanwhile.
+pub async fn lock_erased(
+    tx: &mut Tx,
+    user: Option<UserId>,
+    applicant_id: Option<&str>,
+) -> Result<Option<Erased>, StorageError> {
+    let row = sqlx::query!(
+        r#"SELECT id AS "user: UserId", kyc_status FROM users
+            WHERE erased_at IS NOT NULL
+              AND (id = $1 OR id = (SELECT user_id FROM kyc_former_applicants WHERE applicant_id = $2))
+            ORDER BY id = $1 DESC LIMIT 1 FOR NO KEY UPDATE"#,
         user.map(UserId::uuid),
         applicant_id
     )
-    .fetch_one(&mut **tx)
-    .await?)
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        Ok(Erased {
+            user: row.user,
+            status: row.kyc_status.parse().map_err(StorageError::corrupt)?,
+        })
+    })
+    .transpose()
 }
 
 /// Sumsub has deleted the applicant. Status and records stay; a check that is asked for again begins anew.

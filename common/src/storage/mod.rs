@@ -62,8 +62,14 @@ pub fn connect_lazy(url: &SecretString, options: PoolOptions) -> Result<PgPool, 
     Ok(pool_options(options).connect_lazy_with(connect_options(url)?))
 }
 
-/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and without it nobody's: row-level
-/// security, behind the conditions of the statements themselves.
+/// A connection for one who goes through whole tables, and for whom nobody waits.
+pub async fn connect_unhurried(url: &SecretString) -> Result<PgConnection, StorageError> {
+    let unhurried = connect_options(url)?.options([("statement_timeout", "10min"), ("lock_timeout", "10s")]);
+    Ok(unhurried.connect().await?)
+}
+
+/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and without it no table of
+/// people's rows answers: row-level security, behind the conditions of the statements themselves.
 pub async fn begin_for(db: &PgPool, user: UserId) -> Result<Tx, StorageError> {
     // One round trip; a UUID is safe to write into it.
     let begin = format!("BEGIN; SET LOCAL app.user_id = '{}'", user.uuid());

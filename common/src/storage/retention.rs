@@ -3,38 +3,57 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 
 use super::StorageError;
 use crate::domain::ids::UserId;
 
-/// Moves what is kept of one erased person apart, and deletes the rest. `None`: nobody's turn has come.
-pub async fn move_erased(db: &PgPool) -> Result<Option<UserId>, StorageError> {
+/// Those of whom something is to be moved.
+pub async fn to_move(db: impl PgExecutor<'_>) -> Result<Vec<UserId>, StorageError> {
     Ok(
-        sqlx::query_scalar!(r#"SELECT restricted.move_erased() AS "user: UserId""#)
+        sqlx::query_scalar!(r#"SELECT user_id AS "user!: UserId" FROM restricted.to_move() AS t (user_id)"#)
+            .fetch_all(db)
+            .await?,
+    )
+}
+
+/// Moves what is kept of one erased person apart, and deletes the rest. False: it is not their turn.
+pub async fn move_erased(db: impl PgExecutor<'_>, user: UserId) -> Result<bool, StorageError> {
+    Ok(
+        sqlx::query_scalar!(r#"SELECT restricted.move_erased($1) AS "moved!""#, user.uuid())
             .fetch_one(db)
             .await?,
     )
 }
 
 /// Deletes some of the records whose time is over. 0: there are none left.
-pub async fn purge(db: &PgPool) -> Result<i64, StorageError> {
+pub async fn purge(db: impl PgExecutor<'_>) -> Result<i64, StorageError> {
     Ok(sqlx::query_scalar!(r#"SELECT restricted.purge() AS "purged!""#)
         .fetch_one(db)
         .await?)
 }
 
-/// Deletes what was left of one person of whom nothing is kept any more; their ids at Sumsub. `None`: there is nobody.
-pub async fn forget(db: &PgPool) -> Result<Option<Vec<String>>, StorageError> {
+/// Those of whom nothing is kept any more.
+pub async fn to_forget(db: impl PgExecutor<'_>) -> Result<Vec<UserId>, StorageError> {
     Ok(
-        sqlx::query_scalar!(r#"SELECT restricted.forget() AS "applicants: Vec<String>""#)
-            .fetch_one(db)
+        sqlx::query_scalar!(r#"SELECT user_id AS "user!: UserId" FROM restricted.to_forget() AS t (user_id)"#)
+            .fetch_all(db)
             .await?,
     )
 }
 
+/// Deletes what was left of one of them; their ids at Sumsub. `None`: it is not their turn.
+pub async fn forget(db: impl PgExecutor<'_>, user: UserId) -> Result<Option<Vec<String>>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT restricted.forget($1) AS "applicants: Vec<String>""#,
+        user.uuid()
+    )
+    .fetch_one(db)
+    .await?)
+}
+
 /// Empties some of the webhooks that were about nobody of ours and whose time is over. 0: there are none left.
-pub async fn empty_webhooks(db: &PgPool) -> Result<i64, StorageError> {
+pub async fn empty_webhooks(db: impl PgExecutor<'_>) -> Result<i64, StorageError> {
     Ok(
         sqlx::query_scalar!(r#"SELECT restricted.empty_webhooks() AS "emptied!""#)
             .fetch_one(db)
@@ -43,7 +62,7 @@ pub async fn empty_webhooks(db: &PgPool) -> Result<i64, StorageError> {
 }
 
 /// Deletes some of the audit rows whose time is over. 0: there are none left.
-pub async fn prune_audit(db: &PgPool) -> Result<i64, StorageError> {
+pub async fn prune_audit(db: impl PgExecutor<'_>) -> Result<i64, StorageError> {
     Ok(sqlx::query_scalar!(r#"SELECT restricted.prune_audit() AS "pruned!""#)
         .fetch_one(db)
         .await?)

@@ -30,7 +30,8 @@ pub struct Upserted {
 
 /// The same national id is the same user (contract 3.1), also when two first logins run at once and after the pepper was
 /// changed: `hashes` are all that the person's row may hold, the current one first. The name follows BankID; a part that
-/// BankID does not tell stays as it was. None where the person was erased: nothing is written into that row any more.
+/// BankID does not tell stays as it was. None where the person was erased: nothing but the hash is written into that row any
+/// more.
 ///
 /// # Panics
 /// Without any hash.
@@ -61,6 +62,10 @@ pub async fn upsert(
         None => known(tx, hashes).await?.ok_or(sqlx::Error::RowNotFound)?,
     };
     if known.erased {
+        // Or they would be made anew once the former pepper is gone.
+        if known.national_id_hash != current {
+            rehash(tx, known.id, current).await?;
+        }
         return Ok(None);
     }
     let first_name = told_or_known(first_name, &known.first_name);
@@ -85,6 +90,13 @@ pub async fn upsert(
         renamed,
         rehashed,
     }))
+}
+
+async fn rehash(tx: &mut Tx, id: Uuid, hash: &str) -> Result<(), StorageError> {
+    sqlx::query!("UPDATE users SET national_id_hash = $2 WHERE id = $1", id, hash)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 fn told_or_known<'a>(told: &'a str, known: &'a str) -> &'a str {

@@ -11,6 +11,7 @@ use crate::{login::gate::meeting, paying::busy};
 
 const FIRST: &str = "the-first-pepper-of-this-test-000";
 const SECOND: &str = "the-second-pepper-of-this-test-00";
+const THIRD: &str = "the-third-pepper-of-this-test-000";
 
 #[tokio::test]
 async fn an_adult_logs_in_and_is_the_same_user_the_next_time() {
@@ -99,6 +100,31 @@ async fn a_person_is_the_same_user_whichever_pepper_their_row_was_hashed_with() 
         3,
         "the row has the current pepper's hash"
     );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_was_erased_is_not_made_anew_after_the_former_pepper_is_gone() {
+    let mut app = TestApp::start_with(&[("NATIONAL_ID_PEPPER", FIRST)]).await;
+    assert_eq!(app.log_in("anna").await.status, 200);
+    sqlx::query("UPDATE users SET erased_at = clock_timestamp()")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    for previous in [FIRST, THIRD] {
+        app.stop_worker().await;
+        app.reconfigure_worker(&[
+            ("NATIONAL_ID_PEPPER", SECOND),
+            ("NATIONAL_ID_PEPPER_PREVIOUS", previous),
+        ]);
+        app.start_worker().await;
+        assert_eq!(app.log_in("anna").await.problem(), (401, "unauthenticated"));
+    }
+    let users: i64 = sqlx::query_scalar("SELECT count(*) FROM users")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(users, 1);
     app.finish().await;
 }
 

@@ -6,7 +6,7 @@ use drop_common::{
     storage::{
         Tx,
         audit::{self, Actor, Entry},
-        kyc::{self as storage_kyc, LockedStanding},
+        kyc::{self as storage_kyc, Erased, LockedStanding},
         webhooks::EventState,
     },
 };
@@ -18,6 +18,8 @@ use crate::context::Context;
 
 pub(super) enum Recognised {
     Person(Box<About>),
+    /// It is about somebody who was erased.
+    Erased(Box<AboutErased>),
     /// It is about nobody whom it could change.
     Nobody(Fate),
 }
@@ -28,6 +30,12 @@ pub(super) struct About {
     pub(super) user: UserId,
     pub(super) applicant_id: String,
     pub(super) locked: LockedStanding,
+}
+
+/// The same where they were erased. Their row is locked.
+pub(super) struct AboutErased {
+    pub(super) event: Event,
+    pub(super) person: Erased,
 }
 
 pub(super) async fn recognise(ctx: &Context, tx: &mut Tx, raw: &[u8]) -> Result<Recognised, JobError> {
@@ -54,13 +62,17 @@ pub(super) async fn recognise(ctx: &Context, tx: &mut Tx, raw: &[u8]) -> Result<
     // An event that names no user is about the one whose applicant it names.
     let named = event.external_user_id.as_deref().map(str::parse::<UserId>);
     let user = named.map_or(owner, Result::ok);
-    if storage_kyc::is_of_erased(tx, user, event.applicant_id.as_deref()).await? {
-        return nobody(Fate::quiet(EventState::Recorded, Some("its person was erased")));
+    if let Some(person) = storage_kyc::lock_erased(tx, user, event.applicant_id.as_deref()).await? {
+        return Ok(Recognised::Erased(Box::new(AboutErased { event, person })));
     }
     let Some(user) = user else {
         return nobody(Fate::quiet(EventState::Unmatched, Some("no user of ours is named")));
     };
     let Some(locked) = storage_kyc::lock_standing(tx, user, level).await? else {
+        // Whoever erased them may have held the lock for which this has waited.
+        if let Some(person) = storage_kyc::lock_erased(tx, Some(user), None).await? {
+            return Ok(Recognised::Erased(Box::new(AboutErased { event, person })));
+        }
         let note = "no applicant is known for the user";
         return nobody(Fate::quiet(EventState::Unmatched, Some(note)));
     };

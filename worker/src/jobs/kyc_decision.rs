@@ -1,7 +1,7 @@
 //! What an event about a person decides, and everything that follows from it.
 
 use drop_common::{
-    alerts,
+    alerts::{self, Alert},
     domain::{
         ids::{KycApplicantId, UserId, WebhookEventId},
         kyc::{self, Applied, Decision, KycStatus, Notice, Outcome, STATUS, Standing},
@@ -17,7 +17,7 @@ use drop_common::{
         webhooks::{EventState, Waiting},
     },
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{kyc_about::About, kyc_event::Event, kyc_moves::Fate};
@@ -53,13 +53,7 @@ pub(super) async fn decide(
         "applicantActivated" => change.read_status(tx, event.at.unwrap_or(waiting.received_at)).await?,
         _ => {}
     }
-    let decision = Decision::of(
-        &event.kind,
-        event.review_status.as_deref(),
-        event.answer.as_deref(),
-        event.reject_type.as_deref(),
-    );
-    let outcome = kyc::apply(locked.standing, decision, event.at, waiting.received_at);
+    let outcome = kyc::apply(locked.standing, event.decision(), event.at, waiting.received_at);
     // The answer to a question raises no further one.
     if outcome.read_status && waiting.event_type.as_deref() != Some(STATUS) {
         change.read_status(tx, outcome.event_at).await?;
@@ -73,10 +67,28 @@ pub(super) async fn decide(
     if let Applied::NewState { standing, .. } = outcome.applied {
         fate.decision = standing.last_decision;
         if standing.status == KycStatus::Rejected {
-            fate.alerts.push((&alerts::AML_CASE, "a refusal for good"));
+            fate.alerts.push(CASE_OPENED);
         }
     }
     Ok(fate)
+}
+
+/// What somebody wants to know once a case is opened.
+pub(super) const CASE_OPENED: (&Alert, &str) = (&alerts::AML_CASE, "a refusal for good");
+
+/// A compliance officer looks at every refusal for good (contract 3.4: "AML check").
+pub(super) async fn open_case(tx: &mut Tx, new: NewCase<'_>, request_id: Option<Uuid>) -> Result<(), JobError> {
+    let (user, event) = (new.user, new.event);
+    let case = aml_cases::open(tx, new).await?;
+    let entry = Entry {
+        actor: Actor::Provider,
+        user: Some(user),
+        action: "aml.case_opened",
+        object: user.to_string(),
+        detail: json!({ "event": event.to_string(), "case": case.to_string() }),
+        request_id,
+    };
+    Ok(audit::record(tx, entry).await?)
 }
 
 /// What every write about one event names.
@@ -126,7 +138,13 @@ impl Change {
                 self.write(tx, "kyc.decided", standing).await?;
                 storage_kyc::insert_result(tx, row).await?;
                 if decision == Decision::Rejected {
-                    self.open_case(tx, event, applicant_id).await?;
+                    let new = NewCase {
+                        user: self.user,
+                        event: self.event,
+                        applicant_id,
+                        reject_labels: &event.reject_labels,
+                    };
+                    open_case(tx, new, self.request_id).await?;
                 }
                 self.tell(tx, notice).await?;
                 EventState::Applied
@@ -143,19 +161,6 @@ impl Change {
             subject: self.event.to_string(),
         };
         Ok(notifications::tell(tx, told).await?)
-    }
-
-    /// A compliance officer looks at every refusal for good (contract 3.4: "AML check").
-    async fn open_case(&self, tx: &mut Tx, event: &Event, applicant_id: &str) -> Result<(), JobError> {
-        let new = NewCase {
-            user: self.user,
-            event: self.event,
-            applicant_id,
-            reject_labels: &event.reject_labels,
-        };
-        let case = aml_cases::open(tx, new).await?;
-        let detail = json!({ "event": self.event.to_string(), "case": case.to_string() });
-        self.record(tx, "aml.case_opened", detail).await
     }
 
     /// Asks Sumsub how it stands; whatever it answers is not older than this.
@@ -182,17 +187,12 @@ impl Change {
     }
 
     async fn audit(&self, tx: &mut Tx, action: &str, to: KycStatus) -> Result<(), JobError> {
-        let detail = json!({ "event": self.event.to_string(), "from": self.from.as_str(), "to": to.as_str() });
-        self.record(tx, action, detail).await
-    }
-
-    async fn record(&self, tx: &mut Tx, action: &str, detail: Value) -> Result<(), JobError> {
         let entry = Entry {
             actor: Actor::Provider,
             user: Some(self.user),
             action,
             object: self.user.to_string(),
-            detail,
+            detail: json!({ "event": self.event.to_string(), "from": self.from.as_str(), "to": to.as_str() }),
             request_id: self.request_id,
         };
         Ok(audit::record(tx, entry).await?)

@@ -2,6 +2,7 @@
 //! what it can only mean; an event with a member that means nothing is nobody's decision to guess.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use drop_common::domain::kyc::Decision;
 use serde_json::{Map, Value};
 
 /// The members that the rule reads. `null` is absent, and so is a text that is empty or that no column can hold.
@@ -57,6 +58,16 @@ impl Event {
                 .and_then(Value::as_str)
                 .and_then(comment),
         })
+    }
+
+    /// What it decides, if anything.
+    pub(super) fn decision(&self) -> Option<Decision> {
+        Decision::of(
+            &self.kind,
+            self.review_status.as_deref(),
+            self.answer.as_deref(),
+            self.reject_type.as_deref(),
+        )
     }
 }
 

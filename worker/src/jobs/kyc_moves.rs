@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{
     kyc_about::{Recognised, recognise},
     kyc_decision::decide,
+    kyc_erased,
 };
 use crate::context::Context;
 
@@ -254,6 +255,7 @@ async fn settle_one(
 ) -> Result<Settled, JobError> {
     let fate = match recognised {
         Recognised::Nobody(fate) => fate,
+        Recognised::Erased(about) => kyc_erased::record(tx, &waiting, &about, request_id).await?,
         Recognised::Person(about) => decide(ctx, tx, &waiting, *about, request_id).await?,
     };
     webhooks::settle(tx, waiting.id, fate.state, fate.note).await?;

@@ -20,6 +20,7 @@ mod initiate_payment;
 mod intent;
 mod kyc_about;
 mod kyc_decision;
+mod kyc_erased;
 mod kyc_event;
 mod kyc_moves;
 mod payment_accepted;

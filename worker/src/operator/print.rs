@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use drop_common::{
+    domain::ids::AmlCaseId,
     queue::{
         gauges::LaneReading,
         operate::{JobDetail, JobSummary},
@@ -238,6 +239,13 @@ pub(super) fn kept(kept: Vec<Kept>) -> anyhow::Result<()> {
 
 pub(super) fn changed(count: usize, action: &str) {
     println!("{action}: {count}");
+}
+
+/// Cases that keep what is left of their person where it is.
+pub(super) fn open_cases(cases: &[AmlCaseId]) {
+    for case in cases {
+        println!("{case} is open: nothing is moved until it is closed");
+    }
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {

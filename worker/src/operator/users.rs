@@ -9,7 +9,7 @@ use drop_common::{
     },
     queue::{self, payloads::EndConsent},
     storage::{
-        Tx,
+        Tx, aml_cases,
         audit::{self, Actor, Entry},
         consents::{self, Unlinking},
         erasure, retention,
@@ -70,8 +70,10 @@ async fn erase(db: &PgPool, user: UserId, by: &By) -> anyhow::Result<()> {
     if standing.held {
         bail!("{user} is on legal hold, which is to be lifted first; nothing was changed");
     }
+    let open = aml_cases::open_of(&mut tx, user).await?;
     if standing.erased {
         print::changed(0, "user.erased"); // as after a restore: whoever repeats the list need not know where it ended
+        print::open_cases(&open);
         return Ok(());
     }
     for consent in erasure::consents(&mut tx, user).await? {
@@ -81,6 +83,7 @@ async fn erase(db: &PgPool, user: UserId, by: &By) -> anyhow::Result<()> {
     record(&mut tx, user, "user.erased", user.to_string(), by, &json!({})).await?;
     tx.commit().await?;
     print::changed(1, "user.erased");
+    print::open_cases(&open);
     Ok(())
 }
 
