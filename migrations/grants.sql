@@ -112,8 +112,7 @@ GRANT SELECT ON look.payment_attempts TO drop_readonly;
 GRANT SELECT ON look.notifications TO drop_readonly;
 
 -- Rows of people. The API's transactions name the one person whom they are about (storage::begin_for), and the rows of others
--- are not there; a statement that was forgotten outside of them fails. Sessions, logins and users are found by what somebody proves,
--- before it is known who they are.
+-- are not there. Sessions, logins and users are found by what somebody proves, before it is known who they are.
 DO $$
 DECLARE
   owned regclass;
@@ -123,7 +122,7 @@ BEGIN
     -- Once only: the lock that this takes waits for every transaction that uses the table.
     IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = owned) THEN
       EXECUTE format('CREATE POLICY own_rows ON %s TO drop_api
-                        USING (user_id = current_setting(''app.user_id'')::uuid)', owned);
+                        USING (user_id = nullif(current_setting(''app.user_id'', true), '''')::uuid)', owned);
       EXECUTE format('CREATE POLICY every_row ON %s TO drop_worker USING (true)', owned);
       EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', owned);
     END IF;

@@ -68,8 +68,8 @@ pub async fn connect_unhurried(url: &SecretString) -> Result<PgConnection, Stora
     Ok(unhurried.connect().await?)
 }
 
-/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and without it no table of
-/// people's rows answers: row-level security, behind the conditions of the statements themselves.
+/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and without it nobody's: row-level
+/// security, behind the conditions of the statements themselves.
 pub async fn begin_for(db: &PgPool, user: UserId) -> Result<Tx, StorageError> {
     // One round trip; a UUID is safe to write into it.
     let begin = format!("BEGIN; SET LOCAL app.user_id = '{}'", user.uuid());
