@@ -55,9 +55,16 @@ async fn a_person_changes_a_hundred_and_twenty_things_a_minute_and_not_more_and_
     // What is asked in a session that is over counts for nobody.
     let counted = "SELECT sum(cardinality(hits))::bigint FROM rate_bucket WHERE key LIKE 'user:%'";
     let before = value::<i64>(&app, counted).await;
-    execute(&app, "UPDATE sessions SET revoked_at = clock_timestamp(), revoked_because = 'logout'").await;
+    execute(
+        &app,
+        "UPDATE sessions SET revoked_at = clock_timestamp(), revoked_because = 'logout'",
+    )
+    .await;
     assert_eq!(other.delete(nobodys).await.problem(), (401, "unauthenticated"));
-    assert_eq!(anna.post_keyed("/v1/transactions", "2", &body).await.problem(), (401, "unauthenticated"));
+    assert_eq!(
+        anna.post_keyed("/v1/transactions", "2", &body).await.problem(),
+        (401, "unauthenticated")
+    );
     assert_eq!(value::<i64>(&app, counted).await, before);
     app.finish().await;
 }
