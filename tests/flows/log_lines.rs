@@ -25,10 +25,7 @@ impl Log {
         [
             (SAYS_TO, file),
             ("DROP_LOG_FORMAT", "json"),
-            (
-                "RUST_LOG",
-                "alert=error,drop_api=trace,drop_common=trace,drop_worker=trace",
-            ),
+            ("RUST_LOG", "drop_api=trace,drop_common=trace,drop_worker=trace"),
         ]
     }
 

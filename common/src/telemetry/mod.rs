@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -58,13 +58,15 @@ pub fn start(environment: &Environment, program: &'static str) -> Reports {
 }
 
 /// Starts logging alone, and [redacts panics](redact_panics). `RUST_LOG` chooses what is shown; without it our crates speak
-/// at `info`, the rest at `warn`. Those that carry bytes over the wire speak at `warn` whatever it says.
+/// at `info`, the rest at `warn`. Alerts are shown whatever it says, and errors unless it says that they are not; those that
+/// carry bytes over the wire speak at `warn` at most.
 ///
 /// A second call in one process changes nothing.
 pub fn log(format: LogFormat) {
     // Filters of the whole, not of a layer: sqlx asks whether its lines are shown and then writes none, which leaves layers
     // with filters of their own deaf to the spans that begin next.
-    let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let configured = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_else(|_| DEFAULT_FILTER.to_owned());
+    let chosen = shown(&configured).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let registry = tracing_subscriber::registry()
         .with(chosen)
         .with(filter_fn(|line| may_be_shown(line.target(), *line.level())))
@@ -85,6 +87,12 @@ pub fn log(format: LogFormat) {
     } else {
         tracing::debug!("logging was started before");
     }
+}
+
+/// What somebody who wants to see more of one crate names must not take away what operations wait for.
+fn shown(configured: &str) -> Result<EnvFilter, ParseError> {
+    // The later one of two about the same counts.
+    EnvFilter::try_new(format!("error,{configured},alert=error"))
 }
 
 /// Makes panics log where they happened and nothing of their message, which can quote anything.
@@ -129,7 +137,29 @@ mod tests {
 
     #[test]
     fn the_default_filter_is_readable() {
-        assert!(EnvFilter::try_new(DEFAULT_FILTER).is_ok());
+        assert!(shown(DEFAULT_FILTER).is_ok());
+        assert!(shown("drop_api=loud").is_err());
+    }
+
+    /// Whether an alert, an error of another crate, and an error and a detail of ours are shown.
+    fn shows(configured: &str) -> [bool; 4] {
+        let only = tracing_subscriber::registry().with(shown(configured).unwrap());
+        tracing::subscriber::with_default(only, || {
+            [
+                tracing::enabled!(target: "alert", Level::ERROR),
+                tracing::enabled!(target: "sqlx", Level::ERROR),
+                tracing::enabled!(target: "drop_worker", Level::ERROR),
+                tracing::enabled!(target: "drop_worker", Level::DEBUG),
+            ]
+        })
+    }
+
+    #[test]
+    fn whatever_is_configured_alerts_are_shown_and_errors_unless_they_are_switched_off() {
+        assert_eq!(shows("drop_worker=debug"), [true, true, true, true]);
+        assert_eq!(shows(""), [true, true, true, false]);
+        assert_eq!(shows("warn,alert=off"), [true, true, true, false]);
+        assert_eq!(shows("off,drop_worker=debug"), [true, false, true, true]);
     }
 
     #[test]
