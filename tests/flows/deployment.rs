@@ -201,3 +201,25 @@ fn the_compose_file_and_the_units_set_what_is_read() {
         }
     }
 }
+
+#[test]
+fn what_reports_starts_without_the_secret_of_sentry_too() {
+    for environment in ENVIRONMENTS {
+        let objects = manifests(environment);
+        for name in ["drop-api", WORKERS[0], WORKERS[1]] {
+            let pod = &named(&objects, "Deployment", name)["spec"]["template"]["spec"];
+            let volume = list(&pod["volumes"])
+                .iter()
+                .find(|volume| text(volume, "name") == "sentry")
+                .expect("a volume");
+            assert_eq!(volume["secret"]["optional"], Value::Bool(true), "{environment}: {name}");
+        }
+    }
+    for unit in ["drop-api", "drop-worker@"] {
+        let unit = read(&ops(&format!("systemd/{unit}.service")));
+        // The second one is what stands for a file that is not there.
+        for line in ["LoadCredential=sentry-dsn:", "SetCredential=sentry-dsn:\\n"] {
+            assert!(unit.contains(line), "{line}");
+        }
+    }
+}

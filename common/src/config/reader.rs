@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{collections::BTreeSet, fmt, ops::RangeInclusive, path::Path, str::FromStr, time::Duration};
 
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
@@ -128,6 +128,22 @@ impl<'e> Reader<'e> {
         let secret = SecretString::from(self.text(name)?);
         if secret.expose_secret().trim().is_empty() {
             self.problem(name, "is set but empty");
+            return None;
+        }
+        self.check_secret(name, &secret);
+        Some(secret)
+    }
+
+    /// A secret that may be left out: none is what is empty, and a file that is not there.
+    pub(super) fn secret_if_any(&mut self, name: &str) -> Option<SecretString> {
+        self.asked.insert(name.to_owned());
+        let file = self.environment.get(&format!("{name}_FILE"));
+        let is_missing = file.is_some_and(|path| matches!(Path::new(path).try_exists(), Ok(false)));
+        if is_missing && self.environment.get(name).is_none() {
+            return None;
+        }
+        let secret = SecretString::from(self.text(name)?);
+        if secret.expose_secret().trim().is_empty() {
             return None;
         }
         self.check_secret(name, &secret);

@@ -17,7 +17,7 @@ pub struct TelemetryConfig {
 /// Reports to Sentry.
 #[derive(Debug, Clone)]
 pub struct SentryConfig {
-    /// `SENTRY_DSN`, default none.
+    /// `SENTRY_DSN`, default none; so is an empty one, and a file that is not there.
     pub dsn: SecretString,
     /// `SENTRY_TRACES_SAMPLE_RATE`, default 0.1 in production and 1 elsewhere: which share of requests and jobs is timed.
     pub traces_sample_rate: f32,
@@ -57,7 +57,7 @@ fn log_format(reader: &mut Reader<'_>) -> LogFormat {
 fn sentry(reader: &mut Reader<'_>) -> Option<SentryConfig> {
     let usual = if reader.profile.is_production() { 0.1 } else { 1.0 };
     let traces_sample_rate = reader.number("SENTRY_TRACES_SAMPLE_RATE", usual, 0.0..=1.0);
-    let dsn = reader.optional_secret("SENTRY_DSN")?;
+    let dsn = reader.secret_if_any("SENTRY_DSN")?;
     if !is_dsn(dsn.expose_secret(), reader.profile) {
         reader.problem("SENTRY_DSN", "is not a Sentry DSN over https");
         return None;
@@ -93,7 +93,22 @@ mod tests {
 
     #[test]
     fn without_a_dsn_nothing_is_reported() {
-        assert!(read("production", &[]).unwrap().sentry.is_none());
+        let empty = std::env::temp_dir().join(format!("drop-no-dsn-{}", uuid::Uuid::now_v7()));
+        std::fs::write(&empty, "\n").unwrap();
+        for variables in [
+            vec![],
+            vec![("SENTRY_DSN", "")],
+            vec![("SENTRY_DSN_FILE", empty.to_str().unwrap())],
+            vec![("SENTRY_DSN_FILE", "/run/drop/sentry/no-such-file")],
+        ] {
+            assert!(
+                read("production", &variables).unwrap().sentry.is_none(),
+                "{variables:?}"
+            );
+        }
+        std::fs::remove_file(&empty).unwrap();
+        let unreadable = read("production", &[("SENTRY_DSN_FILE", "/")]).unwrap_err().problems;
+        assert_eq!(unreadable[0].variable, "SENTRY_DSN_FILE", "a folder is a mistake");
     }
 
     #[rstest]
@@ -115,7 +130,6 @@ mod tests {
     #[case("SENTRY_DSN", "https://o1.ingest.sentry.io/2")]
     #[case("SENTRY_DSN", "https://key@o1.ingest.sentry.io/")]
     #[case("SENTRY_DSN", "http://key@127.0.0.1/2")]
-    #[case("SENTRY_DSN", "")]
     #[case("SENTRY_TRACES_SAMPLE_RATE", "1.5")]
     #[case("SENTRY_TRACES_SAMPLE_RATE", "NaN")]
     #[case("DROP_LOG_FORMAT", "xml")]

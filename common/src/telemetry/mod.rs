@@ -53,7 +53,13 @@ pub fn start(environment: &Environment, program: &'static str) -> Reports {
     log(config.log_format);
     match config.sentry {
         Some(sentry) => Reports::start(&sentry, program),
-        None => Reports::none(),
+        None => {
+            // That file may be left out, but not by mistake.
+            if let Some(file) = environment.get("SENTRY_DSN_FILE") {
+                tracing::warn!("nothing is reported to Sentry: there is no DSN in {file} (SENTRY_DSN_FILE)");
+            }
+            Reports::none()
+        }
     }
 }
 
