@@ -51,16 +51,14 @@ pub fn start(environment: &Environment, program: &'static str) -> Reports {
         return Reports::none();
     };
     log(config.log_format);
-    match config.sentry {
-        Some(sentry) => Reports::start(&sentry, program),
-        None => {
-            // That file may be left out, but not by mistake.
-            if let Some(file) = environment.get("SENTRY_DSN_FILE") {
-                tracing::warn!("nothing is reported to Sentry: there is no DSN in {file} (SENTRY_DSN_FILE)");
-            }
-            Reports::none()
-        }
+    if let Some(sentry) = config.sentry {
+        return Reports::start(&sentry, program);
     }
+    // That file may be left out, but not by mistake.
+    if let Some(file) = environment.get("SENTRY_DSN_FILE") {
+        tracing::warn!("nothing is reported to Sentry: there is no DSN in {file} (SENTRY_DSN_FILE)");
+    }
+    Reports::none()
 }
 
 /// Starts logging alone, and [redacts panics](redact_panics). `RUST_LOG` chooses what is shown; without it our crates speak
