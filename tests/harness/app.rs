@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::Role,
+    cluster::{ONE_LOGIN, Role, for_login},
     database::TestDatabase,
     fleet::{self, Fleet, Running},
     ground::{Addresses, Ground},
@@ -114,6 +114,30 @@ impl TestApp {
             worker: way.through(worker),
         };
         Self::start_on(ground, Some(way)).await
+    }
+
+    /// The same as before there were roles: one login is every process and owns everything.
+    pub async fn start_with_one_login() -> Self {
+        let mut ground = Ground::on(TestDatabase::with_one_login().await, &[]).await;
+        let one = for_login(&ground.database.url(), ONE_LOGIN);
+        ground.addresses = Addresses {
+            api: one.clone(),
+            worker: one,
+        };
+        Self::start_on(ground, None).await
+    }
+
+    /// Whatever starts from here on has the address of its role.
+    pub fn use_the_roles(&mut self) {
+        self.addresses = Addresses {
+            api: self.database.url_as(Role::Api),
+            worker: self.database.url_as(Role::Worker),
+        };
+    }
+
+    /// The database's address for this login.
+    pub fn address_of(&self, login: &str) -> String {
+        for_login(&self.database.url(), login)
     }
 
     async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {

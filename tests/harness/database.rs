@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::cluster::{Cluster, Role};
+use crate::cluster::{Cluster, ONE_LOGIN, Role, for_login};
 
 const TEMPLATE: &str = "drop_template";
 
@@ -65,6 +65,23 @@ impl TestDatabase {
             .await
             .expect("its settings can be changed");
         first.close().await; // the setting holds for new connections
+        Self {
+            pool: pool(cluster.url(&name)).await,
+            url: cluster.url(&name),
+            urls: Role::ALL.map(|role| (role, cluster.url_as(role, &name))),
+            name,
+            server: Server::Own(Box::new(Mutex::new(cluster))),
+        }
+    }
+
+    /// The same as before there were roles: [`ONE_LOGIN`] owns everything, and every process uses it.
+    pub async fn with_one_login() -> Self {
+        let cluster = Cluster::private(&|_| {}).await.expect("a PostgreSQL for the test");
+        let name = "drop_test".to_owned();
+        cluster.create_database_of_one_login(&name).await.expect("a database");
+        let owner = pool(for_login(&cluster.url(&name), ONE_LOGIN)).await;
+        storage::migrate(&owner).await.expect("the migrations apply");
+        owner.close().await;
         Self {
             pool: pool(cluster.url(&name)).await,
             url: cluster.url(&name),

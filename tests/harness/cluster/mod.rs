@@ -16,7 +16,7 @@ mod watchdog;
 use anyhow::{Context, bail, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-pub use roles::Role;
+pub use roles::{ONE_LOGIN, Role, for_login};
 
 use account::Account;
 use given::Given;
