@@ -369,6 +369,12 @@ metrics! {
     /// The outbox.
     NOTIFICATIONS_OLDEST_AGE = "drop_notifications_oldest_undelivered_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest notification that was not handed to the sender; 0 without one.";
+    /// Written by the program that does it, which ends before anybody could scrape it.
+    RETENTION_LAST_SUCCESS = "drop_retention_last_success_timestamp_seconds", Gauge(0.0), WORKER, [],
+        "When all that was due was last moved and deleted, as a Unix time.";
+    /// Legal holds stop it on purpose.
+    ERASURES_OLDEST_AGE = "drop_erasures_oldest_unmoved_age_seconds", Gauge(0.0), WORKER, [],
+        "Time since the oldest erasure after which the person's records were not moved yet; 0 without one.";
     /// What came again, late or for the same state is no new decision.
     KYC_REVIEWS = "drop_kyc_reviews_total", Counter, WORKER,
         [Label("outcome", &["approved", "rejected", "retry", "reset", "suspend"])],
