@@ -5,13 +5,14 @@ use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use drop_common::{
-    domain::ids::AmlCaseId,
+    domain::ids::{AmlCaseId, UserId},
     queue::{
         gauges::LaneReading,
         operate::{JobDetail, JobSummary},
     },
     storage::{
         aml_cases::Case,
+        erasure::Erased,
         inbox::{Detail, Summary},
         payments::{Event, InReview},
         retention::Kept,
@@ -235,6 +236,22 @@ pub(super) fn kept(kept: Vec<Kept>) -> anyhow::Result<()> {
         serde_json::json!({ "class": one.class, "record": one.record, "retention_until": time(Some(one.retention_until)) })
     });
     print_json(&kept.collect::<Vec<_>>())
+}
+
+pub(super) fn erased(erased: &[Erased], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&erased);
+    }
+    let rows = erased
+        .iter()
+        .map(|one| [one.user.clone(), time(Some(one.erased_at)), one.waits_for.join(" ")]);
+    table(["user", "erased", "waits for"], rows);
+    Ok(())
+}
+
+/// Somebody whom the database does not know.
+pub(super) fn unknown(user: UserId) {
+    println!("there is no {user}");
 }
 
 pub(super) fn changed(count: usize, action: &str) {
