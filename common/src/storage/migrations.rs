@@ -67,18 +67,23 @@ async fn try_to_migrate(db: &PgPool) -> Result<(), StorageError> {
     if !alone {
         return Err(StorageError::BeingMigrated);
     }
-    for migration in MIGRATIONS.iter() {
-        let limits = if migration.no_tx { WITHOUT_HURRY } else { BRIEFLY };
-        sqlx::raw_sql(limits).execute(&mut connection).await?;
-        MIGRATIONS.run_to(migration.version, &mut connection).await?;
+    for beside in MIGRATIONS.iter().filter(|migration| migration.no_tx) {
+        run_to(&mut connection, BRIEFLY, beside.version - 1).await?;
+        run_to(&mut connection, WITHOUT_HURRY, beside.version).await?;
     }
-    sqlx::raw_sql(BRIEFLY).execute(&mut connection).await?;
+    run_to(&mut connection, BRIEFLY, i64::MAX).await?;
     if roles_are_there(&mut connection).await? {
         sqlx::raw_sql(GRANTS).execute(&mut connection).await?;
         sqlx::raw_sql(POLICIES).execute(&mut connection).await?;
     }
     connection.close().await?;
     Ok(())
+}
+
+/// Applies what is missing up to this version, with these limits of time.
+async fn run_to(connection: &mut PgConnection, limits: &'static str, version: i64) -> Result<(), StorageError> {
+    sqlx::raw_sql(limits).execute(&mut *connection).await?;
+    Ok(MIGRATIONS.run_to(version, connection).await?)
 }
 
 /// Roles belong to the server and are made by its owner (ops/postgres/roles.sql): all of them or none.

@@ -45,7 +45,7 @@ async fn what_waits_for_a_long_transaction_lets_requests_pass_and_is_done_once_t
             )
             .await;
             waiting.extend(waits);
-            waiting.len() > 2
+            waiting.len() > 1
         });
         let tried_again = tokio::select! {
             tried_again = tried_again => tried_again,
