@@ -74,20 +74,6 @@ async fn what_waits_for_a_long_transaction_lets_requests_pass_and_is_done_once_t
 }
 
 #[tokio::test]
-async fn several_may_migrate_at_once() {
-    let database = TestDatabase::on_its_own_server().await;
-    sqlx::raw_sql(WITHOUT_ITS_POLICIES)
-        .execute(&database.pool)
-        .await
-        .unwrap();
-    let owner = database.pool_as(Role::Migrate).await;
-    let (one, other) = tokio::join!(storage::migrate(&owner), storage::migrate(&owner));
-    assert!(one.is_ok() && other.is_ok(), "{one:?} {other:?}");
-    owner.close().await;
-    database.remove().await;
-}
-
-#[tokio::test]
 async fn roles_that_are_not_all_there_are_named_and_nothing_is_granted() {
     let database = TestDatabase::on_its_own_server().await;
     let owner = database.pool_as(Role::Migrate).await;
