@@ -57,6 +57,8 @@ mod reconciling;
 mod refreshes;
 mod reports;
 mod request_ids;
+mod resealing;
+mod restored;
 mod retention;
 mod roles;
 mod schedule;

@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod lossy;
 mod npm;
 pub mod oidc;
+mod operating;
 pub mod person;
 pub mod processes;
 pub mod referee;

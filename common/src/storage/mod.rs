@@ -28,6 +28,7 @@ pub mod kyc_reviews;
 pub mod logins;
 pub mod notifications;
 pub mod payments;
+pub mod reseal;
 pub mod retention;
 pub mod row_changes;
 pub mod savepoint;
@@ -76,13 +77,43 @@ pub async fn begin_for(db: &PgPool, user: UserId) -> Result<Tx, StorageError> {
     Ok(db.begin_with(AssertSqlSafe(begin)).await?)
 }
 
+/// How often a migration is tried that the running service was in the way of, each after a second.
+const MIGRATION_TRIES: u32 = 60;
+
 /// Applies the missing migrations, and grants the roles what they may do, where there are roles. Several processes may call it
-/// at once: they queue up on advisory locks.
+/// at once: they take turns by advisory locks. Each migration is one transaction: one that lost a deadlock against the running
+/// service, or did not get a lock in time, is undone as a whole and tried again.
 pub async fn migrate(db: &PgPool) -> Result<(), StorageError> {
-    // A connection of its own: waiting for the lock and building an index take longer than the pool's timeouts allow.
+    let mut tries = 1;
+    loop {
+        match migrate_once(db).await {
+            Err(error) if error.lost_a_lock() && tries < MIGRATION_TRIES => {
+                tracing::warn!(%error, "the service was in the way of a migration, which is tried again");
+                tries += 1;
+                wait(MIGRATION_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Between two tries: the service does what has waited for the first one.
+const MIGRATION_PAUSE: Duration = Duration::from_secs(1);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody waits but the migration's own process, whatever our clock says"
+)]
+async fn wait(pause: Duration) {
+    tokio::time::sleep(pause).await;
+}
+
+async fn migrate_once(db: &PgPool) -> Result<(), StorageError> {
+    // A connection of its own: building an index takes longer than the pool's timeouts allow. Whoever wants a table waits behind
+    // a migration that waits for it, and for two seconds at most; so it waits less.
     let patient = (*db.connect_options())
         .clone()
-        .options([("statement_timeout", "10min"), ("lock_timeout", "1min")]);
+        .options([("statement_timeout", "10min"), ("lock_timeout", "1s")]);
     let mut connection: PgConnection = patient.connect().await?;
     MIGRATIONS.run(&mut connection).await?;
     // Roles belong to the server and are made by its owner (ops/postgres/roles.sql). Not checked at compile time: a catalogue's.
@@ -195,6 +226,16 @@ impl StorageError {
     /// asked again without whatever it refused.
     pub fn is_away(&self) -> bool {
         self.is_transient() && !matches!(self, Self::Database(sqlx::Error::Database(_)))
+    }
+
+    /// Whether others held what was to be locked: a deadlock was lost, or the time for a lock was over.
+    fn lost_a_lock(&self) -> bool {
+        let error = match self {
+            Self::Database(error)
+            | Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => error,
+            Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => return false,
+        };
+        matches!(code(error).as_deref(), Some("40P01" | "55P03"))
     }
 
     /// Whether a unique index or constraint of this name refused the row.
