@@ -61,6 +61,7 @@ mod resealing;
 mod restored;
 mod retention;
 mod roles;
+mod rotation;
 mod schedule;
 mod secrecy;
 mod sessions;
