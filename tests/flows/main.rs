@@ -71,4 +71,5 @@ mod standard;
 mod starting_approvals;
 mod tokens;
 mod unlinking;
+mod upgrade;
 mod withdrawals;

@@ -20,6 +20,7 @@ mod operating;
 pub mod person;
 pub mod processes;
 pub mod referee;
+pub mod rollout;
 pub mod said;
 pub mod secrecy;
 pub mod settings;
