@@ -36,6 +36,7 @@ GRANT SELECT, INSERT ON balance_refreshes TO drop_api;
 GRANT SELECT, INSERT, UPDATE (status, reason, bank_status, bank_final, bank_change, cancellation, hold, callback_at, version, updated_at)
    ON transactions TO drop_api;
 GRANT SELECT (id, transaction_id, outcome) ON payment_attempts TO drop_api;
+GRANT SELECT ON forgotten_orders TO drop_api;
 GRANT SELECT, UPDATE (read_at) ON notifications TO drop_api;
 GRANT INSERT ON audit_log TO drop_api;
 GRANT SELECT, INSERT ON jobs TO drop_api;
@@ -65,6 +66,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON balance_reads TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON balance_refreshes TO drop_worker;
 GRANT SELECT, UPDATE ON transactions TO drop_worker;
 GRANT SELECT, INSERT, UPDATE ON payment_attempts TO drop_worker;
+GRANT SELECT, INSERT, DELETE ON forgotten_orders TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notifications TO drop_worker;
 GRANT SELECT, INSERT ON audit_log TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobs TO drop_worker;
@@ -94,6 +96,8 @@ GRANT EXECUTE ON FUNCTION restricted.prune_audit() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.note_run() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.note_reading(uuid, text, text) TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.read(bigint) TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.sealed_otherwise(integer, bigint) TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.reseal(bigint, bytea, bytea) TO drop_retention;
 
 -- People who look.
 GRANT SELECT ON look.jobs TO drop_readonly;

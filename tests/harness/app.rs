@@ -99,6 +99,11 @@ impl TestApp {
         Self::start_on(Ground::on(TestDatabase::on_its_own_server().await, changes).await, None).await
     }
 
+    /// The same with an archive of what is written there: [`TestApp::restore_database`] goes back in it.
+    pub async fn start_archived() -> Self {
+        Self::start_on(Ground::on(TestDatabase::archived().await, &[]).await, None).await
+    }
+
     /// The same with some variables set otherwise.
     pub async fn start_with(changes: &[(&'static str, &str)]) -> Self {
         Self::start_on(Ground::prepare(changes).await, None).await
@@ -181,13 +186,24 @@ impl TestApp {
     /// The same with some variables set otherwise.
     pub async fn start_fleet_with(fleet: Fleet, changes: &[(&'static str, &str)]) -> Self {
         let ground = Ground::prepare(changes).await;
+        let start =
+            async |public: TcpListener, variables: &[_], at: &Addresses| fleet.start(public, variables, at).await;
+        Self::on_processes(ground, start).await
+    }
+
+    /// The service as it runs in the processes that this starts, once it answers.
+    pub(crate) async fn on_processes(
+        ground: Ground,
+        start: impl AsyncFnOnce(TcpListener, &[(&'static str, String)], &Addresses) -> Running,
+    ) -> Self {
+        let running = start(ground.public, &ground.variables, &ground.addresses).await;
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
             db: ground.database.pool.clone(),
             ledger: ground.ledger,
             database: ground.database,
-            service: Service::Processes(fleet.start(ground.public, &ground.variables, &ground.addresses).await),
+            service: Service::Processes(running),
             addresses: ground.addresses,
             clock: Clock::real(),
             environment: settings::environment(ground.variables.clone()),
@@ -254,6 +270,20 @@ impl TestApp {
             self.environment = self.environment.clone().with(name, value);
         }
         self.by_hand = OnceLock::new();
+    }
+
+    /// Whatever starts next logs in to the database as another login of its role: the role's name, and this after it.
+    pub fn log_in_as(&mut self, suffix: &str) {
+        let with_suffix = |url: &str, role: Role| {
+            let mut url = reqwest::Url::parse(url).expect("a database's address");
+            url.set_username(&format!("{}{suffix}", role.name()))
+                .expect("an address with a host");
+            url.to_string()
+        };
+        self.addresses = Addresses {
+            api: with_suffix(&self.addresses.api, Role::Api),
+            worker: with_suffix(&self.addresses.worker, Role::Worker),
+        };
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -376,6 +406,14 @@ impl TestApp {
         tokio::time::timeout(idle, std::future::pending::<()>()).await.ok();
     }
 
+    /// The database as it was at this moment of its own clock, and nothing of what came later. Only where it is archived.
+    pub async fn restore_database(&self, moment: chrono::DateTime<chrono::Utc>) {
+        self.database.restore_to(moment).await;
+        // As after every restart of the server.
+        let idle = Duration::from_millis(1_100);
+        tokio::time::timeout(idle, std::future::pending::<()>()).await.ok();
+    }
+
     /// What the API tells Prometheus.
     pub async fn scrape_api(&self) -> String {
         scrape(self.api_internal()).await
@@ -384,26 +422,6 @@ impl TestApp {
     /// What the worker tells Prometheus.
     pub async fn scrape_worker(&self) -> String {
         scrape(&self.worker_internal().await).await
-    }
-
-    /// What `drop-worker` prints, and whether it succeeded. `program` is `drop-node`, which has the same verbs.
-    pub async fn operator(&self, program: &str, arguments: &[&str]) -> (bool, String) {
-        self.operator_as(Role::Worker, program, arguments).await
-    }
-
-    /// The same with the database's address as this role has it.
-    pub async fn operator_as(&self, role: Role, program: &str, arguments: &[&str]) -> (bool, String) {
-        let output = tokio::process::Command::new(program)
-            .arg("operator")
-            .args(arguments)
-            .env_clear()
-            .env("DATABASE_URL", self.database.url_as(role))
-            .env("DROP_PROFILE", "local")
-            .output()
-            .await
-            .expect("drop-node runs");
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8(said).expect("text"))
     }
 
     /// What the timer does every hour, `drop-worker retain`, under its role.
@@ -416,6 +434,11 @@ impl TestApp {
         let environment = self.environment.clone();
         let environment = environment.with("DATABASE_URL", self.database.url_as(Role::Retention));
         drop_worker::retain(&environment).await
+    }
+
+    /// The database's address as this role has it.
+    pub(crate) fn url_as(&self, role: Role) -> String {
+        self.database.url_as(role)
     }
 
     /// Connections to its database as this role.

@@ -94,6 +94,15 @@ fn node(program: &str, part: &str, variables: &[(&'static str, String)], databas
 }
 
 impl Running {
+    /// Processes that somebody else starts and ends.
+    pub(crate) fn elsewhere(balancer: JoinHandle<()>) -> Self {
+        Self {
+            apis: Vec::new(),
+            workers: Vec::new(),
+            balancer,
+        }
+    }
+
     /// The workers.
     pub(crate) fn workers(&mut self) -> &mut [Node] {
         &mut self.workers

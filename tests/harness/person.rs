@@ -124,6 +124,8 @@ pub struct SignedIn<'a> {
     /// The user's id, `usr_…`.
     pub user: String,
     token: String,
+    /// Where they reach the API.
+    url: String,
 }
 
 impl TestApp {
@@ -134,6 +136,16 @@ impl TestApp {
         self.person(&answer)
     }
 
+    /// A person who was signed in before, by what they hold.
+    pub fn signed_in_before(&self, user: &str, token: &str) -> SignedIn<'_> {
+        SignedIn {
+            app: self,
+            user: user.to_owned(),
+            token: token.to_owned(),
+            url: self.url.clone(),
+        }
+    }
+
     /// The person whom a login's answer is about.
     pub fn person(&self, login: &Answer) -> SignedIn<'_> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -141,16 +153,27 @@ impl TestApp {
             app: self,
             user: text(&login.body["user"]["id"]),
             token: text(&login.body["accessToken"]),
+            url: self.url.clone(),
         }
     }
 }
 
 impl SignedIn<'_> {
+    /// What they show with each request.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The same person at another API.
+    #[must_use]
+    pub fn at(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.url);
+        self
+    }
+
     /// `GET` as this person.
     pub async fn get(&self, path: &str) -> Answer {
-        let request = browser()
-            .get(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token);
+        let request = browser().get(format!("{}{path}", self.url)).bearer_auth(&self.token);
         let answer = Answer::of(request.send().await.expect("an answer")).await;
         if path.starts_with("/v1/transactions") {
             self.app.ledger.hear(&self.user, None, &answer);
@@ -163,16 +186,14 @@ impl SignedIn<'_> {
 
     /// `POST` under an `Idempotency-Key`, without a body.
     pub async fn post_once(&self, path: &str, key: &str) -> Answer {
-        let request = browser()
-            .post(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token);
+        let request = browser().post(format!("{}{path}", self.url)).bearer_auth(&self.token);
         Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
     }
 
     /// `POST` of a body under an `Idempotency-Key`.
     pub async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
         let request = browser()
-            .post(format!("{}{path}", self.app.url))
+            .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
             .json(body);
         let answer = Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await;
@@ -183,7 +204,7 @@ impl SignedIn<'_> {
     /// `POST` of a body under an `Idempotency-Key`, without waiting for the outcome.
     pub async fn post_later(&self, path: &str, key: &str, body: &Value) -> Answer {
         let request = browser()
-            .post(format!("{}{path}", self.app.url))
+            .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
             .header("Prefer", "respond-async")
             .json(body);
@@ -247,30 +268,24 @@ impl SignedIn<'_> {
 
     /// `DELETE` as this person.
     pub async fn delete(&self, path: &str) -> Answer {
-        let request = browser()
-            .delete(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token);
+        let request = browser().delete(format!("{}{path}", self.url)).bearer_auth(&self.token);
         Answer::of(request.send().await.expect("an answer")).await
     }
 
     /// A `GET` as this person, for the test to complete.
     pub fn getting(&self, path: &str) -> RequestBuilder {
-        browser()
-            .get(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token)
+        browser().get(format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
     /// A `POST` as this person, for the test to complete.
     pub fn request(&self, path: &str) -> RequestBuilder {
-        browser()
-            .post(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token)
+        browser().post(format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
     /// `POST` as this person.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         let request = browser()
-            .post(format!("{}{path}", self.app.url))
+            .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
             .json(body);
         Answer::of(request.send().await.expect("an answer")).await

@@ -29,6 +29,7 @@ pub mod logins;
 mod migrations;
 pub mod notifications;
 pub mod payments;
+pub mod reseal;
 pub mod retention;
 pub mod row_changes;
 pub mod savepoint;

@@ -3,6 +3,8 @@
 mod cases;
 mod payments;
 mod print;
+mod reseal;
+mod restored;
 mod users;
 mod webhooks;
 
@@ -23,7 +25,10 @@ use drop_common::{
 use serde_json::json;
 use sqlx::PgPool;
 
-pub use self::{cases::CasesVerb, payments::PaymentsVerb, users::UsersVerb, webhooks::WebhooksVerb};
+pub use self::{
+    cases::CasesVerb, payments::PaymentsVerb, reseal::Reseal, restored::RestoredVerb, users::UsersVerb,
+    webhooks::WebhooksVerb,
+};
 use crate::run::pool;
 
 /// Looks into the queue and changes it.
@@ -47,6 +52,11 @@ pub enum Verb {
     /// Forget a person, hold what there is of one, or see what is kept of one.
     #[command(subcommand)]
     Users(UsersVerb),
+    /// After a restore to a point in time: keep payments apart until the bank has told what it has.
+    #[command(subcommand)]
+    Restored(RestoredVerb),
+    /// Seal what a replaced encryption key has sealed with the present one, so that the replaced one can go.
+    Reseal(Reseal),
     /// Show how much waits, runs and is dead in each lane.
     Stats(Output),
 }
@@ -154,6 +164,8 @@ pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()
         Verb::Webhooks(verb) => webhooks::operate(&db, verb).await,
         Verb::Cases(verb) => cases::operate(&db, verb).await,
         Verb::Users(verb) => users::operate(&db, verb).await,
+        Verb::Restored(verb) => restored::operate(&db, verb).await,
+        Verb::Reseal(what) => reseal::operate(environment, &db, what).await,
         Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),
     }
 }
@@ -228,7 +240,10 @@ async fn pause(db: &PgPool, lane: Lane, paused: bool, by: &By) -> anyhow::Result
     let mut tx = db.begin().await?;
     let action = if paused { "lane.paused" } else { "lane.resumed" };
     if !operate::pause(&mut tx, lane, paused).await? {
-        bail!("lane {} is so already; nothing was changed", lane.name());
+        bail!(
+            "lane {} is so already, or closed since a restore; nothing was changed",
+            lane.name()
+        );
     }
     record(&mut tx, by, action, lane.name(), None).await?;
     tx.commit().await?;

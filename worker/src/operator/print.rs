@@ -14,7 +14,7 @@ use drop_common::{
         aml_cases::Case,
         erasure::Erased,
         inbox::{Detail, Summary},
-        payments::{Event, InReview},
+        payments::{Event, ForgottenOrder, InReview},
         retention::Kept,
     },
 };
@@ -256,6 +256,19 @@ pub(super) fn unknown(user: UserId) {
 
 pub(super) fn changed(count: usize, action: &str) {
     println!("{action}: {count}");
+}
+
+/// What was sealed anew in each column, and what is left.
+pub(super) fn resealed(columns: &[(String, u64, i64)]) {
+    let rows = columns
+        .iter()
+        .map(|(column, resealed, left)| [column.clone(), resealed.to_string(), left.to_string()]);
+    table(["column", "sealed anew", "left"], rows);
+}
+
+/// An order that nothing here tells of: its person is to be told by somebody.
+pub(super) fn forgotten(order: &ForgottenOrder) {
+    println!("forgotten {} {}", order.request_id, order.payment_id);
 }
 
 /// Cases that keep what is left of their person where it is.
