@@ -29,6 +29,7 @@ use crate::{
     fleet::{self, Fleet, Running},
     ground::{Addresses, Ground},
     ledger::Ledger,
+    log_file::LogFile,
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -59,6 +60,8 @@ pub struct TestApp {
     judges: bool,
     /// Where in what this process says the test began.
     began: usize,
+    /// What processes of their own say.
+    log: Option<LogFile>,
     /// What jobs share that run by hand.
     by_hand: OnceLock<Arc<drop_worker::Context>>,
 }
@@ -142,6 +145,7 @@ impl TestApp {
             way,
             judges: true,
             began: said::position(),
+            log: None,
             by_hand: OnceLock::new(),
         };
         app.start_worker().await;
@@ -156,7 +160,11 @@ impl TestApp {
 
     /// The same with some variables set otherwise.
     pub async fn start_fleet_with(fleet: Fleet, changes: &[(&'static str, &str)]) -> Self {
-        let ground = Ground::prepare(changes).await;
+        let mut ground = Ground::prepare(&[]).await;
+        let log = LogFile::new();
+        ground.variables.extend(log.variables());
+        let changes = changes.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        ground.variables.extend(changes);
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
@@ -172,10 +180,16 @@ impl TestApp {
             way: None,
             judges: true,
             began: said::position(),
+            log: Some(log),
             by_hand: OnceLock::new(),
         };
         app.until_it_answers().await;
         app
+    }
+
+    /// What its processes have said, where they are no tasks of ours and write to no other file.
+    pub fn processes_said(&self) -> String {
+        self.log.as_ref().map(LogFile::text).unwrap_or_default()
     }
 
     /// Starts the worker again after [`TestApp::stop_worker`].
@@ -392,6 +406,13 @@ impl TestApp {
         let environment = self.environment.clone();
         let environment = environment.with("DATABASE_URL", self.database.url_as(Role::Retention));
         drop_worker::retain(&environment).await
+    }
+
+    /// The same as a process of its own, with some variables set otherwise.
+    pub fn retain_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        let database = self.database.url_as(Role::Retention);
+        let own = [("DATABASE_URL", database.as_str()), ("DROP_PROFILE", "local")];
+        Node::start(program, "retain", &[&own, changes].concat())
     }
 
     /// Connections to its database as this role.

@@ -34,9 +34,10 @@ async fn run(environment: Environment) -> anyhow::Result<()> {
             let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
             drop_worker::operator::operate(&environment, verb).await
         }
+        Some("retain") => drop_worker::retain(&environment).await,
         Some("queue") => queue::run(&environment).await,
         Some("breaker") => breaker::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker|operator|queue|breaker"),
+        _ => bail!("usage: drop-node api|worker|operator|retain|queue|breaker"),
     }
 }
 
