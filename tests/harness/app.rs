@@ -29,6 +29,7 @@ use crate::{
     fleet::{self, Fleet, Running},
     ground::{Addresses, Ground},
     ledger::Ledger,
+    log_file::LogFile,
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -59,6 +60,8 @@ pub struct TestApp {
     judges: bool,
     /// Where in what this process says the test began.
     began: usize,
+    /// What processes of their own say.
+    log: Option<LogFile>,
     /// What jobs share that run by hand.
     by_hand: OnceLock<Arc<drop_worker::Context>>,
 }
@@ -171,6 +174,7 @@ impl TestApp {
             way,
             judges: true,
             began: said::position(),
+            log: None,
             by_hand: OnceLock::new(),
         };
         app.start_worker().await;
@@ -193,9 +197,12 @@ impl TestApp {
 
     /// The service as it runs in the processes that this starts, once it answers.
     pub(crate) async fn on_processes(
-        ground: Ground,
+        mut ground: Ground,
         start: impl AsyncFnOnce(TcpListener, &[(&'static str, String)], &Addresses) -> Running,
     ) -> Self {
+        let log = LogFile::new();
+        // First, so that what a test sets otherwise wins.
+        ground.variables.splice(0..0, log.variables());
         let running = start(ground.public, &ground.variables, &ground.addresses).await;
         let mut app = Self {
             url: ground.url,
@@ -212,10 +219,16 @@ impl TestApp {
             way: None,
             judges: true,
             began: said::position(),
+            log: Some(log),
             by_hand: OnceLock::new(),
         };
         app.until_it_answers().await;
         app
+    }
+
+    /// What its processes have said, where they are no tasks of ours and write to no other file.
+    pub fn processes_said(&self) -> String {
+        self.log.as_ref().map(LogFile::text).unwrap_or_default()
     }
 
     /// Starts the worker again after [`TestApp::stop_worker`].
@@ -439,6 +452,13 @@ impl TestApp {
     /// The database's address as this role has it.
     pub(crate) fn url_as(&self, role: Role) -> String {
         self.database.url_as(role)
+    }
+
+    /// The same as a process of its own, with some variables set otherwise.
+    pub fn retain_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        let database = self.database.url_as(Role::Retention);
+        let own = [("DATABASE_URL", database.as_str()), ("DROP_PROFILE", "local")];
+        Node::start(program, "retain", &[&own, changes].concat())
     }
 
     /// Connections to its database as this role.

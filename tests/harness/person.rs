@@ -7,7 +7,7 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use crate::{app::TestApp, said};
+use crate::{app::TestApp, handed_out, said};
 
 /// A client that follows no redirect: the tests look at each.
 #[expect(
@@ -52,16 +52,20 @@ impl Answer {
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let (location, replayed) = (header("location"), header("idempotent-replayed"));
         let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
+        handed_out::note_cookies(&response);
+        let from = response.url().clone();
         let text = response.text().await.expect("a body");
         if status.as_u16() >= 400 {
             said::note(&format!("answered {status}: {text}\n"));
         }
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        handed_out::note_body(&from, &body);
         Self {
             status,
             location,
             replayed: replayed.as_deref() == Some("true"),
             retry_after,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            body,
         }
     }
 
@@ -80,6 +84,7 @@ impl TestApp {
             .await
             .expect("an answer");
         assert_eq!(response.status(), 303);
+        handed_out::note_cookies(&response);
         let header = |name| response.headers()[name].to_str().expect("text").to_owned();
         let cookie = header(SET_COOKIE).split(';').next().expect("a cookie").to_owned();
         LoginUnderWay {

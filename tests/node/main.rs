@@ -35,9 +35,10 @@ async fn run(environment: Environment) -> anyhow::Result<()> {
             let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
             drop_worker::operator::operate(&environment, verb).await
         }
+        Some("retain") => drop_worker::retain(&environment).await,
         Some("queue") => queue::run(&environment).await,
         Some("breaker") => breaker::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker|migrate|operator|queue|breaker"),
+        _ => bail!("usage: drop-node api|worker|migrate|operator|retain|queue|breaker"),
     }
 }
 

@@ -36,8 +36,9 @@ const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
 /// How long a circuit may be open before people hear of it (contract 3.2).
 const TOO_LONG: Duration = Duration::from_mins(5);
-/// How long a process does not say again what goes on.
-pub(crate) const QUIET: Duration = Duration::from_mins(15);
+/// How long a process does not say again what goes on. Shorter than people's quiet period, which thus decides alone when they hear
+/// of it again.
+pub(crate) const QUIET: Duration = Duration::from_mins(1);
 
 const FROM_DATABASE: [&MetricSpec; 21] = [
     &JOBS,
@@ -221,15 +222,18 @@ impl Board {
 
     /// The contract wants both in Sentry, whose people may not be Prometheus'.
     fn raise_about(&self, circuit: &breaker::Reading) {
-        let (key, lasts) = (circuit.key.as_str(), circuit.open_seconds > TOO_LONG.as_secs_f64());
+        let Some(opened_at) = circuit.opened_at else { return };
+        // When it opens the next time, it is for another cause.
+        let cause = format!("{}, open since {}", circuit.key.as_str(), opened_at.format("%FT%TZ"));
         for (alert, holds) in [
             (&alerts::PISP_CIRCUIT_OPEN, circuit.key == BreakerKey::NeonomicsPisp),
-            (&alerts::CIRCUIT_OPEN_LONG, lasts),
+            (
+                &alerts::CIRCUIT_OPEN_LONG,
+                circuit.open_seconds > TOO_LONG.as_secs_f64(),
+            ),
         ] {
-            if !circuit.open {
-                self.raised.forget(alert, key);
-            } else if holds {
-                self.raised.raise(alert, key, key);
+            if holds {
+                self.raised.raise(alert, &cause, &cause);
             }
         }
     }
@@ -271,6 +275,7 @@ pub(crate) fn number(count: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use drop_common::{metrics::Process, queue::Lane};
 
     use super::*;
@@ -292,6 +297,7 @@ mod tests {
             open: true,
             half_open: true,
             open_seconds: 61.0,
+            opened_at: Some(DateTime::UNIX_EPOCH),
         };
         let domain = domain::Reading {
             kyc_approved: 3,

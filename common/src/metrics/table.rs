@@ -3,7 +3,7 @@
 use super::Axis::{AtStart, Group, Label};
 use super::MetricKind::{Counter, Gauge, Histogram};
 use super::{Axis, MetricKind, MetricSpec, Process};
-use crate::domain::kyc::EVENT_TYPES;
+use crate::{alerts, domain::kyc::EVENT_TYPES};
 
 /// Declares the constants and the table of them, so that neither can miss a row.
 macro_rules! metrics {
@@ -309,6 +309,9 @@ metrics! {
     DB_ERRORS = "drop_db_errors_total", Counter, BOTH,
         [Label("class", &["connection", "pool", "contention", "timeout", "constraint", "resources", "other"])],
         "Errors of the database, by class.";
+    /// Of the process, whether or not people were told: what is raised again within its quiet period counts, too.
+    ALERTS_RAISED = "drop_alerts_raised_total", Counter, BOTH, [Label("alert", &alerts::NAMES)],
+        "Alerts that the code raised, by name.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";

@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 pub mod accounts;
-pub mod alerts_told;
+pub mod alert_turns;
 pub mod aml_cases;
 pub mod audit;
 pub mod balance_gauges;
@@ -108,15 +108,16 @@ fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError>
 
 /// The database refused, failed or was not there.
 ///
-/// Its texts name the SQLSTATE and the constraint only: the database's own message may quote a row.
+/// Its texts name the SQLSTATE and the constraint only: the database's own message may quote a row. So may what stands behind it,
+/// which is no source of it: whoever prints an error with its sources would print that.
 #[derive(thiserror::Error)]
 pub enum StorageError {
     /// A statement or a connection failed.
     #[error("{}", database_class(.0))]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
     /// The migrations could not be applied.
-    #[error("the migrations could not be applied")]
-    Migrate(#[from] MigrateError),
+    #[error("the migrations could not be applied: {}", migration_class(.0))]
+    Migrate(MigrateError),
     /// Somebody else applies them just now.
     #[error("the migrations are being applied already")]
     BeingMigrated,
@@ -193,6 +194,12 @@ impl From<sqlx::Error> for StorageError {
     }
 }
 
+impl From<MigrateError> for StorageError {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
+    }
+}
+
 // Debug output reaches logs too: a derived one would print the row that PostgreSQL quotes in its detail.
 impl fmt::Debug for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,7 +227,16 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .map(std::borrow::Cow::into_owned)
 }
 
-fn database_class(error: &sqlx::Error) -> String {
+fn migration_class(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(error) => database_class(error),
+        MigrateError::ExecuteMigration(error, version) => format!("{version}, {}", database_class(error)),
+        other => other.to_string(),
+    }
+}
+
+/// Its kind, and what the database calls it: nothing that it quotes.
+pub(crate) fn database_class(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => match (database.code(), database.constraint()) {
             (Some(code), Some(constraint)) => format!("database error {code} ({constraint})"),

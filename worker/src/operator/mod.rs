@@ -21,6 +21,7 @@ use drop_common::{
         Tx,
         audit::{self, Actor, Entry},
     },
+    telemetry,
 };
 use serde_json::json;
 use sqlx::PgPool;
@@ -156,17 +157,21 @@ fn lane(name: &str) -> Result<Lane, String> {
 /// Does it, with the database of the environment.
 pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()> {
     let db = pool(&DatabaseConfig::alone(environment)?)?;
+    telemetry::telling_alerts(Some(db.clone()), operate_over(&db, environment, verb)).await
+}
+
+async fn operate_over(db: &PgPool, environment: &Environment, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Jobs(verb) => jobs(&db, verb).await,
-        Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(&db, lane, true, &by).await,
-        Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(&db, lane, false, &by).await,
-        Verb::Payments(verb) => payments::operate(environment, &db, verb).await,
-        Verb::Webhooks(verb) => webhooks::operate(&db, verb).await,
-        Verb::Cases(verb) => cases::operate(&db, verb).await,
-        Verb::Users(verb) => users::operate(&db, verb).await,
-        Verb::Restored(verb) => restored::operate(&db, verb).await,
-        Verb::Reseal(what) => reseal::operate(environment, &db, what).await,
-        Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),
+        Verb::Jobs(verb) => jobs(db, verb).await,
+        Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(db, lane, true, &by).await,
+        Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(db, lane, false, &by).await,
+        Verb::Payments(verb) => payments::operate(environment, db, verb).await,
+        Verb::Webhooks(verb) => webhooks::operate(db, verb).await,
+        Verb::Cases(verb) => cases::operate(db, verb).await,
+        Verb::Users(verb) => users::operate(db, verb).await,
+        Verb::Restored(verb) => restored::operate(db, verb).await,
+        Verb::Reseal(what) => reseal::operate(environment, db, what).await,
+        Verb::Stats(output) => print::stats(&stats(db).await?, output.json),
     }
 }
 
