@@ -2,6 +2,7 @@
 
 mod described;
 mod errors;
+mod links;
 mod pages;
 mod routes;
 mod shape;
