@@ -44,10 +44,7 @@ impl Addresses {
 
 /// The environment of every child of one run, but for `DATABASE_URL`, of which each has its own. Secrets are new in each run,
 /// but for the webhooks' where somebody chose it.
-pub(crate) fn of_children(
-    ports: Ports,
-    webhook_secret: Option<String>,
-) -> anyhow::Result<Vec<(OsString, OsString)>> {
+pub(crate) fn of_children(ports: Ports, webhook_secret: Option<String>) -> anyhow::Result<Vec<(OsString, OsString)>> {
     let Addresses { api, sandbox, .. } = Addresses::of(ports);
     let secrets = Secrets::new();
     let webhook_secret = webhook_secret.map_or_else(|| secrets.bytes(), Ok)?;

@@ -87,7 +87,7 @@ def main() -> None:
             account_id=account,
             instructed_amount=InstructedAmount(amount=amount, currency="NOK"),
             creditor_name=name,
-            creditor_account=CreditorAccount(iban="NO9386011117947"),
+            creditor_account=CreditorAccount(iban="HR1210010051863000160"),
         )
 
     def pay(key: str, body: NewTransaction, prefer: str) -> Response[Problem | Transaction]:
@@ -95,7 +95,7 @@ def main() -> None:
 
     key = new_key()
     first = pay(key, order(), RESPOND_ASYNC)
-    assert first.status_code == 202
+    assert first.status_code == 202, first.parsed
     repeated = pay(key, order(), wait(10))
     assert repeated.status_code == 201 and repeated.headers["idempotent-replayed"] == "true"
     payment = data(repeated)
