@@ -128,8 +128,8 @@ fn complete(method: &str, operation: &mut Map<String, Value>, schemas: &Value) {
     if let Value::Array(parameters) = parameters {
         parameters.push(json!({
             "name": "X-Request-ID", "in": "header", "required": false,
-            "description": "A UUID that names this request; kept when given, made otherwise.",
-            "schema": { "type": "string", "format": "uuid" },
+            "description": "A UUID that names this request. Without one, or with anything else, the service makes one.",
+            "schema": { "type": "string" },
         }));
     }
     errors::write_out(method, operation);
