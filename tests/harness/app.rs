@@ -449,16 +449,16 @@ impl TestApp {
         drop_worker::retain(&environment).await
     }
 
-    /// The database's address as this role has it.
-    pub(crate) fn url_as(&self, role: Role) -> String {
-        self.database.url_as(role)
-    }
-
     /// The same as a process of its own, with some variables set otherwise.
     pub fn retain_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
         let database = self.database.url_as(Role::Retention);
         let own = [("DATABASE_URL", database.as_str()), ("DROP_PROFILE", "local")];
         Node::start(program, "retain", &[&own, changes].concat())
+    }
+
+    /// The database's address as this role has it.
+    pub(crate) fn url_as(&self, role: Role) -> String {
+        self.database.url_as(role)
     }
 
     /// Connections to its database as this role.
