@@ -1,12 +1,14 @@
 //! What an operator may see and do. Each change is one statement, so that the caller's transaction can hold its audit row.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{JobId, Lane, sql};
+use super::{JobId, Lane, enqueue::millis, sql};
 use crate::storage::{StorageError, Tx};
 
 /// A job as a list shows it. It holds ids only, as its payload does.
@@ -153,11 +155,27 @@ pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageEr
     }))
 }
 
-/// What the job is; `None`: there is no such job.
-pub async fn kind(tx: &mut Tx, id: JobId) -> Result<Option<String>, StorageError> {
-    Ok(sqlx::query_scalar!("SELECT kind FROM jobs WHERE id = $1", id)
-        .fetch_optional(&mut **tx)
-        .await?)
+/// What a job is before an operator changes it.
+#[derive(Debug)]
+pub struct Before {
+    /// Its kind.
+    pub kind: String,
+    /// `ready`, `running`, `done`, `dead` or `untold`.
+    pub state: String,
+    /// Attempts used.
+    pub attempts: i32,
+}
+
+/// What the job is, locked; `None`: there is no such job.
+pub async fn before(tx: &mut Tx, id: JobId) -> Result<Option<Before>, StorageError> {
+    Ok(sqlx::query_as!(
+        Before,
+        r#"SELECT kind, CASE WHEN untold IS NULL THEN state ELSE 'untold' END AS "state!", attempt - unused AS "attempts!"
+             FROM jobs WHERE id = $1 FOR NO KEY UPDATE"#,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
 }
 
 /// Lets a dead job run again, with all its attempts, or a waiting one at once. False: it is neither. What is safe to
@@ -172,14 +190,59 @@ pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
     sql::discard(tx, id).await
 }
 
-/// Stops claims from a lane, or lets them go on. False: it was so already. Running jobs are not touched.
-pub async fn pause(tx: &mut Tx, lane: Lane, paused: bool) -> Result<bool, StorageError> {
+/// Lets a waiting job end as one whose time has passed: a worker makes it dead within moments, with all that follows from
+/// that. False: it does not wait.
+pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
+    sql::cancel(tx, id).await
+}
+
+/// Why a lane is paused.
+#[derive(Debug, Clone, Copy)]
+pub struct Pause<'a> {
+    /// Who wants it.
+    pub by: &'a str,
+    /// Why.
+    pub because: &'a str,
+    /// For how long; `None`: until somebody resumes it.
+    pub lasting: Option<Duration>,
+}
+
+/// Stops claims from a lane; one that is paused may be given another end. False: it is paused until somebody resumes it, and
+/// shall be. Running jobs are not touched.
+pub async fn pause(tx: &mut Tx, lane: Lane, pause: Pause<'_>) -> Result<bool, StorageError> {
     let changed = sqlx::query!(
-        "UPDATE lanes SET paused = $2 WHERE lane = $1 AND paused <> $2",
+        "UPDATE lanes SET paused = true, paused_by = $2, paused_because = $3,
+                paused_until = clock_timestamp() + $4::bigint * interval '1 ms'
+          WHERE lane = $1 AND NOT (paused AND paused_until IS NULL AND $4::bigint IS NULL)",
         lane.id(),
-        paused
+        pause.by,
+        pause.because,
+        pause.lasting.map(millis),
     )
     .execute(&mut **tx)
     .await?;
     Ok(changed.rows_affected() == 1)
+}
+
+/// Lets claims go on. False: they do.
+pub async fn resume(tx: &mut Tx, lane: Lane) -> Result<bool, StorageError> {
+    let changed = sqlx::query!(
+        "UPDATE lanes SET paused = false, paused_until = NULL, paused_by = NULL, paused_because = NULL
+          WHERE lane = $1 AND paused",
+        lane.id(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// Lets claims go on where a pause has had its time. Which lanes those are.
+pub async fn resume_ended(tx: &mut Tx) -> Result<Vec<Lane>, StorageError> {
+    let resumed = sqlx::query_scalar!(
+        "UPDATE lanes SET paused = false, paused_until = NULL, paused_by = NULL, paused_because = NULL
+          WHERE paused AND paused_until <= clock_timestamp() RETURNING lane"
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(resumed.into_iter().filter_map(Lane::from_id).collect())
 }

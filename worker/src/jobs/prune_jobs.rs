@@ -1,11 +1,11 @@
 //! Deletes what has had its time: done jobs, expired logins and sessions, tokens that
-//! nobody took, old balance reads, idle rate limits, old cron slots.
+//! nobody took, old balance reads, idle rate limits, old cron slots, old transitions of circuits.
 
 use std::sync::Arc;
 
 use drop_common::{
     queue::{self, Handler, JobError, Lease, Outcome, Verdict, payloads::PruneJobs},
-    resilience::limits,
+    resilience::{breaker_hand, limits},
     storage::{balance_reads, logins, schedule, sdk_tokens, sessions},
 };
 use tracing::info;
@@ -20,10 +20,11 @@ impl Handler<Context> for PruneJobs {
         let limits = limits::sweep(&ctx.db).await?;
         let slots = schedule::prune(&ctx.db).await?;
         let reads = balance_reads::prune(&ctx.db).await?;
+        let transitions = breaker_hand::prune(&ctx.db).await?;
         let jobs = queue::prune(&ctx.db).await?;
         info!(
             jobs,
-            logins, sessions, tokens, reads, limits, slots, "deleted what had had its time"
+            logins, sessions, tokens, reads, limits, slots, transitions, "deleted what had had its time"
         );
         Ok(Outcome::Done.into())
     }
