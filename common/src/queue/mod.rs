@@ -60,6 +60,7 @@ mod feeder;
 pub mod gauges;
 mod lane;
 mod lease;
+pub mod look;
 pub mod operate;
 mod outcome;
 pub mod payloads;

@@ -23,6 +23,7 @@ mod named;
 mod new;
 mod restored;
 mod review;
+mod story;
 mod sweep;
 mod wire;
 
@@ -49,6 +50,7 @@ pub use self::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
         reviewed,
     },
+    story::{Listed, Moment, Standing as Story, known_as, newest, standing_of, story},
     sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},
     wire::{Wire, wire},
 };
