@@ -1,0 +1,146 @@
+"""python3 ops/drill: causes every alert of ops/prometheus/alerts.yaml on this machine, and sees it arrive in Alertmanager.
+
+Starts the whole system with the simulated providers, and a Prometheus, an Alertmanager and a Blackbox exporter of Debian's
+packages with the rules, routes and modules of ops/. Those whom Alertmanager would tell are stand-ins. Then each alert is
+caused, waited for, and its runbook walked through. Needs a Rust toolchain, PostgreSQL's programs and openssl.
+"""
+import argparse
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import causes
+import runbooks
+from system import OPS, Drop, Processes, Watch, free_port, need, programs, tool, until
+
+# The longest `for` and window of a rule, OldSnapshot's, and a little.
+LONGEST = 1500
+
+
+class Drill:
+    def __init__(self, drop, watch, expected):
+        self.drop, self.watch, self.expected = drop, watch, expected
+        self.caused, self.walks, self.began = {}, {}, time.monotonic()
+
+    def say(self, text):
+        print(f"{time.monotonic() - self.began:6.0f} s  {text}", flush=True)
+
+    def cause(self, scene, cause, alerts):
+        self.say(f"{cause.__name__.replace('_', ' ')}: {', '.join(alerts)}")
+        for alert in alerts:
+            self.caused[alert] = time.monotonic()
+        cause(scene)
+        self.look()
+
+    def look(self):
+        for alert in self.watch.look():
+            severity, receivers, state, _ = self.watch.arrived[alert]
+            self.say(f"  arrived: {alert}, {severity}, {state}, for {receivers}")
+            self.walks[alert] = runbooks.walk(alert, self.drop, self.watch)
+            self.say(f"  its runbook: {self.walks[alert]}")
+
+    def wait_for(self, *alerts):
+        def all_there():
+            self.look()
+            return set(alerts) <= self.watch.arrived.keys()
+
+        try:
+            until("alerts", all_there, LONGEST, every=2)
+        except TimeoutError:
+            self.say(f"  did not arrive: {set(alerts) - self.watch.arrived.keys()}")
+
+    def table(self):
+        """True when every alert that was caused arrived with its severity, was told, and had a runbook that works."""
+        severities = severities_of_the_rules()
+        told, well = self.watch.receivers.told, True
+        print(f"\n{'alert':<27}{'severity':<10}{'arrived after':<15}{'told':<26}{'after':<8}runbook")
+        for alert in self.expected:
+            if alert not in self.watch.arrived:
+                well = False
+                print(f"{alert:<27}DID NOT ARRIVE")
+                continue
+            severity, _, _, at = self.watch.arrived[alert]
+            receiver, told_at = told.get(alert, ("nobody", None))
+            since = lambda moment: "-" if moment is None else f"{moment - self.caused[alert]:.0f} s"
+            wrong = severity != severities[alert] or self.walks[alert].wrong
+            well = well and not wrong
+            print(f"{alert:<27}{severity:<10}{since(at):<15}{receiver:<26}{since(told_at):<8}{self.walks[alert]}")
+        return well
+
+
+def severities_of_the_rules():
+    return dict(re.findall(r"- alert: (\w+)[\s\S]*?severity: (\w+)", (OPS / "prometheus/alerts.yaml").read_text()))
+
+
+def names_that_promtool_dislikes(drop):
+    """What `promtool check metrics` says of both processes' metrics."""
+    said = set()
+    for url in (drop.api_internal, drop.worker_internal):
+        page = subprocess.run(["curl", "-fsS", f"{url}/metrics"], capture_output=True, check=True).stdout
+        checked = subprocess.run([tool("promtool", "prometheus"), "check", "metrics"], input=page, capture_output=True)
+        said |= set((checked.stdout + checked.stderr).decode().splitlines())
+    return sorted(said)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python3 ops/drill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--contract", action="store_true", help="only the contract's alerts (13 minutes in place of 35)")
+    parser.add_argument("--built", metavar="FOLDER", help="where drop-local and drop-worker were built before")
+    arguments = parser.parse_args()
+    need("psql", "curl", "openssl", "ps")
+    folder_of_programs = programs(arguments.built)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="drop-drill-"))
+    processes = Processes(folder)
+    try:
+        well = drill(processes, folder_of_programs, folder, arguments.contract)
+    finally:
+        processes.end()
+    if well:
+        shutil.rmtree(folder)
+    else:
+        print(f"what the processes said is in {folder}")
+    sys.exit(0 if well else 1)
+
+
+def drill(processes, folder_of_programs, folder, contract_only):
+    drop = Drop(processes, folder_of_programs)
+    second = free_port()
+    watch = Watch(drop, folder, second, causes.SHORTER)
+    before = causes.CONTRACT if contract_only else causes.OURS_BEFORE + causes.CONTRACT + causes.OURS_AFTER
+    last = [] if contract_only else causes.LAST
+    expected = [alert for _, alerts in before + last for alert in alerts]
+    if not contract_only:
+        expected.append(causes.CERTIFICATE)
+    drill = Drill(drop, watch, expected)
+    if not contract_only:
+        drop.second_worker(causes.LANES_OF_THE_SECOND, second, **causes.expiring_certificate(folder))
+        drill.caused[causes.CERTIFICATE] = time.monotonic()
+    disliked = names_that_promtool_dislikes(drop)
+    drill.say(f"promtool check metrics: {disliked}")
+    until("Prometheus to have scraped twice", watch.scraped)
+    drill.say(f"scraped by Prometheus at {watch.prometheus}; Alertmanager at {watch.alertmanager}")
+    scene = causes.Scene(drop, watch, drill.wait_for)
+    for cause, alerts in before:
+        drill.cause(scene, cause, alerts)
+    drill.wait_for(*(alert for _, alerts in before for alert in alerts))
+    for cause, alerts in last:
+        drill.cause(scene, cause, alerts)
+    drill.wait_for(*expected)
+    time.sleep(35)  # the longest that Alertmanager waits for others to tell together
+    well = drill.table()
+    healthy = watch.query('max_over_time(probe_success{job="drop-health"}[1h])')
+    print(f"\nthe synthetic check of /v1/health: {'succeeded' if healthy and healthy[0][1] == 1 else 'DID NOT SUCCEED'}")
+    if not contract_only:
+        print(f"{causes.NOT_CAUSED} looks a week back, and is not caused here; ops/check has its test")
+    print("amtool:")
+    subprocess.run([tool("amtool", "prometheus-alertmanager"), "alert", "query", f"--alertmanager.url={watch.alertmanager}"])
+    allowed = [line for line in disliked if "aisp_balance_staleness_hours" not in line]
+    return well and not allowed and bool(healthy)
+
+
+if __name__ == "__main__":
+    main()
