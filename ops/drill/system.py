@@ -186,6 +186,17 @@ def replaced(text, changes):
     return text
 
 
+def alertmanager_program():
+    """Debian's reads its template from a fixed place. Where the package is unpacked and not installed, it is shown one there."""
+    program = pathlib.Path(tool("prometheus-alertmanager", "prometheus-alertmanager"))
+    place = pathlib.Path("/usr/share/prometheus/alertmanager")
+    unpacked = program.parents[1] / "share/prometheus/alertmanager/default.tmpl"
+    if place.exists() or not unpacked.exists():
+        return [program]
+    shown = 'mount -t tmpfs none /usr/share && mkdir -p "$1" && cp "$2" "$1" && shift 2 && exec "$@"'
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", shown, "sh", place, unpacked, program]
+
+
 class Watch:
     """Prometheus, Alertmanager and the Blackbox exporter. Rules, routes, grouping and inhibition are those of ops/ to the
     letter, but for `rules`; where they find what they scrape and whom they tell is this machine."""
@@ -217,7 +228,7 @@ class Watch:
         start = drop.processes.start
         start("blackbox", [tool("prometheus-blackbox-exporter", "prometheus-blackbox-exporter"),
                            f"--config.file={folder}/blackbox.yaml", f"--web.listen-address=127.0.0.1:{blackbox}"])
-        start("alertmanager", [tool("prometheus-alertmanager", "prometheus-alertmanager"),
+        start("alertmanager", [*alertmanager_program(),
                                f"--config.file={folder}/alertmanager.yaml", f"--storage.path={folder}/alertmanager",
                                f"--web.listen-address=127.0.0.1:{alertmanager}", "--cluster.listen-address="])
         start("prometheus", [tool("prometheus", "prometheus"), f"--config.file={folder}/prometheus.yaml",
@@ -236,6 +247,7 @@ class Watch:
     def scraped(self):
         """Whether API and worker were scraped twice since the start: a counter that is new counts from its second value."""
         try:
+            fetch(self.alertmanager + "/api/v2/status")
             counts = self.query('count_over_time(up{job=~"drop-api|drop-worker"}[10m]) >= 2')
             return {"drop-api", "drop-worker"} <= {labels["job"] for labels, _ in counts}
         except OSError:
