@@ -8,6 +8,7 @@ import argparse
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,8 @@ def main():
     parser.add_argument("--built", metavar="FOLDER", help="where drop-local and drop-worker were built before")
     arguments = parser.parse_args()
     need("psql", "curl", "openssl", "ps")
+    # Told to end, it ends what it started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder_of_programs = programs(arguments.built)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="drop-drill-"))
     processes = Processes(folder)

@@ -85,18 +85,25 @@ class Person:
 
         return until(what, asked)
 
-    def logs_in(self):
-        """The answer to the callback, whatever it is."""
+    def comes_back(self, **headers):
+        """From our redirect over BankID's page to the callback: its answer, and the cookies that go with it."""
         start = self.ask("GET", "/api/auth/bankid/login?return_to=/").expect(303)
         cookies = "; ".join(cookie.split(";")[0] for cookie in start.headers.get_all("Set-Cookie"))
         page = self.ask("GET", f"{start.headers['Location']}&person={self.key}", elsewhere=True).expect(303)
-        answer = self.ask("GET", page.headers["Location"], cookies=cookies)
+        return self.ask("GET", page.headers["Location"], cookies=cookies, **headers), cookies
+
+    def logs_in(self):
+        """The answer to the callback, whatever it is."""
+        answer, cookies = self.comes_back()
         if answer.status == 202:
             place = answer.headers["Location"]
             answer = self.until("the login", place, lambda answer: answer.status != 202, cookies=cookies)
         if answer.status == 200:
             self.token, self.user = answer.body["accessToken"], answer.body["user"]["id"]
         return answer
+
+    def logs_in_without_waiting(self):
+        self.comes_back(Prefer="respond-async")[0].expect(202)
 
     def signed_in(self):
         self.logs_in().expect(200)

@@ -70,6 +70,13 @@ class Processes:
         self.running.append((name, process))
         return process
 
+    def are_well(self):
+        """Ends everything where one ended by itself."""
+        for name, process in self.running:
+            if process.poll() is not None:
+                log = (self.folder / f"{name}.log").read_text()
+                raise SystemExit(f"{name} has ended: {log[-500:]}")
+
     def end(self):
         for _, process in reversed(self.running):
             if process.poll() is None:
@@ -187,13 +194,13 @@ def replaced(text, changes):
 
 
 def alertmanager_program():
-    """Debian's reads its template from a fixed place. Where the package is unpacked and not installed, it is shown one there."""
+    """Debian's reads its templates from a fixed place. Where the package is unpacked and not installed, it is shown them there."""
     program = pathlib.Path(tool("prometheus-alertmanager", "prometheus-alertmanager"))
     place = pathlib.Path("/usr/share/prometheus/alertmanager")
-    unpacked = program.parents[1] / "share/prometheus/alertmanager/default.tmpl"
+    unpacked = program.parents[1] / "share/prometheus/alertmanager"
     if place.exists() or not unpacked.exists():
         return [program]
-    shown = 'mount -t tmpfs none /usr/share && mkdir -p "$1" && cp "$2" "$1" && shift 2 && exec "$@"'
+    shown = 'mount -t tmpfs none /usr/share && mkdir -p "$1" && cp "$2"/*.tmpl "$1" && shift 2 && exec "$@"'
     return ["unshare", "--map-root-user", "--mount", "sh", "-c", shown, "sh", place, unpacked, program]
 
 
@@ -246,6 +253,7 @@ class Watch:
 
     def scraped(self):
         """Whether API and worker were scraped twice since the start: a counter that is new counts from its second value."""
+        self.drop.processes.are_well()
         try:
             fetch(self.alertmanager + "/api/v2/status")
             counts = self.query('count_over_time(up{job=~"drop-api|drop-worker"}[10m]) >= 2')
@@ -255,6 +263,7 @@ class Watch:
 
     def look(self):
         """Notes which alerts Alertmanager has. The new ones."""
+        self.drop.processes.are_well()
         new = []
         for alert in fetch(self.alertmanager + "/api/v2/alerts"):
             name = alert["labels"]["alertname"]

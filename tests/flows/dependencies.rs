@@ -23,7 +23,7 @@ fn dependencies(manifest: &str) -> Vec<(&str, &str)> {
 fn every_dependency_says_why_we_have_it_and_says_it_once() {
     let manifest = ops::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
     let found = dependencies(&manifest);
-    assert!(found.len() > 40, "{}", found.len());
+    assert!(found.len() > 30, "{}", found.len());
     for (line, before) in found {
         let reason = before.starts_with("# ") && !before.starts_with(HEADING) && before.ends_with('.');
         assert!(reason, "no reason above {line}");
@@ -44,7 +44,8 @@ fn no_crate_takes_a_dependency_that_the_workspace_does_not_name() {
             let name = table.split(']').next().unwrap_or_default();
             name.ends_with("dependencies")
         });
-        for line in tables.flat_map(str::lines).filter(|line| line.contains(" = ") || line.contains('.')) {
+        let lines = tables.flat_map(str::lines).filter(|line| !line.starts_with('#'));
+        for line in lines.filter(|line| line.contains(" = ") || line.contains('.')) {
             assert!(line.contains("workspace = true"), "{member}: {line}");
         }
     }

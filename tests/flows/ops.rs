@@ -200,10 +200,15 @@ const FILLED: [(&str, &str); 9] = [
 fn commands(runbook: &str) -> impl Iterator<Item = String> {
     let lines = runbook.lines().map(|line| line.split('#').next().unwrap_or_default());
     let quoted = runbook.split('`').skip(1).step_by(2);
-    lines.chain(quoted).filter(|text| text.starts_with("drop-worker ")).map(|text| {
-        let filled = FILLED.iter().fold(text.to_owned(), |text, (placeholder, value)| text.replace(placeholder, value));
-        filled.replace('…', "")
-    })
+    lines
+        .chain(quoted)
+        .filter(|text| text.starts_with("drop-worker "))
+        .map(|text| {
+            let filled = FILLED.iter().fold(text.to_owned(), |text, (placeholder, value)| {
+                text.replace(placeholder, value)
+            });
+            filled.replace('…', "")
+        })
 }
 
 #[test]
@@ -215,8 +220,14 @@ fn every_command_in_the_runbooks_is_one_of_ours() {
         for command in commands(&read(&path)) {
             let tries = [command.clone(), format!("{command} --operator you --reason why")];
             // A sentence may leave out who does it and why, which it has said before.
-            let known = tries.iter().any(|text| program.clone().try_get_matches_from(text.split_whitespace()).is_ok());
-            assert!(known || others.contains(&command.trim()), "{}: {command}", path.display());
+            let known = tries
+                .iter()
+                .any(|text| program.clone().try_get_matches_from(text.split_whitespace()).is_ok());
+            assert!(
+                known || others.contains(&command.trim()),
+                "{}: {command}",
+                path.display()
+            );
             tried += 1;
         }
     }
