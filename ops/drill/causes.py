@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 from people import Person
+from runbooks import IDS
 from system import until
 
 # Every alert here arrives with the rules as they are, but for this one: the hour is made five minutes.
@@ -96,6 +97,8 @@ def bank_answers_503_to_payments(scene):
     # A circuit that is open holds back the alert about payments that fail because of it; so that comes first.
     scene.wait_for("PispPaymentFailures")
     scene.fault("neonomics", "payment", kind="status", code=503)
+    # Where no payment waits that could probe, a worker asks for an access token.
+    scene.fault("neonomics", "token", kind="status", code=503)
     scene.anna.pays_in_vain().expect(502, 503)
 
 
@@ -224,6 +227,83 @@ LAST = [
     (no_worker_serves_the_login, ["JobsWaitTooLong"]),
     (the_database_is_away_from_workers, ["WorkerStalled", "QueueGaugesOld"]),
     (the_api_does_not_answer, ["DropMetricsAbsent"]),
+]
+# ── What the runbooks say to do ──────────────────────────────────────────────────────────────────────────────────────
+def operator(scene, *arguments):
+    """A command that changes something."""
+    said = scene.drop.operator([*arguments, "--operator", "drill", "--reason", "drill"])
+    assert said.returncode == 0, f"{arguments}: {said.stderr}"
+
+
+def the_providers_are_well_again(scene):
+    for provider in ("bankid", "neonomics", "sumsub"):
+        scene.well_again(provider)
+
+
+def the_cause_of_untold_deaths_is_mended(scene):
+    scene.drop.sql("ALTER TABLE logins DROP CONSTRAINT drill")
+    # Within a minute they are merely dead.
+    until("deaths to be told", lambda: scene.drop.sql("SELECT count(*) FROM jobs WHERE untold IS NOT NULL") == "0", 150)
+
+
+def dead_jobs_are_discarded(scene):
+    operator(scene, "jobs", "discard", *scene.drop.sql("SELECT id FROM jobs WHERE state = 'dead'").split())
+
+
+def the_bank_is_asked_about_the_lost_answer(scene):
+    """It has the payment, and has not ended it: it is tracked; then the bank settles it."""
+    payment, key = scene.drop.sql(
+        "SELECT 'tx_' || replace(id::text, '-', ''), idempotency_key FROM transactions WHERE needs_review", separator=" "
+    ).split()
+    payments = scene.drop.sandbox("/neonomics/payments")
+    theirs = next(known["id"] for known in payments if known["requestId"] == key)
+    operator(scene, "payments", "track", payment, "--payment-id", theirs)
+    for known in payments:
+        if known["id"] == theirs or known["status"] == "ACSP":
+            scene.drop.sandbox(f"/neonomics/payments/{known['id']}", {"status": "ACSC"})
+
+
+def lanes_go_on(scene):
+    operator(scene, "lanes", "resume", "upkeep")
+    operator(scene, "lanes", "resume", "kyc.apply")
+
+
+def the_owner_opens_the_app(scene):
+    scene.anna.signed_in()
+    refresh = f"/v1/bank-accounts/{scene.anna.account}/balance/refresh"
+    # The circuit closes within a minute of the bank's being well.
+    until("a fresh balance", lambda: scene.anna.ask("POST", refresh).body.get("stale") is False, 150, every=5)
+
+
+def strangers_events_are_dismissed(scene):
+    operator(scene, "webhooks", "dismiss", scene.drop.sql(IDS["<evt_…>"]))
+
+
+def the_forgotten_session_is_ended(scene):
+    scene.drop.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)%' AND pid <> pg_backend_pid()")
+
+
+def the_grant_is_given_back(scene):
+    scene.drop.sql("GRANT INSERT ON cron_slots TO drop_worker")
+
+
+def sumsub_decides(scene):
+    for person in scene.drop.sql("SELECT 'usr_' || replace(user_id::text, '-', '') FROM kyc_applicants WHERE review_began_at IS NOT NULL").split():
+        scene.drop.sandbox("/sumsub/reviews", {"reviews": [{"externalUserId": person, "answer": "GREEN"}]})
+
+
+# In this order. Which alerts are over then.
+MENDS = [
+    (the_providers_are_well_again, ["PispCircuitOpen", "CircuitOpenLong"]),
+    (the_cause_of_untold_deaths_is_mended, ["JobsUntold"]),
+    (dead_jobs_are_discarded, ["JobsDead"]),
+    (the_bank_is_asked_about_the_lost_answer, ["PaymentsNeedReview", "PaymentsOpenTooLong"]),
+    (lanes_go_on, ["UpkeepStandsStill", "NotificationsNotDelivered", "WebhooksNotApplied", "BalanceReadsLate"]),
+    (the_owner_opens_the_app, ["AispBalanceStale"]),
+    (sumsub_decides, ["KycPendingTooLong"]),
+    (strangers_events_are_dismissed, ["WebhooksLeftOver"]),
+    (the_forgotten_session_is_ended, ["OldSnapshot"]),
+    (the_grant_is_given_back, ["CronLate"]),
 ]
 # By the second worker, from the start.
 CERTIFICATE = "CertificateExpires"

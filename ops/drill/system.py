@@ -127,10 +127,10 @@ class Drop:
     def database(self, role):
         return f"postgres://{role}@{self._database}"
 
-    def sql(self, statement, role="postgres"):
+    def sql(self, statement, role="postgres", separator="|"):
         """What psql prints of it; the postgres of this server may do everything."""
         ran = subprocess.run(
-            ["psql", "-XAt", "-v", "ON_ERROR_STOP=1", self.database(role)], input=statement, capture_output=True, text=True
+            ["psql", "-XAt", "-F", separator, "-v", "ON_ERROR_STOP=1", self.database(role)], input=statement, capture_output=True, text=True
         )
         if ran.returncode != 0:
             raise RuntimeError(f"{statement}: {ran.stderr.strip()}")
@@ -260,6 +260,9 @@ class Watch:
             return {"drop-api", "drop-worker"} <= {labels["job"] for labels, _ in counts}
         except OSError:
             return False
+
+    def firing(self):
+        return {alert["labels"]["alertname"] for alert in fetch(self.alertmanager + "/api/v2/alerts")}
 
     def look(self):
         """Notes which alerts Alertmanager has. The new ones."""
