@@ -2,7 +2,7 @@
 
 Starts the whole system with the simulated providers, and a Prometheus, an Alertmanager and a Blackbox exporter of Debian's
 packages with the rules, routes and modules of ops/. Those whom Alertmanager would tell are stand-ins. Then each alert is
-caused, waited for, and its runbook walked through. Needs a Rust toolchain, PostgreSQL's programs and openssl.
+caused, waited for, and its runbook walked through; at the end what is wrong is mended, and the alerts must be over. Needs a Rust toolchain, PostgreSQL's programs and openssl.
 """
 import argparse
 import pathlib
@@ -60,7 +60,7 @@ class Drill:
             self.say(f"  did not arrive: {alerts - self.watch.arrived.keys()}")
 
     def table(self):
-        """True when every alert that was caused arrived with its severity, was told, and had a runbook that works."""
+        """Prints it. Whether every alert that was caused arrived with its severity, and each runbook works."""
         severities = severities_of_the_rules()
         told, well = self.watch.receivers.told, True
         print(f"\n{'alert':<27}{'severity':<10}{'arrived after':<15}{'told':<26}{'after':<8}runbook")

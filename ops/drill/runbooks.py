@@ -5,14 +5,13 @@ import shlex
 from system import OPS
 
 BLOCK = re.compile(r"```(promql|sql|sh)\n(.*?)```", re.S)
-COMMAND = re.compile(r"`(drop-worker [^`<]+[^`]*)`")
 
 
 class Walk:
     """What came of one runbook."""
 
-    def __init__(self, alert):
-        self.alert, self.looked, self.wrong, self.not_run = alert, 0, [], []
+    def __init__(self):
+        self.looked, self.wrong, self.not_run = 0, [], []
 
     def __str__(self):
         text = f"{self.looked} looked at"
@@ -27,9 +26,9 @@ def first_look(alert):
 
 
 def walk(alert, drop, watch):
-    """Every query gives something, every statement runs as whoever may only look, every command of ours ends well. What needs
-    Kubernetes is not run."""
-    walked = Walk(alert)
+    """Every query and every statement, asked as whoever may only look, must show something, and every command of ours end well.
+    What needs Kubernetes is not run."""
+    walked = Walk()
     for kind, block in BLOCK.findall(first_look(alert)):
         if kind == "promql":
             look(walked, block, lambda: watch.query(block) or "no series")
@@ -56,7 +55,6 @@ def look(walked, what, at):
 
 
 def sql(drop, block):
-    # Where it shows nothing, the alert is about nothing that it asks for.
     return None if drop.sql(block, "drop_readonly") else "no row"
 
 
