@@ -25,6 +25,10 @@ def first_look(alert):
     return text.split("## First look")[1].split("## Actions")[0]
 
 
+# Caused by a database that lets no worker in, and so none of their commands.
+WITHOUT_COMMANDS = {"WorkerStalled", "QueueGaugesOld"}
+
+
 def walk(alert, drop, watch):
     """Every query and every statement, asked as whoever may only look, must show something, and every command of ours end well.
     What needs Kubernetes is not run."""
@@ -36,7 +40,8 @@ def walk(alert, drop, watch):
             look(walked, block, lambda: sql(drop, block))
         else:
             for line in filter(None, (line.split("#")[0].strip() for line in block.splitlines())):
-                if line.startswith("drop-worker ") and (arguments := filled(line, drop)):
+                ours = line.startswith("drop-worker ") and alert not in WITHOUT_COMMANDS
+                if ours and (arguments := filled(line, drop)):
                     look(walked, line, lambda: ended(drop.operator(arguments)))
                 else:
                     walked.not_run.append(line)
