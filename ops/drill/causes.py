@@ -294,7 +294,7 @@ def sumsub_decides(scene):
 
 # In this order. Which alerts are over then.
 MENDS = [
-    (the_providers_are_well_again, ["PispCircuitOpen", "CircuitOpenLong"]),
+    (the_providers_are_well_again, ["PispCircuitOpen", "CircuitOpenLong", "AispBalanceStale"]),
     (the_cause_of_untold_deaths_is_mended, ["JobsUntold"]),
     (dead_jobs_are_discarded, ["JobsDead"]),
     (the_bank_is_asked_about_the_lost_answer, ["PaymentsNeedReview", "PaymentsOpenTooLong"]),
