@@ -3,9 +3,6 @@
 -- compares it with the catalogue, so a new table fails until somebody decides. Processes of the release before run on during a
 -- rollout, so a right that they need is taken away a release later.
 
--- Several may migrate at once.
-SELECT pg_advisory_xact_lock(hashtextextended('drop grants', 0));
-
 REVOKE ALL ON SCHEMA public, look, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
 REVOKE ALL ON ALL TABLES IN SCHEMA public, look, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public, restricted FROM PUBLIC, drop_api, drop_worker, drop_retention, drop_readonly;
@@ -38,7 +35,8 @@ GRANT SELECT, INSERT ON balance_refreshes TO drop_api;
 -- What the bank said is among them, because a payment that never left has its last word here; the rules of a payment hold.
 GRANT SELECT, INSERT, UPDATE (status, reason, bank_status, bank_final, bank_change, cancellation, hold, callback_at, version, updated_at)
    ON transactions TO drop_api;
-GRANT SELECT ON payment_attempts TO drop_api;
+GRANT SELECT (id, transaction_id, outcome) ON payment_attempts TO drop_api;
+GRANT SELECT ON forgotten_orders TO drop_api;
 GRANT SELECT, UPDATE (read_at) ON notifications TO drop_api;
 GRANT INSERT ON audit_log TO drop_api;
 GRANT SELECT, INSERT ON jobs TO drop_api;
@@ -46,6 +44,7 @@ GRANT SELECT ON lanes TO drop_api;
 GRANT SELECT ON breaker TO drop_api;
 GRANT SELECT, INSERT, UPDATE (hits) ON rate_bucket TO drop_api;
 GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_api;
+GRANT SELECT, INSERT, UPDATE (free_at) ON alert_turns TO drop_api;
 GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_api;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_api;
 GRANT EXECUTE ON FUNCTION owner_of_payment(uuid) TO drop_api;
@@ -68,6 +67,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON balance_reads TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON balance_refreshes TO drop_worker;
 GRANT SELECT, UPDATE ON transactions TO drop_worker;
 GRANT SELECT, INSERT, UPDATE ON payment_attempts TO drop_worker;
+GRANT SELECT, INSERT, DELETE ON forgotten_orders TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON notifications TO drop_worker;
 GRANT SELECT, INSERT ON audit_log TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobs TO drop_worker;
@@ -77,6 +77,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON breaker TO drop_worker;
 GRANT SELECT, INSERT, DELETE ON cron_slots TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rate_bucket TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_worker;
+GRANT SELECT ON retention_runs TO drop_worker;
+GRANT SELECT, INSERT, UPDATE (free_at), DELETE ON alert_turns TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_fail(text, bigint, uuid, interval) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_probe(text, uuid, interval) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_release(text, uuid) TO drop_worker;
@@ -84,7 +86,8 @@ GRANT EXECUTE ON FUNCTION breaker_close(text, uuid) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_worker;
 
--- Retention: one function for each class, which know themselves what is due, and the one that reads what is kept.
+-- Retention: one function for each class, which know themselves what is due, one that says that all of it was done, and the two
+-- that read what is kept.
 GRANT EXECUTE ON FUNCTION restricted.to_move() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.move_erased(uuid) TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.purge() TO drop_retention;
@@ -92,7 +95,11 @@ GRANT EXECUTE ON FUNCTION restricted.to_forget() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.forget(uuid) TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.empty_webhooks() TO drop_retention;
 GRANT EXECUTE ON FUNCTION restricted.prune_audit() TO drop_retention;
-GRANT EXECUTE ON FUNCTION restricted.read(uuid, text, text) TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.note_run() TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.note_reading(uuid, text, text) TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.read(bigint) TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.sealed_otherwise(integer, bigint) TO drop_retention;
+GRANT EXECUTE ON FUNCTION restricted.reseal(bigint, bytea, bytea) TO drop_retention;
 
 -- People who look.
 GRANT SELECT ON look.jobs TO drop_readonly;
@@ -110,21 +117,3 @@ GRANT SELECT ON look.balance_reads TO drop_readonly;
 GRANT SELECT ON look.transactions TO drop_readonly;
 GRANT SELECT ON look.payment_attempts TO drop_readonly;
 GRANT SELECT ON look.notifications TO drop_readonly;
-
--- Rows of people. The API's transactions name the one person whom they are about (storage::begin_for), and the rows of others
--- are not there. Sessions, logins and users are found by what somebody proves, before it is known who they are.
-DO $$
-DECLARE
-  owned regclass;
-BEGIN
-  FOREACH owned IN ARRAY '{bank_consents,bank_accounts,balance_refreshes,transactions,kyc_applicants,kyc_sdk_tokens,
-                           screening_results,notifications}'::regclass[] LOOP
-    -- Once only: the lock that this takes waits for every transaction that uses the table.
-    IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = owned) THEN
-      EXECUTE format('CREATE POLICY own_rows ON %s TO drop_api
-                        USING (user_id = nullif(current_setting(''app.user_id'', true), '''')::uuid)', owned);
-      EXECUTE format('CREATE POLICY every_row ON %s TO drop_worker USING (true)', owned);
-      EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', owned);
-    END IF;
-  END LOOP;
-END $$;

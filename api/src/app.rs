@@ -46,5 +46,5 @@ pub(crate) fn service<T: OpenApi>(api: T, servers: &[(String, String)]) -> OpenA
     })
 }
 
-const DESCRIPTION: &str = "Login with BankID, identity check, linked bank accounts and payments. \
-    Every error is an RFC 9457 problem; programs decide by its `code`.";
+/// What a client developer reads first.
+const DESCRIPTION: &str = include_str!("openapi/introduction.md");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use drop_common::{
+    alerts,
     clock::Clock,
     config::{ApiSettings, Environment},
     database_metrics,
@@ -17,6 +18,7 @@ use drop_common::{
     telemetry,
 };
 use secrecy::ExposeSecret;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +50,7 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
 
 /// The same by the given clock, on listeners that are bound already.
 pub async fn serve(
-    mut settings: ApiSettings,
+    settings: ApiSettings,
     clock: Clock,
     public: TcpListener,
     internal: TcpListener,
@@ -58,6 +60,16 @@ pub async fn serve(
         acquire_timeout: settings.database.acquire_timeout,
     };
     let db = storage::connect_lazy(&settings.database.url, pool)?;
+    telemetry::telling_alerts(Some(db.clone()), serve_over(db, settings, clock, public, internal)).await
+}
+
+async fn serve_over(
+    db: PgPool,
+    mut settings: ApiSettings,
+    clock: Clock,
+    public: TcpListener,
+    internal: TcpListener,
+) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(Process::Api, env!("CARGO_PKG_VERSION"), REVISION)?);
     let calls = Arc::new(ProviderMetrics(Arc::clone(&metrics)));
     settings.bankid = tokio::select! {
@@ -76,11 +88,14 @@ pub async fn serve(
         let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), stop.clone());
         async move { database_metrics::keep_current(&db, &metrics, &stop).await }
     });
+    tokio::spawn({
+        let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
+        async move { alerts::keep_counted(&metrics, &stop).await }
+    });
     let listening = {
         let (waiters, db, stop) = (waiters.clone(), db.clone(), stop.clone());
         tokio::spawn(async move { waiters.listen(&db, &stop).await })
     };
-    let alerts = tokio::spawn(telemetry::tell_alerts(db.clone(), stop.clone()));
     let frame = Frame {
         servers: vec![(settings.api.public_url.clone(), "This service".to_owned())],
         sessions: Sessions {
@@ -119,7 +134,7 @@ pub async fn serve(
     })
     .await;
     stop.cancel();
-    let _ = (listening.await, alerts.await);
+    let _ = listening.await;
     ended.context("the listeners failed")
 }
 

@@ -319,6 +319,67 @@ fn every_error_names_codes_of_its_own_status() {
 }
 
 #[test]
+fn every_error_shows_an_example_for_each_of_its_codes_and_nothing_else() {
+    let documents = openapi::published();
+    for document in [&documents.v31, &documents.v30] {
+        for (route, operation) in published(document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                if !status.starts_with(['4', '5']) {
+                    continue;
+                }
+                let examples = response["content"][PROBLEM]["examples"].as_object().unwrap();
+                let lines = response["description"].as_str().unwrap().lines();
+                let described: BTreeSet<&str> = lines.filter_map(|line| line.split('`').nth(1)).collect();
+                let shown: BTreeSet<&str> = examples.keys().map(String::as_str).collect();
+                assert_eq!(described, shown, "{route} {status}");
+                for (code, example) in examples {
+                    let place = example["$ref"].as_str().unwrap().trim_start_matches('#');
+                    let problem = &document.pointer(place).unwrap()["value"];
+                    assert_eq!(problem["code"], *code, "{route} {status}");
+                    assert_eq!(problem["status"].to_string(), *status, "{route} {code}");
+                }
+            }
+        }
+        let so_far = document["components"]["schemas"]["Problem"]["properties"]["code"]["x-extensible-enum"].as_array();
+        assert!(so_far.unwrap().iter().eq(Code::ALL.iter().map(|code| code.as_str())));
+    }
+}
+
+#[test]
+fn a_link_leads_from_a_member_of_an_answer_to_an_operation_that_takes_it() {
+    let document = openapi::published().v31;
+    let operations = published(&document);
+    let mut links = 0;
+    for (route, operation) in &operations {
+        for response in operation["responses"].as_object().unwrap().values() {
+            let Some(found) = response.get("links") else { continue };
+            let schema = response["content"]["application/json"]["schema"]["$ref"]
+                .as_str()
+                .unwrap();
+            let schema = document.pointer(schema.trim_start_matches('#')).unwrap();
+            for link in found.as_object().unwrap().values() {
+                let target = operations
+                    .iter()
+                    .find(|(_, one)| one["operationId"] == link["operationId"]);
+                let takes = target.unwrap().1["parameters"].as_array().unwrap();
+                assert!(
+                    takes.iter().any(|one| one["name"] == "id" && one["in"] == "path"),
+                    "{route}: {link}"
+                );
+                let place = link["parameters"]["id"].as_str().unwrap();
+                let mut shown = &schema["example"];
+                for member in place.strip_prefix("$response.body#/").unwrap().split('/') {
+                    shown = member.parse().map_or(&shown[member], |index: usize| &shown[index]);
+                }
+                assert!(shown.is_string(), "{route}: nothing is at {place} of its example");
+                links += 1;
+            }
+        }
+    }
+    assert!(links > 10, "{links}");
+}
+
+#[test]
 fn every_object_shows_an_example_and_says_what_each_member_is() {
     let document = openapi::published().v31;
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {

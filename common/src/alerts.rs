@@ -7,14 +7,23 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use crate::telemetry;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
 
-/// How soon somebody must look, in the contract's words (section 7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::{
+    metrics::{ALERTS_RAISED, Metrics},
+    telemetry,
+};
+
+/// How soon somebody must look, in the contract's words (section 7), the soonest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// On call and management, at once.
     Critical,
@@ -42,11 +51,12 @@ pub const LOGIN_REFUSED: Alert = Alert {
     meaning: "a login was refused for a reason that does not lie with the person",
 };
 
-/// Connect errors, timeouts, 5xx and answers that cannot be read. Nobody who is not signed in gets in.
+/// Connect errors, timeouts, 5xx and answers that cannot be read, of a login or at the start of a process that asks for
+/// `BANKID_DISCOVERY`. Nobody who is not signed in gets in.
 pub const BANKID_UNREACHABLE: Alert = Alert {
     name: "bankid_unreachable",
     severity: Severity::High,
-    meaning: "BankID could not be reached for a login",
+    meaning: "BankID could not be reached",
 };
 
 /// Logins end when the time is over for which BankID promised its keys.
@@ -183,8 +193,76 @@ pub const BALANCE_STALE: Alert = Alert {
     meaning: "a linked account's balance is more than twelve hours old",
 };
 
-/// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person.
+/// The whole table.
+pub const ALL: [&Alert; 21] = [
+    &LOGIN_REFUSED,
+    &BANKID_UNREACHABLE,
+    &BANKID_KEYS,
+    &BANKID_REQUEST_REFUSED,
+    &IDENTITY_CLAIMS_DISAGREE,
+    &PAYMENT,
+    &BANK_REFUSES_US,
+    &CLIENT_CERTIFICATE,
+    &CONSENT_LINK,
+    &CONSENT_NOT_ENDED,
+    &KYC_EVENT,
+    &SUMSUB_REFUSES_US,
+    &SUMSUB_CLOCK,
+    &WEBHOOK_DIGEST,
+    &AML_CASE,
+    &APPLICANT_TO_DELETE,
+    &RETENTION_FAILED,
+    &JOB_UNTOLD,
+    &PISP_CIRCUIT_OPEN,
+    &CIRCUIT_OPEN_LONG,
+    &BALANCE_STALE,
+];
+
+/// Their names: the values of the label of `drop_alerts_raised_total`.
+pub(crate) const NAMES: [&str; ALL.len()] = {
+    let (mut names, mut next) = ([""; ALL.len()], 0);
+    while next < names.len() {
+        names[next] = ALL[next].name;
+        next += 1;
+    }
+    names
+};
+
+/// How often this process has raised each, by the place in the table: an alert is raised wherever it is met.
+static RAISED: [AtomicU64; ALL.len()] = [const { AtomicU64::new(0) }; ALL.len()];
+
+/// How often this process has raised it since it started.
+pub fn raised(alert: &Alert) -> u64 {
+    place(alert).map_or(0, |place| RAISED[place].load(Ordering::Relaxed))
+}
+
+fn place(alert: &Alert) -> Option<usize> {
+    NAMES.iter().position(|name| *name == alert.name)
+}
+
+/// Counts in the metrics what is raised, until `stop`.
+pub async fn keep_counted(metrics: &Metrics, stop: &CancellationToken) {
+    let mut seconds = interval(Duration::from_secs(1));
+    let mut counted = ALL.map(|_| 0);
+    while stop.run_until_cancelled(seconds.tick()).await.is_some() {
+        for (alert, counted) in ALL.into_iter().zip(&mut counted) {
+            let raised = raised(alert);
+            metrics.count_more(&ALERTS_RAISED, &[alert.name], raised - *counted);
+            *counted = raised;
+        }
+    }
+}
+
+/// Raises an alert. `about` says which row it concerns and why: ids and words of ours, nothing of a person. Whatever else it is
+/// about is another cause, of which people are told on its own.
 pub fn raise(alert: &Alert, about: impl fmt::Display) {
+    let about = about.to_string();
+    raise_for(alert, &about, &about);
+}
+
+/// Raises an alert about one of many rows that meet the same `cause`, of which people are told once in a while. The same words
+/// as in [`raise`].
+pub fn raise_for(alert: &Alert, cause: &str, about: impl fmt::Display) {
     tracing::error!(
         target: "alert",
         alert = alert.name,
@@ -192,7 +270,10 @@ pub fn raise(alert: &Alert, about: impl fmt::Display) {
         "{}: {about}",
         alert.meaning
     );
-    telemetry::note(alert, about.to_string());
+    if let Some(place) = place(alert) {
+        RAISED[place].fetch_add(1, Ordering::Relaxed);
+    }
+    telemetry::note(alert, cause, about.to_string());
 }
 
 /// Alerts about what meets us again and again until somebody has mended it: each is raised once and then not for a while,
@@ -215,7 +296,7 @@ impl Quiet {
     /// Raises the alert, unless it was raised for this cause a while ago.
     pub fn raise(&self, alert: &Alert, cause: &str, about: impl fmt::Display) {
         if self.is_due(alert, cause, Instant::now()) {
-            raise(alert, about);
+            raise_for(alert, cause, about);
         }
     }
 
@@ -254,7 +335,16 @@ impl Severity {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_alert_is_in_the_table_under_a_name_of_its_own() {
+        let declared = include_str!("alerts.rs").matches(": Alert = Alert {").count() - 1; // this one is no alert
+        assert_eq!(BTreeSet::from(NAMES).len(), declared);
+        assert_eq!(ALL.len(), declared);
+    }
 
     #[test]
     fn the_same_cause_is_told_once_in_its_period_and_another_at_once() {

@@ -2,7 +2,7 @@
 //!
 //! They exist only with the feature `failpoints`, which nothing but the tests turns on: without it a point expands to
 //! nothing, its name included. `DROP_FAILPOINT=<name>=<action>[@nth]` arms one point for the nth time it is reached
-//! (the first, unless said otherwise). Actions: `abort` and `sleep:<ms>`.
+//! (the first, unless said otherwise). Actions: `abort`, `panic` and `sleep:<ms>`.
 
 /// A point at which a test may end or hold up this process. Which of the two definitions a crate sees is decided by
 /// this crate's feature, not by its own.
@@ -42,7 +42,7 @@ mod armed {
         let text = std::env::var(VARIABLE).ok()?;
         let armed = Armed::parse(&text);
         if armed.is_none() {
-            tracing::error!("{VARIABLE} is not of the form <name>=abort|sleep:<ms>[@nth]: {text}");
+            tracing::error!("{VARIABLE} is not of the form <name>=abort|panic|sleep:<ms>[@nth]: {text}");
             process::exit(2); // going on would look like a fault that did no harm
         }
         armed
@@ -58,6 +58,7 @@ mod armed {
     #[derive(Debug, PartialEq, Eq)]
     enum Action {
         Abort,
+        Panic,
         Sleep(Duration),
     }
 
@@ -69,6 +70,7 @@ mod armed {
         {
             match armed.action {
                 Action::Abort => process::abort(), // as by SIGKILL: nothing is unwound or flushed
+                Action::Panic => std::panic::panic_any(()),
                 Action::Sleep(time) => thread::sleep(time), // the thread too, as when a machine stalls
             }
         }
@@ -84,6 +86,7 @@ mod armed {
             let action = match action.split_once(':') {
                 Some(("sleep", ms)) => Action::Sleep(Duration::from_millis(ms.parse().ok()?)),
                 None if action == "abort" => Action::Abort,
+                None if action == "panic" => Action::Panic,
                 _ => return None,
             };
             Some(Self {

@@ -128,6 +128,11 @@ impl Keyring {
             .map_err(|_| OpenError::NotText)
     }
 
+    /// The id of the key that seals: the first byte of what it sealed.
+    pub fn current_id(&self) -> u8 {
+        self.current.id
+    }
+
     /// Whether `sealed` should be sealed again because a replaced key made it.
     pub fn is_outdated(&self, sealed: &[u8]) -> bool {
         sealed.first() != Some(&self.current.id)

@@ -197,6 +197,10 @@ def the_api_does_not_answer(scene):
         scene.wait_for("DropMetricsAbsent")
 
 
+def nobody_deletes_what_was_kept_long_enough(_):
+    """Nothing on this machine runs `drop-worker retain`."""
+
+
 # In this order: what people must do comes before what keeps them from it. Which alerts each causes.
 CONTRACT = [
     (webhook_with_a_bad_digest, ["SumsubWebhookFailures"]),
@@ -208,6 +212,7 @@ CONTRACT = [
     (bank_answers_503_to_payments, ["PispCircuitOpen", "CircuitOpenLong"]),
 ]
 OURS_BEFORE = [
+    (nobody_deletes_what_was_kept_long_enough, ["RetentionLate"]),
     (somebody_forgets_a_transaction, ["OldSnapshot"]),
     (an_answer_of_the_bank_is_lost, ["PaymentsNeedReview", "JobsDead"]),
     (the_bank_settles_slowly, ["PaymentsOpenTooLong"]),
@@ -307,8 +312,6 @@ MENDS = [
 ]
 # By the second worker, from the start.
 CERTIFICATE = "CertificateExpires"
-# It asks for what was a week ago; promtool has its test.
-NOT_CAUSED = "WebhookSecretNotRotated"
 
 
 def expiring_certificate(folder: pathlib.Path):

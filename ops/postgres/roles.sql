@@ -33,3 +33,22 @@ GRANT pg_read_all_stats TO drop_worker;
 ALTER ROLE drop_readonly SET search_path = look, pg_temp;
 ALTER ROLE drop_readonly SET default_transaction_read_only = on;
 GRANT pg_read_all_stats TO drop_readonly;
+
+-- A further login of a role, as there is while its password is changed, may do what the role may, and has none of its settings: those
+-- belong to the login. It is given them here, with what the server's owner has set besides; hence this file once more after it was made.
+DO $$
+DECLARE
+  further record;
+BEGIN
+  FOR further IN
+    SELECT l.rolname AS login, split_part(s.setting, '=', 1) AS name, substr(s.setting, strpos(s.setting, '=') + 1) AS value
+      FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles l ON l.oid = m.member
+           JOIN pg_db_role_setting d ON d.setrole = r.oid AND d.setdatabase = 0 CROSS JOIN unnest(d.setconfig) AS s (setting)
+     WHERE r.rolname IN ('drop_migrate', 'drop_api', 'drop_worker', 'drop_retention', 'drop_readonly')
+       AND l.rolcanlogin AND NOT l.rolsuper AND l.rolname <> current_user
+  LOOP
+    -- From the current value: written out, a list of schemas would become one name.
+    PERFORM set_config(further.name, further.value, true);
+    EXECUTE format('ALTER ROLE %I SET %I FROM CURRENT', further.login, further.name);
+  END LOOP;
+END $$;

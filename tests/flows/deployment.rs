@@ -203,6 +203,30 @@ fn the_compose_file_and_the_units_set_what_is_read() {
 }
 
 #[test]
+fn what_may_go_anywhere_may_not_go_to_a_private_network_nor_to_the_machines_metadata() {
+    for environment in ENVIRONMENTS {
+        let policies = manifests(environment);
+        let rules = policies.iter().flat_map(|policy| list(&policy["spec"]["egress"]));
+        let anywhere = rules
+            .flat_map(|rule| list(&rule["to"]))
+            .map(|to| &to["ipBlock"])
+            .filter(|block| block["cidr"] == "0.0.0.0/0");
+        let excepted: Vec<Vec<&str>> = anywhere
+            .map(|block| list(&block["except"]).iter().filter_map(Value::as_str).collect())
+            .collect();
+        let private = [
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+        ];
+        assert_eq!(excepted, [private, private], "{environment}: the providers, and Sentry");
+    }
+}
+
+#[test]
 fn what_reports_starts_without_the_secret_of_sentry_too() {
     for environment in ENVIRONMENTS {
         let objects = manifests(environment);
@@ -214,8 +238,12 @@ fn what_reports_starts_without_the_secret_of_sentry_too() {
                 .expect("a volume");
             assert_eq!(volume["secret"]["optional"], Value::Bool(true), "{environment}: {name}");
         }
+        let retain = named(&objects, "CronJob", "drop-retain");
+        let volumes = &retain["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"];
+        let volume = list(volumes).iter().find(|volume| text(volume, "name") == "sentry");
+        assert_eq!(volume.expect("a volume")["secret"]["optional"], Value::Bool(true));
     }
-    for unit in ["drop-api", "drop-worker@"] {
+    for unit in ["drop-api", "drop-worker@", "drop-retain"] {
         let unit = read(&ops(&format!("systemd/{unit}.service")));
         // The second one is what stands for a file that is not there.
         for line in ["LoadCredential=sentry-dsn:", "SetCredential=sentry-dsn:\\n"] {

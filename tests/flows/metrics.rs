@@ -397,6 +397,9 @@ async fn a_webhook_with_a_bad_digest_counts_as_a_failure_of_the_api() {
         [failures("digest"), failures("unreadable"), failures("storage")],
         [1.0, 0.0, 0.0]
     );
+    // Of the process, in which other tests raise alerts too.
+    let raised = |scrape: &Scrape| scrape.value("drop_alerts_raised_total{alert=\"webhook_digest\"}") >= 1.0;
+    assert!(eventually(async || raised(&Scrape::of_api(&app).await)).await);
     app.finish().await;
 }
 

@@ -328,7 +328,7 @@ const ORDERED: [(&str, &str); 19] = [
     ("currency", "'EUR'"),
     ("creditor_name", "'Somebody else'"),
     ("creditor_scheme", "'iban'"),
-    ("creditor_account_sealed", "'another'"),
+    ("creditor_account_sealed", "'sealed otherwise'"),
     ("creditor_account_index", "'another'"),
     ("creditor_account_masked", "'*1'"),
     ("remittance_information", "'another'"),

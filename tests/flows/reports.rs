@@ -1,7 +1,7 @@
 //! What reaches Sentry, what never does, and that nobody waits for it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -62,11 +62,143 @@ async fn an_alert_is_told_once_in_its_quiet_period_however_many_processes_raise_
     time::pass(&app.db, TimeDelta::seconds(60)).await;
     assert_eq!(raised_by_another().await, 2, "after it");
     for event in ingest.alerts("webhook_digest") {
-        assert_eq!(event["fingerprint"], json!(["webhook_digest"]));
+        assert_eq!(event["fingerprint"][0], "webhook_digest");
         assert_eq!(event["tags"]["alert.severity"], "high");
         assert_eq!(event["tags"]["program"], "drop-node");
         assert_eq!(event["level"], Value::Null, "error, which is left out");
         assert_eq!(event["environment"], "local");
+    }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_one_payment_keeps_quiet_about_no_other() {
+    let ingest = Ingest::start(Manner::Well).await;
+    let app = TestApp::start_fleet_with(FLEET, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.sandbox.neonomics().configure(|bank| bank.links = Some(json!({})));
+    let mut ordered = BTreeSet::new();
+    for (key, amount) in [("one", "2010.00"), ("two", "2020.00")] {
+        let payment = anna.post_keyed("/v1/transactions", key, &order(&account, amount)).await;
+        ordered.insert(payment.body["id"].as_str().unwrap().to_owned());
+    }
+    let of = |event: &Value, payment: &str| event["message"].as_str().unwrap_or_default().contains(payment);
+    for payment in &ordered {
+        ingest.until("event", |event| of(event, payment)).await;
+    }
+    let alerts = ingest.alerts("payment");
+    let issues: BTreeSet<_> = alerts.iter().map(|event| event["fingerprint"].to_string()).collect();
+    assert_eq!((alerts.len(), issues.len()), (2, 2), "each is an issue of its own");
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_waits_behind_no_flood_of_timings() {
+    let (ingest, app) = (
+        Ingest::start(Manner::Slow(Duration::from_secs(3))).await,
+        TestApp::start().await,
+    );
+    let (process, url) = app.api_process(PROGRAM, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let answers = async || browser().get(format!("{url}/v1/health")).send().await.is_ok();
+    assert!(drop_tests::app::eventually(answers).await);
+    // More than the queue of reports holds.
+    for _ in 0..60 {
+        assert!(answers().await);
+    }
+    assert_eq!(forged_webhook(&url).await, 401);
+    ingest
+        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
+        .await;
+    drop(process);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_sentry_did_not_take_is_tried_again_and_told_by_the_next_who_raises_it() {
+    let (ingest, app) = (Ingest::start(Manner::Refuses).await, TestApp::start().await);
+    let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
+    let raised = async || {
+        let (process, url) = app.api_process(PROGRAM, &changes).await;
+        let raised = async || browser().get(format!("{url}/v1/health")).send().await.is_ok();
+        assert!(drop_tests::app::eventually(raised).await);
+        assert_eq!(forged_webhook(&url).await, 401);
+        process
+    };
+    let came = async |times| {
+        let came = async || ingest.alerts("webhook_digest").len() >= times;
+        assert!(drop_tests::app::eventually(came).await, "not {times} times");
+    };
+    let first = raised().await;
+    came(1).await;
+    end(first).await;
+    let before = ingest.alerts("webhook_digest").len();
+    let second = raised().await;
+    came(before + 1).await;
+    ingest.becomes(Manner::Well);
+    came(before + 2).await;
+    end(second).await;
+    let taken = ingest.alerts("webhook_digest").len();
+    let third = raised().await;
+    end(third).await;
+    assert_eq!(ingest.alerts("webhook_digest").len(), taken, "Sentry has it");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_whoever_tells_alerts_ends_none() {
+    let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
+    let changes = [
+        ("SENTRY_DSN", ingest.dsn.as_str()),
+        ("DROP_FAILPOINT", "alerts.telling=panic"),
+    ];
+    let (process, url) = app.api_process(PROGRAM, &changes).await;
+    let raised = async || forged_webhook(&url).await == 401;
+    assert!(drop_tests::app::eventually(raised).await);
+    ingest
+        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
+        .await;
+    drop(process);
+    app.finish().await;
+}
+
+/// What a person starts, or a timer, ends at once; what it raised has been told by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_tells_its_alerts_before_it_ends() {
+    let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
+    let anna = app.signed_in("anna").await;
+    app.stop_worker().await;
+    let operator = ["--operator", "o.nordmann", "--reason", "#1"];
+    let erase = [&["users", "erase", anna.user.as_str()][..], &operator].concat();
+    assert!(app.operator(PROGRAM, &erase).await.0);
+    for change in [
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN RAISE EXCEPTION ''not this one'' USING ERRCODE = ''23503''; END'",
+        "CREATE TRIGGER refuse BEFORE UPDATE OF moved_at ON users FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ] {
+        sqlx::query(change).execute(&app.db).await.unwrap();
+    }
+    let mut command = app.retain_process(PROGRAM, &[("SENTRY_DSN", &ingest.dsn)]);
+    assert!(!command.ended().await.success(), "a step failed");
+    assert_eq!(ingest.alerts("retention_failed").len(), 1);
+    app.run_jobs().await; // what the worker planned before it was stopped
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_ends_soon_although_neither_sentry_nor_the_database_answers() {
+    let (ingest, app) = (Ingest::start(Manner::Hangs).await, TestApp::start().await);
+    let nowhere = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
+    let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
+    for changes in [changes.to_vec(), [&[nowhere][..], &changes].concat()] {
+        let (mut process, url) = app.api_process(PROGRAM, &changes).await;
+        let raised = async || forged_webhook(&url).await == 401;
+        assert!(drop_tests::app::eventually(raised).await);
+        let begun = Instant::now();
+        process.signal("TERM");
+        process.ended().await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(8), "{took:?}");
     }
     app.finish().await;
 }
@@ -248,7 +380,6 @@ async fn whatever_goes_wrong_no_report_has_anything_of_a_person() {
     let app = TestApp::start_fleet_with(FLEET, &[("SENTRY_DSN", &ingest.dsn)]).await;
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
-    let mut canaries = app.canaries().await;
     for (operation, body) in [
         (Operation::BankidToken, json!({ "error": "words-of-a-stranger" })),
         (
@@ -259,18 +390,23 @@ async fn whatever_goes_wrong_no_report_has_anything_of_a_person() {
         let body = Some(body);
         app.sandbox.fault(operation, Fault::Status { code: 401, body }, 1);
     }
-    canaries.add("their words", "words-of-a-stranger");
     app.log_in("marko").await;
     anna.post_keyed("/v1/transactions", "one", &order(&account, "2010.00"))
         .await;
-    for name in ["authorization", "cookie", "x-forwarded-for", "idempotency-key"] {
-        let value = format!("of-a-header-{name}");
-        canaries.add(name, &value);
+    let headers = ["authorization", "cookie", "x-forwarded-for", "idempotency-key"];
+    let of_header = |name: &str| format!("of-a-header-{name}");
+    for name in headers {
         let asked = browser()
             .post(format!("{}/v1/webhooks/sumsub?code=of-a-query-string", app.url))
-            .header(name, value)
+            .header(name, of_header(name))
             .body("of-a-whole-body");
         assert_eq!(Answer::of(asked.send().await.unwrap()).await.status, 401);
+    }
+    // After the failures, whose codes and tokens are among them.
+    let mut canaries = app.canaries().await;
+    canaries.add("their words", "words-of-a-stranger");
+    for name in headers {
+        canaries.add(name, &of_header(name));
     }
     canaries.add("query", "of-a-query-string");
     canaries.add("body", "of-a-whole-body");
@@ -333,7 +469,7 @@ async fn a_sentry_that_is_slow_refuses_or_hangs_holds_up_no_request_no_job_and_n
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_dsn_there_is_no_client_and_no_thread_for_one() {
     let ingest = Ingest::start(Manner::Well).await;
-    for (variables, threads) in [(vec![], 0), (vec![("SENTRY_DSN", ingest.dsn.as_str())], 1)] {
+    for (variables, threads) in [(vec![], 0), (vec![("SENTRY_DSN", ingest.dsn.as_str())], 2)] {
         let (database, worker, _) = misbehaving(Way::Together, &variables).await;
         let is_done = "SELECT count(*) = 1 FROM effects";
         let done = async || sqlx::query_scalar(is_done).fetch_one(&database.pool).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drop_tests::{app::TestApp, dump};
+use drop_tests::{app::TestApp, canaries::Canaries, dump, fleet::Fleet, said};
 
 use crate::paying::order;
 
@@ -66,4 +66,51 @@ async fn a_value_in_plain_is_found_in_whichever_column_or_line_it_is() {
         "the whole schema is looked at"
     );
     drop(app);
+}
+
+#[tokio::test]
+async fn a_value_in_a_line_is_found_and_a_session_is_such_a_value() {
+    let began = said::position();
+    let app = TestApp::start().await;
+    let login = app.log_in("marko").await;
+    let token = login.body["accessToken"].as_str().unwrap();
+    let canaries = app.canaries().await;
+    let found = async || app.found_in_what_was_said(&canaries, began).await;
+    assert_eq!(found().await, BTreeMap::new());
+    // The token of this login alone: other tests listen to the same process.
+    let payload = token.split('.').nth(1).unwrap();
+    tracing::warn!("a line that quotes {payload}");
+    assert!(found().await["accessToken"].contains(token));
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_processes_of_their_own_say_is_searched_too() {
+    let fleet = Fleet {
+        program: env!("CARGO_BIN_EXE_drop-node"),
+        apis: 1,
+        workers: 1,
+    };
+    let app = TestApp::start_fleet(fleet).await;
+    app.signed_in("anna").await;
+    let said = app.processes_said();
+    for line in ["the API is up", "the worker is up", "proved to be user"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    app.finish().await;
+}
+
+#[test]
+fn a_short_name_is_found_as_a_word_and_not_within_another() {
+    let mut canaries = Canaries::default();
+    canaries.add_word("name", "Berg");
+    for (text, found) in [
+        ("a line about Berg", 1),
+        ("{\"name\":\"Berg\"}", 1),
+        ("last_name=Berg,", 1),
+        ("in Bergen", 0),
+        ("Ødeberg, Bergås, 7Berg", 0),
+    ] {
+        assert_eq!(canaries.found_in(text).len(), found, "{text}");
+    }
 }

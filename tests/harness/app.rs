@@ -24,11 +24,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::Role,
+    cluster::{ONE_LOGIN, Role, for_login},
     database::TestDatabase,
     fleet::{self, Fleet, Running},
     ground::{Addresses, Ground},
     ledger::Ledger,
+    log_file::LogFile,
     lossy::LossyWay,
     person::browser,
     processes::Node,
@@ -59,6 +60,8 @@ pub struct TestApp {
     judges: bool,
     /// Where in what this process says the test began.
     began: usize,
+    /// What processes of their own say.
+    log: Option<LogFile>,
     /// What jobs share that run by hand.
     by_hand: OnceLock<Arc<drop_worker::Context>>,
 }
@@ -99,6 +102,11 @@ impl TestApp {
         Self::start_on(Ground::on(TestDatabase::on_its_own_server().await, changes).await, None).await
     }
 
+    /// The same with an archive of what is written there: [`TestApp::restore_database`] goes back in it.
+    pub async fn start_archived() -> Self {
+        Self::start_on(Ground::on(TestDatabase::archived().await, &[]).await, None).await
+    }
+
     /// The same with some variables set otherwise.
     pub async fn start_with(changes: &[(&'static str, &str)]) -> Self {
         Self::start_on(Ground::prepare(changes).await, None).await
@@ -114,6 +122,30 @@ impl TestApp {
             worker: way.through(worker),
         };
         Self::start_on(ground, Some(way)).await
+    }
+
+    /// The same as before there were roles: one login is every process and owns everything.
+    pub async fn start_with_one_login() -> Self {
+        let mut ground = Ground::on(TestDatabase::with_one_login().await, &[]).await;
+        let one = for_login(&ground.database.url(), ONE_LOGIN);
+        ground.addresses = Addresses {
+            api: one.clone(),
+            worker: one,
+        };
+        Self::start_on(ground, None).await
+    }
+
+    /// Whatever starts from here on has the address of its role.
+    pub fn use_the_roles(&mut self) {
+        self.addresses = Addresses {
+            api: self.database.url_as(Role::Api),
+            worker: self.database.url_as(Role::Worker),
+        };
+    }
+
+    /// The database's address for this login.
+    pub fn address_of(&self, login: &str) -> String {
+        for_login(&self.database.url(), login)
     }
 
     async fn start_on(ground: Ground, way: Option<LossyWay>) -> Self {
@@ -142,6 +174,7 @@ impl TestApp {
             way,
             judges: true,
             began: said::position(),
+            log: None,
             by_hand: OnceLock::new(),
         };
         app.start_worker().await;
@@ -157,13 +190,27 @@ impl TestApp {
     /// The same with some variables set otherwise.
     pub async fn start_fleet_with(fleet: Fleet, changes: &[(&'static str, &str)]) -> Self {
         let ground = Ground::prepare(changes).await;
+        let start =
+            async |public: TcpListener, variables: &[_], at: &Addresses| fleet.start(public, variables, at).await;
+        Self::on_processes(ground, start).await
+    }
+
+    /// The service as it runs in the processes that this starts, once it answers.
+    pub(crate) async fn on_processes(
+        mut ground: Ground,
+        start: impl AsyncFnOnce(TcpListener, &[(&'static str, String)], &Addresses) -> Running,
+    ) -> Self {
+        let log = LogFile::new();
+        // First, so that what a test sets otherwise wins.
+        ground.variables.splice(0..0, log.variables());
+        let running = start(ground.public, &ground.variables, &ground.addresses).await;
         let mut app = Self {
             url: ground.url,
             sandbox: ground.sandbox,
             db: ground.database.pool.clone(),
             ledger: ground.ledger,
             database: ground.database,
-            service: Service::Processes(fleet.start(ground.public, &ground.variables, &ground.addresses).await),
+            service: Service::Processes(running),
             addresses: ground.addresses,
             clock: Clock::real(),
             environment: settings::environment(ground.variables.clone()),
@@ -172,10 +219,16 @@ impl TestApp {
             way: None,
             judges: true,
             began: said::position(),
+            log: Some(log),
             by_hand: OnceLock::new(),
         };
         app.until_it_answers().await;
         app
+    }
+
+    /// What its processes have said, where they are no tasks of ours and write to no other file.
+    pub fn processes_said(&self) -> String {
+        self.log.as_ref().map(LogFile::text).unwrap_or_default()
     }
 
     /// Starts the worker again after [`TestApp::stop_worker`].
@@ -230,6 +283,20 @@ impl TestApp {
             self.environment = self.environment.clone().with(name, value);
         }
         self.by_hand = OnceLock::new();
+    }
+
+    /// Whatever starts next logs in to the database as another login of its role: the role's name, and this after it.
+    pub fn log_in_as(&mut self, suffix: &str) {
+        let with_suffix = |url: &str, role: Role| {
+            let mut url = reqwest::Url::parse(url).expect("a database's address");
+            url.set_username(&format!("{}{suffix}", role.name()))
+                .expect("an address with a host");
+            url.to_string()
+        };
+        self.addresses = Addresses {
+            api: with_suffix(&self.addresses.api, Role::Api),
+            worker: with_suffix(&self.addresses.worker, Role::Worker),
+        };
     }
 
     /// Ends the worker as SIGTERM does. From here on jobs run only in [`TestApp::run_jobs`].
@@ -352,6 +419,14 @@ impl TestApp {
         tokio::time::timeout(idle, std::future::pending::<()>()).await.ok();
     }
 
+    /// The database as it was at this moment of its own clock, and nothing of what came later. Only where it is archived.
+    pub async fn restore_database(&self, moment: chrono::DateTime<chrono::Utc>) {
+        self.database.restore_to(moment).await;
+        // As after every restart of the server.
+        let idle = Duration::from_millis(1_100);
+        tokio::time::timeout(idle, std::future::pending::<()>()).await.ok();
+    }
+
     /// What the API tells Prometheus.
     pub async fn scrape_api(&self) -> String {
         scrape(self.api_internal()).await
@@ -360,26 +435,6 @@ impl TestApp {
     /// What the worker tells Prometheus.
     pub async fn scrape_worker(&self) -> String {
         scrape(&self.worker_internal().await).await
-    }
-
-    /// What `drop-worker` prints, and whether it succeeded. `program` is `drop-node`, which has the same verbs.
-    pub async fn operator(&self, program: &str, arguments: &[&str]) -> (bool, String) {
-        self.operator_as(Role::Worker, program, arguments).await
-    }
-
-    /// The same with the database's address as this role has it.
-    pub async fn operator_as(&self, role: Role, program: &str, arguments: &[&str]) -> (bool, String) {
-        let output = tokio::process::Command::new(program)
-            .arg("operator")
-            .args(arguments)
-            .env_clear()
-            .env("DATABASE_URL", self.database.url_as(role))
-            .env("DROP_PROFILE", "local")
-            .output()
-            .await
-            .expect("drop-node runs");
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8(said).expect("text"))
     }
 
     /// What the timer does every hour, `drop-worker retain`, under its role.
@@ -392,6 +447,18 @@ impl TestApp {
         let environment = self.environment.clone();
         let environment = environment.with("DATABASE_URL", self.database.url_as(Role::Retention));
         drop_worker::retain(&environment).await
+    }
+
+    /// The same as a process of its own, with some variables set otherwise.
+    pub fn retain_process(&self, program: &str, changes: &[(&'static str, &str)]) -> Node {
+        let database = self.database.url_as(Role::Retention);
+        let own = [("DATABASE_URL", database.as_str()), ("DROP_PROFILE", "local")];
+        Node::start(program, "retain", &[&own, changes].concat())
+    }
+
+    /// The database's address as this role has it.
+    pub(crate) fn url_as(&self, role: Role) -> String {
+        self.database.url_as(role)
     }
 
     /// Connections to its database as this role.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aho_corasick::AhoCorasick;
 use reqwest::Url;
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub const SECRETS: [&str; 6] = [
 #[derive(Default)]
 pub struct Canaries {
     values: BTreeMap<String, BTreeSet<String>>,
+    /// Those that are parts of other words, and are looked for as words of their own.
+    words: BTreeSet<String>,
 }
 
 impl Canaries {
@@ -31,6 +34,12 @@ impl Canaries {
     pub fn add(&mut self, what: &str, value: &str) {
         assert!(value.len() >= 4, "{what}: {value:?} would be found anywhere");
         self.values.entry(what.to_owned()).or_default().insert(value.to_owned());
+    }
+
+    /// Looks for one more where it is a word of its own.
+    pub fn add_word(&mut self, what: &str, word: &str) {
+        self.words.insert(word.to_owned());
+        self.values.entry(what.to_owned()).or_default().insert(word.to_owned());
     }
 
     /// The values of one kind.
@@ -83,17 +92,34 @@ impl Canaries {
     }
 
     /// Those that are in the text: as they are, as a part of a token, as an address writes them, or as bytes.
+    ///
+    /// # Panics
+    /// When there are too many to look for.
     pub fn found_in(&self, text: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let values = self.values.iter();
+        let values = values.flat_map(|(what, values)| values.iter().map(move |value| (what, value)));
+        let forms: Vec<_> = values
+            .flat_map(|(what, value)| self.forms(value).into_iter().map(move |form| (form, what, value)))
+            .collect();
+        // All in one go: a person may have hundreds of accounts, and this is asked after each test.
+        let search = AhoCorasick::new(forms.iter().map(|(form, ..)| form)).expect("a search");
         let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for (what, values) in &self.values {
-            let here = values
-                .iter()
-                .filter(|value| forms(value).iter().any(|form| text.contains(form)));
-            for value in here {
-                found.entry(what.clone()).or_default().insert(value.clone());
+        for hit in search.find_overlapping_iter(text) {
+            let (_, what, value) = &forms[hit.pattern().as_usize()];
+            if !self.words.contains(*value) || is_word(text, hit.start(), hit.end()) {
+                found.entry((*what).clone()).or_default().insert((*value).clone());
             }
         }
         found
+    }
+
+    /// The bytes of a short word are those of many others.
+    fn forms(&self, value: &str) -> BTreeSet<String> {
+        if self.words.contains(value) && value.len() < 5 {
+            BTreeSet::from([value.to_owned()])
+        } else {
+            forms(value)
+        }
     }
 
     /// Otherwise that none was found would say nothing.
@@ -101,13 +127,19 @@ impl Canaries {
     /// # Panics
     /// When one would not be.
     pub fn assert_each_would_be_found(&self) {
-        for value in self.values.values().flatten() {
-            for form in forms(value) {
-                let line = format!("INFO a line with x={form} in it");
-                assert!(!self.found_in(&line).is_empty(), "{value}");
+        let values: BTreeSet<_> = self.values.values().flatten().collect();
+        for &value in &values {
+            for form in self.forms(value) {
+                let found = self.found_in(&format!("INFO a line with x={form} in it"));
+                assert!(found.values().flatten().any(|found| found == value), "{value}");
             }
         }
     }
+}
+
+fn is_word(text: &str, start: usize, end: usize) -> bool {
+    let (before, after) = (text[..start].chars().next_back(), text[end..].chars().next());
+    ![before, after].into_iter().flatten().any(char::is_alphanumeric)
 }
 
 fn forms(value: &str) -> BTreeSet<String> {

@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use drop_common::storage::{self, PoolOptions};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::cluster::{Cluster, Role};
+use crate::cluster::{Cluster, ONE_LOGIN, Role, for_login};
 
 const TEMPLATE: &str = "drop_template";
 
@@ -45,6 +46,10 @@ impl TestDatabase {
             .copy_service_database(&name, TEMPLATE)
             .await
             .expect("a database for the test");
+        Self::shared(cluster, name).await
+    }
+
+    async fn shared(cluster: Arc<Cluster>, name: String) -> Self {
         Self {
             pool: pool(cluster.url(&name)).await,
             url: cluster.url(&name),
@@ -54,9 +59,37 @@ impl TestDatabase {
         }
     }
 
+    /// Makes one with the roles and without a table, for migrations of another release.
+    pub async fn without_tables() -> Self {
+        let cluster = cluster().await;
+        let name = format!("drop_test_{}", Uuid::now_v7().simple());
+        cluster
+            .create_service_database(&name)
+            .await
+            .expect("a database for the test");
+        Self::shared(cluster, name).await
+    }
+
     /// Makes one on a server of its own, which [`TestDatabase::crash`] stops. There a commit outlives that.
     pub async fn on_its_own_server() -> Self {
-        let cluster = Cluster::private(&|_| {}).await.expect("a PostgreSQL for the test");
+        Self::on_server(Cluster::private(&|_| {}).await.expect("a PostgreSQL for the test")).await
+    }
+
+    /// The same with an archive, and a base backup of the empty database: [`TestDatabase::restore_to`] goes back to any moment since.
+    pub async fn archived() -> Self {
+        let database = Self::on_server(Cluster::archived().await.expect("a PostgreSQL for the test")).await;
+        database.own().lock().await.back_up().await.expect("a base backup");
+        database
+    }
+
+    /// Everything that was committed since this moment is forgotten. Only on a server with an archive.
+    pub async fn restore_to(&self, moment: DateTime<Utc>) {
+        let mut own = self.own().lock().await;
+        own.archive().await.expect("what was written is archived");
+        own.restore_to(moment).await.expect("the server is restored");
+    }
+
+    async fn on_server(cluster: Cluster) -> Self {
         let name = "drop_test".to_owned();
         migrated(&cluster, &name).await;
         let first = pool(cluster.url(&name)).await;
@@ -65,6 +98,23 @@ impl TestDatabase {
             .await
             .expect("its settings can be changed");
         first.close().await; // the setting holds for new connections
+        Self {
+            pool: pool(cluster.url(&name)).await,
+            url: cluster.url(&name),
+            urls: Role::ALL.map(|role| (role, cluster.url_as(role, &name))),
+            name,
+            server: Server::Own(Box::new(Mutex::new(cluster))),
+        }
+    }
+
+    /// The same as before there were roles: [`ONE_LOGIN`] owns everything, and every process uses it.
+    pub async fn with_one_login() -> Self {
+        let cluster = Cluster::private(&|_| {}).await.expect("a PostgreSQL for the test");
+        let name = "drop_test".to_owned();
+        cluster.create_database_of_one_login(&name).await.expect("a database");
+        let owner = pool(for_login(&cluster.url(&name), ONE_LOGIN)).await;
+        storage::migrate(&owner).await.expect("the migrations apply");
+        owner.close().await;
         Self {
             pool: pool(cluster.url(&name)).await,
             url: cluster.url(&name),

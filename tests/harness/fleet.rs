@@ -84,16 +84,27 @@ pub(crate) fn worker(program: &str, variables: &[(&'static str, String)], addres
     node(program, "worker", variables, &addresses.worker, Stdio::null())
 }
 
-/// One process of the service. Nobody asks its internal listener, which is on any free port.
+/// One process of the service. Nobody asks its internal listener, which is on any free port. Its variables may say otherwise.
 fn node(program: &str, part: &str, variables: &[(&'static str, String)], database: &str, input: Stdio) -> Node {
-    let mut all: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    all.push(("DATABASE_URL", database));
-    all.push(("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"));
-    all.push(("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"));
+    let mut all = vec![
+        ("DATABASE_URL", database),
+        ("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"),
+        ("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"),
+    ];
+    all.extend(variables.iter().map(|(name, value)| (*name, value.as_str())));
     Node::start_with(program, part, &all, input)
 }
 
 impl Running {
+    /// Processes that somebody else starts and ends.
+    pub(crate) fn elsewhere(balancer: JoinHandle<()>) -> Self {
+        Self {
+            apis: Vec::new(),
+            workers: Vec::new(),
+            balancer,
+        }
+    }
+
     /// The workers.
     pub(crate) fn workers(&mut self) -> &mut [Node] {
         &mut self.workers

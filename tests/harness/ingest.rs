@@ -33,7 +33,7 @@ pub struct Ingest {
 }
 
 struct Taken {
-    manner: Manner,
+    manner: Mutex<Manner>,
     envelopes: Mutex<Vec<String>>,
 }
 
@@ -43,13 +43,18 @@ impl Ingest {
         let listener = listener().await;
         let dsn = format!("http://public@{}/1", listener.local_addr().expect("a bound address"));
         let taken = Arc::new(Taken {
-            manner,
+            manner: Mutex::new(manner),
             envelopes: Mutex::default(),
         });
         let acceptor = TcpAcceptor::from_tokio(listener).expect("a listener");
         let server = Server::new_with_acceptor(acceptor).run(Desk(Arc::clone(&taken)));
         let server = tokio::spawn(async move { server.await.expect("the ingest serves") });
         Self { dsn, taken, server }
+    }
+
+    /// From here on it treats them so.
+    pub fn becomes(&self, manner: Manner) {
+        *self.taken.manner() = manner;
     }
 
     /// Everything that arrived, as it was sent: address and headers of the requests, and the envelopes.
@@ -89,6 +94,10 @@ impl Drop for Ingest {
 }
 
 impl Taken {
+    fn manner(&self) -> MutexGuard<'_, Manner> {
+        self.manner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn envelopes(&self) -> MutexGuard<'_, Vec<String>> {
         self.envelopes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,7 +112,8 @@ impl Endpoint for Desk {
         let body = request.take_body().into_string().await?;
         let head = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
         self.0.envelopes().push(format!("{head}\n{body}"));
-        match self.0.manner {
+        let manner = *self.0.manner();
+        match manner {
             Manner::Well => {}
             Manner::Slow(time) => drop(tokio::time::timeout(time, std::future::pending::<()>()).await),
             Manner::Refuses => return Ok(StatusCode::TOO_MANY_REQUESTS.into()),

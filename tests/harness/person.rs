@@ -7,7 +7,7 @@ use reqwest::{
 };
 use serde_json::Value;
 
-use crate::{app::TestApp, said};
+use crate::{app::TestApp, handed_out, said};
 
 /// A client that follows no redirect: the tests look at each.
 #[expect(
@@ -52,16 +52,20 @@ impl Answer {
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let (location, replayed) = (header("location"), header("idempotent-replayed"));
         let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
+        handed_out::note_cookies(&response);
+        let from = response.url().clone();
         let text = response.text().await.expect("a body");
         if status.as_u16() >= 400 {
             said::note(&format!("answered {status}: {text}\n"));
         }
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        handed_out::note_body(&from, &body);
         Self {
             status,
             location,
             replayed: replayed.as_deref() == Some("true"),
             retry_after,
-            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+            body,
         }
     }
 
@@ -80,6 +84,7 @@ impl TestApp {
             .await
             .expect("an answer");
         assert_eq!(response.status(), 303);
+        handed_out::note_cookies(&response);
         let header = |name| response.headers()[name].to_str().expect("text").to_owned();
         let cookie = header(SET_COOKIE).split(';').next().expect("a cookie").to_owned();
         LoginUnderWay {
@@ -124,6 +129,8 @@ pub struct SignedIn<'a> {
     /// The user's id, `usr_…`.
     pub user: String,
     token: String,
+    /// Where they reach the API.
+    url: String,
 }
 
 impl TestApp {
@@ -134,6 +141,16 @@ impl TestApp {
         self.person(&answer)
     }
 
+    /// A person who was signed in before, by what they hold.
+    pub fn signed_in_before(&self, user: &str, token: &str) -> SignedIn<'_> {
+        SignedIn {
+            app: self,
+            user: user.to_owned(),
+            token: token.to_owned(),
+            url: self.url.clone(),
+        }
+    }
+
     /// The person whom a login's answer is about.
     pub fn person(&self, login: &Answer) -> SignedIn<'_> {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -141,16 +158,27 @@ impl TestApp {
             app: self,
             user: text(&login.body["user"]["id"]),
             token: text(&login.body["accessToken"]),
+            url: self.url.clone(),
         }
     }
 }
 
 impl SignedIn<'_> {
+    /// What they show with each request.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The same person at another API.
+    #[must_use]
+    pub fn at(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.url);
+        self
+    }
+
     /// `GET` as this person.
     pub async fn get(&self, path: &str) -> Answer {
-        let request = browser()
-            .get(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token);
+        let request = browser().get(format!("{}{path}", self.url)).bearer_auth(&self.token);
         let answer = Answer::of(request.send().await.expect("an answer")).await;
         if path.starts_with("/v1/transactions") {
             self.app.ledger.hear(&self.user, None, &answer);
@@ -163,16 +191,14 @@ impl SignedIn<'_> {
 
     /// `POST` under an `Idempotency-Key`, without a body.
     pub async fn post_once(&self, path: &str, key: &str) -> Answer {
-        let request = browser()
-            .post(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token);
+        let request = browser().post(format!("{}{path}", self.url)).bearer_auth(&self.token);
         Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await
     }
 
     /// `POST` of a body under an `Idempotency-Key`.
     pub async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
         let request = browser()
-            .post(format!("{}{path}", self.app.url))
+            .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
             .json(body);
         let answer = Answer::of(request.header("Idempotency-Key", key).send().await.expect("an answer")).await;
@@ -183,7 +209,7 @@ impl SignedIn<'_> {
     /// `POST` of a body under an `Idempotency-Key`, without waiting for the outcome.
     pub async fn post_later(&self, path: &str, key: &str, body: &Value) -> Answer {
         let request = browser()
-            .post(format!("{}{path}", self.app.url))
+            .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
             .header("Prefer", "respond-async")
             .json(body);
@@ -247,30 +273,24 @@ impl SignedIn<'_> {
 
     /// `DELETE` as this person.
     pub async fn delete(&self, path: &str) -> Answer {
-        let request = browser()
-            .delete(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token);
+        let request = browser().delete(format!("{}{path}", self.url)).bearer_auth(&self.token);
         Answer::of(request.send().await.expect("an answer")).await
     }
 
     /// A `GET` as this person, for the test to complete.
     pub fn getting(&self, path: &str) -> RequestBuilder {
-        browser()
-            .get(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token)
+        browser().get(format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
     /// A `POST` as this person, for the test to complete.
     pub fn request(&self, path: &str) -> RequestBuilder {
-        browser()
-            .post(format!("{}{path}", self.app.url))
-            .bearer_auth(&self.token)
+        browser().post(format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
     /// `POST` as this person.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         let request = browser()
-            .post(format!("{}{path}", self.app.url))
+            .post(format!("{}{path}", self.url))
             .bearer_auth(&self.token)
             .json(body);
         Answer::of(request.send().await.expect("an answer")).await

@@ -27,7 +27,8 @@ impl Node {
     /// The same with this as its standard input.
     pub fn start_with(program: &str, part: &str, variables: &[(&str, &str)], input: Stdio) -> Self {
         let mut command = Command::new(program);
-        if let Some((_, file)) = variables.iter().find(|(name, _)| *name == SAYS_TO) {
+        // The last one counts, as among all variables.
+        if let Some((_, file)) = variables.iter().rfind(|(name, _)| *name == SAYS_TO) {
             let output = || File::options().create(true).append(true).open(file).expect("a file");
             command.stdout(output()).stderr(output());
         }

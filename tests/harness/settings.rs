@@ -4,7 +4,8 @@ use drop_common::config::Environment;
 use drop_sandbox::SandboxConfig;
 
 const CLIENT_ID: &str = "drop-test";
-const BANKID_SECRET: &str = "bankid-test-secret";
+/// What the service proves itself to `BankID` with.
+pub const BANKID_SECRET: &str = "bankid-test-secret";
 const NEONOMICS_SECRET: &str = "neonomics-test-secret";
 const SUMSUB_TOKEN: &str = "sumsub-test-token";
 /// What signs the webhooks of these tests.

@@ -30,13 +30,15 @@ async fn run(environment: Environment) -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("api") => api(&environment).await,
         Some("worker") => drop_worker::run(&environment).await,
+        Some("migrate") => drop_worker::migrate(&environment).await,
         Some("operator") => {
             let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
             drop_worker::operator::operate(&environment, verb).await
         }
+        Some("retain") => drop_worker::retain(&environment).await,
         Some("queue") => queue::run(&environment).await,
         Some("breaker") => breaker::run(&environment).await,
-        _ => bail!("usage: drop-node api|worker|operator|queue|breaker"),
+        _ => bail!("usage: drop-node api|worker|migrate|operator|retain|queue|breaker"),
     }
 }
 
@@ -53,5 +55,9 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     let public = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     public.set_nonblocking(true).context("standard input is no listener")?;
     let internal = tokio::net::TcpListener::bind(settings.api.internal_listen).await?;
+    // Any free port, which only this process knows.
+    if let Ok(file) = std::env::var("DROP_NODE_TELLS") {
+        std::fs::write(file, internal.local_addr()?.to_string())?;
+    }
     drop_api::serve(settings, Clock::real(), public.try_into()?, internal).await
 }

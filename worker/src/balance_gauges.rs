@@ -52,7 +52,7 @@ pub(crate) async fn keep_current(database: &PgConnectOptions, metrics: &Metrics,
                     show(metrics, &reading);
                     if reading.staleness_hours > TOO_OLD {
                         let about = format!("the oldest is of {:.0} hours ago", reading.staleness_hours);
-                        raised.raise(&alerts::BALANCE_STALE, "", about);
+                        raised.raise(&alerts::BALANCE_STALE, "the oldest", about);
                     }
                     read_at = Instant::now();
                 }

@@ -27,8 +27,8 @@ use uuid::Uuid;
 
 use crate::sender::{Log, Sender};
 
-/// How long what is wrong with our own standing is not said again.
-const QUIET: Duration = Duration::from_mins(15);
+/// How long what is wrong with our own standing is not said again: shorter than the quiet period of people, which thus decides alone.
+const QUIET: Duration = Duration::from_mins(1);
 
 /// What the jobs share.
 pub struct Context {

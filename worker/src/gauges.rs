@@ -11,11 +11,11 @@ use std::{
 use drop_common::{
     alerts::{self, Quiet},
     metrics::{
-        AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, CRON_LAST_SLOT, DB_OLDEST_SNAPSHOT_AGE, JOBS,
-        JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED,
-        LANE_READY_AGE_LIMIT, MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW,
-        PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE, WEBHOOK_INBOX_OLDEST_AGE,
-        WEBHOOKS_LEFT_OVER,
+        AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, CRON_LAST_SLOT, DB_OLDEST_SNAPSHOT_AGE,
+        ERASURES_OLDEST_AGE, JOBS, JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE,
+        KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT, MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE,
+        PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE,
+        RETENTION_LAST_SUCCESS, WEBHOOK_INBOX_OLDEST_AGE, WEBHOOKS_LEFT_OVER,
     },
     queue::gauges::{self as queue, LaneReading},
     resilience::breaker::{self, BreakerKey},
@@ -36,10 +36,11 @@ const BELIEVED_FOR: Duration = Duration::from_mins(1);
 
 /// How long a circuit may be open before people hear of it (contract 3.2).
 const TOO_LONG: Duration = Duration::from_mins(5);
-/// How long a process does not say again what goes on.
-pub(crate) const QUIET: Duration = Duration::from_mins(15);
+/// How long a process does not say again what goes on. Shorter than people's quiet period, which thus decides alone when they hear
+/// of it again.
+pub(crate) const QUIET: Duration = Duration::from_mins(1);
 
-const FROM_DATABASE: [&MetricSpec; 19] = [
+const FROM_DATABASE: [&MetricSpec; 21] = [
     &JOBS,
     &JOBS_OLDEST_READY_AGE,
     &LANE_READY_AGE_LIMIT,
@@ -57,6 +58,8 @@ const FROM_DATABASE: [&MetricSpec; 19] = [
     &KYC_PENDING_OLDEST_AGE,
     &AML_CASES_OPEN,
     &NOTIFICATIONS_OLDEST_AGE,
+    &RETENTION_LAST_SUCCESS,
+    &ERASURES_OLDEST_AGE,
     &DB_OLDEST_SNAPSHOT_AGE,
     &CRON_LAST_SLOT,
 ];
@@ -219,15 +222,18 @@ impl Board {
 
     /// The contract wants both in Sentry, whose people may not be Prometheus'.
     fn raise_about(&self, circuit: &breaker::Reading) {
-        let (key, lasts) = (circuit.key.as_str(), circuit.open_seconds > TOO_LONG.as_secs_f64());
+        let Some(opened_at) = circuit.opened_at else { return };
+        // When it opens the next time, it is for another cause.
+        let cause = format!("{}, open since {}", circuit.key.as_str(), opened_at.format("%FT%TZ"));
         for (alert, holds) in [
             (&alerts::PISP_CIRCUIT_OPEN, circuit.key == BreakerKey::NeonomicsPisp),
-            (&alerts::CIRCUIT_OPEN_LONG, lasts),
+            (
+                &alerts::CIRCUIT_OPEN_LONG,
+                circuit.open_seconds > TOO_LONG.as_secs_f64(),
+            ),
         ] {
-            if !circuit.open {
-                self.raised.forget(alert, key);
-            } else if holds {
-                self.raised.raise(alert, key, key);
+            if holds {
+                self.raised.raise(alert, &cause, &cause);
             }
         }
     }
@@ -247,6 +253,8 @@ impl Board {
         set(&KYC_PENDING_OLDEST_AGE, domain.kyc_pending_oldest_age);
         set(&AML_CASES_OPEN, number(domain.aml_cases_open));
         set(&NOTIFICATIONS_OLDEST_AGE, domain.notifications_oldest_age);
+        set(&RETENTION_LAST_SUCCESS, domain.retention_last_success);
+        set(&ERASURES_OLDEST_AGE, domain.erasures_oldest_age);
         for (state, events) in [
             ("unmatched", domain.webhooks_unmatched),
             ("quarantined", domain.webhooks_quarantined),
@@ -267,6 +275,7 @@ pub(crate) fn number(count: i64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use drop_common::{metrics::Process, queue::Lane};
 
     use super::*;
@@ -288,6 +297,7 @@ mod tests {
             open: true,
             half_open: true,
             open_seconds: 61.0,
+            opened_at: Some(DateTime::UNIX_EPOCH),
         };
         let domain = domain::Reading {
             kyc_approved: 3,
@@ -301,6 +311,8 @@ mod tests {
             kyc_pending_oldest_age: 0.0,
             aml_cases_open: 0,
             notifications_oldest_age: 0.0,
+            retention_last_success: 1_771_840_980.0,
+            erasures_oldest_age: 0.0,
         };
         Reading {
             lanes: vec![lane],

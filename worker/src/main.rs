@@ -38,9 +38,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Retain => drop_worker::retain(&environment).await,
         // Somebody at a terminal reads why.
         Command::Operate(verb) => {
-            return drop_worker::operator::operate(&environment, verb)
-                .await
-                .map(|()| ExitCode::SUCCESS);
+            let done = drop_worker::operator::operate(&environment, verb).await;
+            return done
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(|error| anyhow::anyhow!(telemetry::causes(error.as_ref())));
         }
     };
     Ok(telemetry::ended(ended))

@@ -9,6 +9,7 @@ use drop_common::{
     config::{DatabaseConfig, Environment},
     domain::ids::UserId,
     storage::{self, StorageError, retention},
+    telemetry,
 };
 use sqlx::{Connection as _, PgConnection};
 
@@ -28,7 +29,8 @@ struct Swept {
 pub async fn retain(environment: &Environment) -> anyhow::Result<()> {
     let database = DatabaseConfig::alone(environment)?;
     let mut db = storage::connect_unhurried(&database.url).await?;
-    let swept = sweep(&mut db).await?;
+    // Without the turns of alerts, which its role does not see: nobody else tells what it tells.
+    let swept = telemetry::telling_alerts(None, sweep(&mut db)).await?;
     tracing::info!(
         moved = swept.moved,
         purged = swept.purged,
@@ -61,6 +63,10 @@ async fn sweep(db: &mut PgConnection) -> Result<Swept, StorageError> {
     swept.webhooks = swept.step("webhooks", webhooks)?;
     let audit = until_none(async || retention::prune_audit(&mut *db).await).await;
     swept.audit = swept.step("audit rows", audit)?;
+    // People are told when this has not been for some hours: nobody else sees a timer that does not start.
+    if swept.failed == 0 {
+        retention::note_run(&mut *db).await?;
+    }
     Ok(swept)
 }
 

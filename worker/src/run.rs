@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use drop_common::{
+    alerts,
     clock::Clock,
     config::{DatabaseConfig, Environment, WorkerSettings},
     database_metrics,
@@ -35,8 +36,8 @@ use crate::{
     schedule::Ticker,
 };
 
-/// What is left to do after the jobs' grace time: the last outcomes, the internal listener.
-const REST: Duration = Duration::from_secs(5);
+/// What is left to do after the jobs' grace time: the last outcomes, the internal listener, the last alerts.
+const REST: Duration = Duration::from_secs(8);
 /// How long a client of the internal listener may take to end its request.
 const LAST_REQUEST: Duration = Duration::from_secs(2);
 
@@ -56,7 +57,7 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
     listen_to_signals(end.clone(), settings.worker.drain + REST)?;
     let ended = work(settings, Clock::real(), internal, end.cancelled_owned()).await;
     if let Err(error) = ended {
-        tracing::error!("the worker failed: {error:#}");
+        tracing::error!("the worker failed: {}", telemetry::causes(error.as_ref()));
         telemetry::send_last_reports();
         process::exit(1) // returning would wait for whatever still runs
     }
@@ -98,12 +99,22 @@ async fn told_twice(end: &CancellationToken, longest: Duration) -> io::Result<&'
 
 /// The same by the given clock and on a listener that is bound already, until `end`.
 pub async fn work(
-    mut settings: WorkerSettings,
+    settings: WorkerSettings,
     clock: Clock,
     internal: TcpListener,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let db = pool(&settings.database)?;
+    telemetry::telling_alerts(Some(db.clone()), work_over(db, settings, clock, internal, end)).await
+}
+
+async fn work_over(
+    db: PgPool,
+    mut settings: WorkerSettings,
+    clock: Clock,
+    internal: TcpListener,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), REVISION)?);
     let mut end = pin!(end);
     // Whoever checks no logins asks BankID nothing: an issuer that is away holds up no payment.
@@ -153,7 +164,10 @@ pub async fn work(
         let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), served.clone());
         async move { database_metrics::keep_current(&db, &metrics, &stop).await }
     });
-    let alerts = tokio::spawn(telemetry::tell_alerts(db.clone(), served.clone()));
+    tokio::spawn({
+        let (metrics, stop) = (Arc::clone(&metrics), served.clone());
+        async move { alerts::keep_counted(&metrics, &stop).await }
+    });
     let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
     let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
     let probing = tokio::spawn(
@@ -180,9 +194,6 @@ pub async fn work(
     if gauges.await.is_err() {
         tracing::error!("the task that reads the gauges panicked");
     }
-    if alerts.await.is_err() {
-        tracing::error!("the task that tells alerts panicked");
-    }
     if idle_probes.await.is_err() {
         tracing::error!("the task that probes idle circuits panicked");
     }
@@ -199,7 +210,7 @@ pub async fn work(
 /// Applies the missing migrations.
 pub async fn migrate(environment: &Environment) -> anyhow::Result<()> {
     let db = pool(&DatabaseConfig::alone(environment)?)?;
-    storage::migrate(&db).await?;
+    telemetry::telling_alerts(None, storage::migrate(&db)).await?;
     tracing::info!("the schema is up to date");
     Ok(())
 }

@@ -102,7 +102,8 @@ impl AccountsApi {
         session: Session,
         /// The account's id, `acc_…`.
         id: Path<String>,
-        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
+        /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Refreshed, ApiError> {

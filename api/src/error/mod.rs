@@ -274,12 +274,6 @@ impl ApiError {
         Self::validation(vec![FieldError::new(field, message)])
     }
 
-    /// 500 `internal_error`; `error` goes to the log only, and must not carry a person's data.
-    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error, "a request failed for a reason of ours");
-        Self::of(Code::Internal)
-    }
-
     fn from_problem(code: Code, problem: Problem, retry: Option<u32>, location: Option<String>) -> Self {
         let json = ProblemJson::from(problem);
         match code.status() {

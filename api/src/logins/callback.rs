@@ -143,7 +143,7 @@ async fn refuse(
     audit::record(&mut tx, entry).await?;
     tx.commit().await?;
     if let Some(error) = returned.error.as_deref().and_then(ours) {
-        alerts::raise(&alerts::BANKID_REQUEST_REFUSED, format_args!("{id}, {error}"));
+        alerts::raise_for(&alerts::BANKID_REQUEST_REFUSED, error, format_args!("{id}, {error}"));
     }
     state.count_refused_login(failure);
     if let Some(place) = into_app {

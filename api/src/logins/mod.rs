@@ -85,7 +85,8 @@ impl LoginsApi {
         /// The issuer (RFC 9207).
         #[oai(name = "iss")]
         _iss: Query<Option<String>>,
-        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
+        /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<LoginAnswer, ApiError> {
@@ -107,7 +108,8 @@ impl LoginsApi {
         request: &Request,
         /// The login's id, from `Location`.
         id: Path<String>,
-        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
+        /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<LoginAnswer, ApiError> {
@@ -147,7 +149,8 @@ impl LoginsApi {
         request: &Request,
         /// The login's id, from the app's link.
         id: Path<String>,
-        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
+        /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
         body: Json<Redemption>,

@@ -2,9 +2,12 @@
 //! promise each of them every error there is.
 
 use poem::http::StatusCode;
+use poem_openapi::types::{Example, ToJSON};
 use serde_json::{Map, Value, json};
 
-use crate::error::Code;
+use crate::error::{Code, Problem};
+
+const PROBLEM: &str = "application/problem+json";
 
 /// By operation, the codes that do not follow from its form.
 const OWN: &[(&str, &[Code])] = &[
@@ -98,6 +101,7 @@ pub(super) fn write_out(method: &str, operation: &mut Map<String, Value>) {
         let same: Vec<Code> = codes.iter().copied().filter(|code| code.status() == status).collect();
         let response = responses.entry(status.as_str()).or_insert_with(|| problem(""));
         response["description"] = json!(description(&same));
+        response["content"][PROBLEM]["examples"] = same.iter().copied().map(example).collect();
         // Both come with an open circuit only; no other failure of a provider knows when it ends.
         let headers = response.get_mut("headers").and_then(Value::as_object_mut);
         if let Some(headers) =
@@ -165,7 +169,39 @@ fn description(codes: &[Code]) -> String {
 
 fn problem(description: &str) -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
-    json!({ "description": description, "content": { "application/problem+json": { "schema": schema } } })
+    json!({ "description": description, "content": { PROBLEM: { "schema": schema } } })
+}
+
+/// The names are the codes, so that a generator can read from them which codes an answer has.
+fn example(code: Code) -> (String, Value) {
+    let place = format!("#/components/examples/{}", code.as_str());
+    (code.as_str().to_owned(), json!({ "$ref": place }))
+}
+
+/// What the answers' examples point to: each code as it is sent.
+pub(super) fn examples() -> Value {
+    // No operation's: it is the answer of a path that has operations, but not this one.
+    let sent = Code::ALL.iter().filter(|code| **code != Code::MethodNotAllowed);
+    sent.map(|code| {
+        let shown = match code {
+            Code::ValidationFailed => Problem::example(),
+            _ => Problem {
+                request_id: Problem::example().request_id,
+                ..Problem::of(*code)
+            },
+        };
+        let value = shown.to_json().unwrap_or_default();
+        (
+            code.as_str().to_owned(),
+            json!({ "summary": code.title(), "value": value }),
+        )
+    })
+    .collect()
+}
+
+/// Every code there is, for a member that takes more: a client must expect codes that came after it.
+pub(super) fn codes_so_far() -> Value {
+    Code::ALL.iter().map(|code| code.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod described;
 mod errors;
+mod events;
+mod links;
 mod pages;
 mod routes;
 mod shape;
@@ -41,11 +43,11 @@ impl Documents {
     /// The documents of a service.
     pub fn of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Self {
         let plain: Value = serde_json::from_str(&service.spec()).expect("the framework writes JSON");
-        let v30 = shape::published(plain);
-        Self {
-            v31: v31::of(v30.clone()),
-            v30,
-        }
+        let mut v30 = shape::published(plain);
+        let mut v31 = v31::of(v30.clone());
+        events::write_out(&mut v31, true);
+        events::write_out(&mut v30, false);
+        Self { v31, v30 }
     }
 }
 

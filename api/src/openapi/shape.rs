@@ -3,7 +3,7 @@
 use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::errors;
+use super::{errors, links};
 
 pub(super) const LICENSE: &str = "MIT OR Apache-2.0";
 /// The tags in reading order; the framework sorts them by name.
@@ -34,6 +34,11 @@ pub(super) fn published(mut document: Value) -> Value {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     for (method, operation) in paths.filter_map(Value::as_object_mut).flat_map(operations) {
         complete(method, operation, &schemas);
+        links::write_out(operation);
+    }
+    if let Some(code) = document.pointer_mut("/components/schemas/Problem/properties/code") {
+        code["x-extensible-enum"] = errors::codes_so_far();
+        document["components"]["examples"] = errors::examples();
     }
     document
 }
@@ -123,8 +128,8 @@ fn complete(method: &str, operation: &mut Map<String, Value>, schemas: &Value) {
     if let Value::Array(parameters) = parameters {
         parameters.push(json!({
             "name": "X-Request-ID", "in": "header", "required": false,
-            "description": "A UUID that names this request; kept when given, made otherwise.",
-            "schema": { "type": "string", "format": "uuid" },
+            "description": "A UUID that names this request. Without one, or with anything else, the service makes one.",
+            "schema": { "type": "string" },
         }));
     }
     errors::write_out(method, operation);

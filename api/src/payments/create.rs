@@ -10,15 +10,20 @@ use drop_common::{
         payment_text::PaymentText,
     },
     failpoint,
-    queue::{self, Admission, EnqueueOptions, Lane, payloads::InitiatePayment},
+    queue::{
+        self, Admission, EnqueueOptions, Lane,
+        payloads::{InitiatePayment, PollPayment},
+    },
     storage::{
         Tx,
-        payments::{self, NewPayment, Payment},
+        audit::{self, Actor, Entry},
+        payments::{self, ForgottenOrder, NewPayment, Payment},
         users,
     },
 };
 use poem::{Request, http::header};
 use poem_openapi::payload::Json;
+use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -52,7 +57,8 @@ pub(super) async fn create(
     let kyc = users::lock_payer(&mut tx, user, session.session.into()).await?;
     let kyc = kyc.ok_or(ApiError::of(Code::Unauthenticated))?;
     failpoint!("pay.begun");
-    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), &order).await?;
+    let request_ids = request_ids(user, key);
+    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), &request_ids, &order).await?;
     // The same key is the same payment, before every other check.
     if standing.key_is_used {
         drop(tx);
@@ -62,10 +68,14 @@ pub(super) async fn create(
         return replay(state, first.ok_or(ApiError::of(Code::Internal))?, &order, prefer).await;
     }
     let confirmed = confirmed(body)?;
-    if kyc != KycStatus::Approved {
-        return Err(ApiError::of(Code::KycRequired));
+    // What the bank has, it has, whatever its person may do today.
+    let at_bank = standing.forgotten.as_ref().filter(|_| standing.debtor.is_some());
+    if at_bank.is_none() {
+        if kyc != KycStatus::Approved {
+            return Err(ApiError::of(Code::KycRequired));
+        }
+        check(state, &mut tx, &order, &standing, confirmed).await?;
     }
-    check(state, &mut tx, &order, &standing, confirmed).await?;
     failpoint!("pay.validated");
     let checked = Checked {
         user,
@@ -73,20 +83,19 @@ pub(super) async fn create(
         order: &order,
         confirmed,
         repeats: standing.just_made,
+        at_bank,
     };
     let id = store(state, &mut tx, request, checked).await?;
     failpoint!("pay.inserted");
-    let options = EnqueueOptions {
-        expires_in: Some(payments::SEND_WITHIN),
-        request_id: Some(request_id::current()),
-        ..EnqueueOptions::default()
+    let lane = match at_bank {
+        Some(order) => follow(&mut tx, user, id, order).await?,
+        None => send(&mut tx, id).await?,
     };
-    queue::enqueue_with(&mut tx, &InitiatePayment { payment: id }, options).await?;
     failpoint!("pay.commit_sent");
     let waiter = state.waiters.expect(id.uuid());
     tx.commit().await?;
     failpoint!("pay.committed");
-    state.wake.signal(Lane::PaymentSend);
+    state.wake.signal(lane);
     first_answer(state, &waiter, user, id, prefer).await
 }
 
@@ -99,6 +108,46 @@ struct Checked<'a> {
     confirmed: Option<PaymentId>,
     /// The one that it does seem to repeat, and may.
     repeats: Option<PaymentId>,
+    /// The order of it that the bank has and a restore has forgotten.
+    at_bank: Option<&'a ForgottenOrder>,
+}
+
+/// The `X-Request-ID`s that a payment under this key goes by: the client's key where it is a UUID, else one that follows from
+/// whose key it is. So the same order is the same to the bank even where we have forgotten that it was made.
+fn request_ids(user: UserId, key: &IdempotencyKey) -> Vec<Uuid> {
+    let theirs = Uuid::try_parse(key.as_str()).ok();
+    let own = Uuid::new_v5(&user.uuid(), key.as_str().as_bytes());
+    theirs.into_iter().chain([own]).collect()
+}
+
+/// The bank is told within a bounded time or never.
+async fn send(tx: &mut Tx, id: PaymentId) -> Result<Lane, ApiError> {
+    let options = EnqueueOptions {
+        expires_in: Some(payments::SEND_WITHIN),
+        request_id: Some(request_id::current()),
+        ..EnqueueOptions::default()
+    };
+    queue::enqueue_with(tx, &InitiatePayment { payment: id }, options).await?;
+    Ok(Lane::PaymentSend)
+}
+
+/// The bank has it already, and is asked how it is doing. Its link is forgotten: its person has been there, or pays it no more.
+async fn follow(tx: &mut Tx, user: UserId, id: PaymentId, order: &ForgottenOrder) -> Result<Lane, ApiError> {
+    let entry = Entry {
+        actor: Actor::User,
+        user: Some(user),
+        action: "payment.came_back",
+        object: id.to_string(),
+        detail: json!({ "payment_id": order.payment_id }),
+        request_id: Some(request_id::current()),
+    };
+    audit::record(tx, entry).await?;
+    let options = EnqueueOptions {
+        request_id: Some(request_id::current()),
+        ..EnqueueOptions::default()
+    };
+    queue::enqueue_with(tx, &PollPayment { payment: id }, options).await?;
+    Ok(Lane::PaymentPoll)
 }
 
 /// Writes the row.
@@ -109,12 +158,12 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         order,
         confirmed,
         repeats,
+        at_bank,
     } = checked;
     let (payee, amount) = (order.creditor_account(), order.amount());
     let id = PaymentId::new();
     let secret = state.keys.random_token();
     let address = state.proxies.client_of(request).map(|address| address.to_string());
-    let own_key = Uuid::new_v5(&id.uuid(), b"X-Request-ID");
     let products = &state.settings.payments.products;
     let product = products.product(amount.currency, payee.country());
     let new = NewPayment {
@@ -122,7 +171,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         user,
         account: order.debtor(),
         client_key: key.as_str(),
-        idempotency_key: own_key,
+        idempotency_key: id.uuid(),
         fingerprint: *order.fingerprint().as_bytes(),
         amount: amount.minor,
         currency: amount.currency.code(),
@@ -131,22 +180,25 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         remittance_information: order.remittance().map(PaymentText::as_str).unwrap_or_default(),
         product,
         state: &secret,
+        payment_id: at_bank.map(|order| order.payment_id.as_str()),
         psu_ip: address.as_deref(),
         psu_user_agent: request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512),
         confirmed_duplicate_of: confirmed,
         repeats,
         request_id: request_id::current(),
     };
-    // `X-Request-ID` of every attempt: the client's key where it is a UUID that no other payment has, else one of our own.
-    let theirs = NewPayment {
-        idempotency_key: Uuid::try_parse(key.as_str()).unwrap_or(own_key),
-        ..new
+    // Another user's request with an equal key may commit at this moment, so the index is asked and no look before it. The last
+    // one is nobody else's.
+    let request_ids = match at_bank {
+        Some(order) => vec![order.request_id],
+        None => [request_ids(user, key), vec![Uuid::new_v5(&id.uuid(), b"X-Request-ID")]].concat(),
     };
-    // Another user's request with an equal key may commit at this moment, so the index is asked and no look before it.
-    if !payments::insert(tx, &state.keys, theirs).await? && !payments::insert(tx, &state.keys, new).await? {
-        return Err(ApiError::of(Code::Conflict));
+    for idempotency_key in request_ids {
+        if payments::insert(tx, &state.keys, NewPayment { idempotency_key, ..new }).await? {
+            return Ok(id);
+        }
     }
-    Ok(id)
+    Err(ApiError::of(Code::Conflict))
 }
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.

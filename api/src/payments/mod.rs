@@ -83,7 +83,8 @@ impl PaymentsApi {
         /// The client's name for this payment; never reuse it for another.
         #[oai(name = "Idempotency-Key")]
         key: Header<IdempotencyKey>,
-        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
+        /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
         body: Json<NewTransaction>,
@@ -173,7 +174,8 @@ impl PaymentsApi {
         writer: Writer,
         /// The transaction's id, `tx_…`.
         id: Path<String>,
-        /// `wait=N` seconds or `respond-async` (RFC 7240).
+        /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
+        /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
         #[oai(name = "Prefer")]
         prefer: Header<Option<String>>,
     ) -> Result<Cancelling, ApiError> {

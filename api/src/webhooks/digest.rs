@@ -76,7 +76,7 @@ impl Refusals {
     pub(super) fn tell(&self, state: &State) {
         state.count_webhook_failure("digest");
         if self.is_due(Instant::now()) {
-            alerts::raise(&alerts::WEBHOOK_DIGEST, "and perhaps more within this minute");
+            alerts::raise_for(&alerts::WEBHOOK_DIGEST, "sumsub", "and perhaps more within this minute");
         }
     }
 

@@ -56,8 +56,37 @@ pub struct SumsubEvent {
     pub external_user_id: Option<String>,
     /// The event's own id.
     pub correlation_id: Option<String>,
-    /// When it happened.
+    /// When it happened. Of two events about one person the later one holds, whichever arrives first.
     pub created_at: Option<String>,
+    /// Where the check stands at Sumsub, such as `completed`.
+    pub review_status: Option<String>,
+    /// What the check found; with `applicantReviewed`.
+    pub review_result: Option<SumsubReview>,
+}
+
+/// What Sumsub's check of a person found.
+#[derive(Object)]
+#[oai(rename_all = "camelCase", example, skip_serializing_if_is_none)]
+pub struct SumsubReview {
+    /// `GREEN`: approved. `RED`: refused, or to be tried again, as `reviewRejectType` says.
+    pub review_answer: Option<String>,
+    /// `RETRY`: the person may try again. `FINAL`: refused for good.
+    pub review_reject_type: Option<String>,
+    /// Why it was not `GREEN`.
+    pub reject_labels: Option<Vec<String>>,
+    /// What Sumsub says to the person.
+    pub moderation_comment: Option<String>,
+}
+
+impl Example for SumsubReview {
+    fn example() -> Self {
+        Self {
+            review_answer: Some("RED".into()),
+            review_reject_type: Some("RETRY".into()),
+            reject_labels: Some(vec!["UNSATISFACTORY_PHOTOS".into()]),
+            moderation_comment: Some("The photo of your document is blurry.".into()),
+        }
+    }
 }
 
 impl Example for SumsubEvent {
@@ -68,6 +97,13 @@ impl Example for SumsubEvent {
             external_user_id: Some("usr_abc123def456gh78".into()),
             correlation_id: Some("req-a260b669-4f14-4bb5-a4c5-ac0218acb9a4".into()),
             created_at: Some("2026-02-23T10:00:00.000Z".into()),
+            review_status: Some("completed".into()),
+            review_result: Some(SumsubReview {
+                review_answer: Some("GREEN".into()),
+                review_reject_type: None,
+                reject_labels: None,
+                moderation_comment: None,
+            }),
         }
     }
 }
@@ -86,6 +122,9 @@ impl WebhooksApi {
     ///
     /// `X-Payload-Digest` is the HMAC of the raw body in hex; with a wrong, missing or repeated one nothing is stored. A
     /// signed body that is not a JSON object is `bad_request`. A repeated event is 200.
+    ///
+    /// What an event does is decided afterwards, by its own time. After 429, 500 and 503 it is not stored: the same bytes
+    /// are to be sent again, as Sumsub does eight times within 7 h 42 min.
     #[oai(path = "/v1/webhooks/sumsub", method = "post", operation_id = "receiveSumsubEvent")]
     async fn sumsub(
         &self,

@@ -1,7 +1,7 @@
 use ring::signature::Ed25519KeyPair;
 use secrecy::{ExposeSecret, SecretBox, SecretSlice, SecretString};
 
-use super::reader::Reader;
+use super::{ConfigError, Environment, reader::Reader};
 use crate::base64;
 
 /// Our own keys. Each has a previous one, so that rotation needs no pause.
@@ -41,6 +41,13 @@ pub struct EncryptionKey {
 }
 
 impl KeysConfig {
+    /// The keys alone, for a process that runs no jobs.
+    pub fn alone(environment: &Environment) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(environment);
+        let config = Self::read(&mut reader);
+        reader.finish(config)
+    }
+
     /// What a person's row may be hashed with, the current one first; `None` is the hash without a pepper.
     pub fn peppers(&self) -> Vec<Option<&[u8]>> {
         let bytes = |pepper| SecretString::expose_secret(pepper).as_bytes();

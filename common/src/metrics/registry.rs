@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_process_shows_only_what_it_sets() {
         let text = api().render().unwrap();
-        assert!(!text.contains("pisp_circuit_open") && text.contains("sumsub_webhook_failures_total"));
+        assert!(!text.contains("\npisp_circuit_open") && text.contains("sumsub_webhook_failures_total"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Axis::{AtStart, Group, Label};
 use super::MetricKind::{Counter, Gauge, Histogram};
 use super::{Axis, MetricKind, MetricSpec, Process};
-use crate::domain::kyc::EVENT_TYPES;
+use crate::{alerts, domain::kyc::EVENT_TYPES};
 
 /// Declares the constants and the table of them, so that neither can miss a row.
 macro_rules! metrics {
@@ -309,6 +309,9 @@ metrics! {
     DB_ERRORS = "drop_db_errors_total", Counter, BOTH,
         [Label("class", &["connection", "pool", "contention", "timeout", "constraint", "resources", "other"])],
         "Errors of the database, by class.";
+    /// Of the process, whether or not people were told: what is raised again within its quiet period counts, too.
+    ALERTS_RAISED = "drop_alerts_raised_total", Counter, BOTH, [Label("alert", &alerts::NAMES)],
+        "Alerts that the code raised, by name.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
@@ -369,6 +372,12 @@ metrics! {
     /// The outbox.
     NOTIFICATIONS_OLDEST_AGE = "drop_notifications_oldest_undelivered_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest notification that was not handed to the sender; 0 without one.";
+    /// Written by the program that does it, which ends before anybody could scrape it.
+    RETENTION_LAST_SUCCESS = "drop_retention_last_success_timestamp_seconds", Gauge(0.0), WORKER, [],
+        "When all that was due was last moved and deleted, as a Unix time.";
+    /// Legal holds stop it on purpose.
+    ERASURES_OLDEST_AGE = "drop_erasures_oldest_unmoved_age_seconds", Gauge(0.0), WORKER, [],
+        "Time since the oldest erasure after which the person's records were not moved yet; 0 without one.";
     /// What came again, late or for the same state is no new decision.
     KYC_REVIEWS = "drop_kyc_reviews_total", Counter, WORKER,
         [Label("outcome", &["approved", "rejected", "retry", "reset", "suspend"])],

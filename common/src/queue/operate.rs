@@ -1,5 +1,7 @@
 //! What an operator may see and do. Each change is one statement, so that the caller's transaction can hold its audit row.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -172,14 +174,61 @@ pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
     sql::discard(tx, id).await
 }
 
-/// Stops claims from a lane, or lets them go on. False: it was so already. Running jobs are not touched.
+/// Stops claims from a lane, or lets them go on. False: it was so already, or is closed. Running jobs are not touched.
 pub async fn pause(tx: &mut Tx, lane: Lane, paused: bool) -> Result<bool, StorageError> {
     let changed = sqlx::query!(
-        "UPDATE lanes SET paused = $2 WHERE lane = $1 AND paused <> $2",
+        "UPDATE lanes SET paused = $2 WHERE lane = $1 AND paused <> $2 AND closed_at IS NULL",
         lane.id(),
         paused
     )
     .execute(&mut **tx)
     .await?;
     Ok(changed.rows_affected() == 1)
+}
+
+/// Closes a lane: nothing is claimed from it, the API takes on no new work for it, and [`pause`] does not end that. One that is
+/// closed stays so since then.
+pub async fn close(tx: &mut Tx, lane: Lane) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE lanes SET paused = true, closed_at = coalesce(closed_at, clock_timestamp()) WHERE lane = $1",
+        lane.id()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// For how long the lane has been closed; `None`: it is not. Locks it.
+pub async fn closed_for(tx: &mut Tx, lane: Lane) -> Result<Option<Duration>, StorageError> {
+    let seconds = sqlx::query_scalar!(
+        "SELECT extract(epoch FROM clock_timestamp() - closed_at)::float8 FROM lanes WHERE lane = $1 FOR UPDATE",
+        lane.id()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+}
+
+/// Opens a closed lane, and lets claims go on.
+pub async fn reopen(tx: &mut Tx, lane: Lane) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE lanes SET paused = false, closed_at = NULL WHERE lane = $1",
+        lane.id()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends what waits or runs under this key: it is of no use any more, and its death would be none.
+pub async fn end(tx: &mut Tx, kind: &str, unique_key: &str) -> Result<(), StorageError> {
+    sqlx::query!(
+        "UPDATE jobs SET state = 'done', finished_at = clock_timestamp(), owner = NULL, lease_until = NULL
+          WHERE kind = $1 AND unique_key = $2 AND state IN ('ready', 'running')",
+        kind,
+        unique_key
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

@@ -8,6 +8,9 @@ use sqlx::PgExecutor;
 use super::{Lane, enqueue::millis};
 use crate::storage::StorageError;
 
+/// When to ask again for what a closed lane would do, in seconds: a person opens it.
+const CLOSED_RETRY: i32 = 60;
+
 /// Whether the API may take on new work for a lane, and when to ask again, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
@@ -18,7 +21,7 @@ pub enum Admission {
         /// Seconds until a probe may decide.
         retry_after: u32,
     },
-    /// The provider asked for a pause, or the oldest job has waited too long (503 `overloaded`).
+    /// The provider asked for a pause, the oldest job has waited too long, or the lane is closed (503 `overloaded`).
     Overloaded {
         /// Seconds of the pause, or by how much it has.
         retry_after: u32,
@@ -38,7 +41,8 @@ pub async fn admit(db: impl PgExecutor<'_>, lane: Lane) -> Result<Admission, Sto
                                        AND coalesce(p.throttled_until <= now(), true)))
                        THEN greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int
                    END AS circuit_open,
-                  CASE WHEN l.throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age
+                  CASE WHEN l.closed_at IS NOT NULL THEN $2
+                       WHEN l.throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age
                        THEN greatest(1, ceil(extract(epoch FROM greatest(
                               l.throttled_until - clock_timestamp(), clock_timestamp() - oldest.run_at - l.max_ready_age))))::int
                    END AS overloaded
@@ -46,6 +50,7 @@ pub async fn admit(db: impl PgExecutor<'_>, lane: Lane) -> Result<Admission, Sto
              CROSS JOIN LATERAL (SELECT min(run_at) AS run_at FROM jobs WHERE lane = l.lane AND state = 'ready') oldest
             WHERE l.lane = $1"#,
         lane.id(),
+        CLOSED_RETRY,
     )
     .fetch_one(db)
     .await?;

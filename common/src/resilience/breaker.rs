@@ -220,6 +220,8 @@ pub struct Reading {
     pub half_open: bool,
     /// Seconds since this outage began; 0 while closed.
     pub open_seconds: f64,
+    /// When it began.
+    pub opened_at: Option<DateTime<Utc>>,
 }
 
 /// Every breaker this build knows.
@@ -227,7 +229,8 @@ pub async fn readings(db: impl PgExecutor<'_>) -> Result<Vec<Reading>, StorageEr
     let rows = sqlx::query!(
         r#"SELECT concat_ws('/', split_part(key, '/', 1), split_part(key, '/', 2)) AS "key!", bool_or(open) AS "open!",
                   bool_or(open) AND bool_and(NOT open OR retry_at <= clock_timestamp()) AS "half_open!",
-                  coalesce(greatest(0, max(extract(epoch FROM clock_timestamp() - opened_at))), 0)::float8 AS "open_seconds!"
+                  coalesce(greatest(0, max(extract(epoch FROM clock_timestamp() - opened_at))), 0)::float8 AS "open_seconds!",
+                  min(opened_at) AS opened_at
              FROM breaker GROUP BY 1"#
     )
     .fetch_all(db)
@@ -238,6 +241,7 @@ pub async fn readings(db: impl PgExecutor<'_>) -> Result<Vec<Reading>, StorageEr
             open: row.open,
             half_open: row.half_open,
             open_seconds: row.open_seconds,
+            opened_at: row.opened_at,
         })
     });
     Ok(known.collect())

@@ -1,6 +1,10 @@
 //! Forgetting a person: what ends at once. What the law wants to be kept is moved and deleted under a role of its own
 //! ([`retention`](super::retention)), once nothing of theirs is under way.
 
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::PgExecutor;
+
 use super::{StorageError, Tx};
 use crate::domain::ids::{ConsentId, UserId};
 
@@ -25,20 +29,53 @@ pub async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<Standing>, Storage
 }
 
 /// The person is gone: nobody gets in as them, and what no law needs is deleted. Payments that are under way go on to their
-/// end; consents are the caller's to end. The caller holds the person's lock.
-pub async fn erase(tx: &mut Tx, user: UserId) -> Result<(), StorageError> {
+/// end; consents are the caller's to end. The caller holds the person's lock. Whoever was erased at a time that a backup does not know
+/// of was erased then: what is kept of them is kept from that time on.
+pub async fn erase(tx: &mut Tx, user: UserId, at: Option<DateTime<Utc>>) -> Result<(), StorageError> {
     sqlx::query!(
         "WITH sessions AS (DELETE FROM sessions WHERE user_id = $1),
               logins AS (DELETE FROM logins WHERE user_id = $1),
               tokens AS (DELETE FROM kyc_sdk_tokens WHERE user_id = $1),
               told AS (DELETE FROM notifications WHERE user_id = $1),
               refreshes AS (UPDATE balance_refreshes SET psu_ip = NULL WHERE user_id = $1)
-         UPDATE users SET erased_at = clock_timestamp(), email_sealed = NULL, updated_at = clock_timestamp() WHERE id = $1",
-        user.uuid()
+         UPDATE users SET erased_at = least($2, clock_timestamp()), email_sealed = NULL, updated_at = clock_timestamp() WHERE id = $1",
+        user.uuid(),
+        at
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Somebody who was erased.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Erased {
+    /// `usr_…`.
+    pub user: String,
+    pub erased_at: DateTime<Utc>,
+    /// What keeps their records where everybody works; nothing once they are moved, or are the next time.
+    pub waits_for: Vec<String>,
+}
+
+/// Those who were erased in these last days, and those of before whose records are not moved yet; the oldest first.
+pub async fn erased(db: impl PgExecutor<'_>, days: i32) -> Result<Vec<Erased>, StorageError> {
+    Ok(sqlx::query_as!(
+        Erased,
+        r#"SELECT 'usr_' || replace(u.id::text, '-', '') AS "user!", u.erased_at AS "erased_at!",
+                  CASE WHEN u.moved_at IS NULL THEN array_remove(ARRAY[
+                    CASE WHEN u.held_at IS NOT NULL THEN 'hold' END,
+                    CASE WHEN EXISTS (SELECT FROM transactions t WHERE t.user_id = u.id AND NOT t.bank_final) THEN 'payment' END,
+                    CASE WHEN EXISTS (SELECT FROM bank_consents c WHERE c.user_id = u.id AND c.consent_id_sealed IS NOT NULL)
+                         THEN 'consent' END,
+                    CASE WHEN EXISTS (SELECT FROM aml_cases c WHERE c.user_id = u.id AND c.closed_at IS NULL) THEN 'case' END], NULL)
+                    ELSE '{}' END AS "waits_for!"
+             FROM users u
+            WHERE u.erased_at IS NOT NULL AND (u.moved_at IS NULL OR u.erased_at > now() - make_interval(days => $1))
+            ORDER BY u.erased_at, u.id"#,
+        days
+    )
+    .fetch_all(db)
+    .await?)
 }
 
 /// Their consents that are not over.

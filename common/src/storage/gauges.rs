@@ -29,6 +29,10 @@ pub struct Reading {
     pub aml_cases_open: i64,
     /// Seconds since the oldest notification was written that was not delivered; 0 without one.
     pub notifications_oldest_age: f64,
+    /// When all that was due was last moved and deleted, as a Unix time.
+    pub retention_last_success: f64,
+    /// Seconds since the oldest erasure whose person's records still lie where everybody works, and who is not held; 0 without one.
+    pub erasures_oldest_age: f64,
 }
 
 /// Reads them all at once. Each part is served by a partial index or a small table, so that old rows cost nothing:
@@ -49,7 +53,10 @@ pub async fn read(db: impl PgExecutor<'_>) -> Result<Reading, StorageError> {
                 FROM kyc_applicants WHERE review_began_at IS NOT NULL) AS "kyc_pending_oldest_age!",
              (SELECT count(*) FROM aml_cases WHERE closed_at IS NULL) AS "aml_cases_open!",
              (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(created_at))), 0)::float8
-                FROM notifications WHERE delivered_at IS NULL) AS "notifications_oldest_age!"
+                FROM notifications WHERE delivered_at IS NULL) AS "notifications_oldest_age!",
+             (SELECT coalesce(extract(epoch FROM max(ended_at)), 0)::float8 FROM retention_runs) AS "retention_last_success!",
+             (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(erased_at))), 0)::float8
+                FROM users WHERE erased_at IS NOT NULL AND moved_at IS NULL AND held_at IS NULL) AS "erasures_oldest_age!"
            FROM (SELECT count(*) FILTER (WHERE result = 'approved') AS approved, count(*) AS decided
                    FROM screening_results
                   WHERE created_at > now() - interval '1 hour' AND provider_at > now() - interval '1 hour'

@@ -7,12 +7,12 @@ use std::{fmt, str::FromStr, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres,
-    migrate::{MigrateError, Migrator},
+    migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 pub mod accounts;
-pub mod alerts_told;
+pub mod alert_turns;
 pub mod aml_cases;
 pub mod audit;
 pub mod balance_gauges;
@@ -26,8 +26,10 @@ pub mod inbox;
 pub mod kyc;
 pub mod kyc_reviews;
 pub mod logins;
+mod migrations;
 pub mod notifications;
 pub mod payments;
+pub mod reseal;
 pub mod retention;
 pub mod row_changes;
 pub mod savepoint;
@@ -39,18 +41,13 @@ pub mod users;
 pub mod webhooks;
 
 pub use error_class::ErrorClass;
+pub use migrations::{migrate, schema_is_current};
 pub use silence::patiently;
 
 use crate::domain::ids::UserId;
 
 /// A unit of work. Functions that write take `&mut Tx`; only handlers and jobs begin and commit one.
 pub type Tx = sqlx::Transaction<'static, Postgres>;
-
-/// The schema this build was written for.
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
-
-/// Which role may do what in it.
-static GRANTS: &str = include_str!("../../../migrations/grants.sql");
 
 /// Connects a pool and proves that the database answers.
 pub async fn connect(url: &SecretString, options: PoolOptions) -> Result<PgPool, StorageError> {
@@ -68,46 +65,12 @@ pub async fn connect_unhurried(url: &SecretString) -> Result<PgConnection, Stora
     Ok(unhurried.connect().await?)
 }
 
-/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and without it nobody's: row-level
-/// security, behind the conditions of the statements themselves.
+/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and outside of one
+/// no table of people's rows answers: row-level security, behind the conditions of the statements themselves.
 pub async fn begin_for(db: &PgPool, user: UserId) -> Result<Tx, StorageError> {
     // One round trip; a UUID is safe to write into it.
     let begin = format!("BEGIN; SET LOCAL app.user_id = '{}'", user.uuid());
     Ok(db.begin_with(AssertSqlSafe(begin)).await?)
-}
-
-/// Applies the missing migrations, and grants the roles what they may do, where there are roles. Several processes may call it
-/// at once: they queue up on advisory locks.
-pub async fn migrate(db: &PgPool) -> Result<(), StorageError> {
-    // A connection of its own: waiting for the lock and building an index take longer than the pool's timeouts allow.
-    let patient = (*db.connect_options())
-        .clone()
-        .options([("statement_timeout", "10min"), ("lock_timeout", "1min")]);
-    let mut connection: PgConnection = patient.connect().await?;
-    MIGRATIONS.run(&mut connection).await?;
-    // Roles belong to the server and are made by its owner (ops/postgres/roles.sql). Not checked at compile time: a catalogue's.
-    let roles: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'drop_api')")
-        .fetch_one(&mut connection)
-        .await?;
-    if roles {
-        sqlx::raw_sql(GRANTS).execute(&mut connection).await?;
-    }
-    sqlx::Connection::close(connection).await?;
-    Ok(())
-}
-
-/// Whether every migration this build knows has been applied. Newer ones may be there too: expand, then contract.
-pub async fn schema_is_current(db: &PgPool) -> Result<bool, StorageError> {
-    // Not checked at compile time: the table is sqlx's own and absent where the schema was applied by hand.
-    let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
-        .fetch_all(db)
-        .await
-    {
-        Ok(applied) => applied,
-        Err(error) if code(&error).as_deref() == Some("42P01") => return Ok(false), // no such table: never migrated
-        Err(error) => return Err(error.into()),
-    };
-    Ok(MIGRATIONS.iter().all(|migration| applied.contains(&migration.version)))
 }
 
 /// The size of a process's pool.
@@ -145,15 +108,22 @@ fn connect_options(url: &SecretString) -> Result<PgConnectOptions, StorageError>
 
 /// The database refused, failed or was not there.
 ///
-/// Its texts name the SQLSTATE and the constraint only: the database's own message may quote a row.
+/// Its texts name the SQLSTATE and the constraint only: the database's own message may quote a row. So may what stands behind it,
+/// which is no source of it: whoever prints an error with its sources would print that.
 #[derive(thiserror::Error)]
 pub enum StorageError {
     /// A statement or a connection failed.
     #[error("{}", database_class(.0))]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
     /// The migrations could not be applied.
-    #[error("the migrations could not be applied")]
-    Migrate(#[from] MigrateError),
+    #[error("the migrations could not be applied: {}", migration_class(.0))]
+    Migrate(MigrateError),
+    /// Somebody else applies them just now.
+    #[error("the migrations are being applied already")]
+    BeingMigrated,
+    /// Some of the service's roles are there, and these are not.
+    #[error("there is no role {0}: run ops/postgres/roles.sql")]
+    RolesMissing(String),
     /// A stored value is not what this build writes: an unknown word, or a ciphertext that does not open.
     #[error("a stored value is not readable: {0}")]
     Corrupt(String),
@@ -187,7 +157,12 @@ impl StorageError {
                         | sqlx::Error::Protocol(_)
                 ),
             },
-            Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
+            Self::Migrate(_)
+            | Self::BeingMigrated
+            | Self::RolesMissing(_)
+            | Self::Corrupt(_)
+            | Self::Panicked
+            | Self::Encode(_) => false,
         }
     }
 
@@ -201,7 +176,13 @@ impl StorageError {
     pub fn violates(&self, constraint: &str) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.constraint() == Some(constraint),
-            Self::Database(_) | Self::Migrate(_) | Self::Corrupt(_) | Self::Panicked | Self::Encode(_) => false,
+            Self::Database(_)
+            | Self::Migrate(_)
+            | Self::BeingMigrated
+            | Self::RolesMissing(_)
+            | Self::Corrupt(_)
+            | Self::Panicked
+            | Self::Encode(_) => false,
         }
     }
 }
@@ -210,6 +191,12 @@ impl From<sqlx::Error> for StorageError {
     fn from(error: sqlx::Error) -> Self {
         ErrorClass::meet(&error);
         Self::Database(error)
+    }
+}
+
+impl From<MigrateError> for StorageError {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
     }
 }
 
@@ -240,7 +227,16 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .map(std::borrow::Cow::into_owned)
 }
 
-fn database_class(error: &sqlx::Error) -> String {
+fn migration_class(error: &MigrateError) -> String {
+    match error {
+        MigrateError::Execute(error) => database_class(error),
+        MigrateError::ExecuteMigration(error, version) => format!("{version}, {}", database_class(error)),
+        other => other.to_string(),
+    }
+}
+
+/// Its kind, and what the database calls it: nothing that it quotes.
+pub(crate) fn database_class(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => match (database.code(), database.constraint()) {
             (Some(code), Some(constraint)) => format!("database error {code} ({constraint})"),

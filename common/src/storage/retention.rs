@@ -76,14 +76,27 @@ pub struct Kept {
     pub retention_until: DateTime<Utc>,
 }
 
-/// What is kept of somebody. Who asks and why goes into the audit log with it.
+/// All that was due is done.
+pub async fn note_run(db: impl PgExecutor<'_>) -> Result<(), StorageError> {
+    sqlx::query!("SELECT restricted.note_run()").execute(db).await?;
+    Ok(())
+}
+
+/// What is kept of somebody. Who asks and why is in the audit log for good before anything is read: the two are transactions of
+/// their own, and the database gives nothing out for a note that might still be taken back.
 pub async fn read(db: &PgPool, user: UserId, operator: &str, reason: &str) -> Result<Vec<Kept>, StorageError> {
-    Ok(sqlx::query_as!(
-        Kept,
-        r#"SELECT class AS "class!", record AS "record!", retention_until AS "retention_until!" FROM restricted.read($1, $2, $3)"#,
+    let note = sqlx::query_scalar!(
+        r#"SELECT restricted.note_reading($1, $2, $3) AS "note!""#,
         user.uuid(),
         operator,
         reason
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(sqlx::query_as!(
+        Kept,
+        r#"SELECT class AS "class!", record AS "record!", retention_until AS "retention_until!" FROM restricted.read($1)"#,
+        note
     )
     .fetch_all(db)
     .await?)

@@ -255,6 +255,22 @@ pub async fn revoke_all(tx: &mut Tx, user: UserId, because: Revocation) -> Resul
     Ok(revoked.into_iter().map(SessionId::from).collect())
 }
 
+/// Ends every session of everybody: those that were ended after the moment that was restored are alive again, and it is not
+/// known which they are. How many.
+pub async fn end_all(tx: &mut Tx) -> Result<u64, StorageError> {
+    // A long table, and nobody waits.
+    sqlx::query!("SET LOCAL statement_timeout = '10min'")
+        .execute(&mut **tx)
+        .await?;
+    let ended = sqlx::query!(
+        "UPDATE sessions SET revoked_at = clock_timestamp()
+          WHERE revoked_at IS NULL AND least(expires_at, idle_expires_at) > clock_timestamp()"
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(ended.rows_affected())
+}
+
 /// A live session as its user sees it.
 pub struct Listed {
     pub id: SessionId,

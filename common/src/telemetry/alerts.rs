@@ -1,65 +1,219 @@
-//! Alerts on their way to Sentry. Every process raises them, and a row for each name decides who tells it: once in a quiet
-//! period, however many processes raise it however often. The log has them all.
+//! Alerts on their way to Sentry. Every process raises them, and a row for each cause of an alert decides who tells it: once in a
+//! quiet period, however many processes raise it however often. One that Sentry did not take is not told, and is tried again.
+//! The log has them all.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    future::pending,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures_util::future::{join_all, select};
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::reports;
 use crate::{
-    alerts::{Alert, Quiet},
-    storage::alerts_told,
+    alerts::{Alert, Quiet, Severity},
+    failpoint,
+    storage::{
+        StorageError,
+        alert_turns::{self, Turn},
+    },
 };
 
-/// How long an alert that was told is not told again.
+/// How long an alert that was told is not told again for the same cause.
 const QUIET: Duration = Duration::from_mins(15);
-/// For the row. A database that does not answer must not keep an alert from people, nor a process from ending.
+/// How long somebody has the turn who has not told it yet, or has died: longer than sending may take.
+const SENDING: Duration = Duration::from_secs(30);
+/// For the rows. A database that does not answer must not keep an alert from people.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// When one that Sentry did not take is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+/// For what is left at the end of a process, whatever database and Sentry do; a part of what its grace time leaves after the work.
+const LAST_ALERTS: Duration = Duration::from_secs(3);
+/// So many are sent together.
+const TOGETHER: usize = 20;
+/// So many causes of one alert wait at most. More than that people do not read one by one, and the log has them.
+const MOST_OF_ONE: usize = 100;
 
-/// By their names, each as it was first raised since the last round: a flood of them is one.
-static RAISED: Mutex<BTreeMap<&'static str, (Alert, String)>> = Mutex::new(BTreeMap::new());
+/// What waits, each as it was first raised; critical ones are told first.
+static WAITING: Mutex<BTreeMap<(Severity, Turn), Raised>> = Mutex::new(BTreeMap::new());
 static NEWS: Notify = Notify::const_new();
 
-/// Keeps an alert for [`tell_alerts`]; returns at once.
-pub(crate) fn note(alert: &Alert, about: String) {
-    if reports::is_on() {
-        raised().entry(alert.name).or_insert((*alert, about));
+#[derive(Clone)]
+struct Raised {
+    alert: Alert,
+    turn: Turn,
+    about: String,
+    /// Of one that Sentry did not take before.
+    not_before: Option<Instant>,
+}
+
+/// Keeps an alert for [`telling_alerts`]; returns at once.
+pub(crate) fn note(alert: &Alert, cause: &str, about: String) {
+    if !reports::is_on() {
+        return;
+    }
+    let turn = (alert.name, hash(cause));
+    let mut waiting = waiting();
+    let of_it = waiting.values().filter(|raised| raised.alert.name == alert.name);
+    if of_it.count() < MOST_OF_ONE {
+        waiting.entry((alert.severity, turn.clone())).or_insert(Raised {
+            alert: *alert,
+            turn,
+            about,
+            not_before: None,
+        });
         NEWS.notify_one();
     }
 }
 
-/// Tells Sentry what this process raises, until `stop`, and then what is left.
-pub async fn tell_alerts(db: PgPool, stop: CancellationToken) {
-    let unasked = Quiet::new(QUIET);
-    loop {
-        let is_over = tokio::select! {
-            () = NEWS.notified() => false,
-            () = stop.cancelled() => true,
-        };
-        let news = std::mem::take(&mut *raised());
-        for (alert, about) in news.into_values() {
-            let turn = timeout(PATIENCE, alerts_told::take_turn(&db, alert.name, QUIET)).await;
-            // Without the row, better told by every process than by none.
-            let is_ours = match turn {
-                Ok(Ok(is_ours)) => is_ours,
-                Ok(Err(_)) | Err(_) => unasked.is_due(&alert, "", Instant::now()),
+/// Does the work, and tells Sentry meanwhile what this process raises; then, for a few seconds at most, what is left. Without a
+/// database every alert is told, whoever else tells it.
+pub async fn telling_alerts<T>(db: Option<PgPool>, work: impl Future<Output = T>) -> T {
+    let stop = CancellationToken::new();
+    let _even_if_dropped = stop.clone().drop_guard();
+    let told = tokio::spawn(tell_until(stop.clone(), db));
+    let done = work.await;
+    stop.cancel();
+    if told.await.is_err() {
+        tracing::error!("the task that looks after the alerts panicked");
+    }
+    done
+}
+
+/// Tells them until `stop`, whatever becomes of the task that does.
+async fn tell_until(stop: CancellationToken, db: Option<PgPool>) {
+    let teller = Arc::new(Teller {
+        db,
+        unasked: Quiet::new(QUIET),
+    });
+    let telling = async {
+        loop {
+            let (teller, until) = (Arc::clone(&teller), stop.clone());
+            if tokio::spawn(async move { teller.tell(&until).await }).await.is_ok() || stop.is_cancelled() {
+                return;
+            }
+            tracing::error!("the task that tells alerts panicked, and is started again");
+        }
+    };
+    let too_late = async {
+        stop.cancelled().await;
+        timeout(LAST_ALERTS, pending::<()>()).await
+    };
+    select(pin!(telling), pin!(too_late)).await;
+}
+
+struct Teller {
+    db: Option<PgPool>,
+    /// What was told without a row.
+    unasked: Quiet,
+}
+
+impl Teller {
+    /// Until `stop`, and then what is left.
+    async fn tell(&self, stop: &CancellationToken) {
+        loop {
+            let is_over = tokio::select! {
+                _ = timeout(AGAIN, NEWS.notified()) => false,
+                () = stop.cancelled() => true,
             };
-            if is_ours {
-                reports::raise(&alert, &about);
+            let now = Instant::now();
+            let mut due: Vec<Raised> = waiting().values().cloned().collect();
+            due.retain(|raised| is_over || raised.not_before.is_none_or(|time| time <= now));
+            for some in due.chunks(TOGETHER) {
+                self.tell_some(some).await;
+            }
+            if is_over {
+                return;
             }
         }
-        if is_over {
-            return;
+    }
+
+    async fn tell_some(&self, some: &[Raised]) {
+        failpoint!("alerts.telling");
+        let wanted = turns(some);
+        let asked = ask(self.db.as_ref().map(|db| alert_turns::take(db, &wanted, SENDING))).await;
+        let is_ours = |raised: &&Raised| match &asked {
+            Some(ours) => ours.contains(&raised.turn),
+            // Without the row, better told by every process than by none.
+            None => self.unasked.is_due(&raised.alert, &raised.turn.1, Instant::now()),
+        };
+        let (ours, others): (Vec<_>, Vec<_>) = some.iter().partition(is_ours);
+        forget(&others);
+
+        let sent = join_all(
+            ours.iter()
+                .map(|raised| reports::tell(&raised.alert, &raised.turn.1, &raised.about)),
+        )
+        .await;
+        let (mut told, mut left) = (Vec::new(), Vec::new());
+        for (raised, is_told) in ours.into_iter().zip(sent) {
+            if is_told {
+                told.push(raised);
+            } else {
+                left.push(raised);
+            }
+        }
+        if asked.is_some() {
+            self.keep(&told, QUIET).await;
+            self.keep(&left, Duration::ZERO).await;
+        } else {
+            for raised in &left {
+                self.unasked.forget(&raised.alert, &raised.turn.1);
+            }
+        }
+        forget(&told);
+        try_again(&left);
+    }
+
+    /// Where that does not succeed, they are others' soon.
+    async fn keep(&self, raised: &[&Raised], hold: Duration) {
+        if !raised.is_empty() {
+            let mine = turns(raised.iter().copied());
+            let _kept = ask(self.db.as_ref().map(|db| alert_turns::keep(db, &mine, hold))).await;
         }
     }
 }
 
-fn raised() -> MutexGuard<'static, BTreeMap<&'static str, (Alert, String)>> {
-    RAISED.lock().unwrap_or_else(PoisonError::into_inner)
+/// `None` where the database does not answer what it is asked, or is not there to be asked.
+async fn ask<T>(question: Option<impl Future<Output = Result<T, StorageError>>>) -> Option<T> {
+    timeout(PATIENCE, question?).await.ok()?.ok()
+}
+
+fn turns<'a>(raised: impl IntoIterator<Item = &'a Raised>) -> Vec<Turn> {
+    raised.into_iter().map(|raised| raised.turn.clone()).collect()
+}
+
+/// They are told, by us or by others.
+fn forget(raised: &[&Raised]) {
+    let mut waiting = waiting();
+    for Raised { alert, turn, .. } in raised {
+        waiting.remove(&(alert.severity, turn.clone()));
+    }
+}
+
+fn try_again(raised: &[&Raised]) {
+    let (mut waiting, later) = (waiting(), Instant::now() + AGAIN);
+    for Raised { alert, turn, .. } in raised {
+        if let Some(raised) = waiting.get_mut(&(alert.severity, turn.clone())) {
+            raised.not_before = Some(later);
+        }
+    }
+}
+
+/// Whatever the words of a cause are, the row of it is short, and so is the fingerprint of its issue.
+fn hash(cause: &str) -> String {
+    let hash = Sha256::digest(cause);
+    let half = hash.iter().take(16);
+    half.fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+fn waiting() -> MutexGuard<'static, BTreeMap<(Severity, Turn), Raised>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }

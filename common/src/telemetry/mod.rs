@@ -1,11 +1,12 @@
 //! What this process tells of itself: lines on standard output, and reports to Sentry.
 
 mod alerts;
+mod courier;
 mod reports;
 mod scrub;
 mod timing;
 
-use std::fmt;
+use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
@@ -16,11 +17,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) use alerts::note;
-pub use alerts::tell_alerts;
+pub use alerts::telling_alerts;
 pub use reports::{Reports, send_last_reports};
 pub use timing::{Status, Step, Transaction};
 
-use crate::config::{Environment, TelemetryConfig};
+use crate::{
+    config::{Environment, TelemetryConfig},
+    storage,
+};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,14 +114,28 @@ pub fn redact_panics() {
 }
 
 /// How a process ends. Why it failed is a line like any other, not a second format on standard error.
-pub fn ended<E: fmt::Display>(result: Result<(), E>) -> ExitCode {
+pub fn ended<E: AsRef<dyn Error + Send + Sync>>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("ending: {error:#}");
+            tracing::error!("ending: {}", causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with what caused it, in one line. Of the database's errors their kind alone: their texts quote values.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let (mut causes, mut next) = (Vec::new(), Some(error));
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+            causes.push(storage::database_class(error));
+            break;
+        }
+        causes.push(error.to_string());
+        next = error.source();
+    }
+    causes.join(": ")
 }
 
 /// Below `warn` these follow what goes over a connection, and one switch makes reqwest print all of it: headers with
@@ -172,6 +190,30 @@ mod tests {
         assert!(!may_be_shown("h2", Level::INFO));
         assert!(may_be_shown("hyper::proto", Level::WARN));
         assert!(may_be_shown("drop_common::providers::http", Level::TRACE));
+    }
+
+    /// What a `with_context` makes of an error.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the listeners failed")]
+    struct Failed(#[source] sqlx::Error);
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_the_databases_without_what_they_quote() {
+        let quotes = || sqlx::Error::Decode("Key (email)=(anna@example.no) already exists".into());
+        assert_eq!(
+            causes(&Failed(quotes())),
+            "the listeners failed: a stored value could not be read"
+        );
+        assert_eq!(causes(&quotes()), "a stored value could not be read");
+        let stored = storage::StorageError::from(quotes());
+        assert_eq!(causes(&stored), "a stored value could not be read");
+        let migrated = storage::StorageError::from(sqlx::migrate::MigrateError::ExecuteMigration(quotes(), 7));
+        assert_eq!(
+            causes(&migrated),
+            "the migrations could not be applied: 7, a stored value could not be read"
+        );
+        let io = std::io::Error::other("no such port");
+        assert_eq!(causes(&io), "no such port");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Errors, panics and alerts as events, requests and jobs as transactions, in Sentry.
 //!
 //! Nobody waits for Sentry: a report is put into a short queue, or dropped where that is full, and a thread of its own sends
-//! it. What becomes of it there changes nothing here.
+//! it. What becomes of it there changes nothing here. Alerts alone go [a way of their own](super::courier), on which none is
+//! dropped.
 
 use std::{
+    collections::BTreeMap,
+    io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -15,8 +18,10 @@ use std::{
 
 use secrecy::ExposeSecret;
 use sentry::{
-    Client, ClientOptions, Hub, Transport, TransportFactory, TransportOptions, integrations::tracing::ErrorLayer,
-    transports::ReqwestHttpTransportOptions,
+    Client, ClientOptions, Envelope, Hub, Transport, TransportFactory, TransportOptions,
+    integrations::tracing::ErrorLayer,
+    protocol::Event,
+    transports::{ReqwestHttpTransport, ReqwestHttpTransportOptions},
 };
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{
@@ -24,7 +29,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{is_of_the_wire, scrub::scrubbed};
+use super::{courier::Courier, is_of_the_wire, scrub};
 use crate::{
     alerts::{Alert, Severity},
     config::SentryConfig,
@@ -32,10 +37,20 @@ use crate::{
 
 /// How long sending one report may take.
 const SENDING: Duration = Duration::from_secs(10);
+/// How long sending an alert may take.
+const SENDING_ALERT: Duration = Duration::from_secs(5);
 /// How long the end of a process waits for the last reports; a part of what its grace time leaves after the work.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
 
 static ON: AtomicBool = AtomicBool::new(false);
+static ALERTS: OnceLock<Alerts> = OnceLock::new();
+
+/// Who writes alerts, and who takes them there.
+struct Alerts {
+    program: &'static str,
+    client: Arc<Client>,
+    courier: Courier,
+}
 
 /// Whether this process reports.
 pub(super) fn is_on() -> bool {
@@ -54,30 +69,44 @@ impl Reports {
 
     /// Whoever works in this process from here on reports.
     pub(super) fn start(config: &SentryConfig, program: &'static str) -> Self {
-        let http = match http() {
-            Ok(http) => http,
+        let (client, courier) = match connected(config) {
+            Ok(both) => both,
             Err(error) => {
                 tracing::warn!(%error, "nothing is reported to Sentry: there can be no connection to it");
                 return Self::none();
             }
         };
-        let options = ClientOptions::new()
-            .dsn(config.dsn.expose_secret())
-            .release(concat!("drop@", env!("CARGO_PKG_VERSION")))
-            .environment(config.profile.as_str())
-            .traces_sample_rate(config.traces_sample_rate)
-            .send_default_pii(false)
-            .max_breadcrumbs(0)
-            .before_breadcrumb(|_| None)
-            .before_send(|event| Some(scrubbed(event)))
-            .transport(Over(http));
         // In the process's hub, from which every thread's is derived when that is first asked for.
         let hub = Hub::main();
-        hub.bind_client(Some(Arc::new(Client::with_options(options))));
+        hub.bind_client(Some(Arc::clone(&client)));
         hub.configure_scope(|scope| scope.set_tag("program", program));
+        let alerts = Alerts {
+            program,
+            client,
+            courier,
+        };
+        // A second start in one process changes nothing.
+        let _kept = ALERTS.set(alerts);
         ON.store(true, Ordering::Relaxed);
         Self(())
     }
+}
+
+fn connected(config: &SentryConfig) -> io::Result<(Arc<Client>, Courier)> {
+    let options = ClientOptions::new()
+        .dsn(config.dsn.expose_secret())
+        .release(concat!("drop@", env!("CARGO_PKG_VERSION")))
+        .environment(config.profile.as_str())
+        .traces_sample_rate(config.traces_sample_rate)
+        .send_default_pii(false)
+        .max_breadcrumbs(0)
+        .before_breadcrumb(|_| None)
+        .before_send(|event| Some(scrub::scrubbed(event)))
+        .transport(Over(http(SENDING)?));
+    let client = Client::with_options(options);
+    let dsn = client.dsn().ok_or_else(|| io::Error::other("the DSN cannot be read"))?;
+    let courier = Courier::start(http(SENDING_ALERT)?, dsn, &client.options().user_agent)?;
+    Ok((Arc::new(client), courier))
 }
 
 impl Drop for Reports {
@@ -119,31 +148,42 @@ where
     }
 }
 
-/// Reports an alert. Its name alone makes the issue: however many rows it is about, people see one.
-pub(super) fn raise(alert: &Alert, about: &str) {
+/// Tells an alert; `cause` is the hash of its cause. Name and cause make the issue: what is about another cause is another one,
+/// of which people hear. Whether Sentry has taken it.
+pub(super) async fn tell(alert: &Alert, cause: &str, about: &str) -> bool {
+    let Some(alerts) = ALERTS.get() else { return false };
     let level = match alert.severity {
         Severity::Critical => sentry::Level::Fatal,
         Severity::High => sentry::Level::Error,
         Severity::Medium => sentry::Level::Warning,
     };
-    sentry::with_scope(
-        |scope| {
-            scope.set_tag("alert.name", alert.name);
-            scope.set_tag("alert.severity", alert.severity.as_str());
-            scope.set_fingerprint(Some(&[alert.name]));
-        },
-        || sentry::capture_message(&format!("{}: {about}", alert.meaning), level),
-    );
+    let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let event = Event {
+        level,
+        message: Some(format!("{}: {about}", alert.meaning)),
+        fingerprint: vec![alert.name.into(), cause.to_owned().into()].into(),
+        tags: BTreeMap::from([
+            tag("program", alerts.program),
+            tag("alert.name", alert.name),
+            tag("alert.severity", alert.severity.as_str()),
+        ]),
+        ..Event::default()
+    };
+    match alerts.client.prepare_event(event, None) {
+        Some(event) => alerts.courier.send(&Envelope::from(event)).await,
+        None => false,
+    }
 }
 
 /// As towards providers: one attempt, no redirect, no proxy from the environment, and an end.
-fn http() -> reqwest::Result<reqwest::Client> {
+fn http(longest: Duration) -> io::Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        .timeout(SENDING)
+        .timeout(longest)
         .build()
+        .map_err(io::Error::other)
 }
 
 /// Sends over this client.
@@ -152,6 +192,23 @@ struct Over(reqwest::Client);
 impl TransportFactory for Over {
     fn create_transport_with_options(&self, options: TransportOptions) -> Arc<dyn Transport> {
         let options = ReqwestHttpTransportOptions::from(options).with_client(self.0.clone());
-        Arc::new(options.build())
+        Arc::new(Scrubbing(options.build()))
+    }
+}
+
+/// Scrubs what the SDK shows nobody before it sends it: transactions.
+struct Scrubbing(ReqwestHttpTransport);
+
+impl Transport for Scrubbing {
+    fn send_envelope(&self, envelope: Envelope) {
+        self.0.send_envelope(scrub::scrubbed_envelope(envelope));
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        self.0.flush(timeout)
+    }
+
+    fn shutdown(&self, timeout: Duration) -> bool {
+        self.0.shutdown(timeout)
     }
 }

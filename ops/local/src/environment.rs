@@ -42,10 +42,12 @@ impl Addresses {
     }
 }
 
-/// The environment of every child of one run, but for `DATABASE_URL`, of which each has its own. Secrets are new in each run.
-pub(crate) fn of_children(ports: Ports) -> anyhow::Result<Vec<(OsString, OsString)>> {
+/// The environment of every child of one run, but for `DATABASE_URL`, of which each has its own. Secrets are new in each run,
+/// but for the webhooks' where somebody chose it.
+pub(crate) fn of_children(ports: Ports, webhook_secret: Option<String>) -> anyhow::Result<Vec<(OsString, OsString)>> {
     let Addresses { api, sandbox, .. } = Addresses::of(ports);
     let secrets = Secrets::new();
+    let webhook_secret = webhook_secret.map_or_else(|| secrets.bytes(), Ok)?;
     let listen = |port: u16| format!("127.0.0.1:{port}");
     let values = [
         ("DROP_PROFILE", "local".to_owned()),
@@ -72,7 +74,7 @@ pub(crate) fn of_children(ports: Ports) -> anyhow::Result<Vec<(OsString, OsStrin
         ("NEONOMICS_CLIENT_SECRET", secrets.bytes()?),
         ("SUMSUB_BASE_URL", format!("{sandbox}/sumsub")),
         ("SUMSUB_APP_TOKEN", secrets.bytes()?),
-        ("SUMSUB_SECRET_KEY", secrets.bytes()?),
+        ("SUMSUB_SECRET_KEY", webhook_secret),
     ];
     let values = values.into_iter().map(|(name, value)| (name.into(), value.into()));
     let kept = KEPT

@@ -35,7 +35,7 @@ pub(crate) enum Mode {
 
 /// Runs until the end, however it comes. Exit code 0: every step was as expected; 1: something failed; 130: a signal
 /// came. Nothing is left running in any of these.
-pub(crate) async fn run(mode: Mode) -> ExitCode {
+pub(crate) async fn run(mode: Mode, webhook_secret: Option<String>) -> ExitCode {
     let mut interrupts = match Interrupts::listen() {
         Ok(interrupts) => interrupts,
         Err(error) => return failure(&error),
@@ -44,7 +44,7 @@ pub(crate) async fn run(mode: Mode) -> ExitCode {
     let outcome = tokio::select! {
         biased;
         () = interrupts.next() => None,
-        outcome = system.run(mode) => Some(outcome),
+        outcome = system.run(mode, webhook_secret) => Some(outcome),
     };
     let code = match outcome {
         None => {
@@ -71,7 +71,7 @@ struct System {
 }
 
 impl System {
-    async fn run(&mut self, mode: Mode) -> anyhow::Result<()> {
+    async fn run(&mut self, mode: Mode, webhook_secret: Option<String>) -> anyhow::Result<()> {
         console::waiting("PostgreSQL");
         let cluster = Cluster::obtain(&|text| console::waiting(&format!("PostgreSQL: {text}"))).await?;
         let cluster = self.cluster.insert(cluster);
@@ -80,7 +80,7 @@ impl System {
         let addresses = Addresses::of(ports);
         let launcher = Launcher {
             program: std::env::current_exe().context("the launcher cannot find its own program")?,
-            environment: environment::of_children(ports)?,
+            environment: environment::of_children(ports, webhook_secret)?,
             databases: [
                 (Part::Migrate, cluster.url_as(Role::Migrate, DATABASE)),
                 (Part::Api, cluster.url_as(Role::Api, DATABASE)),

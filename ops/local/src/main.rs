@@ -23,6 +23,9 @@ use launch::Mode;
 #[derive(Parser)]
 #[command(name = "drop-local", version)]
 struct Arguments {
+    /// The secret that Sumsub's webhooks are signed with, for whoever wants to send some; new and nobody's without it.
+    #[arg(long, value_name = "SECRET")]
+    webhook_secret: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -47,9 +50,13 @@ async fn main() -> ExitCode {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing has installed a provider before main");
-    match Arguments::parse().command {
-        None => launch::run(Mode::StayUp).await,
-        Some(Command::Demo) => launch::run(Mode::Demo).await,
+    let Arguments {
+        webhook_secret,
+        command,
+    } = Arguments::parse();
+    match command {
+        None => launch::run(Mode::StayUp, webhook_secret).await,
+        Some(Command::Demo) => launch::run(Mode::Demo, webhook_secret).await,
         Some(Command::Api) => children::run(Part::Api).await,
         Some(Command::Worker) => children::run(Part::Worker).await,
         Some(Command::Sandbox) => children::run(Part::Sandbox).await,

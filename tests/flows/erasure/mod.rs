@@ -1,12 +1,15 @@
 //! Somebody is forgotten: what goes at once, what is kept apart for as long as the law wants it, and what a hold keeps.
 
 mod cases;
+mod reading;
+mod restoring;
 mod running;
+mod watching;
 
 use std::{collections::BTreeSet, path::Path};
 
 use chrono::TimeDelta;
-use drop_sandbox::Review;
+use drop_sandbox::{Fault, Operation, Review};
 use drop_tests::{app::TestApp, cluster::Role, person::SignedIn};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
@@ -306,6 +309,56 @@ async fn what_sumsub_still_tells_of_somebody_who_was_erased_changes_nobody_and_i
         count(&app, "restricted.records").await,
         "all of it is kept as long as the last"
     );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn nobody_is_moved_before_their_bank_knows_that_its_consent_is_over() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    app.stop_worker().await;
+    app.sandbox.fault(Operation::ConsentDelete, Fault::status(500), 1);
+    does(&app, "erase", &anna.user).await;
+    app.run_jobs().await;
+    app.advance(TimeDelta::minutes(6)).await;
+    app.retain().await;
+    let left = async || {
+        (
+            count(&app, "bank_consents").await,
+            count(&app, "restricted.records").await,
+        )
+    };
+    assert_eq!(left().await, (1, 0), "the bank has not answered");
+    app.run_jobs().await;
+    assert_eq!(app.sandbox.neonomics().consents()[0].status, "terminatedByTpp");
+    app.retain().await;
+    assert_eq!(left().await, (1, 0), "somebody may still be writing what the bank said");
+    app.advance(TimeDelta::minutes(6)).await;
+    app.retain().await;
+    let (consents, records) = left().await;
+    assert!(consents == 0 && records > 0, "{consents} {records}");
+    app.run_jobs().await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_bank_that_never_answers_keeps_nobody_longer_than_its_consent_lasts() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.has_an_account().await;
+    app.stop_worker().await;
+    app.sandbox.fault(Operation::ConsentDelete, Fault::status(500), 1);
+    does(&app, "erase", &anna.user).await;
+    app.run_jobs().await;
+    app.advance(TimeDelta::days(181)).await;
+    assert_eq!(
+        count(&app, "bank_consents WHERE consent_id_sealed IS NOT NULL").await,
+        1
+    );
+    app.retain().await;
+    assert_eq!(count(&app, "bank_consents").await, 0);
+    app.run_jobs().await;
     app.finish().await;
 }
 

@@ -37,6 +37,26 @@ async fn audit_rows_and_webhooks_about_nobody_are_kept_five_years() {
 }
 
 #[tokio::test]
+async fn the_audit_rows_of_whoever_is_held_stay_until_the_hold_is_lifted() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    app.stop_worker().await;
+    execute(
+        &app,
+        "INSERT INTO audit_log (at, actor, user_id, action, object) SELECT now() - interval '6 years', 'worker', id, 'test.old', 'x' FROM users",
+    )
+    .await;
+    does(&app, "hold", &anna.user).await;
+    app.retain().await;
+    assert_eq!(audited(&app, "test.old").await, 1);
+    does(&app, "release", &anna.user).await;
+    app.retain().await;
+    assert_eq!(audited(&app, "test.old").await, 0);
+    app.run_jobs().await; // what the worker planned before it was stopped
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn somebody_who_cannot_be_moved_is_passed_over_and_told_and_the_others_go_on() {
     alerts::listen();
     let app = TestApp::start().await;
@@ -57,7 +77,10 @@ async fn somebody_who_cannot_be_moved_is_passed_over_and_told_and_the_others_go_
         ),
     )
     .await;
+    execute(&app, "UPDATE retention_runs SET ended_at = now() - interval '1 day'").await;
     let failed = app.try_to_retain().await.unwrap_err();
+    let late = "retention_runs WHERE ended_at < now() - interval '1 hour'";
+    assert_eq!(count(&app, late).await, 1, "not all was done");
     assert_eq!(failed.to_string(), "steps that failed: 1; the alerts say which");
     assert_eq!(alerts::about(&anna.user), ["retention_failed"]);
     let moved: Vec<String> = value(
@@ -69,6 +92,7 @@ async fn somebody_who_cannot_be_moved_is_passed_over_and_told_and_the_others_go_
     assert_eq!(audited(&app, "test.old").await, 0, "the other steps go on");
     execute(&app, "DROP TRIGGER refuse ON users").await;
     app.retain().await;
+    assert_eq!(count(&app, late).await, 0);
     assert_eq!(count(&app, "users WHERE moved_at IS NULL").await, 0);
     app.run_jobs().await; // what the worker planned before it was stopped
     app.finish().await;

@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use drop_tests::{cluster::Role, database::TestDatabase};
-use sqlx::PgPool;
+use drop_tests::{
+    cluster::{Role, for_login},
+    database::TestDatabase,
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use crate::ops::read;
+use crate::ops::{ops, read};
 
 /// Who, what and on what: `drop_api may UPDATE (read_at) on notifications`.
 type Right = String;
@@ -177,5 +180,37 @@ async fn the_roles_have_no_power_over_the_server_and_nobody_else_comes_in() {
     .unwrap();
     let comes_in = ["drop_api", "drop_readonly", "drop_retention", "drop_worker"];
     assert_eq!(to_the_database, comes_in.map(|role| format!("{role} CONNECT")));
+    database.remove().await;
+}
+
+#[tokio::test]
+async fn a_further_login_of_a_role_has_its_settings_too() {
+    let database = TestDatabase::on_its_own_server().await;
+    let made = "ALTER ROLE drop_readonly SET statement_timeout = '3s'; CREATE ROLE drop_readonly_2 LOGIN IN ROLE drop_readonly";
+    sqlx::raw_sql(made).execute(&database.pool).await.unwrap();
+    let roles = read(&ops("postgres/roles.sql"));
+    sqlx::raw_sql(AssertSqlSafe(roles))
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let mut further = PgConnection::connect(&for_login(&database.url(), "drop_readonly_2"))
+        .await
+        .unwrap();
+    for (setting, is) in [
+        ("search_path", "look, pg_temp"),
+        ("default_transaction_read_only", "on"),
+        ("statement_timeout", "3s"),
+    ] {
+        let shown: String = sqlx::query_scalar(AssertSqlSafe(format!("SHOW {setting}")))
+            .fetch_one(&mut further)
+            .await
+            .unwrap();
+        assert_eq!(shown, is, "{setting}");
+    }
+    sqlx::query("SELECT count(*) FROM jobs")
+        .fetch_one(&mut further)
+        .await
+        .unwrap();
+    further.close().await.unwrap();
     database.remove().await;
 }

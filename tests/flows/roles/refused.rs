@@ -3,7 +3,7 @@
 use drop_tests::{cluster::Role, database::TestDatabase};
 use sqlx::{AssertSqlSafe, PgPool};
 
-const FORBIDDEN: [(Role, &str); 34] = [
+const FORBIDDEN: [(Role, &str); 37] = [
     (Role::Api, "UPDATE jobs SET run_at = now()"),
     (Role::Api, "DELETE FROM jobs"),
     (Role::Api, "DELETE FROM transactions"),
@@ -15,6 +15,7 @@ const FORBIDDEN: [(Role, &str); 34] = [
     (Role::Api, "SELECT email_sealed FROM users"),
     (Role::Api, "SELECT code_sealed FROM logins"),
     (Role::Api, "SELECT raw FROM webhook_events"),
+    (Role::Api, "SELECT body_hash FROM payment_attempts"),
     (Role::Api, "UPDATE webhook_events SET state = 'applied'"),
     (
         Role::Api,
@@ -36,8 +37,10 @@ const FORBIDDEN: [(Role, &str); 34] = [
     (Role::Worker, "SELECT restricted.purge()"),
     (
         Role::Worker,
-        "SELECT restricted.read(gen_random_uuid(), 'kari', 'curious')",
+        "SELECT restricted.note_reading(gen_random_uuid(), 'kari', 'curious')",
     ),
+    (Role::Worker, "SELECT restricted.read(1)"),
+    (Role::Worker, "UPDATE retention_runs SET ended_at = now()"),
     (
         Role::Worker,
         "SELECT set_config('app.retention', 'on', false); DELETE FROM audit_log",

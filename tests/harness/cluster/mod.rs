@@ -4,6 +4,7 @@
 //! dropped), binaries on this machine, binaries from npm. A private server is fast and unsafe on purpose: it does
 //! not wait for the disk, and everybody on this machine may use it.
 mod account;
+mod backup;
 mod given;
 mod installed;
 mod npm;
@@ -16,7 +17,7 @@ mod watchdog;
 use anyhow::{Context, bail, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-pub use roles::Role;
+pub use roles::{ONE_LOGIN, Role, for_login};
 
 use account::Account;
 use given::Given;
@@ -56,6 +57,15 @@ impl Cluster {
 
     /// Brings up a server of our own whatever is given: for those who stop it on purpose.
     pub async fn private(progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
+        Self::private_that(false, progress).await
+    }
+
+    /// The same with an archive of what is written, to restore from.
+    pub async fn archived() -> anyhow::Result<Self> {
+        Self::private_that(true, &|_| {}).await
+    }
+
+    async fn private_that(archives: bool, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Self> {
         let account = Account::choose()?;
         let binaries = binaries(&account, progress).await?;
         progress(&format!(
@@ -64,7 +74,7 @@ impl Cluster {
             binaries.folder.display(),
             account.name()
         ));
-        let server = Server::start(binaries, account, progress).await?;
+        let server = Server::start(binaries, account, archives, progress).await?;
         Ok(Self {
             admin_url: server.url("postgres"),
             source: Source::Private(server),
@@ -126,6 +136,22 @@ impl Cluster {
     /// Starts a stopped private server on the same port and folder.
     pub async fn start_server(&mut self) -> anyhow::Result<()> {
         self.server()?.start_again().await
+    }
+
+    /// Takes a base backup of a server with an archive.
+    pub async fn back_up(&mut self) -> anyhow::Result<()> {
+        self.server()?.back_up().await
+    }
+
+    /// Waits until everything that was committed before is in the archive.
+    pub async fn archive(&mut self) -> anyhow::Result<()> {
+        self.server()?.archive().await
+    }
+
+    /// Stops the server at once, and brings it up as it was at this moment, which is after the base backup and before the end
+    /// of the archive.
+    pub async fn restore_to(&mut self, moment: chrono::DateTime<chrono::Utc>) -> anyhow::Result<()> {
+        self.server()?.restore_to(moment).await
     }
 
     fn server(&mut self) -> anyhow::Result<&mut Server> {

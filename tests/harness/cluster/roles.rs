@@ -7,6 +7,9 @@ use super::{Cluster, Source};
 
 const ROLES: &str = include_str!("../../../ops/postgres/roles.sql");
 
+/// Who owns everything, and is every process, where there are no roles yet.
+pub const ONE_LOGIN: &str = "everybody";
+
 /// Who a process is to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -52,6 +55,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Makes an empty database as there was before the roles: [`ONE_LOGIN`]'s. Only on a private server.
+    pub async fn create_database_of_one_login(&self, name: &str) -> anyhow::Result<()> {
+        self.create_database(name, None).await?;
+        self.execute(format!("create role {ONE_LOGIN} login")).await?;
+        self.execute(format!(r#"alter database "{name}" owner to {ONE_LOGIN}"#))
+            .await
+    }
+
     /// Makes a copy of such a database. Its owner is not copied with it, and reaches the tables in it as the owner.
     pub async fn copy_service_database(&self, name: &str, template: &str) -> anyhow::Result<()> {
         self.create_database(name, Some(template)).await?;
@@ -65,14 +76,16 @@ impl Cluster {
 
     /// The address of a database for a process of this role. May hold a password: not for logs.
     pub fn url_as(&self, role: Role, database: &str) -> String {
-        let url = self.url(database);
         match &self.source {
-            Source::Given(_) => url,
-            Source::Private(_) => {
-                let mut url = Url::parse(&url).expect("an address that we made");
-                url.set_username(role.name()).expect("an address with a host");
-                url.into()
-            }
+            Source::Given(_) => self.url(database),
+            Source::Private(_) => for_login(&self.url(database), role.name()),
         }
     }
+}
+
+/// The address of a database on a private server for another login.
+pub fn for_login(address: &str, login: &str) -> String {
+    let mut address = Url::parse(address).expect("an address that we made");
+    address.set_username(login).expect("an address with a host");
+    address.into()
 }

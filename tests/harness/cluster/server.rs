@@ -37,6 +37,7 @@ pub(super) struct Server {
     watchdog: Watchdog,
     postgres: Option<Child>,
     port: u16,
+    archives: bool,
     binaries: Binaries,
     account: Account,
     /// Bound, so that nobody takes the port of a stopped server, and not listening, so that a connection is refused.
@@ -48,6 +49,7 @@ impl Server {
     pub(super) async fn start(
         binaries: Binaries,
         account: Account,
+        archives: bool,
         progress: &(dyn Fn(&str) + Sync),
     ) -> anyhow::Result<Self> {
         let name = uuid::Uuid::new_v4().simple().to_string();
@@ -58,12 +60,14 @@ impl Server {
             watchdog,
             postgres: None,
             port: 0,
+            archives,
             binaries,
             account,
             kept: None,
         };
         progress("making a private cluster");
         server.initdb().await?;
+        server.make_archive()?;
         for _ in 0..PORTS_TO_TRY {
             server.port = free_port()?;
             progress(&format!("starting the server on port {}", server.port));
@@ -78,9 +82,7 @@ impl Server {
     /// An immediate stop.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         let mut command = self.account.command(self.binaries.program("pg_ctl"));
-        command
-            .args(["-m", "immediate", "-w", "stop", "-D"])
-            .arg(self.watchdog.folder());
+        command.args(["-m", "immediate", "-w", "stop", "-D"]).arg(self.data());
         let output = tokio::process::Command::from(command)
             .output()
             .await
@@ -116,10 +118,31 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// The data folder.
-    #[cfg(test)]
+    /// The folder that goes with it.
     pub(super) fn folder(&self) -> &std::path::Path {
         self.watchdog.folder()
+    }
+
+    /// Where it listens.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// One of PostgreSQL's programs, whether or not this machine has it.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.binaries.program(name)
+    }
+
+    /// A command of the server's account, which ends with the server.
+    pub(super) fn command(&self, program: impl AsRef<std::path::Path>) -> std::process::Command {
+        let mut command = self.account.command(program);
+        command.process_group(self.watchdog.group());
+        command
+    }
+
+    /// The data folder, in that one. What is kept of the data lies beside it (`backup.rs`).
+    fn data(&self) -> PathBuf {
+        self.watchdog.folder().join("data")
     }
 
     async fn initdb(&self) -> anyhow::Result<()> {
@@ -138,7 +161,7 @@ impl Server {
                 "--no-instructions",
             ])
             .arg("-D")
-            .arg(self.watchdog.folder())
+            .arg(self.data())
             .process_group(self.watchdog.group());
         let output = tokio::process::Command::from(command)
             .kill_on_drop(true)
@@ -155,16 +178,22 @@ impl Server {
         Ok(())
     }
 
+    fn make_archive(&self) -> anyhow::Result<()> {
+        let mut mkdir = self.command("/bin/mkdir");
+        let made = mkdir.arg(self.folder().join("archive")).status()?;
+        ensure!(made.success(), "could not make the folder of the archive");
+        Ok(())
+    }
+
     fn spawn(&mut self) -> anyhow::Result<()> {
         let log = File::create(self.log_file()).context("could not make the server's log file")?;
         let mut command = self.account.command(self.binaries.program("postgres"));
-        command
-            .arg("-D")
-            .arg(self.watchdog.folder())
-            .arg("-p")
-            .arg(self.port.to_string());
+        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
         for setting in SETTINGS {
             command.args(["-c", setting]);
+        }
+        if self.archives {
+            command.args(["-c", "archive_mode=on", "-c", &self.archive_command()]);
         }
         command
             .process_group(self.watchdog.group())

@@ -9,7 +9,7 @@ exec >/dev/null 2>&1
 kill -QUIT 0
 attempt=0
 while [ "$attempt" -lt 5 ]; do
-  [ -e "$1/postmaster.pid" ] && "$2" -D "$1" -m immediate -w -t 10 stop
+  [ -e "$1/data/postmaster.pid" ] && "$2" -D "$1/data" -m immediate -w -t 10 stop
   rm -rf "$1" && [ ! -e "$1" ] && exit 0
   attempt=$((attempt + 1))
   sleep 1

@@ -105,7 +105,8 @@ impl Handler<Context> for CheckLogin {
             let login = self.login;
             after.add(move || {
                 count(&metrics, refusal);
-                alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {}", refusal.reason));
+                let reason = refusal.reason;
+                alerts::raise_for(&alerts::LOGIN_REFUSED, reason, format_args!("{login}, {reason}"));
             });
         }
         Ok(after)
@@ -183,7 +184,7 @@ fn told(login: LoginId, refused: &LoginRefused) -> Refusal {
         bankid_unreachable.then_some(&alerts::BANKID_UNREACHABLE)
     };
     if let Some(alert) = alert {
-        alerts::raise(alert, format_args!("{login}, {reason}"));
+        alerts::raise_for(alert, reason, format_args!("{login}, {reason}"));
     }
     warn!(login.id = %login, reason, "login {login} refused: {reason}");
     Refusal {
@@ -201,7 +202,8 @@ fn identify(ctx: &Context, login: LoginId, claims: &VerifiedClaims) -> Result<Pe
         .transpose()
         .map_err(|_| {
             let refusal = Refusal::new(LoginFailure::InvalidIdentityClaim, "national_id");
-            alerts::raise(&alerts::LOGIN_REFUSED, format_args!("{login}, {}", refusal.reason));
+            let reason = refusal.reason;
+            alerts::raise_for(&alerts::LOGIN_REFUSED, reason, format_args!("{login}, {reason}"));
             refusal
         })?;
     let today = age::today_in_oslo(ctx.clock.now());

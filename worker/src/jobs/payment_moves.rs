@@ -230,7 +230,7 @@ pub(crate) async fn apply(
 
 /// Money may have moved and we cannot know, or the bank does not settle it: the row stays as it is and a person looks at
 /// it. Does nothing where that is known, or where the bank has spoken its last word.
-pub(super) async fn review(
+pub(crate) async fn review(
     mover: &Mover<'_>,
     tx: &mut Tx,
     id: PaymentId,

@@ -1,12 +1,13 @@
 //! Deletes what has had its time: done jobs, expired logins and sessions, tokens that
-//! nobody took, old balance reads, idle rate limits, old cron slots.
+//! nobody took, old balance reads, idle rate limits, old cron slots, orders that were forgotten long ago, alerts that nobody raises
+//! any more.
 
 use std::sync::Arc;
 
 use drop_common::{
     queue::{self, Handler, JobError, Lease, Outcome, Verdict, payloads::PruneJobs},
     resilience::limits,
-    storage::{balance_reads, logins, schedule, sdk_tokens, sessions},
+    storage::{alert_turns, balance_reads, logins, payments, schedule, sdk_tokens, sessions},
 };
 use tracing::info;
 
@@ -20,10 +21,12 @@ impl Handler<Context> for PruneJobs {
         let limits = limits::sweep(&ctx.db).await?;
         let slots = schedule::prune(&ctx.db).await?;
         let reads = balance_reads::prune(&ctx.db).await?;
+        let orders = payments::prune_forgotten(&ctx.db).await?;
+        let alerts = alert_turns::prune(&ctx.db).await?;
         let jobs = queue::prune(&ctx.db).await?;
         info!(
             jobs,
-            logins, sessions, tokens, reads, limits, slots, "deleted what had had its time"
+            logins, sessions, tokens, reads, orders, limits, slots, alerts, "deleted what had had its time"
         );
         Ok(Outcome::Done.into())
     }

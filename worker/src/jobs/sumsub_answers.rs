@@ -20,5 +20,5 @@ pub(super) fn alert_refusal(about: impl fmt::Display, error: &ProviderError) {
         ProviderError::Clock { .. } => &alerts::SUMSUB_CLOCK,
         _ => &alerts::SUMSUB_REFUSES_US,
     };
-    alerts::raise(alert, format_args!("{about}, {error}"));
+    alerts::raise_for(alert, &error.to_string(), format_args!("{about}, {error}"));
 }

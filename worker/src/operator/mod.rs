@@ -3,6 +3,8 @@
 mod cases;
 mod payments;
 mod print;
+mod reseal;
+mod restored;
 mod users;
 mod webhooks;
 
@@ -19,11 +21,15 @@ use drop_common::{
         Tx,
         audit::{self, Actor, Entry},
     },
+    telemetry,
 };
 use serde_json::json;
 use sqlx::PgPool;
 
-pub use self::{cases::CasesVerb, payments::PaymentsVerb, users::UsersVerb, webhooks::WebhooksVerb};
+pub use self::{
+    cases::CasesVerb, payments::PaymentsVerb, reseal::Reseal, restored::RestoredVerb, users::UsersVerb,
+    webhooks::WebhooksVerb,
+};
 use crate::run::pool;
 
 /// Looks into the queue and changes it.
@@ -47,6 +53,11 @@ pub enum Verb {
     /// Forget a person, hold what there is of one, or see what is kept of one.
     #[command(subcommand)]
     Users(UsersVerb),
+    /// After a restore to a point in time: keep payments apart until the bank has told what it has.
+    #[command(subcommand)]
+    Restored(RestoredVerb),
+    /// Seal what a replaced encryption key has sealed with the present one, so that the replaced one can go.
+    Reseal(Reseal),
     /// Show how much waits, runs and is dead in each lane.
     Stats(Output),
 }
@@ -146,15 +157,21 @@ fn lane(name: &str) -> Result<Lane, String> {
 /// Does it, with the database of the environment.
 pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()> {
     let db = pool(&DatabaseConfig::alone(environment)?)?;
+    telemetry::telling_alerts(Some(db.clone()), operate_over(&db, environment, verb)).await
+}
+
+async fn operate_over(db: &PgPool, environment: &Environment, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Jobs(verb) => jobs(&db, verb).await,
-        Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(&db, lane, true, &by).await,
-        Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(&db, lane, false, &by).await,
-        Verb::Payments(verb) => payments::operate(environment, &db, verb).await,
-        Verb::Webhooks(verb) => webhooks::operate(&db, verb).await,
-        Verb::Cases(verb) => cases::operate(&db, verb).await,
-        Verb::Users(verb) => users::operate(&db, verb).await,
-        Verb::Stats(output) => print::stats(&stats(&db).await?, output.json),
+        Verb::Jobs(verb) => jobs(db, verb).await,
+        Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(db, lane, true, &by).await,
+        Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(db, lane, false, &by).await,
+        Verb::Payments(verb) => payments::operate(environment, db, verb).await,
+        Verb::Webhooks(verb) => webhooks::operate(db, verb).await,
+        Verb::Cases(verb) => cases::operate(db, verb).await,
+        Verb::Users(verb) => users::operate(db, verb).await,
+        Verb::Restored(verb) => restored::operate(db, verb).await,
+        Verb::Reseal(what) => reseal::operate(environment, db, what).await,
+        Verb::Stats(output) => print::stats(&stats(db).await?, output.json),
     }
 }
 
@@ -228,7 +245,10 @@ async fn pause(db: &PgPool, lane: Lane, paused: bool, by: &By) -> anyhow::Result
     let mut tx = db.begin().await?;
     let action = if paused { "lane.paused" } else { "lane.resumed" };
     if !operate::pause(&mut tx, lane, paused).await? {
-        bail!("lane {} is so already; nothing was changed", lane.name());
+        bail!(
+            "lane {} is so already, or closed since a restore; nothing was changed",
+            lane.name()
+        );
     }
     record(&mut tx, by, action, lane.name(), None).await?;
     tx.commit().await?;

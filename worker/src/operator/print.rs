@@ -5,15 +5,16 @@ use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use drop_common::{
-    domain::ids::AmlCaseId,
+    domain::ids::{AmlCaseId, UserId},
     queue::{
         gauges::LaneReading,
         operate::{JobDetail, JobSummary},
     },
     storage::{
         aml_cases::Case,
+        erasure::Erased,
         inbox::{Detail, Summary},
-        payments::{Event, InReview},
+        payments::{Event, ForgottenOrder, InReview},
         retention::Kept,
     },
 };
@@ -237,8 +238,37 @@ pub(super) fn kept(kept: Vec<Kept>) -> anyhow::Result<()> {
     print_json(&kept.collect::<Vec<_>>())
 }
 
+pub(super) fn erased(erased: &[Erased], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&erased);
+    }
+    let rows = erased
+        .iter()
+        .map(|one| [one.user.clone(), time(Some(one.erased_at)), one.waits_for.join(" ")]);
+    table(["user", "erased", "waits for"], rows);
+    Ok(())
+}
+
+/// Somebody whom the database does not know.
+pub(super) fn unknown(user: UserId) {
+    println!("there is no {user}");
+}
+
 pub(super) fn changed(count: usize, action: &str) {
     println!("{action}: {count}");
+}
+
+/// What was sealed anew in each column, and what is left.
+pub(super) fn resealed(columns: &[(String, u64, i64)]) {
+    let rows = columns
+        .iter()
+        .map(|(column, resealed, left)| [column.clone(), resealed.to_string(), left.to_string()]);
+    table(["column", "sealed anew", "left"], rows);
+}
+
+/// An order that nothing here tells of: its person is to be told by somebody.
+pub(super) fn forgotten(order: &ForgottenOrder) {
+    println!("forgotten {} {}", order.request_id, order.payment_id);
 }
 
 /// Cases that keep what is left of their person where it is.

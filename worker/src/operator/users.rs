@@ -1,6 +1,9 @@
 //! People who want to be forgotten, legal holds, and what is kept of those who are gone.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use drop_common::{
     domain::{
@@ -12,13 +15,14 @@ use drop_common::{
         Tx, aml_cases,
         audit::{self, Actor, Entry},
         consents::{self, Unlinking},
-        erasure, retention,
+        erasure::{self, Erased},
+        retention,
     },
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{By, print};
+use super::{By, Output, print};
 
 /// What is done with people.
 #[derive(Debug, Subcommand)]
@@ -28,6 +32,22 @@ pub enum UsersVerb {
     Erase {
         /// The person, `usr_…`.
         id: UserId,
+        #[command(flatten)]
+        by: By,
+    },
+    /// List those who were erased lately, and what keeps those whose records were not moved yet. As JSON it is what `erase-again`
+    /// reads.
+    Erased {
+        /// In how many last days; as long as backups are kept.
+        #[arg(long, default_value_t = 35)]
+        days: i32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// After a restore: forget again whom the backup brought back, by a list that `erased --json` wrote.
+    EraseAgain {
+        /// The list, or `-` for the standard input.
+        list: PathBuf,
         #[command(flatten)]
         by: By,
     },
@@ -57,6 +77,8 @@ pub enum UsersVerb {
 pub(super) async fn operate(db: &PgPool, verb: UsersVerb) -> anyhow::Result<()> {
     match verb {
         UsersVerb::Erase { id, by } => erase(db, id, &by).await,
+        UsersVerb::Erased { days, output } => print::erased(&erasure::erased(db, days).await?, output.json),
+        UsersVerb::EraseAgain { list, by } => erase_again(db, &list, &by).await,
         UsersVerb::Hold { id, by } => hold(db, id, true, &by).await,
         UsersVerb::Release { id, by } => hold(db, id, false, &by).await,
         UsersVerb::Kept { id, by } => print::kept(retention::read(db, id, &by.operator, &by.reason).await?),
@@ -65,26 +87,73 @@ pub(super) async fn operate(db: &PgPool, verb: UsersVerb) -> anyhow::Result<()> 
 
 async fn erase(db: &PgPool, user: UserId, by: &By) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
-    let standing = erasure::lock(&mut tx, user).await?;
-    let standing = standing.with_context(|| format!("there is no {user}; nothing was changed"))?;
-    if standing.held {
-        bail!("{user} is on legal hold, which is to be lifted first; nothing was changed");
-    }
+    let done = forget(&mut tx, user, None, by).await?;
     let open = aml_cases::open_of(&mut tx, user).await?;
-    if standing.erased {
-        print::changed(0, "user.erased"); // as after a restore: whoever repeats the list need not know where it ended
-        print::open_cases(&open);
-        return Ok(());
+    match done {
+        Forgotten::Nobody => bail!("there is no {user}; nothing was changed"),
+        Forgotten::Held => bail!("{user} is on legal hold, which is to be lifted first; nothing was changed"),
+        Forgotten::Before => print::changed(0, "user.erased"),
+        Forgotten::Now => {
+            tx.commit().await?;
+            print::changed(1, "user.erased");
+        }
     }
-    for consent in erasure::consents(&mut tx, user).await? {
-        unlink(&mut tx, user, consent, by).await?;
-    }
-    erasure::erase(&mut tx, user).await?;
-    record(&mut tx, user, "user.erased", user.to_string(), by, &json!({})).await?;
-    tx.commit().await?;
-    print::changed(1, "user.erased");
     print::open_cases(&open);
     Ok(())
+}
+
+/// Each by themselves, so that one who cannot be forgotten keeps nobody else; to do it twice changes nothing.
+async fn erase_again(db: &PgPool, list: &Path, by: &By) -> anyhow::Result<()> {
+    let list = if list == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())?
+    } else {
+        std::fs::read_to_string(list).context("the list cannot be read")?
+    };
+    let list: Vec<Erased> = serde_json::from_str(&list).context("this is not what `users erased --json` writes")?;
+    let (mut erased, mut held) = (0, Vec::new());
+    for one in list {
+        let user: UserId = one.user.parse()?;
+        let mut tx = db.begin().await?;
+        match forget(&mut tx, user, Some(one.erased_at), by).await? {
+            Forgotten::Now => erased += 1,
+            Forgotten::Before => {}
+            Forgotten::Nobody => print::unknown(user), // they came after the backup
+            Forgotten::Held => held.push(one.user),
+        }
+        tx.commit().await?;
+    }
+    print::changed(erased, "user.erased");
+    if !held.is_empty() {
+        bail!("on legal hold, which is to be lifted first: {}", held.join(", "));
+    }
+    Ok(())
+}
+
+/// What became of somebody who is to be forgotten.
+enum Forgotten {
+    Now,
+    /// As after a restore: whoever repeats the list need not know where it ended.
+    Before,
+    Held,
+    Nobody,
+}
+
+async fn forget(tx: &mut Tx, user: UserId, at: Option<DateTime<Utc>>, by: &By) -> anyhow::Result<Forgotten> {
+    let Some(standing) = erasure::lock(tx, user).await? else {
+        return Ok(Forgotten::Nobody);
+    };
+    if standing.held {
+        return Ok(Forgotten::Held);
+    }
+    if standing.erased {
+        return Ok(Forgotten::Before);
+    }
+    for consent in erasure::consents(tx, user).await? {
+        unlink(tx, user, consent, by).await?;
+    }
+    erasure::erase(tx, user, at).await?;
+    record(tx, user, "user.erased", user.to_string(), by, &json!({})).await?;
+    Ok(Forgotten::Now)
 }
 
 /// As its owner would; the bank is told by a job.

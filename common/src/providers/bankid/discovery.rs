@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{BODY_CAP, json};
 use crate::{
+    alerts,
     config::{BankIdConfig, BankIdDiscovery, BankIdEndpoint, ConfigError, Problem, authority, is_loopback_http},
     providers::{
         Operation, ProviderError, SharedObserver,
@@ -84,6 +85,11 @@ async fn read_patiently(
         };
         let pause = half_jitter(patience.first, failures, patience.whole);
         if Instant::now() + pause >= end {
+            alerts::raise_for(
+                &alerts::BANKID_UNREACHABLE,
+                "discovery",
+                format_args!("its own document, {}", error.class().as_str()),
+            );
             return Err(DiscoveryError::Unreachable(error));
         }
         tracing::warn!(

@@ -75,10 +75,9 @@ impl State {
         );
         // Without trusted keys the login that waits is refused, which raises an alert of its own.
         if self.keys.as_ref().is_some_and(|keys| now < keys.trusted_until) {
-            alerts::raise(
-                &alerts::BANKID_KEYS,
-                format_args!("request {}, {}", trace.request_id, error.class().as_str()),
-            );
+            let class = error.class().as_str();
+            let about = format_args!("request {}, {class}", trace.request_id);
+            alerts::raise_for(&alerts::BANKID_KEYS, class, about);
         }
     }
 }

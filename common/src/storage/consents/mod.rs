@@ -201,12 +201,13 @@ pub async fn came_back(
     state: &str,
     psu_ip: Option<&str>,
 ) -> Result<Option<CameBack>, StorageError> {
-    sqlx::query!(
-        "SELECT set_config('app.user_id', coalesce(owner_of_consent($1)::text, ''), true)",
+    let named = sqlx::query!(
+        "SELECT set_config('app.user_id', owner::text, true) FROM owner_of_consent($1) AS owner WHERE owner IS NOT NULL",
         id.uuid()
-    )
-    .fetch_one(&mut **tx)
-    .await?;
+    );
+    if named.fetch_optional(&mut **tx).await?.is_none() {
+        return Ok(None);
+    }
     let state_hash = sha256(state.as_bytes());
     // The address is kept only while a look is still to come.
     let row = sqlx::query!(

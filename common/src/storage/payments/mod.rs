@@ -21,6 +21,7 @@ mod attempts;
 mod moves;
 mod named;
 mod new;
+mod restored;
 mod review;
 mod sweep;
 mod wire;
@@ -43,6 +44,7 @@ pub use self::{
     },
     named::{Named, by_bank, by_state},
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
+    restored::{ForgottenOrder, not_known_at_bank, note_forgotten, prune_forgotten},
     review::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
         reviewed,

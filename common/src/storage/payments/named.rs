@@ -15,12 +15,13 @@ pub struct Named {
 
 /// By our id and the state of the redirect address. From here on the transaction is about its owner.
 pub async fn by_state(tx: &mut Tx, id: PaymentId, state: &str) -> Result<Option<Named>, StorageError> {
-    sqlx::query!(
-        "SELECT set_config('app.user_id', coalesce(owner_of_payment($1)::text, ''), true)",
+    let named = sqlx::query!(
+        "SELECT set_config('app.user_id', owner::text, true) FROM owner_of_payment($1) AS owner WHERE owner IS NOT NULL",
         id.uuid()
-    )
-    .fetch_one(&mut **tx)
-    .await?;
+    );
+    if named.fetch_optional(&mut **tx).await?.is_none() {
+        return Ok(None);
+    }
     let state_hash = sha256(state.as_bytes());
     Ok(sqlx::query_as!(
         Named,
@@ -35,12 +36,14 @@ pub async fn by_state(tx: &mut Tx, id: PaymentId, state: &str) -> Result<Option<
 
 /// By the bank's id, which proves nothing. From here on the transaction is about its owner.
 pub async fn by_bank(tx: &mut Tx, payment_id: &str) -> Result<Option<Named>, StorageError> {
-    sqlx::query!(
-        "SELECT set_config('app.user_id', coalesce(owner_of_payment_at_bank($1)::text, ''), true)",
+    let named = sqlx::query!(
+        "SELECT set_config('app.user_id', owner::text, true) FROM owner_of_payment_at_bank($1) AS owner
+          WHERE owner IS NOT NULL",
         payment_id
-    )
-    .fetch_one(&mut **tx)
-    .await?;
+    );
+    if named.fetch_optional(&mut **tx).await?.is_none() {
+        return Ok(None);
+    }
     Ok(sqlx::query_as!(
         Named,
         r#"SELECT id AS "id: PaymentId", user_id AS "owner: UserId", false AS "proven!"

@@ -6,7 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::super::{StorageError, Tx};
+use super::{
+    super::{StorageError, Tx},
+    ForgottenOrder,
+};
 use crate::domain::{
     account_number::{AccountNumber, Scheme},
     ids::{AccountId, PaymentId, UserId},
@@ -33,6 +36,8 @@ pub struct NewPayment<'a> {
     pub remittance_information: &'a str,
     pub product: &'a str,
     pub state: &'a SecretString,
+    /// The bank's id of the order, where the bank has it already.
+    pub payment_id: Option<&'a str>,
     pub psu_ip: Option<&'a str>,
     pub psu_user_agent: Option<&'a str>,
     /// The payment that the person says this one does not repeat.
@@ -53,9 +58,10 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
         "WITH made AS (
          INSERT INTO transactions (id, user_id, account_id, client_key, idempotency_key, fingerprint, amount, currency, creditor_name,
             creditor_account_sealed, creditor_account_index, creditor_account_masked, remittance_information, product,
-            callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme)
+            callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme,
+            payment_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $7,
-            clock_timestamp() + make_interval(secs => $20), $21)
+            clock_timestamp() + make_interval(secs => $20), $21, $25)
          ON CONFLICT DO NOTHING RETURNING account_id, amount),
          audited AS (INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
                      SELECT 'user', $2, 'payment.requested', $22, $23, $24 FROM made)
@@ -92,6 +98,7 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
             "repeats": new.repeats.map(|id| id.to_string()),
         }),
         new.request_id,
+        new.payment_id,
     )
     .execute(&mut **tx)
     .await?;
@@ -117,6 +124,8 @@ pub struct Standing {
     /// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together,
     /// for whoever clicked twice.
     pub just_made: Option<PaymentId>,
+    /// The order of one of the asked `X-Request-ID`s that the bank has and a restore has forgotten.
+    pub forgotten: Option<ForgottenOrder>,
 }
 
 /// Looks at the account and at the user's other payments, in one statement: a payment waits for every round trip. The caller
@@ -126,6 +135,7 @@ pub async fn standing(
     keys: &Keyring,
     user: UserId,
     client_key: &str,
+    request_ids: &[Uuid],
     order: &PaymentOrder,
 ) -> Result<Standing, StorageError> {
     let (account, amount) = (order.debtor(), order.amount());
@@ -149,8 +159,10 @@ pub async fn standing(
                   (SELECT id FROM transactions
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
                       AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
-                  ) AS "just_made: PaymentId"
+                  ) AS "just_made: PaymentId",
+                  forgotten.request_id AS "forgotten_request_id?", forgotten.payment_id AS "forgotten_payment_id?"
              FROM (SELECT) AS one
+             LEFT JOIN (SELECT request_id, payment_id FROM forgotten_orders WHERE request_id = ANY ($8) LIMIT 1) forgotten ON true
              LEFT JOIN (SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
                          WHERE a.id = $7 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
         user.uuid(),
@@ -160,6 +172,7 @@ pub async fn standing(
         amount.currency.code(),
         SEND_WITHIN.as_secs_f64(),
         account.uuid(),
+        request_ids,
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -173,7 +186,15 @@ pub async fn standing(
         paid_today: row.paid_today,
         lookalike: row.lookalike,
         just_made: row.just_made,
+        forgotten: row
+            .forgotten_request_id
+            .zip(row.forgotten_payment_id)
+            .map(forgotten_order),
     })
+}
+
+fn forgotten_order((request_id, payment_id): (Uuid, String)) -> ForgottenOrder {
+    ForgottenOrder { request_id, payment_id }
 }
 
 fn scheme_word(scheme: Scheme) -> &'static str {

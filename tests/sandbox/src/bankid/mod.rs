@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use self::{authorize::Grant, keys::Keys};
 use crate::{
     call::{Call, Reply},
+    config::SandboxConfig,
     encoding::form_pairs,
     journal::Entry,
     locked,
@@ -46,6 +47,8 @@ struct State {
     next: VecDeque<Vec<Mutation>>,
     next_return: VecDeque<Vec<Parameter>>,
     ignores_pkce: bool,
+    /// The client's secrets, each as good as the others.
+    client_secrets: Vec<String>,
 }
 
 /// The simulated provider; its methods are what a test can do to it.
@@ -56,7 +59,7 @@ pub struct BankId {
 
 impl BankId {
     pub(crate) fn new(shared: Arc<Shared>) -> anyhow::Result<Self> {
-        let state = Mutex::new(State::new(shared.config.redirect_uris.clone())?);
+        let state = Mutex::new(State::new(&shared.config)?);
         Ok(Self { shared, state })
     }
 
@@ -144,6 +147,11 @@ impl BankId {
         locked(&self.state).keys.unpublished()
     }
 
+    /// The client authenticates itself by one of these from now on.
+    pub fn accept_client_secrets(&self, secrets: &[&str]) {
+        locked(&self.state).client_secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+    }
+
     /// Whether codes are given out for any verifier, or for none, as a provider does that does not know PKCE.
     pub fn ignore_pkce(&self, ignores: bool) {
         locked(&self.state).ignores_pkce = ignores;
@@ -170,7 +178,7 @@ impl BankId {
     }
 
     pub(crate) fn reset(&self) -> anyhow::Result<()> {
-        *locked(&self.state) = State::new(self.shared.config.redirect_uris.clone())?;
+        *locked(&self.state) = State::new(&self.shared.config)?;
         Ok(())
     }
 
@@ -218,18 +226,19 @@ impl BankId {
 }
 
 impl State {
-    fn new(redirect_uris: Vec<String>) -> anyhow::Result<Self> {
+    fn new(config: &SandboxConfig) -> anyhow::Result<Self> {
         Ok(Self {
             keys: Keys::new()?,
             algorithm: Algorithm::default(),
             keys_max_age: Some(KEYS_MAX_AGE),
             people: people::test_people(),
-            redirect_uris,
+            redirect_uris: config.redirect_uris.clone(),
             grants: HashMap::new(),
             always: Vec::new(),
             next: VecDeque::new(),
             next_return: VecDeque::new(),
             ignores_pkce: false,
+            client_secrets: vec![config.client_secret.clone()],
         })
     }
 }

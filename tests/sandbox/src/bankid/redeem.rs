@@ -20,8 +20,10 @@ pub(super) fn redeem(bankid: &BankId, call: &Call) -> Reply {
     };
     let config = &bankid.shared.config;
     // The client is registered for client_secret_post; Basic is refused even with the right secret.
+    let secret = single(&form, "client_secret");
+    let is_one = |known: &String| secret == Some(known.as_str());
     let known = single(&form, "client_id") == Some(&config.client_id)
-        && single(&form, "client_secret") == Some(&config.client_secret);
+        && locked(&bankid.state).client_secrets.iter().any(is_one);
     if call.headers.contains_key("authorization") || !known {
         return refused(401, "invalid_client", "client authentication failed");
     }

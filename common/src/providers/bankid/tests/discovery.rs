@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::config;
 use crate::{
+    alerts,
     config::{BankIdConfig, BankIdDiscovery, BankIdEndpoint},
     providers::{
         bankid::{
@@ -163,7 +164,9 @@ async fn an_issuer_that_does_not_answer_is_asked_again_and_then_given_up() {
     ask(asking(&provider.url)).await.expect("the third answer");
     assert_eq!(provider.seen().len(), 3);
     let silent = FakeProvider::start([]).await;
+    let told = alerts::raised(&alerts::BANKID_UNREACHABLE);
     let given_up = ask(asking(&silent.url)).await;
     assert!(matches!(given_up, Err(DiscoveryError::Unreachable(_))), "{given_up:?}");
     assert!(silent.seen().len() > 3, "{}", silent.seen().len());
+    assert_eq!(alerts::raised(&alerts::BANKID_UNREACHABLE), told + 1, "nobody logs in");
 }

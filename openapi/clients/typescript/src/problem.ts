@@ -1,0 +1,111 @@
+import { answers, statuses, type Code, type Operation } from "./generated/codes.js";
+import type { components } from "./generated/schema.js";
+
+export type { Code, Operation };
+export type Problem = components["schemas"]["Problem"];
+
+/** The codes that an operation documents. */
+export type CodeOf<O extends Operation> = (typeof answers)[O][number];
+
+/** A problem that the service answered with. `code` is what a program decides by; `other` is one newer than this client. */
+export class DropError<C extends Code | "other" = Code | "other"> extends Error {
+  constructor(
+    readonly code: C,
+    readonly problem: Problem,
+    /** Seconds after which another attempt makes sense, where the service said so. */
+    readonly retryAfter: number | undefined,
+    /** Where to look, where the service said so: the equal payment of `possible_duplicate`, for one. */
+    readonly location: string | undefined,
+  ) {
+    super(`${problem.code} (${problem.status}): ${problem.detail} [request ${problem.request_id}]`);
+    this.name = "DropError";
+  }
+}
+
+/** One of the problems that an operation documents. A `switch` over its `code` that forgets one does not compile. */
+export type Refusal<O extends Operation> = { [C in CodeOf<O> | "other"]: DropError<C> }[CodeOf<O> | "other"];
+
+export type Answer<O extends Operation, T> =
+  | { ok: true; status: number; data: T; response: Response }
+  | { ok: false; status: number; error: Refusal<O>; response: Response };
+
+type Fetched<T> = { data?: T; error?: unknown; response: Response };
+
+/** What came of a call: its data, or a problem whose code is one of the operation's. */
+export async function outcome<O extends Operation, T>(operation: O, call: Promise<Fetched<T>>): Promise<Answer<O, T>> {
+  const { data, error, response } = await call;
+  if (response.ok) return { ok: true, status: response.status, data: data as T, response };
+  return { ok: false, status: response.status, error: refusal(operation, error, response), response };
+}
+
+/** The data of a call; throws the problem. */
+export async function data<O extends Operation, T>(operation: O, call: Promise<Fetched<T>>): Promise<T> {
+  const answer = await outcome(operation, call);
+  if (!answer.ok) throw answer.error;
+  return answer.data;
+}
+
+export function refusal<O extends Operation>(operation: O, body: unknown, response: Response): Refusal<O> {
+  // What stands between may answer in its own words.
+  const problem = isProblem(body) ? body : foreign(response);
+  const known: readonly string[] = answers[operation];
+  const code = known.includes(problem.code) ? (problem.code as Code) : "other";
+  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
+  const location = response.headers.get("Location") ?? undefined;
+  return new DropError(code, problem, Number.isFinite(seconds) ? seconds : undefined, location) as Refusal<O>;
+}
+
+function isProblem(body: unknown): body is Problem {
+  return typeof body === "object" && body !== null && "code" in body && "request_id" in body;
+}
+
+function foreign(response: Response): Problem {
+  const title = response.statusText || "Not an answer of this service";
+  return { type: "about:blank", title, status: response.status, detail: title, code: "other", request_id: "", errors: [] };
+}
+
+/** What a client does about a code. */
+export type Advice =
+  | "mend the request"
+  | "sign in again"
+  | "start the login again"
+  | "tell the person"
+  | "ask the person"
+  | "look again"
+  | "try again later, with the same Idempotency-Key";
+
+/** One line for each documented code: a code that comes into the document does not compile until it is thought about here. */
+export const advice = {
+  bad_request: "mend the request",
+  bankid_cancelled: "start the login again",
+  invalid_state: "start the login again",
+  invalid_callback: "start the login again",
+  unauthenticated: "sign in again",
+  invalid_signature: "mend the request",
+  forbidden: "mend the request",
+  kyc_required: "ask the person",
+  underage: "tell the person",
+  age_unverified: "tell the person",
+  not_found: "tell the person",
+  request_timeout: "try again later, with the same Idempotency-Key",
+  possible_duplicate: "ask the person",
+  conflict: "look again",
+  payload_too_large: "mend the request",
+  unsupported_media_type: "mend the request",
+  validation_failed: "mend the request",
+  limit_exceeded: "tell the person",
+  idempotency_key_reused: "mend the request",
+  rate_limited: "try again later, with the same Idempotency-Key",
+  internal_error: "try again later, with the same Idempotency-Key",
+  token_exchange_failed: "start the login again",
+  jwks_verification_failed: "start the login again",
+  invalid_identity_claim: "start the login again",
+  bankid_error: "start the login again",
+  provider_error: "tell the person",
+  circuit_open: "try again later, with the same Idempotency-Key",
+  overloaded: "try again later, with the same Idempotency-Key",
+  unavailable: "try again later, with the same Idempotency-Key",
+} as const satisfies Record<Code, Advice>;
+
+/** The status that a code comes with. */
+export const statusOf = (code: Code): number => statuses[code];

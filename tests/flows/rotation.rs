@@ -1,0 +1,64 @@
+//! Secrets that are replaced as `ops/README.md` has it, and have no test elsewhere. The session key: `tokens.rs`; the pepper:
+//! `login/identity.rs`; Sumsub's: `kyc/secrets.rs`; the certificate: `client_certificate.rs`; the encryption key: `resealing.rs`.
+
+use drop_sandbox::Decision;
+use drop_tests::{app::TestApp, settings::BANKID_SECRET};
+use sqlx::Executor as _;
+
+use crate::paying::{becomes, pays};
+
+const NEXT: &str = "the-secret-after-this-one";
+
+#[tokio::test]
+async fn bankids_client_secret_is_replaced_while_two_are_valid_and_nobody_is_kept_out() {
+    let mut app = TestApp::start().await;
+    let secrets = [BANKID_SECRET, NEXT];
+    app.sandbox.bankid().accept_client_secrets(&secrets);
+    assert_eq!(app.log_in("anna").await.status, 200, "before the rollout");
+    app.stop_worker().await;
+    app.reconfigure_worker(&[("BANKID_CLIENT_SECRET", NEXT)]);
+    app.start_worker().await;
+    assert_eq!(app.log_in("anna").await.status, 200, "after it");
+    app.sandbox.bankid().accept_client_secrets(&secrets[1..]);
+    assert_eq!(app.log_in("anna").await.status, 200, "without the old one");
+    // What a worker would have met that was forgotten.
+    app.sandbox.bankid().accept_client_secrets(&secrets[..1]);
+    assert_eq!(app.log_in("anna").await.problem(), (502, "token_exchange_failed"));
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_login_is_replaced_by_a_second_one_of_its_role_and_payments_go_on() {
+    let mut app = TestApp::start_on_its_own_server().await;
+    app.sandbox
+        .neonomics()
+        .configure(|bank| bank.progression = vec!["ACSC".to_owned()]);
+    let anna = app.signed_in("anna").await;
+    let (user, token) = (anna.user.clone(), anna.token().to_owned());
+    let account = anna.has_an_account().await;
+    let under_way = pays(&anna, &account, "under-way").await;
+    for role in ["drop_api", "drop_worker"] {
+        let second =
+            format!("CREATE ROLE {role}_2 LOGIN IN ROLE {role}; ALTER ROLE {role}_2 SET search_path = public, pg_temp");
+        app.db
+            .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(second)))
+            .await
+            .unwrap();
+    }
+    app.log_in_as("_2");
+    app.stop_worker().await;
+    app.start_worker().await;
+    let second = app.start_replica(&[]).await;
+    let anna = app.signed_in_before(&user, &token).at(&second);
+    for role in ["drop_api", "drop_worker"] {
+        let ended = format!(
+            "ALTER ROLE {role} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+        );
+        app.db.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(ended))).await.unwrap();
+    }
+    let link = under_way.body["scaRedirect"].as_str().unwrap();
+    app.sandbox.bank().decide_at(link, Decision::Approve).unwrap();
+    becomes(&anna, under_way.body["id"].as_str().unwrap(), "completed").await;
+    assert_eq!(anna.get("/v1/bank-accounts").await.status, 200);
+    app.finish().await;
+}
