@@ -136,9 +136,9 @@ class Drop:
             raise RuntimeError(f"{statement}: {ran.stderr.strip()}")
         return ran.stdout.strip()
 
-    def operator(self, arguments):
+    def operator(self, arguments, role="drop_worker"):
         """`drop-worker` with these arguments, as in a worker's pod."""
-        env = {"PATH": os.environ["PATH"], "DATABASE_URL": self.database("drop_worker"), "DROP_PROFILE": "local"}
+        env = {"PATH": os.environ["PATH"], "DATABASE_URL": self.database(role), "DROP_PROFILE": "local"}
         return subprocess.run([self.programs / "drop-worker", *arguments], env=env, capture_output=True, text=True, timeout=60)
 
     def sandbox(self, path, body=None, method=None):
@@ -281,7 +281,7 @@ def programs(built):
     """The folder of the programs: built now, or before."""
     if built:
         return pathlib.Path(built).resolve()
-    subprocess.run(["cargo", "build", "--locked", "--bin", "drop-local", "--bin", "drop-worker"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--locked", "--package", "drop-local", "--package", "drop-worker"], cwd=ROOT, check=True)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 
 
