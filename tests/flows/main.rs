@@ -22,6 +22,7 @@ mod consent_ends;
 mod consents;
 mod counted;
 mod database;
+mod dependencies;
 mod deployment;
 mod discovery;
 mod erasure;

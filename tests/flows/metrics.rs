@@ -8,6 +8,8 @@
 use std::{
     collections::BTreeMap,
     future::pending,
+    io::Write as _,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,7 +27,7 @@ use drop_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::paying::execute;
+use crate::{ops::ops, paying::execute};
 
 /// The contract's seven, and whether the API sets them too; the worker sets them all.
 const CONTRACT: [(&str, bool); 7] = [
@@ -119,6 +121,52 @@ async fn each_process_shows_its_metrics_of_the_contract_from_the_start() {
     assert_eq!(worker.value("pisp_circuit_open"), 0.0);
     assert_eq!(worker.value("aisp_balance_staleness_hours"), 0.0);
     assert!(worker.value("kyc_approval_rate").is_nan(), "nothing was decided");
+    app.finish().await;
+}
+
+/// What `promtool check metrics` says of a page, line by line. Nothing where there is no promtool, which is said.
+fn promtool_says(page: &str) -> Option<Vec<String>> {
+    let found = Command::new(ops("tool"))
+        .args(["promtool", "prometheus"])
+        .output()
+        .unwrap();
+    if !found.status.success() {
+        assert_ne!(
+            std::env::var("CI").as_deref(),
+            Ok("true"),
+            "no promtool (Debian: prometheus)"
+        );
+        // Past the test runner, which swallows what a passing test prints.
+        let _ = writeln!(std::io::stderr(), "not run: no promtool (Debian: prometheus)");
+        return None;
+    }
+    let mut promtool = Command::new(String::from_utf8(found.stdout).unwrap().trim());
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    let mut running = promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    running.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let said = running.wait_with_output().unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    Some(
+        String::from_utf8(text)
+            .unwrap()
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect(),
+    )
+}
+
+#[tokio::test]
+async fn promtool_complains_about_nothing_but_the_hours_that_the_contract_names() {
+    let app = TestApp::start().await;
+    let pages = [app.scrape_api().await, app.scrape_worker().await];
+    let said = pages.map(|page| promtool_says(&page));
+    if let [Some(of_api), Some(of_worker)] = said {
+        assert_eq!(of_api, Vec::<String>::new());
+        let [hours] = &of_worker[..] else {
+            panic!("{of_worker:?}")
+        };
+        assert!(hours.starts_with("aisp_balance_staleness_hours "), "{hours}");
+    }
     app.finish().await;
 }
 

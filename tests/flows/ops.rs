@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Subcommand as _;
 use drop_common::{
     metrics::{CRON_LAST_SLOT, MetricKind, TABLE},
     queue::payloads::ALL_KINDS,
 };
+use drop_worker::operator::Verb;
 use serde::Deserialize as _;
 use serde_yaml::Value;
 
@@ -179,6 +181,57 @@ fn every_alert_has_a_severity_and_a_runbook_and_every_runbook_an_alert() {
         .iter()
         .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
     assert_eq!(alerts, named.collect());
+}
+
+/// What a reader puts in place of each placeholder.
+const FILLED: [(&str, &str); 9] = [
+    ("\"<why>\"", "why"),
+    ("\"<ticket>\"", "ticket"),
+    ("\"<release>\"", "release"),
+    ("<you>", "you"),
+    ("<id>", "1"),
+    ("<lane>", "login"),
+    ("<theirs>", "theirs"),
+    ("<tx_…>", "tx_00000000000000000000000000000001"),
+    ("<evt_…>", "evt_00000000000000000000000000000001"),
+];
+
+/// The commands of the worker's program in a runbook: lines of its blocks, and what it quotes in a sentence.
+fn commands(runbook: &str) -> impl Iterator<Item = String> {
+    let lines = runbook.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let quoted = runbook.split('`').skip(1).step_by(2);
+    lines
+        .chain(quoted)
+        .filter(|text| text.starts_with("drop-worker "))
+        .map(|text| {
+            let filled = FILLED.iter().fold(text.to_owned(), |text, (placeholder, value)| {
+                text.replace(placeholder, value)
+            });
+            filled.replace('…', "")
+        })
+}
+
+#[test]
+fn every_command_in_the_runbooks_is_one_of_ours() {
+    let program = Verb::augment_subcommands(clap::Command::new("drop-worker"));
+    let others = ["drop-worker migrate", "drop-worker retain"];
+    let mut tried = 0;
+    for path in [files("runbooks", "md"), files("runbooks/raised", "md")].concat() {
+        for command in commands(&read(&path)) {
+            let tries = [command.clone(), format!("{command} --operator you --reason why")];
+            // A sentence may leave out who does it and why, which it has said before.
+            let known = tries
+                .iter()
+                .any(|text| program.clone().try_get_matches_from(text.split_whitespace()).is_ok());
+            assert!(
+                known || others.contains(&command.trim()),
+                "{}: {command}",
+                path.display()
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 50, "{tried}");
 }
 
 #[test]
