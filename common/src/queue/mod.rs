@@ -92,7 +92,7 @@ pub use self::{
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},
     payloads::{ALL_KINDS, KINDS_BY_LANE},
-    pressure::{Admission, admit, throttle},
+    pressure::{Admission, CLOSED_RETRY, admit, throttle},
     prune::prune,
     registry::{Handler, Registry},
     wake::Wake,

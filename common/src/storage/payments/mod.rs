@@ -45,7 +45,7 @@ pub use self::{
     },
     named::{Named, by_bank, by_state},
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
-    restored::{ForgottenOrder, not_known_at_bank, note_forgotten, prune_forgotten},
+    restored::{ForgottenOrder, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten},
     review::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
         reviewed,
