@@ -28,13 +28,15 @@ def follow(
     after ten minutes, is opened again with `Last-Event-ID`: nothing is shown twice, and the last state is never missed."""
     while True:
         rest = pause
-        headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {access_token()}"}
-        if last_event_id is not None:
-            headers["Last-Event-ID"] = last_event_id
         try:
+            headers = {"Accept": "text/event-stream", "Authorization": f"Bearer {access_token()}"}
+            if last_event_id is not None:
+                headers["Last-Event-ID"] = last_event_id
             with http.stream("GET", f"/v1/transactions/{transaction}/events", headers=headers, timeout=SILENCE) as answer:
                 if answer.status_code == 204:
                     return
+                if answer.status_code in (502, 504):
+                    raise httpx.RemoteProtocolError("what stands before the service has lost it")
                 if answer.status_code != 200:
                     answer.read()
                     raise error(Problem.from_dict(answer.json()), answer.headers)

@@ -5,7 +5,7 @@ import hashlib
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -21,6 +21,11 @@ from drop_client.types import Unset
 
 from .answers import data
 
+#: Longer than the service waits for anybody.
+PATIENCE = httpx.Timeout(30)
+#: A refresh whose answer was lost is repeated while the old token still answers with the new one, for ten seconds.
+REFRESHING = httpx.Timeout(4)
+
 
 @dataclass(frozen=True)
 class StartedLogin:
@@ -28,7 +33,7 @@ class StartedLogin:
 
     id: str
     authorization_url: str
-    verifier: str
+    verifier: str = field(repr=False)
 
 
 class LoginEnded(Exception):
@@ -45,7 +50,7 @@ def start_login(base_url: str) -> StartedLogin:
     digest = hashlib.sha256(verifier.encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     body = NewAppLogin(app_challenge=challenge)
-    login = data(start_app_login.sync_detailed(client=Client(base_url=base_url), body=body))
+    login = data(start_app_login.sync_detailed(client=Client(base_url=base_url, timeout=PATIENCE), body=body))
     return StartedLogin(login.id, login.authorization_url, verifier)
 
 
@@ -58,7 +63,9 @@ def finish_login(base_url: str, login: StartedLogin, link: str) -> "Session | No
         raise LoginEnded(given["error"][0])
     body = Redemption(login_code=given["login_code"][0], app_verifier=login.verifier)
     while True:
-        answer = redeem_app_login.sync_detailed(login.id, client=Client(base_url=base_url), body=body)
+        answer = redeem_app_login.sync_detailed(
+            login.id, client=Client(base_url=base_url, timeout=PATIENCE), body=body
+        )
         redeemed = data(answer)
         # 202: the check takes longer than the service waits; the same request again waits on.
         if isinstance(redeemed, LoggedIn):
@@ -78,12 +85,12 @@ class Session:
     @property
     def client(self) -> AuthenticatedClient:
         """For the operations of `drop_client.api`; ask for it anew for each call."""
-        return AuthenticatedClient(base_url=self.base_url, token=self.access_token(), timeout=httpx.Timeout(30))
+        return AuthenticatedClient(base_url=self.base_url, token=self.access_token(), timeout=PATIENCE)
 
     def access_token(self) -> str:
         """A token that lives for half a minute at least."""
         with self._lock:
-            if time.monotonic() >= self._fresh_until:
+            if time.time() >= self._fresh_until:
                 self._refresh()
             return self._access_token
 
@@ -94,10 +101,15 @@ class Session:
 
     def _refresh(self) -> None:
         body = RefreshToken(refresh_token=self._refresh_token)
-        self._take(data(refresh_session.sync_detailed(client=Client(base_url=self.base_url), body=body)))
+        client = Client(base_url=self.base_url, timeout=REFRESHING)
+        try:
+            answer = refresh_session.sync_detailed(client=client, body=body)
+        except httpx.TransportError:
+            answer = refresh_session.sync_detailed(client=client, body=body)
+        self._take(data(answer))
 
     def _take(self, tokens: LoggedIn | Tokens) -> None:
         if isinstance(tokens.refresh_token, Unset):
             raise TypeError("an app is given a refresh token")
         self._access_token, self._refresh_token = tokens.access_token, tokens.refresh_token
-        self._fresh_until = time.monotonic() + tokens.expires_in - 30
+        self._fresh_until = time.time() + tokens.expires_in - 30

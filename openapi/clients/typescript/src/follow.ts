@@ -1,6 +1,6 @@
 import type { Drop } from "./client.js";
 import type { components } from "./generated/schema.js";
-import { refusal } from "./problem.js";
+import { DropError, refusal } from "./problem.js";
 
 export type Transaction = components["schemas"]["Transaction"];
 
@@ -42,18 +42,39 @@ export async function* follow(drop: Drop, id: string, following: Following = {})
             break;
           case "unauthenticated": // the session is over: whoever gives tokens has given the freshest it has
           case "not_found":
-          case "other":
             throw problem;
+          case "other":
+            if (problem.problem.status < 500) throw problem;
+            break; // what stands before the service has lost it
           default:
             return problem satisfies never;
         }
       }
     } catch (error) {
-      // `fetch` reports a lost connection as a TypeError; everything else is not cured by coming back.
-      if (!(error instanceof TypeError)) throw error;
+      // `fetch` reports a lost connection as a TypeError, and a refresh of the token may be asked to wait; nothing else is
+      // cured by coming back.
+      const mayWait = error instanceof DropError && (error.code === "rate_limited" || error.code === "unavailable");
+      if (mayWait) rest = Math.max(pause, (error.retryAfter ?? 0) * 1000);
+      else if (!(error instanceof TypeError)) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, rest));
     signal?.throwIfAborted();
+  }
+}
+
+/** Longer than the service is silent, in milliseconds: every 15 s it sends a comment. */
+const SILENCE = 45_000;
+
+/** A stream that is silent for longer is a lost connection. */
+async function within<T>(milliseconds: number, reading: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TypeError("the stream fell silent")), milliseconds);
+  });
+  try {
+    return await Promise.race([reading, silence]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -76,7 +97,7 @@ export async function* events(body: ReadableStream<Uint8Array>): AsyncGenerator<
   let event: Event = { id: undefined, data: "" };
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await within(SILENCE, reader.read());
       if (done) return; // what has not ended with an empty line is no message
       text += decoder.decode(value, { stream: true });
       const lines = text.split(/\r\n|\n|\r(?!$)/);

@@ -1,6 +1,6 @@
 import { connect, type Drop } from "./client.js";
 import type { components } from "./generated/schema.js";
-import { data, outcome } from "./problem.js";
+import { data, DropError, outcome } from "./problem.js";
 
 type Tokens = components["schemas"]["Tokens"];
 type Person = components["schemas"]["Person"];
@@ -78,7 +78,16 @@ export class Session {
   async #refresh(): Promise<void> {
     const { refreshToken } = this.#tokens;
     const body = refreshToken === undefined ? {} : { refreshToken };
-    this.#tokens = await data("refreshSession", connect(this.baseUrl).POST("/v1/auth/refresh", { body }));
+    // An answer that was lost is asked for once more while the old token still answers with the new one, for ten seconds.
+    const refreshed = () =>
+      data(
+        "refreshSession",
+        connect(this.baseUrl).POST("/v1/auth/refresh", { body, signal: AbortSignal.timeout(4000) }),
+      );
+    this.#tokens = await refreshed().catch((error: unknown) => {
+      if (error instanceof DropError) throw error;
+      return refreshed();
+    });
     this.#freshUntil = freshUntil(this.#tokens);
   }
 }
