@@ -1,4 +1,4 @@
--- After a restore to a point in time, a bank has orders of which nothing is written here any more (ops/README.md). And sealed
+-- After a restore to a point in time, a bank has orders of which nothing is written here any more (ops/restore.md). And sealed
 -- values are sealed anew, so that a replaced key can go.
 
 -- Since when a lane takes on no new work, because it is not known what was forgotten. It is paused for as long.

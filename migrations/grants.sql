@@ -74,6 +74,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobs TO drop_worker;
 GRANT SELECT, INSERT ON job_attempts TO drop_worker;
 GRANT SELECT, UPDATE ON lanes TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON breaker TO drop_worker;
+GRANT SELECT, INSERT, DELETE ON breaker_transitions TO drop_worker;
 GRANT SELECT, INSERT, DELETE ON cron_slots TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rate_bucket TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_worker;
@@ -83,6 +84,7 @@ GRANT EXECUTE ON FUNCTION breaker_fail(text, bigint, uuid, interval) TO drop_wor
 GRANT EXECUTE ON FUNCTION breaker_probe(text, uuid, interval) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_release(text, uuid) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_close(text, uuid) TO drop_worker;
+GRANT EXECUTE ON FUNCTION breaker_set(text, boolean) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_worker;
 

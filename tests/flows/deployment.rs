@@ -23,6 +23,7 @@ fn stand_in(name: &str) -> &'static str {
         "DATABASE_URL" => "postgres://drop@database.internal/drop?sslmode=verify-full",
         "DROP_SESSION_KEY" => SESSION_KEY,
         "DROP_ENCRYPTION_KEY" => "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "DROP_OPERATOR_TOKENS" => "kari:operator:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "SENTRY_DSN" => "https://key@o1.ingest.sentry.io/2",
         _ => "thirty-two bytes and more for a test",
     }

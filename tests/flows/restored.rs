@@ -1,4 +1,4 @@
-//! A restore to a point in time, as `ops/README.md` has it: what was paid after that moment is forgotten here and not at the
+//! A restore to a point in time, as `ops/restore.md` has it: what was paid after that moment is forgotten here and not at the
 //! bank, and nothing is paid twice for that.
 
 use std::collections::BTreeMap;
@@ -100,6 +100,11 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
     let (opened, said) = restored(&app, &["open"], &list_of_the_bank(&app)).await;
     assert!(!opened && said.contains("may still be at what was sent last"), "{said}");
     app.advance(TimeDelta::minutes(5)).await;
+    let (opened, said) = restored(&app, &["open"], "\n").await;
+    assert!(
+        !opened && said.contains("--no-orders"),
+        "an empty list got lost: {said}"
+    );
     let (opened, said) = restored(&app, &["open"], "one two three\n").await;
     assert!(!opened && said.contains("line 1 is not"), "{said}");
     let (opened, said) = restored(&app, &["open"], &list_of_the_bank(&app)).await;
@@ -116,8 +121,15 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
             "{key}"
         );
     }
-    // What may have left, a person looks at; they know from the bank that it did.
+    // What may have left, its person cannot take back here, for the bank has it, and nobody may send it again. A person looks at it;
+    // they know from the bank that it did.
     let unsent = text(&unsent, "id");
+    let retry = ["payments", "retry", unsent];
+    let (sent, said) = app.operator(PROGRAM, &[&retry[..], &BY].concat()).await;
+    assert!(!sent && said.contains("is with the bank, may be"), "{said}");
+    anna.post(&format!("/v1/transactions/{unsent}/cancel"), &serde_json::json!({}))
+        .await;
+    assert_eq!(shown(&anna, unsent).await["status"], "processing");
     let known: BTreeMap<_, _> = app
         .sandbox
         .neonomics()

@@ -1,5 +1,6 @@
 //! The whole service for one test, and the people who use it.
 
+pub mod chromium;
 pub mod cluster;
 
 pub mod alerts;

@@ -4,7 +4,8 @@
 //! out of the answer: an old value would lie.
 
 use std::{
-    sync::Arc,
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -65,14 +66,24 @@ const FROM_DATABASE: [&MetricSpec; 21] = [
 ];
 
 /// Keeps the gauges current until `stop`, whatever becomes of the database.
-pub(crate) async fn keep_current(database: &PgConnectOptions, metrics: Arc<Metrics>, stop: CancellationToken) {
+pub(crate) async fn keep_current(
+    database: &PgConnectOptions,
+    metrics: Arc<Metrics>,
+    readings: Arc<Readings>,
+    stop: CancellationToken,
+) {
     tokio::join!(
         balance_gauges::keep_current(database, &metrics, &stop),
-        keep_rest_current(database, Arc::clone(&metrics), stop.clone()),
+        keep_rest_current(database, Arc::clone(&metrics), &readings, stop.clone()),
     );
 }
 
-async fn keep_rest_current(database: &PgConnectOptions, metrics: Arc<Metrics>, stop: CancellationToken) {
+async fn keep_rest_current(
+    database: &PgConnectOptions,
+    metrics: Arc<Metrics>,
+    readings: &Readings,
+    stop: CancellationToken,
+) {
     let mut source = Source {
         options: database.clone().options([("statement_timeout", "2s")]),
         connection: None,
@@ -90,7 +101,10 @@ async fn keep_rest_current(database: &PgConnectOptions, metrics: Arc<Metrics>, s
             tokio::select! {
                 () = stop.cancelled() => return,
                 read = timeout(PATIENCE, source.read()) => match read {
-                    Ok(Ok(reading)) => board.show(&reading, Instant::now()),
+                    Ok(Ok(reading)) => {
+                        board.show(&reading, Instant::now());
+                        readings.keep(reading, Instant::now());
+                    }
                     Ok(Err(error)) => tracing::warn!(%error, "the gauges could not be read from the database"),
                     Err(_) => tracing::warn!("the database did not answer in time with the gauges"),
                 },
@@ -102,13 +116,36 @@ async fn keep_rest_current(database: &PgConnectOptions, metrics: Arc<Metrics>, s
 }
 
 /// The database as one reading sees it.
-struct Reading {
-    lanes: Vec<LaneReading>,
-    circuits: Vec<breaker::Reading>,
-    domain: domain::Reading,
-    oldest_snapshot_age: f64,
+pub(crate) struct Reading {
+    pub(crate) lanes: Vec<LaneReading>,
+    pub(crate) circuits: Vec<breaker::Reading>,
+    pub(crate) domain: domain::Reading,
+    pub(crate) oldest_snapshot_age: f64,
     /// Of each schedule, as a Unix time.
     last_slots: Vec<(String, f64)>,
+}
+
+/// The readings of the last hour, for people: whoever looks costs the database nothing.
+#[derive(Default)]
+pub(crate) struct Readings(Mutex<VecDeque<(Instant, Arc<Reading>)>>);
+
+/// One hour of them.
+const KEPT: usize = 3_600 / READ_EVERY as usize;
+
+impl Readings {
+    fn keep(&self, reading: Reading, now: Instant) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((now, Arc::new(reading)));
+    }
+
+    /// With when each was read, oldest first.
+    pub(crate) fn all(&self) -> Vec<(Instant, Arc<Reading>)> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().cloned().collect()
+    }
 }
 
 struct Source {
@@ -374,7 +411,7 @@ mod tests {
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let (metrics, stop) = (Arc::clone(&metrics), stop.clone());
-            async move { keep_current(&nowhere, metrics, stop).await }
+            async move { keep_current(&nowhere, metrics, Arc::default(), stop).await }
         });
         let older = async {
             while metrics.value(&QUEUE_GAUGES_AGE, &[]) < Some(1.0) {

@@ -32,7 +32,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    certificate, context::Context, gauges, idle_probe, queue_metrics::QueueMetrics, registry::registry,
+    certificate,
+    context::Context,
+    gauges::{self, Readings},
+    idle_probe,
+    operator::page,
+    queue_metrics::QueueMetrics,
+    registry::registry,
     schedule::Ticker,
 };
 
@@ -156,9 +162,11 @@ async fn work_over(
 
     let served = CancellationToken::new();
     let _stop_around = served.clone().drop_guard();
+    let readings = Arc::new(Readings::default());
     let gauges = tokio::spawn({
         let (database, metrics, stop) = (db.connect_options(), Arc::clone(&metrics), served.clone());
-        async move { gauges::keep_current(&database, metrics, stop).await }
+        let readings = Arc::clone(&readings);
+        async move { gauges::keep_current(&database, metrics, readings, stop).await }
     });
     tokio::spawn({
         let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), served.clone());
@@ -174,7 +182,7 @@ async fn work_over(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
             .run_with_graceful_shutdown(
-                probes::routes(&readiness),
+                page::beside(probes::routes(&readiness), &context, &readings),
                 served.clone().cancelled_owned(),
                 Some(LAST_REQUEST),
             ),

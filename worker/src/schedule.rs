@@ -7,16 +7,22 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use croner::Cron;
 use drop_common::{
     metrics::{CRON_SLOTS, Metrics},
     queue::{
-        Enqueued, Job as _, Lane, Wake, enqueue,
+        Enqueued, Job as _, Lane, Wake, enqueue, operate,
         payloads::{PlanBalanceSyncs, PruneJobs, ReconcileKyc, ReconcilePayments, SweepOutbox},
     },
-    storage::{StorageError, Tx, patiently, schedule},
+    storage::{
+        StorageError, Tx,
+        audit::{self, Actor, Entry},
+        patiently, schedule,
+    },
 };
+use serde::Serialize;
+use serde_json::json;
 use sqlx::PgPool;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -68,7 +74,7 @@ pub(crate) struct Schedule {
     /// Its name in `cron_slots`.
     pub(crate) name: &'static str,
     /// Minute, hour, day, month, weekday, in UTC: a time zone's changes would skip slots or repeat them.
-    cron: &'static str,
+    pub(crate) cron: &'static str,
     pub(crate) job: Scheduled,
     catch_up: CatchUp,
 }
@@ -93,7 +99,6 @@ enum CatchUp {
 }
 
 impl Scheduled {
-    #[cfg(test)]
     pub(crate) const fn kind(self) -> &'static str {
         match self {
             Self::PlanBalanceSyncs => PlanBalanceSyncs::KIND,
@@ -104,7 +109,7 @@ impl Scheduled {
         }
     }
 
-    const fn lane(self) -> Lane {
+    pub(crate) const fn lane(self) -> Lane {
         match self {
             Self::PlanBalanceSyncs => PlanBalanceSyncs::LANE,
             Self::ReconcilePayments => ReconcilePayments::LANE,
@@ -114,7 +119,7 @@ impl Scheduled {
         }
     }
 
-    async fn enqueue(self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Enqueued, StorageError> {
+    pub(crate) async fn enqueue(self, tx: &mut Tx, slot: DateTime<Utc>) -> Result<Enqueued, StorageError> {
         match self {
             Self::PlanBalanceSyncs => enqueue(tx, &PlanBalanceSyncs { slot }).await,
             Self::ReconcilePayments => enqueue(tx, &ReconcilePayments {}).await,
@@ -191,8 +196,13 @@ impl Ticks {
         }
     }
 
-    /// Takes the present slot of every schedule. What the database refuses now, the next tick does.
+    /// Takes the present slot of every schedule, and ends the pauses of lanes that have had their time. What the database
+    /// refuses now, the next tick does.
     pub async fn tick(&self) {
+        match self.resume_lanes().await {
+            Ok(resumed) => resumed.into_iter().for_each(|lane| self.wake.signal(lane)),
+            Err(error) => warn!(%error, "the pauses that are over were not ended yet"),
+        }
         for schedule in &SCHEDULES {
             let name = schedule.name;
             match Box::pin(patiently(self.take(schedule))).await {
@@ -208,6 +218,25 @@ impl Ticks {
                 Err(error) => warn!(%error, schedule = name, "the slot of {name} was not taken yet"),
             }
         }
+    }
+
+    async fn resume_lanes(&self) -> Result<Vec<Lane>, StorageError> {
+        let mut tx = self.db.begin().await?;
+        let resumed = operate::resume_ended(&mut tx).await?;
+        for lane in &resumed {
+            let entry = Entry {
+                actor: Actor::Worker,
+                user: None,
+                action: "lane.resumed",
+                object: lane.name().to_owned(),
+                detail: json!({ "because": "the pause had its time" }),
+                request_id: None,
+            };
+            audit::record(&mut tx, entry).await?;
+            info!(lane = lane.name(), "the pause of {} is over", lane.name());
+        }
+        tx.commit().await?;
+        Ok(resumed)
     }
 
     async fn take(&self, schedule: &Schedule) -> Result<(DateTime<Utc>, Took), StorageError> {
@@ -242,10 +271,79 @@ impl Took {
     }
 }
 
+/// A schedule as people see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Standing {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Minute, hour, day, month, weekday, in UTC.
+    pub(crate) cron: &'static str,
+    /// The job that it enqueues.
+    pub(crate) kind: &'static str,
+    /// Its last slot that a worker took.
+    pub(crate) last: Option<DateTime<Utc>>,
+    /// How many seconds after its time that was.
+    pub(crate) late_seconds: Option<f64>,
+    /// Its next slot.
+    pub(crate) next: DateTime<Utc>,
+    /// Slots of the last 24 hours that a worker took.
+    pub(crate) taken: i64,
+    /// Slots of the last 24 hours that nobody took: no worker was up, or the next one did as well.
+    pub(crate) skipped: i64,
+}
+
+/// Every schedule as it stands now, by the database's clock.
+pub(crate) async fn standings(db: &PgPool, now: DateTime<Utc>) -> Result<Vec<Standing>, StorageError> {
+    let names = SCHEDULES.each_ref().map(|schedule| schedule.name);
+    let slots = schedule::slots(db, &names).await?;
+    let standing = |schedule: &Schedule| {
+        let slots = slots.iter().find(|slots| slots.name == schedule.name);
+        let taken = slots.map_or(0, |slots| slots.taken);
+        Standing {
+            name: schedule.name,
+            cron: schedule.cron,
+            kind: schedule.job.kind(),
+            last: slots.and_then(|slots| slots.last),
+            late_seconds: slots.and_then(|slots| slots.late_seconds),
+            next: schedule.next_slot(now),
+            taken,
+            skipped: (schedule.slots_of_a_day(now) - taken).max(0),
+        }
+    };
+    Ok(SCHEDULES.iter().map(standing).collect())
+}
+
 impl Schedule {
+    /// The schedule of this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        static TABLE: [Schedule; 5] = SCHEDULES;
+        TABLE.iter().find(|schedule| schedule.name == name)
+    }
+
+    /// The next slot after `now`.
+    fn next_slot(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.parsed()
+            .find_next_occurrence(&now, false)
+            .expect("each of the table's expressions will match again")
+    }
+
+    /// How many slots there were in the 24 hours before `now`.
+    fn slots_of_a_day(&self, now: DateTime<Utc>) -> i64 {
+        let slots = self
+            .parsed()
+            .iter_before(now)
+            .take_while(|slot| *slot > now - TimeDelta::days(1))
+            .count();
+        i64::try_from(slots).unwrap_or(i64::MAX)
+    }
+
+    fn parsed(&self) -> Cron {
+        Cron::from_str(self.cron).expect("the table holds valid expressions")
+    }
+
     /// The last slot at or before `now`, the same on every worker.
     fn last_slot(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let cron = Cron::from_str(self.cron).expect("the table holds valid expressions");
+        let cron = self.parsed();
         // Inside the matching second croner would keep the fraction, and every worker would see another slot.
         cron.find_previous_occurrence(&now.trunc_subsecs(0), true)
             .expect("each of the table's expressions has matched before")

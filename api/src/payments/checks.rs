@@ -32,7 +32,7 @@ pub(super) async fn check(
         Some(first) if standing.lookalike != confirmed => {
             Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY))
         }
-        Some(_) | None => capacity(tx).await,
+        Some(_) | None => capacity(tx, standing).await,
     }
 }
 
@@ -63,6 +63,9 @@ fn limits(state: &State, order: &PaymentOrder, paid_today: i64) -> Result<(), Ap
 }
 
 /// Whether the payment could be sent about now. Refused here, nothing was started and the key stays unused.
-async fn capacity(tx: &mut Tx) -> Result<(), ApiError> {
+async fn capacity(tx: &mut Tx, standing: &Standing) -> Result<(), ApiError> {
+    if standing.closed {
+        return Err(ApiError::retry_after(Code::Overloaded, queue::CLOSED_RETRY));
+    }
     ApiError::unless_admitted(queue::admit(&mut **tx, Lane::PaymentSend).await?)
 }

@@ -113,7 +113,7 @@ struct Checked<'a> {
 }
 
 /// The `X-Request-ID`s that a payment under this key goes by: the client's key where it is a UUID, else one that follows from
-/// whose key it is. So the same order is the same to the bank even where we have forgotten that it was made.
+/// whose key it is, the last of the list, which nobody else's can be. So the same order is the same to the bank even where we have forgotten that it was made.
 fn request_ids(user: UserId, key: &IdempotencyKey) -> Vec<Uuid> {
     let theirs = Uuid::try_parse(key.as_str()).ok();
     let own = Uuid::new_v5(&user.uuid(), key.as_str().as_bytes());

@@ -119,7 +119,7 @@ fn trusted_proxies(reader: &mut Reader<'_>) -> Vec<Network> {
     networks(reader, NAME)
 }
 
-fn networks(reader: &mut Reader<'_>, name: &str) -> Vec<Network> {
+pub(super) fn networks(reader: &mut Reader<'_>, name: &str) -> Vec<Network> {
     let listed = reader.list(name, "");
     listed
         .iter()

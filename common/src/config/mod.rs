@@ -14,6 +14,7 @@ mod environment;
 mod keys;
 mod neonomics;
 mod network;
+mod operators;
 mod payment_products;
 mod payments;
 mod profile;
@@ -40,6 +41,7 @@ pub use environment::Environment;
 pub use keys::{EncryptionKey, FormerPepper, KeysConfig};
 pub use neonomics::{BbanWire, ConsentHeader, NeonomicsConfig, Retry5xx};
 pub use network::{Network, NotANetwork};
+pub use operators::{OperatorRole, OperatorToken, OperatorsConfig, is_operator_name};
 pub use payment_products::{PaymentProducts, ProductRule};
 pub use payments::PaymentsConfig;
 pub use profile::Profile;
@@ -87,6 +89,8 @@ pub struct WorkerSettings {
     pub database: DatabaseConfig,
     /// Listener and draining.
     pub worker: WorkerConfig,
+    /// Who may see the operators' page.
+    pub operators: OperatorsConfig,
     /// Our own keys.
     pub keys: KeysConfig,
     /// Where codes are exchanged and tokens checked.
@@ -142,6 +146,7 @@ impl WorkerSettings {
             profile: reader.profile,
             telemetry: TelemetryConfig::read(reader),
             database: DatabaseConfig::read(reader, PoolDefaults::worker(worker.lanes.values().sum())),
+            operators: OperatorsConfig::read(reader),
             keys: KeysConfig::read(reader),
             bankid: BankIdConfig::read(reader, &worker.public_url),
             bankid_credentials: BankIdCredentials::read(reader),

@@ -39,6 +39,24 @@ const CLAIM_EDGES: MetricKind = Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0
 /// Jobs of one claim.
 const BATCH_EDGES: MetricKind = Histogram(&[0.0, 1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0]);
 
+/// What an operator can do on the page, as the audit log has it.
+pub const OPERATOR_ACTION_NAMES: &[&str] = &[
+    "operator.signed_in",
+    "job.retried",
+    "job.discarded",
+    "job.cancelled",
+    "lane.paused",
+    "lane.resumed",
+    "breaker.opened",
+    "breaker.reset",
+    "cron.run",
+    "payment.settled",
+    "payment.tracked",
+    "payment.retried",
+    "webhook.replayed",
+    "webhook.dismissed",
+];
+
 /// The exact reason; what the caller is told says less and is the outcome in `drop_logins_total`.
 const LOGIN_ERRORS: Axis = Label(
     "reason",
@@ -385,6 +403,9 @@ metrics! {
     /// The volume guard of the approval alert.
     KYC_REVIEWS_LAST_HOUR = "drop_kyc_reviews_last_hour", Gauge(0.0), WORKER, [],
         "Identity checks approved or rejected by events of the last hour.";
+    /// On the page of this process. What the commands do is in the audit log alone: they end before anybody asks them.
+    OPERATOR_ACTIONS = "drop_operator_actions_total", Counter, WORKER, [Label("action", OPERATOR_ACTION_NAMES)],
+        "What operators did on this process's page, by action.";
     /// Of the one in use: a successor shows once it is accepted.
     CERTIFICATE_EXPIRY = "drop_certificate_expiry_timestamp_seconds", Gauge(f64::NAN), WORKER, [Label("name", &["neonomics"])],
         "When a client certificate ends, as a Unix time; NaN where none is configured.";

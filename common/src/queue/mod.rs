@@ -60,6 +60,7 @@ mod feeder;
 pub mod gauges;
 mod lane;
 mod lease;
+pub mod look;
 pub mod operate;
 mod outcome;
 pub mod payloads;
@@ -91,7 +92,7 @@ pub use self::{
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},
     payloads::{ALL_KINDS, KINDS_BY_LANE},
-    pressure::{Admission, admit, throttle},
+    pressure::{Admission, CLOSED_RETRY, admit, throttle},
     prune::prune,
     registry::{Handler, Registry},
     wake::Wake,

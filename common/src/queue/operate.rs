@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{JobId, Lane, sql};
+use super::{JobId, Lane, enqueue::millis, sql};
 use crate::storage::{StorageError, Tx};
 
 /// A job as a list shows it. It holds ids only, as its payload does.
@@ -155,11 +155,27 @@ pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageEr
     }))
 }
 
-/// What the job is; `None`: there is no such job.
-pub async fn kind(tx: &mut Tx, id: JobId) -> Result<Option<String>, StorageError> {
-    Ok(sqlx::query_scalar!("SELECT kind FROM jobs WHERE id = $1", id)
-        .fetch_optional(&mut **tx)
-        .await?)
+/// What a job is before an operator changes it.
+#[derive(Debug)]
+pub struct Before {
+    /// Its kind.
+    pub kind: String,
+    /// `ready`, `running`, `done`, `dead` or `untold`.
+    pub state: String,
+    /// Attempts used.
+    pub attempts: i32,
+}
+
+/// What the job is, locked; `None`: there is no such job.
+pub async fn before(tx: &mut Tx, id: JobId) -> Result<Option<Before>, StorageError> {
+    Ok(sqlx::query_as!(
+        Before,
+        r#"SELECT kind, CASE WHEN untold IS NULL THEN state ELSE 'untold' END AS "state!", attempt - unused AS "attempts!"
+             FROM jobs WHERE id = $1 FOR NO KEY UPDATE"#,
+        id
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
 }
 
 /// Lets a dead job run again, with all its attempts, or a waiting one at once. False: it is neither. What is safe to
@@ -174,23 +190,68 @@ pub async fn discard(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
     sql::discard(tx, id).await
 }
 
-/// Stops claims from a lane, or lets them go on. False: it was so already, or is closed. Running jobs are not touched.
-pub async fn pause(tx: &mut Tx, lane: Lane, paused: bool) -> Result<bool, StorageError> {
+/// Lets a waiting job end as one whose time has passed: a worker makes it dead within moments, with all that follows from
+/// that. False: it does not wait.
+pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
+    sql::cancel(tx, id).await
+}
+
+/// Why a lane is paused.
+#[derive(Debug, Clone, Copy)]
+pub struct Pause<'a> {
+    /// Who wants it.
+    pub by: &'a str,
+    /// Why.
+    pub because: &'a str,
+    /// For how long; `None`: until somebody resumes it.
+    pub lasting: Option<Duration>,
+}
+
+/// Stops claims from a lane; one that is paused may be given another end. False: it is paused until somebody resumes it, and
+/// shall be, or is closed. Running jobs are not touched.
+pub async fn pause(tx: &mut Tx, lane: Lane, pause: Pause<'_>) -> Result<bool, StorageError> {
     let changed = sqlx::query!(
-        "UPDATE lanes SET paused = $2 WHERE lane = $1 AND paused <> $2 AND closed_at IS NULL",
+        "UPDATE lanes SET paused = true, paused_by = $2, paused_because = $3,
+                paused_until = clock_timestamp() + $4::bigint * interval '1 ms'
+          WHERE lane = $1 AND closed_at IS NULL AND NOT (paused AND paused_until IS NULL AND $4::bigint IS NULL)",
         lane.id(),
-        paused
+        pause.by,
+        pause.because,
+        pause.lasting.map(millis),
     )
     .execute(&mut **tx)
     .await?;
     Ok(changed.rows_affected() == 1)
 }
 
-/// Closes a lane: nothing is claimed from it, the API takes on no new work for it, and [`pause`] does not end that. One that is
+/// Lets claims go on. False: they do, or the lane is closed.
+pub async fn resume(tx: &mut Tx, lane: Lane) -> Result<bool, StorageError> {
+    let changed = sqlx::query!(
+        "UPDATE lanes SET paused = false, paused_until = NULL, paused_by = NULL, paused_because = NULL
+          WHERE lane = $1 AND paused AND closed_at IS NULL",
+        lane.id(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// Lets claims go on where a pause has had its time. Which lanes those are.
+pub async fn resume_ended(tx: &mut Tx) -> Result<Vec<Lane>, StorageError> {
+    let resumed = sqlx::query_scalar!(
+        "UPDATE lanes SET paused = false, paused_until = NULL, paused_by = NULL, paused_because = NULL
+          WHERE paused AND closed_at IS NULL AND paused_until <= clock_timestamp() RETURNING lane"
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(resumed.into_iter().filter_map(Lane::from_id).collect())
+}
+
+/// Closes a lane: nothing is claimed from it, the API takes on no new work for it, and [`resume`] does not end that. One that is
 /// closed stays so since then.
 pub async fn close(tx: &mut Tx, lane: Lane) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE lanes SET paused = true, closed_at = coalesce(closed_at, clock_timestamp()) WHERE lane = $1",
+        "UPDATE lanes SET paused = true, paused_until = NULL, closed_at = coalesce(closed_at, clock_timestamp()) WHERE lane = $1",
         lane.id()
     )
     .execute(&mut **tx)
@@ -212,7 +273,7 @@ pub async fn closed_for(tx: &mut Tx, lane: Lane) -> Result<Option<Duration>, Sto
 /// Opens a closed lane, and lets claims go on.
 pub async fn reopen(tx: &mut Tx, lane: Lane) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE lanes SET paused = false, closed_at = NULL WHERE lane = $1",
+        "UPDATE lanes SET paused = false, paused_by = NULL, paused_because = NULL, closed_at = NULL WHERE lane = $1",
         lane.id()
     )
     .execute(&mut **tx)

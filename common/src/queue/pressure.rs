@@ -9,7 +9,7 @@ use super::{Lane, enqueue::millis};
 use crate::storage::StorageError;
 
 /// When to ask again for what a closed lane would do, in seconds: a person opens it.
-const CLOSED_RETRY: i32 = 60;
+pub const CLOSED_RETRY: u32 = 60;
 
 /// Whether the API may take on new work for a lane, and when to ask again, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub async fn admit(db: impl PgExecutor<'_>, lane: Lane) -> Result<Admission, Sto
              CROSS JOIN LATERAL (SELECT min(run_at) AS run_at FROM jobs WHERE lane = l.lane AND state = 'ready') oldest
             WHERE l.lane = $1"#,
         lane.id(),
-        CLOSED_RETRY,
+        CLOSED_RETRY.cast_signed(),
     )
     .fetch_one(db)
     .await?;

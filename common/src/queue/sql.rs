@@ -413,6 +413,17 @@ pub(super) async fn retry(db: &mut PgConnection, job: JobId) -> Result<bool, Sto
     Ok(retried.rows_affected() == 1)
 }
 
+/// Ends the time of a waiting job; false: it does not wait. The sweep that makes late jobs dead does the rest.
+pub(super) async fn cancel(db: &mut PgConnection, job: JobId) -> Result<bool, StorageError> {
+    let cancelled = sqlx::query!(
+        "UPDATE jobs SET expires_at = clock_timestamp() WHERE id = $1 AND state = 'ready'",
+        job
+    )
+    .execute(db)
+    .await?;
+    Ok(cancelled.rows_affected() == 1)
+}
+
 /// Deletes a dead job; false: it is not dead, or untold.
 pub(super) async fn discard(db: &mut PgConnection, job: JobId) -> Result<bool, StorageError> {
     let discarded = sqlx::query!(

@@ -4,4 +4,5 @@
 pub mod backoff;
 pub mod bank_breaker;
 pub mod breaker;
+pub mod breaker_hand;
 pub mod limits;

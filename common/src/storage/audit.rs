@@ -1,6 +1,8 @@
 //! The append-only record of what happened: one row per state change, in the transaction of the change.
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -54,4 +56,26 @@ pub async fn record(tx: &mut Tx, entry: Entry<'_>) -> Result<(), StorageError> {
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// What an operator did.
+#[derive(Debug, serde::Serialize)]
+pub struct Done {
+    pub id: i64,
+    pub at: DateTime<Utc>,
+    pub action: String,
+    pub object: String,
+    pub detail: Value,
+}
+
+/// What operators did, the newest first, from before this row.
+pub async fn by_operators(db: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<Done>, StorageError> {
+    Ok(sqlx::query_as!(
+        Done,
+        "SELECT id, at, action, object, detail FROM audit_log WHERE actor = 'operator' AND id < $1 ORDER BY id DESC LIMIT $2",
+        before.unwrap_or(i64::MAX),
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
 }

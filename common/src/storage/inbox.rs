@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::{StorageError, Tx};
 use crate::domain::ids::WebhookEventId;
@@ -76,6 +77,68 @@ pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Summary>, StorageE
     Ok(events.collect())
 }
 
+/// A page of a search.
+#[derive(Debug)]
+pub struct Found {
+    /// The newest first.
+    pub events: Vec<Summary>,
+    /// From where on the search goes on; `None`: there is no older event.
+    pub next: Option<WebhookEventId>,
+}
+
+/// So many events are read for one page of a search. Where too few of them match, the search goes on from there.
+const READ_FOR_A_PAGE: i64 = 5_000;
+
+/// Those that wait are written out: a parameter could not use their index.
+macro_rules! search {
+    ($waits:literal, $filter:expr, $db:expr) => {
+        sqlx::query!(
+            r#"WITH looked AS MATERIALIZED (
+                 SELECT * FROM webhook_events WHERE "# + $waits + r#" AND id < $3 ORDER BY id DESC LIMIT $5),
+               last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $5 ORDER BY id LIMIT 1),
+               found AS (
+                 SELECT * FROM looked WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR event_type = $2)
+                  ORDER BY id DESC LIMIT $4)
+               SELECT id AS "id!: WebhookEventId", event_type, state AS "state!", applicant_id, received_at AS "received_at!",
+                      applied_at, note, true AS "matches!" FROM found
+               UNION ALL SELECT id, NULL, '', NULL, now(), NULL, NULL, false FROM last ORDER BY 1 DESC"#,
+            $filter.state,
+            $filter.event_type,
+            $filter.before.map_or(Uuid::max(), WebhookEventId::uuid),
+            $filter.limit,
+            READ_FOR_A_PAGE,
+        )
+        .map(|row| {
+            let summary = Summary {
+                id: row.id.to_string(),
+                event_type: row.event_type,
+                state: row.state,
+                applicant_id: row.applicant_id,
+                received_at: row.received_at,
+                applied_at: row.applied_at,
+                note: row.note,
+            };
+            (row.id, row.matches.then_some(summary))
+        })
+        .fetch_all($db)
+        .await?
+    };
+}
+
+/// The same as [`list`] for a page, which reads a bounded number of rows however many there are.
+pub async fn search(db: &PgPool, filter: &Filter) -> Result<Found, StorageError> {
+    let read: Vec<(WebhookEventId, Option<Summary>)> = match filter.state.as_deref() {
+        Some("received" | "unmatched" | "quarantined") => search!("applied_at IS NULL", filter, db),
+        _ => search!("true", filter, db),
+    };
+    let last_read = read.iter().find(|(_, found)| found.is_none()).map(|(id, _)| *id);
+    let last_found = read.iter().rev().find(|(_, found)| found.is_some()).map(|(id, _)| *id);
+    let events: Vec<Summary> = read.into_iter().filter_map(|(_, found)| found).collect();
+    let is_full = i64::try_from(events.len()).is_ok_and(|found| found == filter.limit);
+    let next = if is_full { last_found } else { last_read };
+    Ok(Found { events, next })
+}
+
 /// One event; `kind` is that of the jobs that apply events.
 pub async fn show(db: &PgPool, id: WebhookEventId, kind: &str) -> Result<Option<Detail>, StorageError> {
     let row = sqlx::query!(
@@ -89,7 +152,9 @@ pub async fn show(db: &PgPool, id: WebhookEventId, kind: &str) -> Result<Option<
     let jobs = sqlx::query_as!(
         Tried,
         r#"SELECT id, state, attempt - unused AS "attempts!", last_error FROM jobs
-            WHERE kind = $1 AND payload = jsonb_build_object('event', $2::text) ORDER BY id"#,
+            WHERE kind = $1 AND coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
+                                         payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
+                                         payload ->> 'refresh') = $2 ORDER BY id"#,
         kind,
         id.uuid().to_string(),
     )

@@ -24,6 +24,7 @@ pub mod gauges;
 pub mod health;
 pub mod inbox;
 pub mod kyc;
+pub mod kyc_history;
 pub mod kyc_reviews;
 pub mod logins;
 mod migrations;

@@ -88,6 +88,10 @@ pub async fn reseal(tx: &mut Tx, keys: &Keyring, column: Column, after: Uuid) ->
         "SELECT id, {name}, {scheme} FROM {table} WHERE get_byte({name}, 0) <> $1 AND id > $2
           ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
     );
+    // The last batch goes through the whole table, and nobody waits.
+    sqlx::query!("SET LOCAL statement_timeout = '10min'")
+        .execute(&mut **tx)
+        .await?;
     let rows: Vec<(Uuid, Vec<u8>, Option<String>)> = sqlx::query_as(AssertSqlSafe(outdated))
         .bind(i32::from(keys.current_id()))
         .bind(after)

@@ -52,6 +52,33 @@ pub async fn last_slots(db: impl PgExecutor<'_>, names: &[&str]) -> Result<Vec<(
     Ok(rows.into_iter().map(|row| (row.name, row.slot)).collect())
 }
 
+/// A schedule's slots of the last day.
+#[derive(Debug, Clone)]
+pub struct Slots {
+    pub name: String,
+    /// The last that was taken.
+    pub last: Option<DateTime<Utc>>,
+    /// How long after its time that was.
+    pub late_seconds: Option<f64>,
+    /// How many were taken in the last 24 hours.
+    pub taken: i64,
+}
+
+/// The slots of each of these schedules.
+pub async fn slots(db: impl PgExecutor<'_>, names: &[&str]) -> Result<Vec<Slots>, StorageError> {
+    Ok(sqlx::query_as!(
+        Slots,
+        r#"SELECT name AS "name!", last.slot AS "last?", extract(epoch FROM last.taken_at - last.slot)::float8 AS "late_seconds?",
+                  (SELECT count(*) FROM cron_slots s WHERE s.name = name.name AND s.slot > clock_timestamp() - interval '24 h') AS "taken!"
+             FROM unnest($1::text[]) name
+             LEFT JOIN LATERAL (SELECT slot, taken_at FROM cron_slots WHERE cron_slots.name = name.name ORDER BY slot DESC LIMIT 1) last
+               ON true"#,
+        names as &[&str],
+    )
+    .fetch_all(db)
+    .await?)
+}
+
 /// The database's clock, the only one that decides slots.
 pub async fn now(db: &PgPool) -> Result<DateTime<Utc>, StorageError> {
     Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)

@@ -19,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub(crate) use alerts::note;
 pub use alerts::telling_alerts;
 pub use reports::{Reports, send_last_reports};
+pub use scrub::is_personal;
 pub use timing::{Status, Step, Transaction};
 
 use crate::{

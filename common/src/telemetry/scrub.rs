@@ -144,6 +144,11 @@ static PERSONAL: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&kinds.join("|")).expect("a constant expression")
 });
 
+/// Whether something in the text looks like a person's.
+pub fn is_personal(text: &str) -> bool {
+    PERSONAL.is_match(text)
+}
+
 fn clean(text: &str) -> Cow<'_, str> {
     PERSONAL.replace_all(text, "(withheld)")
 }

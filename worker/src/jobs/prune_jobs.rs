@@ -1,12 +1,12 @@
 //! Deletes what has had its time: done jobs, expired logins and sessions, tokens that
-//! nobody took, old balance reads, idle rate limits, old cron slots, orders that were forgotten long ago, alerts that nobody raises
-//! any more.
+//! nobody took, old balance reads, idle rate limits, old cron slots, old transitions of circuits, orders that were forgotten long
+//! ago, alerts that nobody raises any more.
 
 use std::sync::Arc;
 
 use drop_common::{
     queue::{self, Handler, JobError, Lease, Outcome, Verdict, payloads::PruneJobs},
-    resilience::limits,
+    resilience::{breaker_hand, limits},
     storage::{alert_turns, balance_reads, logins, payments, schedule, sdk_tokens, sessions},
 };
 use tracing::info;
@@ -23,10 +23,20 @@ impl Handler<Context> for PruneJobs {
         let reads = balance_reads::prune(&ctx.db).await?;
         let orders = payments::prune_forgotten(&ctx.db).await?;
         let alerts = alert_turns::prune(&ctx.db).await?;
+        let transitions = breaker_hand::prune(&ctx.db).await?;
         let jobs = queue::prune(&ctx.db).await?;
         info!(
             jobs,
-            logins, sessions, tokens, reads, orders, limits, slots, alerts, "deleted what had had its time"
+            logins,
+            sessions,
+            tokens,
+            reads,
+            orders,
+            limits,
+            slots,
+            alerts,
+            transitions,
+            "deleted what had had its time"
         );
         Ok(Outcome::Done.into())
     }

@@ -1,6 +1,11 @@
-//! What an operator does from the command line. Every change has an audit row in its transaction, with who and why.
+//! What operators do: commands, and the page on the internal listener. Both act through [`actions`], where every change has an
+//! audit row in its transaction, with who and why, and with what was before and after.
 
+mod actions;
 mod cases;
+mod circuits;
+mod cron;
+pub(crate) mod page;
 mod payments;
 mod print;
 mod reseal;
@@ -8,7 +13,9 @@ mod restored;
 mod users;
 mod webhooks;
 
-use anyhow::{Context as _, bail};
+use std::time::Duration;
+
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use drop_common::{
     config::{DatabaseConfig, Environment},
@@ -17,18 +24,14 @@ use drop_common::{
         gauges::{self, LaneReading},
         operate::{self, Filter},
     },
-    storage::{
-        Tx,
-        audit::{self, Actor, Entry},
-    },
     telemetry,
 };
-use serde_json::json;
 use sqlx::PgPool;
 
+use self::actions::jobs::JobAction;
 pub use self::{
-    cases::CasesVerb, payments::PaymentsVerb, reseal::Reseal, restored::RestoredVerb, users::UsersVerb,
-    webhooks::WebhooksVerb,
+    actions::By, cases::CasesVerb, circuits::CircuitsVerb, cron::CronVerb, payments::PaymentsVerb, reseal::Reseal,
+    restored::RestoredVerb, users::UsersVerb, webhooks::WebhooksVerb,
 };
 use crate::run::pool;
 
@@ -41,6 +44,12 @@ pub enum Verb {
     /// Look at lanes, stop claims from one, or let them go on.
     #[command(subcommand)]
     Lanes(LanesVerb),
+    /// Look at circuit breakers, open one, or close one.
+    #[command(subcommand)]
+    Circuits(CircuitsVerb),
+    /// Look at schedules, or run one's job now.
+    #[command(subcommand)]
+    Cron(CronVerb),
     /// Look at payments that wait for a person, and settle them.
     #[command(subcommand)]
     Payments(PaymentsVerb),
@@ -100,6 +109,14 @@ pub enum JobsVerb {
         #[command(flatten)]
         by: By,
     },
+    /// End the wait of jobs: a worker makes them dead within moments, with all that follows from that.
+    Cancel {
+        /// The jobs' numbers.
+        #[arg(required = true)]
+        ids: Vec<JobId>,
+        #[command(flatten)]
+        by: By,
+    },
     /// Delete dead jobs and their histories, but not untold ones.
     Discard {
         /// The jobs' numbers.
@@ -118,6 +135,9 @@ pub enum LanesVerb {
         /// The lane's name.
         #[arg(value_parser = lane)]
         lane: Lane,
+        /// Minutes after which a worker lets it go on by itself.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+        minutes: Option<u64>,
         #[command(flatten)]
         by: By,
     },
@@ -139,17 +159,6 @@ pub struct Output {
     json: bool,
 }
 
-/// Who changes something, and why: both go into the audit log.
-#[derive(Debug, Args)]
-pub struct By {
-    /// Why; names no person.
-    #[arg(long)]
-    reason: String,
-    /// Who.
-    #[arg(long, env = "DROP_OPERATOR")]
-    operator: String,
-}
-
 fn lane(name: &str) -> Result<Lane, String> {
     Lane::from_name(name).ok_or_else(|| format!("the lanes are {}", Lane::ALL.map(Lane::name).join(", ")))
 }
@@ -163,8 +172,18 @@ pub async fn operate(environment: &Environment, verb: Verb) -> anyhow::Result<()
 async fn operate_over(db: &PgPool, environment: &Environment, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Jobs(verb) => jobs(db, verb).await,
-        Verb::Lanes(LanesVerb::Pause { lane, by }) => pause(db, lane, true, &by).await,
-        Verb::Lanes(LanesVerb::Resume { lane, by }) => pause(db, lane, false, &by).await,
+        Verb::Lanes(LanesVerb::Pause { lane, minutes, by }) => {
+            actions::lanes::pause(db, lane, minutes.map(Duration::from_mins), &by).await?;
+            print::changed(1, "lane.paused");
+            Ok(())
+        }
+        Verb::Lanes(LanesVerb::Resume { lane, by }) => {
+            actions::lanes::resume(db, lane, &by).await?;
+            print::changed(1, "lane.resumed");
+            Ok(())
+        }
+        Verb::Circuits(verb) => circuits::operate(db, verb).await,
+        Verb::Cron(verb) => cron::operate(db, verb).await,
         Verb::Payments(verb) => payments::operate(environment, db, verb).await,
         Verb::Webhooks(verb) => webhooks::operate(db, verb).await,
         Verb::Cases(verb) => cases::operate(db, verb).await,
@@ -202,68 +221,14 @@ async fn jobs(db: &PgPool, verb: JobsVerb) -> anyhow::Result<()> {
             let job = operate::show(db, id).await?;
             print::job(&job.with_context(|| format!("there is no job {id}"))?, output.json)
         }
-        JobsVerb::Retry { ids, by } => {
-            change(
-                db,
-                &ids,
-                &by,
-                "job.retried",
-                "neither dead nor waiting for its time",
-                operate::retry,
-            )
-            .await
-        }
-        JobsVerb::Discard { ids, by } => {
-            change(db, &ids, &by, "job.discarded", "not dead, or untold", operate::discard).await
-        }
+        JobsVerb::Retry { ids, by } => change(db, &ids, JobAction::Retry, &by).await,
+        JobsVerb::Cancel { ids, by } => change(db, &ids, JobAction::Cancel, &by).await,
+        JobsVerb::Discard { ids, by } => change(db, &ids, JobAction::Discard, &by).await,
     }
 }
 
-/// All of them in one transaction, or none: a number that was mistyped changes nothing.
-async fn change(
-    db: &PgPool,
-    ids: &[JobId],
-    by: &By,
-    action: &str,
-    else_it_is: &str,
-    change: impl AsyncFn(&mut Tx, JobId) -> Result<bool, drop_common::storage::StorageError>,
-) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
-    for &id in ids {
-        let kind = operate::kind(&mut tx, id).await?;
-        if !change(&mut tx, id).await? {
-            bail!("job {id} is {else_it_is}; nothing was changed");
-        }
-        record(&mut tx, by, action, &format!("job_{id}"), kind.as_deref()).await?;
-    }
-    tx.commit().await?;
-    print::changed(ids.len(), action);
+async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &By) -> anyhow::Result<()> {
+    let changed = actions::jobs::change(db, ids, action, by).await?;
+    print::changed(changed, action.name());
     Ok(())
-}
-
-async fn pause(db: &PgPool, lane: Lane, paused: bool, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
-    let action = if paused { "lane.paused" } else { "lane.resumed" };
-    if !operate::pause(&mut tx, lane, paused).await? {
-        bail!(
-            "lane {} is so already, or closed since a restore; nothing was changed",
-            lane.name()
-        );
-    }
-    record(&mut tx, by, action, lane.name(), None).await?;
-    tx.commit().await?;
-    print::changed(1, action);
-    Ok(())
-}
-
-async fn record(tx: &mut Tx, by: &By, action: &str, object: &str, kind: Option<&str>) -> anyhow::Result<()> {
-    let entry = Entry {
-        actor: Actor::Operator,
-        user: None,
-        action,
-        object: object.to_owned(),
-        detail: json!({ "operator": by.operator, "reason": by.reason, "kind": kind }),
-        request_id: None,
-    };
-    Ok(audit::record(tx, entry).await?)
 }

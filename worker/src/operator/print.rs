@@ -10,6 +10,7 @@ use drop_common::{
         gauges::LaneReading,
         operate::{JobDetail, JobSummary},
     },
+    resilience::breaker_hand::{Standing, Transition},
     storage::{
         aml_cases::Case,
         erasure::Erased,
@@ -19,6 +20,8 @@ use drop_common::{
     },
 };
 use serde::Serialize;
+
+use crate::schedule;
 
 pub(super) fn list(jobs: &[JobSummary], json: bool) -> anyhow::Result<()> {
     if json {
@@ -222,6 +225,52 @@ pub(super) fn cases(cases: &[Case], json: bool) -> anyhow::Result<()> {
         ]
     });
     table(["id", "user", "applicant", "opened", "finding", "labels"], rows);
+    Ok(())
+}
+
+pub(super) fn circuits(circuits: &[Standing], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&circuits);
+    }
+    let rows = circuits.iter().map(|circuit| {
+        [
+            circuit.key.clone(),
+            if circuit.open { "open" } else { "closed" }.to_owned(),
+            time(circuit.opened_at.or(circuit.closed_at)),
+            time(circuit.retry_at),
+            format!("{}/{}", circuit.failures, circuit.threshold),
+        ]
+    });
+    table(["circuit", "state", "since", "next probe", "failures"], rows);
+    Ok(())
+}
+
+pub(super) fn transitions(transitions: &[Transition], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&transitions);
+    }
+    let rows = transitions
+        .iter()
+        .map(|one| [time(Some(one.at)), one.key.clone(), one.became.clone()]);
+    table(["at", "circuit", "became"], rows);
+    Ok(())
+}
+
+pub(super) fn schedules(schedules: &[schedule::Standing], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&schedules);
+    }
+    let rows = schedules.iter().map(|schedule| {
+        [
+            schedule.name.to_owned(),
+            schedule.cron.to_owned(),
+            time(schedule.last),
+            time(Some(schedule.next)),
+            schedule.taken.to_string(),
+            schedule.skipped.to_string(),
+        ]
+    });
+    table(["name", "cron", "last", "next", "taken in 24 h", "skipped"], rows);
     Ok(())
 }
 

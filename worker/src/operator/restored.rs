@@ -37,6 +37,9 @@ pub enum RestoredVerb {
     /// Take payments on again. Reads the orders that the bank has had since some minutes before the moment that was restored from
     /// standard input, one a line: its X-Request-ID and the bank's id of it.
     Open {
+        /// The bank has had none since then: without this, an empty list is refused as one that got lost.
+        #[arg(long)]
+        no_orders: bool,
         #[command(flatten)]
         by: By,
     },
@@ -45,7 +48,15 @@ pub enum RestoredVerb {
 pub(super) async fn operate(db: &PgPool, verb: RestoredVerb) -> anyhow::Result<()> {
     match verb {
         RestoredVerb::Close { to, by } => close(db, to, &by).await,
-        RestoredVerb::Open { by } => open(db, &orders(&io::read_to_string(io::stdin())?)?, &by).await,
+        RestoredVerb::Open { no_orders, by } => {
+            let orders = orders(&io::read_to_string(io::stdin())?)?;
+            ensure!(
+                orders.is_empty() == no_orders,
+                "standard input has {} orders; where the bank has none, say --no-orders; nothing was changed",
+                orders.len()
+            );
+            open(db, &orders, &by).await
+        }
     }
 }
 
@@ -61,8 +72,8 @@ async fn close(db: &PgPool, to: DateTime<Utc>, by: &By) -> anyhow::Result<()> {
     };
     let (mut after, mut in_review) = (AfterCommit::default(), 0);
     for id in payments::not_known_at_bank(&mut tx).await? {
-        // What was under way at that moment has ended since, somehow.
-        payments::attempts_are_ambiguous(&mut tx, id).await?;
+        // Or its person could take it back here, and somebody send it again, while the bank executes it.
+        payments::may_have_left_since(&mut tx, id).await?;
         let why = "the database was restored to before its order may have left";
         after.extend(payment_moves::review(&mover, &mut tx, id, "ambiguous", why).await?);
         operate::end(&mut tx, InitiatePayment::KIND, &id.to_string()).await?;

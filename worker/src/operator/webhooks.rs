@@ -1,20 +1,21 @@
 //! The inbox of webhooks: what waits, why, and having it applied again.
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::Subcommand;
 use drop_common::{
     domain::ids::WebhookEventId,
-    queue::{EnqueueOptions, Enqueued, Job as _, enqueue_anew, payloads::ApplyKycEvent},
+    queue::{Job as _, payloads::ApplyKycEvent},
     storage::inbox::{self, Filter},
 };
 use sqlx::PgPool;
 
-use super::{By, Output, print, record};
+use super::{
+    By, Output,
+    actions::{self, webhooks::Which},
+    print,
+};
 
-/// At most so many are applied again by one command.
-const MOST: i64 = 1_000;
-
-const STATES: [&str; 9] = [
+pub(super) const STATES: [&str; 9] = [
     "received",
     "applied",
     "audited",
@@ -26,7 +27,7 @@ const STATES: [&str; 9] = [
     "quarantined",
 ];
 /// Those that wait to be applied.
-const OPEN: [&str; 3] = ["received", "unmatched", "quarantined"];
+pub(super) const OPEN: [&str; 3] = ["received", "unmatched", "quarantined"];
 
 /// What is done with webhooks.
 #[derive(Debug, Subcommand)]
@@ -97,49 +98,16 @@ pub(super) async fn operate(db: &PgPool, verb: WebhooksVerb) -> anyhow::Result<(
             let event = inbox::show(db, id, ApplyKycEvent::KIND).await?;
             print::webhook(&event.with_context(|| format!("there is no event {id}"))?, output.json)
         }
-        WebhooksVerb::Dismiss { ids, by } => dismiss(db, &ids, &by).await,
-        WebhooksVerb::Replay { ids, state, by } => replay(db, ids, state, &by).await,
-    }
-}
-
-/// All of them in one transaction, or none. The job looks at the event itself, and one that was applied meanwhile changes
-/// nothing.
-async fn replay(db: &PgPool, mut ids: Vec<WebhookEventId>, state: Option<String>, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
-    if let Some(state) = state {
-        ids = inbox::open_of_state(&mut tx, &state, MOST).await?;
-    }
-    let mut replayed = 0;
-    for event in ids {
-        let open = inbox::is_open(&mut tx, event).await?;
-        ensure!(open.is_some(), "there is no event {event}; nothing was changed");
-        if open == Some(false) {
-            continue;
+        WebhooksVerb::Dismiss { ids, by } => {
+            actions::webhooks::dismiss(db, &ids, &by).await?;
+            print::changed(ids.len(), "webhook.dismissed");
+            Ok(())
         }
-        let enqueued = enqueue_anew(&mut tx, &ApplyKycEvent { event }, EnqueueOptions::default()).await?;
-        // A job that waits or runs will see the event.
-        if let Enqueued::New(_) = enqueued {
-            record(&mut tx, by, "webhook.replayed", &event.to_string(), None).await?;
-            replayed += 1;
+        WebhooksVerb::Replay { ids, state, by } => {
+            let which = state.map_or(Which::Ids(ids), Which::State);
+            let replayed = actions::webhooks::replay(db, which, &by).await?;
+            print::changed(replayed, "webhook.replayed");
+            Ok(())
         }
     }
-    tx.commit().await?;
-    print::changed(replayed, "webhook.replayed");
-    Ok(())
-}
-
-/// All of them, or none: one that is applied was somebody's.
-async fn dismiss(db: &PgPool, ids: &[WebhookEventId], by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
-    for &event in ids {
-        let dismissed = inbox::dismiss(&mut tx, event).await?;
-        ensure!(
-            dismissed,
-            "event {event} does not wait for a person; nothing was changed"
-        );
-        record(&mut tx, by, "webhook.dismissed", &event.to_string(), None).await?;
-    }
-    tx.commit().await?;
-    print::changed(ids.len(), "webhook.dismissed");
-    Ok(())
 }

@@ -23,6 +23,7 @@ mod named;
 mod new;
 mod restored;
 mod review;
+mod story;
 mod sweep;
 mod wire;
 
@@ -44,11 +45,12 @@ pub use self::{
     },
     named::{Named, by_bank, by_state},
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
-    restored::{ForgottenOrder, not_known_at_bank, note_forgotten, prune_forgotten},
+    restored::{ForgottenOrder, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten},
     review::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
         reviewed,
     },
+    story::{Listed, Moment, Standing as Story, known_as, newest, standing_of, story},
     sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},
     wire::{Wire, wire},
 };

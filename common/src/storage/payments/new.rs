@@ -16,6 +16,7 @@ use crate::domain::{
     payment::PaymentOrder,
 };
 use crate::keyring::{Keyring, sha256};
+use crate::queue::Lane;
 
 /// How long an unsent payment may still be sent: nobody is charged for an order they have given up on.
 pub const SEND_WITHIN: Duration = Duration::from_mins(5);
@@ -124,6 +125,9 @@ pub struct Standing {
     /// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together,
     /// for whoever clicked twice.
     pub just_made: Option<PaymentId>,
+    /// No payment is taken on since a restore, until operations know what the bank has. In one statement with
+    /// [`Standing::forgotten`], or what is noted between the two would be paid twice.
+    pub closed: bool,
     /// The order of one of the asked `X-Request-ID`s that the bank has and a restore has forgotten.
     pub forgotten: Option<ForgottenOrder>,
 }
@@ -160,9 +164,11 @@ pub async fn standing(
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
                       AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
                   ) AS "just_made: PaymentId",
+                  EXISTS (SELECT FROM lanes WHERE lane = $9 AND closed_at IS NOT NULL) AS "closed!",
                   forgotten.request_id AS "forgotten_request_id?", forgotten.payment_id AS "forgotten_payment_id?"
              FROM (SELECT) AS one
-             LEFT JOIN (SELECT request_id, payment_id FROM forgotten_orders WHERE request_id = ANY ($8) LIMIT 1) forgotten ON true
+             LEFT JOIN (SELECT request_id, payment_id FROM forgotten_orders WHERE request_id = ANY ($8)
+                         ORDER BY array_position($8, request_id) DESC LIMIT 1) forgotten ON true
              LEFT JOIN (SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
                          WHERE a.id = $7 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
         user.uuid(),
@@ -173,6 +179,7 @@ pub async fn standing(
         SEND_WITHIN.as_secs_f64(),
         account.uuid(),
         request_ids,
+        Lane::PaymentSend.id(),
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -186,6 +193,7 @@ pub async fn standing(
         paid_today: row.paid_today,
         lookalike: row.lookalike,
         just_made: row.just_made,
+        closed: row.closed,
         forgotten: row
             .forgotten_request_id
             .zip(row.forgotten_payment_id)

@@ -3,7 +3,10 @@
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::super::{StorageError, Tx};
+use super::{
+    super::{StorageError, Tx},
+    attempts::attempts_are_ambiguous,
+};
 use crate::domain::ids::PaymentId;
 
 /// An order that the bank has and that was forgotten here.
@@ -15,14 +18,30 @@ pub struct ForgottenOrder {
     pub payment_id: String,
 }
 
-/// Open payments of which no row says that the bank has them: their orders may have left after the moment that was restored.
+/// Open payments of which no row says that the bank has them, whoever looks at them already: their orders may have left after the
+/// moment that was restored.
 pub async fn not_known_at_bank(db: &mut PgConnection) -> Result<Vec<PaymentId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id: PaymentId" FROM transactions
-            WHERE NOT bank_final AND payment_id IS NULL AND NOT needs_review ORDER BY id"#
+            WHERE NOT bank_final AND payment_id IS NULL ORDER BY id"#
     )
     .fetch_all(db)
     .await?)
+}
+
+/// Writes down that an order of the payment may have left, which the restore has forgotten: it is neither taken back here nor
+/// sent again. Nothing is known of its body.
+pub async fn may_have_left_since(tx: &mut Tx, id: PaymentId) -> Result<(), StorageError> {
+    attempts_are_ambiguous(tx, id).await?;
+    sqlx::query!(
+        "INSERT INTO payment_attempts (transaction_id, job_attempt, body_hash, outcome, finished_at)
+         SELECT $1, 0, decode(repeat('00', 32), 'hex'), 'ambiguous', clock_timestamp()
+          WHERE NOT EXISTS (SELECT FROM payment_attempts WHERE transaction_id = $1 AND outcome = 'ambiguous')",
+        id.uuid()
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Notes the order, unless a payment here has it already. False: one has, or it was noted before.

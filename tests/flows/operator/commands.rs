@@ -78,7 +78,10 @@ async fn a_dead_job_is_listed_shown_retried_and_discarded() {
     assert_eq!((action.as_str(), object), ("job.retried", &format!("job_{id}")));
     assert_eq!(
         *detail,
-        json!({ "operator": "kari", "reason": "the provider is well again", "kind": "poll-payment" })
+        json!({
+            "operator": "kari", "reason": "the provider is well again", "kind": "poll-payment",
+            "before": { "state": "dead", "attempts": 1 }, "after": { "state": "ready" },
+        })
     );
     assert_eq!(audited[1].0, "job.discarded");
     app.finish().await;
@@ -154,5 +157,84 @@ async fn retrying_a_payment_that_may_have_left_sends_nothing_again() {
         .iter()
         .filter(|entry| entry.method == "POST" && entry.path.contains("/payments/"));
     assert_eq!(orders.count(), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_waiting_job_that_is_cancelled_dies_as_one_that_came_too_late() {
+    let app = TestApp::start().await;
+    app.lane("kyc.apply", "paused = true").await;
+    sqlx::query(
+        "INSERT INTO jobs (kind, lane, payload, max_attempts)
+         VALUES ('apply-kyc-event', 7, '{\"event\": \"0192f0c1-a2b3-7c4d-8e5f-60718293a4b5\"}', 5)",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let id = json_of(&app, &["jobs", "list", "--kind", "apply-kyc-event", "--json"]).await[0]["id"].to_string();
+    does(&app, &[["jobs", "cancel", &id].as_slice(), &BY].concat()).await;
+    let dead = async || json_of(&app, &["jobs", "show", &id, "--json"]).await["state"] == "dead";
+    assert!(eventually(dead).await);
+    assert_eq!(
+        json_of(&app, &["jobs", "show", &id, "--json"]).await["last_error"],
+        "expired"
+    );
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_circuit_is_opened_and_closed_by_hand_and_its_history_tells_it() {
+    let app = TestApp::start().await;
+    does(&app, &[["circuits", "open", "sumsub/api"].as_slice(), &BY].concat()).await;
+    let open = json_of(&app, &["circuits", "list", "--json"]).await;
+    let sumsub = open
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|circuit| circuit["key"] == "sumsub/api")
+        .unwrap();
+    assert_eq!(sumsub["open"], true);
+    does(&app, &[["circuits", "reset", "sumsub/api"].as_slice(), &BY].concat()).await;
+    let again = [["circuits", "reset", "sumsub/api"].as_slice(), &BY].concat();
+    assert!(refuses(&app, &again).await.contains("so already"));
+    let history = json_of(&app, &["circuits", "history", "--json"]).await;
+    let became: Vec<_> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["became"].as_str().unwrap())
+        .collect();
+    assert_eq!(became, ["closed", "open"]);
+    let actions: Vec<String> = audited(&app).await.into_iter().map(|(action, ..)| action).collect();
+    assert_eq!(actions, ["breaker.opened", "breaker.reset"]);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_schedule_is_listed_with_its_slots_and_its_job_runs_when_somebody_says_so() {
+    let app = TestApp::start().await;
+    let took = async || !json_of(&app, &["cron", "list", "--json"]).await[2]["last"].is_null();
+    assert!(eventually(took).await, "the worker takes the last slots when it starts");
+    let listed = json_of(&app, &["cron", "list", "--json"]).await;
+    let kyc = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|schedule| schedule["name"] == "reconcile-kyc")
+        .unwrap();
+    assert!(kyc["next"].as_str().unwrap() > kyc["last"].as_str().unwrap(), "{kyc}");
+    let before = json_of(&app, &["jobs", "list", "--kind", "reconcile-kyc", "--json"])
+        .await
+        .as_array()
+        .unwrap()
+        .len();
+    does(&app, &[["cron", "run", "reconcile-kyc"].as_slice(), &BY].concat()).await;
+    let after = json_of(&app, &["jobs", "list", "--kind", "reconcile-kyc", "--json"]).await;
+    assert_eq!(after.as_array().unwrap().len(), before + 1);
+    assert!(
+        refuses(&app, &[["cron", "run", "no-such"].as_slice(), &BY].concat())
+            .await
+            .contains("there is no schedule")
+    );
     app.finish().await;
 }

@@ -1,0 +1,315 @@
+//! What people look for in the queue: jobs by many filters, the dead by their errors, lanes and who works for them. Each reads
+//! a bounded number of rows, so that a page costs the same with a thousand jobs and with a million.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::{JobId, Lane, operate::JobSummary};
+use crate::storage::StorageError;
+
+/// So many jobs of a state are read for one page of a search. Where too few of them match, the search goes on from there.
+const READ_FOR_A_PAGE: i64 = 5_000;
+/// So many of the newest dead are grouped.
+const GROUPED: i64 = 10_000;
+
+/// Which jobs a search shows; what is absent does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// `ready`, `running`, `done`, `dead` or `untold`.
+    pub state: Option<String>,
+    /// The lane.
+    pub lane: Option<Lane>,
+    /// The kind.
+    pub kind: Option<String>,
+    /// A part of the last error; `…` stands for anything.
+    pub error: Option<String>,
+    /// Only jobs with a smaller number: where the page before ended.
+    pub before: Option<JobId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of a search.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    /// Newest first.
+    pub jobs: Vec<JobSummary>,
+    /// From where on the search goes on; `None`: there is no older job.
+    pub next: Option<JobId>,
+}
+
+struct Read {
+    id: JobId,
+    kind: String,
+    lane: String,
+    state: String,
+    attempts: i32,
+    max_attempts: i32,
+    run_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    last_error: Option<String>,
+    matches: bool,
+}
+
+/// The state is written out in each statement, since a parameter could not use the partial indexes. Rows that do not match are
+/// read, too, but only their number leaves the database.
+macro_rules! search {
+    ($state:literal, $search:expr, $db:expr) => {
+        sqlx::query_as!(
+            Read,
+            r#"WITH looked AS MATERIALIZED (
+                 SELECT * FROM jobs WHERE "# + $state + r#" AND id < $1 ORDER BY id DESC LIMIT $2),
+               found AS (
+                 SELECT * FROM looked WHERE ($3::smallint IS NULL OR lane = $3) AND ($4::text IS NULL OR kind = $4)
+                    AND ($5::text IS NULL OR last_error ILIKE $5) ORDER BY id DESC LIMIT $6),
+               last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $2 ORDER BY id LIMIT 1)
+               SELECT j.id AS "id!", j.kind AS "kind!", coalesce(l.name, j.lane::text) AS "lane!",
+                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                      j.max_attempts AS "max_attempts!", j.run_at AS "run_at!", j.finished_at, j.last_error, true AS "matches!"
+                 FROM found j LEFT JOIN lanes l USING (lane)
+               UNION ALL
+               SELECT id, '', '', '', 0, 0, now(), NULL, NULL, false FROM last
+               ORDER BY 1 DESC"#,
+            $search.before.unwrap_or(JobId::MAX),
+            READ_FOR_A_PAGE,
+            $search.lane.map(Lane::id),
+            $search.kind,
+            $search.error.as_deref().map(pattern),
+            i64::try_from($search.limit).unwrap_or(i64::MAX),
+        )
+        .fetch_all($db)
+        .await?
+    };
+}
+
+/// The jobs of the search, newest first.
+pub async fn search(db: &PgPool, search: &Search) -> Result<Found, StorageError> {
+    let read = match search.state.as_deref() {
+        None => search!("true", search, db),
+        Some("ready") => search!("state = 'ready'", search, db),
+        Some("running") => search!("state = 'running'", search, db),
+        Some("done") => search!("state = 'done'", search, db),
+        Some("dead") => search!("state = 'dead' AND untold IS NULL", search, db),
+        Some("untold") => search!("untold IS NOT NULL", search, db),
+        Some(_) => Vec::new(),
+    };
+    let last_read = read.iter().find(|row| !row.matches).map(|row| row.id);
+    let jobs: Vec<JobSummary> = read.into_iter().filter(|row| row.matches).map(summary).collect();
+    let next = match jobs.last() {
+        Some(last) if jobs.len() == search.limit => Some(last.id),
+        _ => last_read,
+    };
+    Ok(Found { jobs, next })
+}
+
+fn summary(row: Read) -> JobSummary {
+    JobSummary {
+        id: row.id,
+        kind: row.kind,
+        lane: row.lane,
+        state: row.state,
+        attempts: row.attempts,
+        max_attempts: row.max_attempts,
+        run_at: row.run_at,
+        finished_at: row.finished_at,
+        last_error: row.last_error,
+    }
+}
+
+/// A part of a text for `ILIKE`. What it reads as a wildcard is meant as it is written; the gap of a group's error is one.
+fn pattern(part: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in part.chars() {
+        match letter {
+            '%' | '_' | '\\' => pattern.extend(['\\', letter]),
+            '…' => pattern.push('%'),
+            _ => pattern.push(letter),
+        }
+    }
+    pattern + "%"
+}
+
+/// The jobs about a row, whichever kind of row it is, newest first: their payloads name it.
+pub async fn about(db: impl PgExecutor<'_>, row: Uuid) -> Result<Vec<JobSummary>, StorageError> {
+    Ok(sqlx::query_as!(
+        JobSummary,
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
+                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                  j.max_attempts, j.run_at, j.finished_at, j.last_error
+             FROM jobs j LEFT JOIN lanes l USING (lane)
+            WHERE coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
+                           payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
+                           payload ->> 'refresh') = $1
+            ORDER BY j.id DESC LIMIT 200"#,
+        row.to_string(),
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// The jobs that a request caused, newest first.
+pub async fn of_request(db: impl PgExecutor<'_>, request: Uuid) -> Result<Vec<JobSummary>, StorageError> {
+    Ok(sqlx::query_as!(
+        JobSummary,
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
+                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                  j.max_attempts, j.run_at, j.finished_at, j.last_error
+             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.request_id = $1 ORDER BY j.id DESC LIMIT 200"#,
+        request,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// Dead jobs of one kind that died of the same.
+#[derive(Debug, Serialize)]
+pub struct DeadGroup {
+    /// What they are.
+    pub kind: String,
+    /// The lane's name.
+    pub lane: String,
+    /// Their error; `…` stands where numbers and ids differ.
+    pub error: String,
+    /// How many they are.
+    pub jobs: i64,
+    /// When the first of them died.
+    pub first: DateTime<Utc>,
+    /// When the last of them died.
+    pub last: DateTime<Utc>,
+}
+
+/// The newest ten thousand dead jobs by what they died of, the most frequent first.
+pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
+    Ok(sqlx::query_as!(
+        DeadGroup,
+        r#"SELECT d.kind AS "kind!", coalesce(l.name, d.lane::text) AS "lane!", d.error AS "error!", count(*) AS "jobs!",
+                  min(d.finished_at) AS "first!", max(d.finished_at) AS "last!"
+             FROM (SELECT kind, lane, finished_at,
+                          left(regexp_replace(coalesce(last_error, ''), '[0-9a-fA-F]{8}[0-9a-fA-F-]*|[0-9]+', '…', 'g'), 300) AS error
+                     FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
+             LEFT JOIN lanes l USING (lane)
+            GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 3 LIMIT 200"#,
+        GROUPED,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// How many dead jobs match, up to ten thousand, and whether there are more.
+pub async fn count_dead(db: &PgPool, search: &Search) -> Result<i64, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+             SELECT lane, kind, last_error FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
+            WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)"#,
+        GROUPED,
+        search.lane.map(Lane::id),
+        search.kind,
+        search.error.as_deref().map(pattern),
+    )
+    .fetch_one(db)
+    .await?)
+}
+
+/// The newest dead jobs that match, at most so many: those that an action on all of them is done to.
+pub async fn dead(db: impl PgExecutor<'_>, search: &Search, limit: i64) -> Result<Vec<JobId>, StorageError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT id AS "id!" FROM (
+             SELECT id, lane, kind, last_error FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
+            WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)
+            ORDER BY id DESC LIMIT $5"#,
+        GROUPED,
+        search.lane.map(Lane::id),
+        search.kind,
+        search.error.as_deref().map(pattern),
+        limit,
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+/// A lane as operators set it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LaneStanding {
+    /// The lane.
+    pub lane: Lane,
+    /// Nothing is claimed because an operator said so.
+    pub paused: bool,
+    /// Until when; `None`: until somebody resumes it.
+    pub paused_until: Option<DateTime<Utc>>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
+    /// Why.
+    pub paused_because: Option<String>,
+    /// Nothing is claimed until then, because the provider asked for a pause.
+    pub throttled_until: Option<DateTime<Utc>>,
+    /// The breaker in front of it.
+    pub breaker: Option<String>,
+    /// Its circuit is open.
+    pub circuit_open: bool,
+}
+
+/// Every lane this build knows, by number.
+pub async fn lanes(db: impl PgExecutor<'_>) -> Result<Vec<LaneStanding>, StorageError> {
+    let rows = sqlx::query!(
+        r#"SELECT l.lane, l.paused, l.paused_until, l.paused_by, l.paused_because,
+                  CASE WHEN l.throttled_until > clock_timestamp() THEN l.throttled_until END AS throttled_until,
+                  l.breaker_key, coalesce(b.open, false) AS "circuit_open!"
+             FROM lanes l LEFT JOIN breaker b ON b.key = l.breaker_key ORDER BY l.lane"#
+    )
+    .fetch_all(db)
+    .await?;
+    let known = rows.into_iter().filter_map(|row| {
+        Some(LaneStanding {
+            lane: Lane::from_id(row.lane)?,
+            paused: row.paused,
+            paused_until: row.paused_until,
+            paused_by: row.paused_by,
+            paused_because: row.paused_because,
+            throttled_until: row.throttled_until,
+            breaker: row.breaker_key,
+            circuit_open: row.circuit_open,
+        })
+    });
+    Ok(known.collect())
+}
+
+/// A process that holds leases.
+#[derive(Debug, Serialize)]
+pub struct Owner {
+    /// Its id, made at its start.
+    pub owner: Uuid,
+    /// How many jobs it runs.
+    pub jobs: i64,
+    /// In which lanes.
+    pub lanes: Vec<String>,
+    /// When the lease ends that ends first.
+    pub lease_until: DateTime<Utc>,
+    /// Since when it has had the job that it has had longest.
+    pub oldest: DateTime<Utc>,
+}
+
+/// Who runs jobs at this moment. Whoever is idle is not among them.
+pub async fn owners(db: impl PgExecutor<'_>) -> Result<Vec<Owner>, StorageError> {
+    Ok(sqlx::query_as!(
+        Owner,
+        r#"SELECT j.owner AS "owner!", count(*) AS "jobs!", array_agg(DISTINCT coalesce(l.name, j.lane::text)) AS "lanes!",
+                  min(j.lease_until) AS "lease_until!", min(j.claimed_at) AS "oldest!"
+             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.state = 'running' AND j.claimed_at IS NOT NULL
+            GROUP BY j.owner ORDER BY 2 DESC LIMIT 100"#
+    )
+    .fetch_all(db)
+    .await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern;
+
+    #[test]
+    fn only_the_gap_of_a_groups_error_stands_for_anything() {
+        assert_eq!(pattern("50% of _x\\"), "%50\\% of \\_x\\\\%");
+        assert_eq!(pattern("payment … is gone"), "%payment % is gone%");
+    }
+}

@@ -1,0 +1,122 @@
+// Visits the operators' pages in headless Chromium as somebody with a keyboard, and prints what it found as one JSON object:
+// arguments are the browser's program, and a JSON object with url, token, pages and folder.
+import { chromium } from "playwright-core";
+
+const [program, given] = process.argv.slice(-2);
+const { url, token, pages, folder } = JSON.parse(given);
+const found = { console: [], foreign: [], overflow: [], unnamed: [], small: [], contrast: [], shots: 0, keyboard: {} };
+
+const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
+
+/** A browser window that writes down what it should not see. */
+async function open(scheme, size) {
+  const context = await browser.newContext({ colorScheme: scheme, viewport: size, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) found.console.push(`${page.url()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => found.console.push(`${page.url()}: ${error}`));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(url + "/")) found.foreign.push(request.url());
+  });
+  return { context, page };
+}
+
+/** Signs in with nothing but the keyboard. */
+async function signIn(page) {
+  await page.goto(`${url}/operator`);
+  await page.waitForFunction(() => document.activeElement?.id === "token"); // nobody has to look for the field
+  await page.keyboard.type(token);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${url}/operator`);
+}
+
+/** What is wider than the window, has no name for those who hear it, or is too small for a thumb. */
+function judge(narrow) {
+  const wrong = { overflow: [], unnamed: [], small: [], contrast: [] };
+  const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  if (wide > 0) wrong.overflow.push(`${location.pathname} by ${wide}px at ${innerWidth}px`);
+  for (const control of document.querySelectorAll("a, button, input:not([type=hidden]), select, summary")) {
+    const name = control.getAttribute("aria-label") || control.textContent.trim() || control.labels?.[0]?.textContent.trim();
+    if (!name) wrong.unnamed.push(`${location.pathname}: ${control.outerHTML.slice(0, 120)}`);
+    const box = control.getBoundingClientRect();
+    if (narrow && box.height > 0 && box.height < 40 && control.matches("button, select, input[type=text], input[type=search]"))
+      wrong.small.push(`${location.pathname}: ${control.outerHTML.slice(0, 120)}`);
+  }
+  const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const part = (value) => ((value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = channels(getComputedStyle(at).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || element.closest(".hidden, script, option") || !element.getClientRects().length) continue;
+    const [one, other] = [light(channels(getComputedStyle(element).color)), light(ground(element))].sort((a, b) => b - a);
+    const ratio = (one + 0.05) / (other + 0.05);
+    if (ratio < 4.5) wrong.contrast.push(`${location.pathname}: ${ratio.toFixed(2)} ${texts.currentNode.data.trim().slice(0, 40)}`);
+  }
+  return wrong;
+}
+
+const sizes = { wide: { width: 1360, height: 900 }, narrow: { width: 390, height: 844 } };
+for (const scheme of ["light", "dark"]) {
+  for (const [name, size] of Object.entries(sizes)) {
+    const { context, page } = await open(scheme, size);
+    await page.goto(`${url}/operator/sign-in`);
+    await page.screenshot({ path: `${folder}/sign-in-${scheme}-${name}.png` });
+    await signIn(page);
+    for (const [title, path] of Object.entries(pages)) {
+      await page.goto(url + path);
+      if (await page.locator("details").count()) await page.locator("details").first().evaluate((details) => (details.open = true));
+      const wrong = await page.evaluate(judge, name === "narrow");
+      for (const kind of Object.keys(wrong)) found[kind].push(...wrong[kind].map((one) => `${scheme} ${one}`));
+      await page.screenshot({ path: `${folder}/${title}-${scheme}-${name}.png`, fullPage: true });
+      found.shots += 1;
+    }
+    await context.close();
+  }
+}
+
+// With the keyboard alone: to the content, to the search box, and through a form that changes something.
+{
+  const { context, page } = await open("light", sizes.wide);
+  await signIn(page);
+  await page.keyboard.press("Tab");
+  found.keyboard.first = await page.evaluate(() => document.activeElement.textContent.trim());
+  await page.keyboard.press("Enter");
+  found.keyboard.skipped = await page.evaluate(() => document.activeElement.id);
+  await page.keyboard.press("/");
+  found.keyboard.slash = await page.evaluate(() => document.activeElement.id);
+  await page.keyboard.type("job_1");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/jobs\/1$/);
+  await page.goto(`${url}/operator/lanes`);
+  const pause = page.locator("summary", { hasText: "upkeep" });
+  await pause.focus();
+  found.keyboard.outlined = await pause.evaluate((summary) => {
+    summary.focus({ focusVisible: true });
+    return getComputedStyle(summary).outlineStyle;
+  });
+  await page.keyboard.press("Enter"); // opens it
+  await page.keyboard.press("Tab"); // for how long
+  await page.keyboard.press("Tab"); // why
+  await page.keyboard.type("seen by keyboard");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/did=lane\.paused/);
+  found.keyboard.done = await page.locator("[role=status]").textContent();
+  await page.keyboard.press("Tab");
+  // Live: what changes is seen without a new visit; and a hidden page asks for nothing.
+  await context.close();
+}
+
+await browser.close();
+console.log(JSON.stringify(found));
+process.exit(0);

@@ -1,0 +1,7 @@
+//! What operators do: by commands, and on the page of the worker's internal listener.
+
+mod browser;
+mod commands;
+mod page;
+mod refused;
+mod scene;

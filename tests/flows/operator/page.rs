@@ -1,0 +1,408 @@
+//! What operators see on the page, and what becomes of what they do there.
+
+use chrono::TimeDelta;
+use drop_tests::app::{TestApp, eventually};
+use serde_json::{Value, json};
+
+use super::scene::{KARI, Visitor, audited, dead_jobs, payment_in_review, service};
+
+async fn count(app: &TestApp, query: &'static str) -> i64 {
+    sqlx::query_scalar(query).fetch_one(&app.db).await.unwrap()
+}
+
+/// The only action that was done: what, on what, and its detail.
+async fn only_audited(app: &TestApp) -> (String, String, Value) {
+    let mut audited = audited(app).await;
+    assert_eq!(audited.len(), 1, "{audited:?}");
+    audited.remove(0)
+}
+
+#[tokio::test]
+async fn a_lane_is_paused_with_a_reason_and_goes_on_by_itself_when_its_time_is_over() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    kari.does("/operator/lanes/pause", &[("lane", "kyc.call"), ("minutes", "15")])
+        .await;
+    let lanes = kari.sees("/operator/lanes").await;
+    assert!(
+        lanes.contains("paused") && lanes.contains("ticket 12") && lanes.contains("kari"),
+        "{lanes}"
+    );
+    let (action, lane, detail) = only_audited(&app).await;
+    assert_eq!((action.as_str(), lane.as_str()), ("lane.paused", "kyc.call"));
+    assert_eq!(
+        (&detail["operator"], &detail["reason"]),
+        (&json!("kari"), &json!("ticket 12"))
+    );
+    assert_eq!(
+        (&detail["before"]["paused"], &detail["after"]["paused"]),
+        (&json!(false), &json!(true))
+    );
+    let paused = "SELECT count(*) FROM lanes WHERE paused";
+    app.advance(TimeDelta::minutes(14)).await;
+    assert_eq!(count(&app, paused).await, 1);
+    app.advance(TimeDelta::minutes(2)).await;
+    // A worker looks every ten seconds.
+    let goes_on = eventually(async || count(&app, paused).await == 0).await
+        || eventually(async || count(&app, paused).await == 0).await;
+    assert!(goes_on);
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM audit_log WHERE action = 'lane.resumed' AND actor = 'worker'"
+        )
+        .await,
+        1
+    );
+    let scrape = app.scrape_worker().await;
+    assert!(
+        scrape.contains("drop_operator_actions_total{action=\"lane.paused\"} 1"),
+        "{scrape}"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_lane_that_was_paused_without_an_end_is_resumed_by_hand() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    kari.does("/operator/lanes/pause", &[("lane", "kyc.call")]).await;
+    let twice = kari.acts("/operator/lanes/pause", &[("lane", "kyc.call")]).await;
+    assert_eq!(twice.status, 409, "{}", twice.text);
+    assert!(twice.text.contains("so already"));
+    kari.does("/operator/lanes/resume", &[("lane", "kyc.call")]).await;
+    let actions: Vec<_> = audited(&app).await.into_iter().map(|(action, ..)| action).collect();
+    assert_eq!(
+        actions,
+        ["lane.paused", "lane.resumed"],
+        "what was refused is not there"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_circuit_is_opened_and_closed_by_hand_with_its_history_on_the_page() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    kari.does("/operator/breakers/set", &[("key", "sumsub/api"), ("open", "true")])
+        .await;
+    assert_eq!(count(&app, "SELECT count(*) FROM breaker WHERE open").await, 1);
+    kari.does("/operator/breakers/set", &[("key", "sumsub/api"), ("open", "false")])
+        .await;
+    assert_eq!(count(&app, "SELECT count(*) FROM breaker WHERE open").await, 0);
+    let history: Vec<String> = sqlx::query_scalar("SELECT became FROM breaker_transitions ORDER BY id")
+        .fetch_all(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(history, ["open", "closed"]);
+    let page = kari.sees("/operator/breakers").await;
+    let (_, past) = page.split_once("History").unwrap();
+    assert_eq!(past.matches("sumsub/api").count(), 2);
+    let audited = audited(&app).await;
+    assert_eq!(
+        (&audited[1].0, &audited[1].2["before"]["open"]),
+        (&"breaker.reset".to_owned(), &json!(true))
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn dead_jobs_are_grouped_by_what_they_died_of_and_a_trial_takes_five() {
+    let app = service().await;
+    dead_jobs(&app, 30, "the bank answered").await;
+    dead_jobs(&app, 2, "the lease ended").await;
+    app.lane("balance.batch", "paused = true").await; // they shall stay as they are
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let groups = kari.sees("/operator/jobs/dead").await;
+    assert!(
+        groups.contains("the bank answered …") && groups.contains(">30<") && groups.contains(">2<"),
+        "{groups}"
+    );
+    let filter = [
+        ("kind", "sync-balance"),
+        ("lane", "balance.batch"),
+        ("error", "the bank answered …"),
+    ];
+    let act =
+        |share: &'static str, verb: &'static str| [filter.as_slice(), &[("share", share), ("verb", verb)]].concat();
+    kari.does("/operator/jobs/change-dead", &act("trial", "retry")).await;
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'ready'"
+        )
+        .await,
+        5
+    );
+    assert_eq!(audited(&app).await.len(), 5, "a row for each");
+    kari.does("/operator/jobs/change-dead", &act("tenth", "retry")).await;
+    assert_eq!(audited(&app).await.len(), 7, "of the 25 that are left");
+    kari.does("/operator/jobs/change-dead", &act("all", "discard")).await;
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'dead'"
+        )
+        .await,
+        2,
+        "those of another error"
+    );
+    let audited = audited(&app).await;
+    assert_eq!(audited.len(), 30);
+    assert_eq!(
+        (&audited[29].0, &audited[29].2["before"]["state"]),
+        (&"job.discarded".to_owned(), &json!("dead"))
+    );
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn chosen_jobs_are_changed_all_or_none_and_are_found_by_many_filters() {
+    let app = service().await;
+    app.lane("balance.batch", "paused = true").await;
+    let jobs = dead_jobs(&app, 2, "timed out").await;
+    let (one, other) = (jobs[0].to_string(), jobs[1].to_string());
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    for filter in [
+        "state=dead",
+        "lane=balance.batch",
+        "kind=sync-balance",
+        "error=timed+out+1",
+        "error=TIMED",
+    ] {
+        assert!(
+            kari.sees(&format!("/operator/jobs?{filter}"))
+                .await
+                .contains(&format!(">{one}<")),
+            "{filter}"
+        );
+    }
+    for filter in ["state=done", "lane=login", "kind=prune-jobs", "error=50%25", "before=1"] {
+        assert!(
+            !kari
+                .sees(&format!("/operator/jobs?{filter}"))
+                .await
+                .contains(&format!(">{one}<")),
+            "{filter}"
+        );
+    }
+    let mistyped = kari
+        .acts(
+            "/operator/jobs/change",
+            &[("id", &one), ("id", "999999"), ("verb", "retry")],
+        )
+        .await;
+    assert_eq!(mistyped.status, 409);
+    assert!(audited(&app).await.is_empty());
+    kari.does(
+        "/operator/jobs/change",
+        &[("id", &one), ("id", &other), ("verb", "retry")],
+    )
+    .await;
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'ready'"
+        )
+        .await,
+        2
+    );
+    assert!(
+        kari.sees(&format!("/operator/jobs/{one}"))
+            .await
+            .contains("timed out 1")
+    );
+    assert_eq!(
+        kari.get(&format!("/operator/find?q=job_{one}")).await.location,
+        format!("/operator/jobs/{one}")
+    );
+    // One that waits may be cancelled: then it dies as one that came too late.
+    kari.does("/operator/jobs/change", &[("id", &one), ("verb", "cancel")])
+        .await;
+    assert!(
+        eventually(async || count(&app, "SELECT count(*) FROM jobs WHERE last_error = 'expired'").await == 1).await
+    );
+    let actions: Vec<_> = audited(&app).await.into_iter().map(|(action, ..)| action).collect();
+    assert_eq!(actions, ["job.retried", "job.retried", "job.cancelled"]);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_payment_tells_its_whole_story_and_is_settled_there() {
+    let app = service().await;
+    let id = payment_in_review(&app).await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    assert!(kari.sees("/operator/payments").await.contains(&id));
+    let path = format!("/operator/payments/{id}");
+    let story = kari.sees(&path).await;
+    for step in [
+        "payment.requested",
+        "initiate-payment enqueued",
+        "attempt.sent",
+        "answer.ambiguous",
+        "payment.needs_review",
+    ] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+    for personal in ["Marko", "2010", "201000", "265-1234567-89", "Anna"] {
+        assert!(!story.contains(personal), "{personal}");
+    }
+    let unknown = kari.acts(&format!("{path}/settle"), &[("bank_status", "PDNG")]).await;
+    assert_eq!(unknown.status, 422);
+    kari.does(&format!("{path}/settle"), &[("bank_status", "ACSC")]).await;
+    let story = kari.sees(&path).await;
+    for step in ["payment.settled", "payment.moved", "completed", "notification · worker"] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+    // The move is the domain's row; who settled it and why is the action's.
+    let (action, object, detail) = audited(&app).await.pop().unwrap();
+    assert_eq!((action, object), ("payment.settled".to_owned(), id.clone()));
+    assert_eq!(
+        (&detail["before"]["status"], &detail["after"]["status"]),
+        (&json!("processing"), &json!("completed"))
+    );
+    assert_eq!(
+        kari.acts(&format!("{path}/settle"), &[("bank_status", "ACSC")])
+            .await
+            .status,
+        409
+    );
+    let request: uuid::Uuid = sqlx::query_scalar("SELECT idempotency_key FROM transactions")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    assert_eq!(kari.get(&format!("/operator/find?q={request}")).await.location, path);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_schedule_is_run_between_its_slots() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let took = async || count(&app, "SELECT count(*) FROM cron_slots WHERE name = 'reconcile-kyc'").await == 1;
+    assert!(eventually(took).await, "the worker takes the last slots when it starts");
+    let before = count(&app, "SELECT count(*) FROM jobs WHERE kind = 'reconcile-kyc'").await;
+    assert!(kari.sees("/operator/cron").await.contains("17 * * * *"));
+    kari.does("/operator/cron/run", &[("name", "reconcile-kyc")]).await;
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM jobs WHERE kind = 'reconcile-kyc'").await,
+        before + 1
+    );
+    let (action, name, _) = only_audited(&app).await;
+    assert_eq!((action.as_str(), name.as_str()), ("cron.run", "reconcile-kyc"));
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn events_are_shown_by_state_replayed_and_dismissed_without_their_bodies() {
+    let app = service().await;
+    let events: Vec<uuid::Uuid> = sqlx::query_scalar(
+        "INSERT INTO webhook_events (id, provider, event_key, event_type, raw, state, note)
+         SELECT gen_random_uuid(), 'sumsub', 'key-' || n, 'applicantReviewed', '{\"canary\": \"body\"}', 'quarantined', 'no applicant'
+           FROM generate_series(1, 2) n RETURNING id",
+    )
+    .fetch_all(&app.db)
+    .await
+    .unwrap();
+    let ids: Vec<String> = events.iter().map(|id| format!("evt_{}", id.simple())).collect();
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let list = kari.sees("/operator/webhooks?state=quarantined").await;
+    assert!(ids.iter().all(|id| list.contains(id)));
+    assert!(!kari.sees("/operator/webhooks?state=applied").await.contains(&ids[0]));
+    let event = kari.sees(&format!("/operator/webhooks/{}", ids[0])).await;
+    assert!(event.contains("no applicant") && !event.contains("canary"), "{event}");
+    kari.does("/operator/webhooks/change", &[("id", &ids[0]), ("verb", "dismiss")])
+        .await;
+    kari.does("/operator/webhooks/replay-all", &[("state", "quarantined")])
+        .await;
+    let audited = audited(&app).await;
+    let done: Vec<_> = audited
+        .iter()
+        .map(|(action, object, _)| (action.as_str(), object.as_str()))
+        .collect();
+    assert_eq!(
+        done,
+        [
+            ("webhook.dismissed", ids[0].as_str()),
+            ("webhook.replayed", ids[1].as_str())
+        ]
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_persons_check_is_told_by_ids_and_words_and_not_by_who_they_are() {
+    let app = service().await;
+    let anna = app.signed_in("anna").await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let accepted = anna
+        .post_later("/v1/kyc/applicant", "unused", &json!({ "email": "anna@example.com" }))
+        .await;
+    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
+    app.until_idle().await;
+    let page = kari.sees(&format!("/operator/people/{}", anna.user)).await;
+    assert!(
+        page.contains("pending") && page.contains("basic-kyc-level") && page.contains("kyc.applicant_requested"),
+        "{page}"
+    );
+    for personal in ["Anna", "anna@example.com", "13897249477"] {
+        assert!(!page.contains(personal), "{personal}");
+    }
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_shown_as_text_and_nothing_may_run_or_load_from_elsewhere() {
+    let app = service().await;
+    dead_jobs(&app, 1, "<script>alert(1)</script><img src=x onerror=alert(2)>").await;
+    app.lane("balance.batch", "paused = true").await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    for page in [
+        "/operator/jobs?state=dead",
+        "/operator/jobs/dead",
+        "/operator/find?q=%3Cscript%3Ealert(1)",
+        "/operator/jobs?error=%22%3E%3Cscript%3Ealert(1)",
+    ] {
+        let shown = kari.get(page).await;
+        assert_eq!(shown.status, 200, "{page}");
+        assert!(
+            !shown.text.contains("<script>alert") && !shown.text.contains("<img"),
+            "{page}: {}",
+            shown.text
+        );
+        let policy = shown.headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert_eq!(shown.headers["cache-control"], "no-store");
+        assert!(
+            !shown.text.contains(" style=") && !shown.text.contains(" onclick="),
+            "{page}"
+        );
+    }
+    // Neither does an answer lead elsewhere.
+    let led = kari
+        .acts(
+            "/operator/cron/run",
+            &[("name", "prune"), ("back", "https://example.com/")],
+        )
+        .await;
+    assert!(led.location.starts_with("/operator?did="), "{}", led.location);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_overview_shows_what_the_gauges_read() {
+    let app = service().await;
+    dead_jobs(&app, 3, "timed out").await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    // The gauges are read every ten seconds.
+    let mut shown = async || {
+        kari.sees("/operator")
+            .await
+            .contains("/operator/jobs?state=dead&amp;lane=balance.batch\">3<")
+    };
+    assert!(eventually(&mut shown).await || eventually(&mut shown).await);
+    app.abandon().await;
+}

@@ -1,0 +1,76 @@
+//! Having events applied again, and ending the wait of those that are nobody's.
+
+use drop_common::{
+    domain::ids::WebhookEventId,
+    queue::{EnqueueOptions, Enqueued, enqueue_anew, payloads::ApplyKycEvent},
+    storage::inbox,
+};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::{By, Change, record, refusal};
+
+/// At most so many are applied again by one action.
+pub(crate) const MOST: i64 = 1_000;
+
+/// Which events.
+pub(crate) enum Which {
+    /// These.
+    Ids(Vec<WebhookEventId>),
+    /// All that wait in this state, the oldest first.
+    State(String),
+}
+
+/// All of them in one transaction, or none. The job looks at the event itself, and one that was applied meanwhile changes
+/// nothing. How many are applied again.
+pub(crate) async fn replay(db: &PgPool, which: Which, by: &By) -> anyhow::Result<usize> {
+    let mut tx = db.begin().await?;
+    let ids = match which {
+        Which::Ids(ids) => ids,
+        Which::State(state) => inbox::open_of_state(&mut tx, &state, MOST).await?,
+    };
+    let mut replayed = 0;
+    for event in ids {
+        let open = inbox::is_open(&mut tx, event).await?;
+        let Some(open) = open else {
+            return Err(refusal(format!("there is no event {event}")));
+        };
+        if !open {
+            continue;
+        }
+        let enqueued = enqueue_anew(&mut tx, &ApplyKycEvent { event }, EnqueueOptions::default()).await?;
+        // A job that waits or runs will see the event.
+        if let Enqueued::New(job) = enqueued {
+            let after = json!({ "job": job });
+            record(&mut tx, by, change("webhook.replayed", event, after)).await?;
+            replayed += 1;
+        }
+    }
+    tx.commit().await?;
+    Ok(replayed)
+}
+
+/// All of them, or none: one that is applied was somebody's.
+pub(crate) async fn dismiss(db: &PgPool, ids: &[WebhookEventId], by: &By) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    for &event in ids {
+        if !inbox::dismiss(&mut tx, event).await? {
+            return Err(refusal(format!("event {event} does not wait for a person")));
+        }
+        let after = json!({ "state": "recorded" });
+        record(&mut tx, by, change("webhook.dismissed", event, after)).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn change(action: &'static str, event: WebhookEventId, after: Value) -> Change<'static> {
+    Change {
+        action,
+        object: event.to_string(),
+        user: None,
+        before: json!({ "applied": false }),
+        after,
+        more: Value::Null,
+    }
+}

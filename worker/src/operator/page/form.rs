@@ -1,0 +1,152 @@
+//! Forms: who may send one, and what must be in it.
+
+use std::{str::FromStr, sync::Arc};
+
+use drop_common::{metrics::OPERATOR_ACTIONS, telemetry::is_personal};
+use poem::{
+    Body, FromRequest, Request, RequestBody, Response,
+    http::{StatusCode, header},
+};
+
+use super::{Page, session, stop::Stop};
+use crate::operator::actions::By;
+
+/// The field that proves that our own page made the form.
+pub(super) const TOKEN: &str = "form";
+/// A thousand jobs' numbers, and more.
+const LARGEST: usize = 64 * 1024;
+/// A reason's longest text.
+pub(super) const LONGEST_REASON: usize = 300;
+
+/// Named texts of a form or a query; a name may be there several times.
+#[derive(Debug, Default)]
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    pub(super) fn parse(text: &[u8]) -> Self {
+        Self(serde_urlencoded::from_bytes(text).unwrap_or_default())
+    }
+
+    /// The first of this name; an empty one is none.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// The same as a value; what cannot be read as one is none.
+    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Option<T> {
+        self.get(name)?.parse().ok()
+    }
+
+    /// All of this name that are not empty.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.0.iter().filter(move |(found, _)| found == name);
+        named.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// All of them as values; `None`: one cannot be read.
+    pub(super) fn all_parsed<T: FromStr>(&self, name: &str) -> Option<Vec<T>> {
+        self.all(name).map(|value| value.parse().ok()).collect()
+    }
+}
+
+/// A form of somebody who may change something, which our own page made, with a reason.
+pub(super) struct Act {
+    pub(super) page: Arc<Page>,
+    pub(super) by: By,
+    pub(super) form: Fields,
+}
+
+impl<'a> FromRequest<'a> for Act {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let page = session::page(request);
+        let who = session::identify(request, &page).ok_or(Stop::SignIn)?;
+        if !who.may_change() {
+            return Err(Stop::Forbidden("You may look, and change nothing.").into());
+        }
+        is_ours(request)?;
+        let form = read(body.take().map_err(|_| Stop::Unusable("The form is empty."))?).await?;
+        if !form.get(TOKEN).is_some_and(|token| who.made(token, &page.context.keys)) {
+            return Err(Stop::Forbidden("This form is not one that the page made for you. Load the page anew.").into());
+        }
+        let reason = form.get("reason").ok_or(Stop::Unusable("A reason is needed."))?;
+        if reason.chars().count() > LONGEST_REASON {
+            return Err(Stop::Unusable("The reason is too long.").into());
+        }
+        if is_personal(reason) {
+            return Err(Stop::Unusable("The reason looks as if it names a person, a number or an address.").into());
+        }
+        let by = By {
+            reason: reason.to_owned(),
+            operator: who.name,
+        };
+        Ok(Self { page, by, form })
+    }
+}
+
+impl Act {
+    /// Counts what was done, and shows the page again from which it was.
+    pub(super) fn done(&self, action: &'static str, changed: usize) -> Response {
+        self.page.context.metrics.count(&OPERATOR_ACTIONS, &[action]);
+        tracing::info!(operator = self.by.operator, action, changed, "an operator did {action}");
+        let back = self
+            .form
+            .get("back")
+            .filter(|back| is_page(back))
+            .unwrap_or("/operator");
+        let sign = if back.contains('?') { '&' } else { '?' };
+        Response::builder()
+            .status(StatusCode::SEE_OTHER)
+            .header(header::LOCATION, format!("{back}{sign}did={action}&n={changed}"))
+            .finish()
+    }
+}
+
+/// A browser says where a form was sent from.
+pub(super) fn is_ours(request: &Request) -> Result<(), Stop> {
+    match request.header("sec-fetch-site") {
+        None | Some("same-origin") => Ok(()),
+        Some(_) => Err(Stop::Forbidden("This form was sent from another page.")),
+    }
+}
+
+pub(super) async fn read(body: Body) -> Result<Fields, Stop> {
+    let bytes = body.into_bytes_limit(LARGEST).await;
+    Ok(Fields::parse(
+        &bytes.map_err(|_| Stop::Unusable("The form is too large."))?,
+    ))
+}
+
+/// A path of these pages, as it stands in a header.
+fn is_page(path: &str) -> bool {
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain
+        && !path.contains("//")
+        && (path == "/operator" || path.starts_with("/operator/") || path.starts_with("/operator?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_leads_back_to_one_of_these_pages_and_nowhere_else() {
+        assert!(is_page("/operator") && is_page("/operator/jobs?state=dead&kind=x"));
+        for elsewhere in [
+            "//example.com",
+            "/operator//x",
+            "https://example.com",
+            "/operators",
+            "/operator/\r\nx",
+            "",
+        ] {
+            assert!(!is_page(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn an_empty_field_is_none_and_a_name_may_be_there_twice() {
+        let fields = Fields::parse(b"id=1&id=2&reason=+&kind=poll-payment");
+        assert_eq!(fields.all_parsed::<i64>("id"), Some(vec![1, 2]));
+        assert_eq!((fields.get("reason"), fields.get("kind")), (None, Some("poll-payment")));
+    }
+}

@@ -1,0 +1,253 @@
+//! Jobs by many filters, the dead by what they died of, and what is done with several at once.
+
+use drop_common::queue::{
+    ALL_KINDS, Lane,
+    look::{self, Found, Search},
+};
+use maud::{Markup, html};
+use poem::{Response, handler};
+
+use super::{
+    form::{Act, Fields},
+    layout::{self, job_state},
+    session::Look,
+    stop::Stop,
+};
+use crate::operator::actions::jobs::{self, JobAction, Share};
+
+const STATES: [&str; 5] = ["ready", "running", "done", "dead", "untold"];
+const A_PAGE: usize = 50;
+
+fn search_of(fields: &Fields) -> Search {
+    Search {
+        state: fields.get("state").map(str::to_owned),
+        lane: fields.get("lane").and_then(Lane::from_name),
+        kind: fields.get("kind").map(str::to_owned),
+        error: fields.get("error").map(str::to_owned),
+        before: fields.parsed("before"),
+        limit: A_PAGE,
+    }
+}
+
+/// The filter as a part of an address, and more.
+fn link(search: &Search, before: Option<i64>) -> String {
+    let before = before.map(|id| id.to_string()).unwrap_or_default();
+    let pairs = [
+        ("state", search.state.as_deref().unwrap_or_default()),
+        ("lane", search.lane.map(Lane::name).unwrap_or_default()),
+        ("kind", search.kind.as_deref().unwrap_or_default()),
+        ("error", search.error.as_deref().unwrap_or_default()),
+        ("before", before.as_str()),
+    ];
+    format!("/operator/jobs?{}", layout::encoded(&pairs))
+}
+
+#[handler]
+pub(super) async fn show(look: Look) -> Result<Response, Stop> {
+    let search = search_of(&look.query);
+    let found = look::search(&look.page.context.db, &search).await?;
+    let dead = if search.state.as_deref() == Some("dead") {
+        Some(look::count_dead(&look.page.context.db, &search).await?)
+    } else {
+        None
+    };
+    let body = html! {
+        div.title {
+            h1 { "Jobs" }
+            a.button href="/operator/jobs/dead" { "Dead by error" }
+        }
+        (filter(&search))
+        (list(&look, &search, &found))
+        (layout::older(found.next.map(|next| link(&search, Some(next)))))
+        @if let Some(dead) = dead && look.who.may_change() && dead > 0 { (all_of_them(&look, &search, dead)) }
+    };
+    Ok(layout::page(&look, "/operator/jobs", "Jobs", &body))
+}
+
+fn filter(search: &Search) -> Markup {
+    let option = |value: &str, chosen: Option<&str>| {
+        html! {
+            option value=(value) selected[chosen == Some(value)] { (value) }
+        }
+    };
+    html! {
+        form.filter action="/operator/jobs" {
+            label { span { "State" }
+                select name="state" {
+                    option value="" { "any" }
+                    @for state in STATES { (option(state, search.state.as_deref())) }
+                }
+            }
+            label { span { "Lane" }
+                select name="lane" {
+                    option value="" { "any" }
+                    @for lane in Lane::ALL { (option(lane.name(), search.lane.map(Lane::name))) }
+                }
+            }
+            label { span { "Kind" }
+                select name="kind" {
+                    option value="" { "any" }
+                    @for kind in ALL_KINDS { (option(kind, search.kind.as_deref())) }
+                }
+            }
+            label.wide { span { "Part of the error" }
+                input type="text" name="error" value=(search.error.as_deref().unwrap_or_default()) autocomplete="off";
+            }
+            button type="submit" { "Search" }
+        }
+    }
+}
+
+fn list(look: &Look, search: &Search, found: &Found) -> Markup {
+    let now = look.page.context.clock.now();
+    let may_change = look.who.may_change();
+    let rows: Vec<Vec<Markup>> = found
+        .jobs
+        .iter()
+        .map(|job| {
+            let mut row = vec![
+                html! { a href={ "/operator/jobs/" (job.id) } { (job.id) } },
+                html! { (job.kind) },
+                html! { (job.lane) },
+                job_state(&job.state),
+                html! { (job.attempts) " of " (job.max_attempts) },
+                layout::moment(job.finished_at.unwrap_or(job.run_at), now),
+                html! { span.error { (job.last_error.as_deref().unwrap_or_default()) } },
+            ];
+            if may_change {
+                let label = format!("Job {}", job.id);
+                row.insert(
+                    0,
+                    html! { input type="checkbox" name="id" value=(job.id) form="selection" aria-label=(label); },
+                );
+            }
+            row
+        })
+        .collect();
+    let mut head = vec!["Job", "Kind", "Lane", "State", "Attempts", "Ended or due", "Last error"];
+    if may_change {
+        head.insert(0, "Chosen");
+    }
+    let empty = if found.next.is_some() {
+        "None among the newest five thousand that were looked at. Search on among older ones."
+    } else {
+        "No job matches."
+    };
+    html! {
+        (layout::table(&head, &rows, empty))
+        @if may_change && !rows.is_empty() {
+            form.action #selection method="post" action="/operator/jobs/change" {
+                fieldset {
+                    legend { "With the chosen" }
+                    (layout::because(look, &link(search, search.before)))
+                    div.buttons {
+                        button.plain type="button" data-choose-all hidden { "Choose all" }
+                        button type="submit" name="verb" value="retry" { "Retry" }
+                        button.danger type="submit" name="verb" value="discard" { "Discard" }
+                        button.danger type="submit" name="verb" value="cancel" { "Cancel" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A first few as a trial, then a tenth, then all.
+fn all_of_them(look: &Look, search: &Search, dead: i64) -> Markup {
+    let shares = [
+        ("trial", jobs::TRIAL.min(dead)),
+        ("tenth", (dead / 10).clamp(1, jobs::MOST)),
+        ("all", dead.min(jobs::MOST)),
+    ];
+    let more = if dead >= 10_000 { " or more" } else { "" };
+    html! {
+        form.action method="post" action="/operator/jobs/change-dead" {
+            fieldset {
+                legend { "With all dead jobs of this filter: " (dead) (more) }
+                p.quiet { "Begin with a few, look what becomes of them, then take a tenth, then all. The newest come first; at most "
+                    (jobs::MOST) " at a time." }
+                input type="hidden" name="lane" value=(search.lane.map(Lane::name).unwrap_or_default());
+                input type="hidden" name="kind" value=(search.kind.as_deref().unwrap_or_default());
+                input type="hidden" name="error" value=(search.error.as_deref().unwrap_or_default());
+                fieldset.choices {
+                    legend { "How many" }
+                    @for (share, jobs) in shares {
+                        label { input type="radio" name="share" value=(share) required checked[share == "trial"]; " " (share) " (" (jobs) ")" }
+                    }
+                }
+                (layout::because(look, &link(search, None)))
+                div.buttons {
+                    button type="submit" name="verb" value="retry" { "Retry" }
+                    button.danger type="submit" name="verb" value="discard" { "Discard" }
+                }
+            }
+        }
+    }
+}
+
+#[handler]
+pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
+    let groups = look::dead_groups(&look.page.context.db).await?;
+    let now = look.page.context.clock.now();
+    let rows: Vec<Vec<Markup>> = groups
+        .iter()
+        .map(|group| {
+            let filter = [
+                ("state", "dead"),
+                ("lane", group.lane.as_str()),
+                ("kind", group.kind.as_str()),
+                ("error", group.error.as_str()),
+            ];
+            vec![
+                html! { a href={ "/operator/jobs?" (layout::encoded(&filter)) } { (group.jobs) } },
+                html! { (group.kind) },
+                html! { span.error { @if group.error.is_empty() { "no error" } @else { (group.error) } } },
+                layout::moment(group.first, now),
+                layout::moment(group.last, now),
+                html! { span.quiet { (super::job::consequence(&group.kind)) } },
+            ]
+        })
+        .collect();
+    let body = html! {
+        div.title { h1 { "Dead jobs by error" } a.button href="/operator/jobs?state=dead" { "One by one" } }
+        (layout::table(&["Jobs", "Kind", "Error", "First", "Last", "What followed"], &rows, "No job is dead."))
+        p.quiet { "The newest ten thousand. Where numbers and ids differ, … stands." }
+    };
+    Ok(layout::page(&look, "/operator/jobs", "Dead jobs", &body))
+}
+
+fn verb(form: &Fields) -> Result<JobAction, Stop> {
+    match form.get("verb") {
+        Some("retry") => Ok(JobAction::Retry),
+        Some("discard") => Ok(JobAction::Discard),
+        Some("cancel") => Ok(JobAction::Cancel),
+        _ => Err(Stop::Unusable("It is not said what is to be done.")),
+    }
+}
+
+#[handler]
+pub(super) async fn change(act: Act) -> Result<Response, Stop> {
+    let action = verb(&act.form)?;
+    let ids = act.form.all_parsed::<i64>("id").unwrap_or_default();
+    if ids.is_empty() {
+        return Err(Stop::Unusable("No job is chosen."));
+    }
+    let changed = jobs::change(&act.page.context.db, &ids, action, &act.by).await?;
+    Ok(act.done(action.name(), changed))
+}
+
+#[handler]
+pub(super) async fn change_dead(act: Act) -> Result<Response, Stop> {
+    let action = match verb(&act.form)? {
+        JobAction::Cancel => return Err(Stop::Unusable("The dead do not wait.")),
+        action => action,
+    };
+    let share = match act.form.get("share") {
+        Some("trial") => Share::Trial,
+        Some("tenth") => Share::Tenth,
+        Some("all") => Share::All,
+        _ => return Err(Stop::Unusable("It is not said how many.")),
+    };
+    let changed = jobs::change_dead(&act.page.context.db, &search_of(&act.form), share, action, &act.by).await?;
+    Ok(act.done(action.name(), changed))
+}

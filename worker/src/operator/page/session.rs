@@ -1,0 +1,216 @@
+//! Who looks: by a cookie that we signed, or by a proxy that signed them in.
+
+use std::{net::IpAddr, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use drop_common::{
+    config::{OperatorRole, OperatorsConfig, is_operator_name},
+    keyring::{Keyring, base64url, sha256},
+};
+use poem::{
+    FromRequest, Request, RequestBody,
+    web::cookie::{Cookie, SameSite},
+};
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+
+use super::{Page, form::Fields, stop::Stop};
+
+/// The cookie's name.
+const COOKIE: &str = "drop_operator";
+/// Marks what the script asks for by itself: that nobody is there does not keep them signed in.
+const BACKGROUND: &str = "x-background";
+/// How long somebody stays signed in who does nothing.
+const IDLE: TimeDelta = TimeDelta::hours(1);
+/// How long at most.
+const LONGEST: TimeDelta = TimeDelta::hours(12);
+/// A cookie is made anew once it is this old.
+const RENEWED_AFTER: TimeDelta = TimeDelta::minutes(5);
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) role: OperatorRole,
+    /// By a token of ours: they can sign out.
+    pub(super) by_token: bool,
+    /// What a form is bound to, so that it is good for nobody else.
+    binding: String,
+}
+
+impl Identity {
+    pub(super) fn may_change(&self) -> bool {
+        self.role == OperatorRole::Operator
+    }
+
+    /// What a form holds that our own page made for them.
+    pub(super) fn form_token(&self, keys: &Keyring) -> String {
+        base64url(&keys.blind_index("operators.form", &self.binding))
+    }
+
+    /// Whether a form holds it, made with the current key or the one before.
+    pub(super) fn made(&self, token: &str, keys: &Keyring) -> bool {
+        is_one_of(keys, "operators.form", &self.binding, token)
+    }
+}
+
+/// A request of somebody who may look.
+pub(super) struct Look {
+    pub(super) page: Arc<Page>,
+    pub(super) who: Identity,
+    /// What follows the question mark.
+    pub(super) query: Fields,
+}
+
+impl<'a> FromRequest<'a> for Look {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        let page = page(request);
+        let who = identify(request, &page).ok_or(Stop::SignIn)?;
+        let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
+        Ok(Self { page, who, query })
+    }
+}
+
+pub(super) fn page(request: &Request) -> Arc<Page> {
+    Arc::clone(request.data::<Arc<Page>>().expect("the routes have their data"))
+}
+
+/// Who makes the request. A cookie that is no longer fresh is made anew.
+pub(super) fn identify(request: &Request, page: &Page) -> Option<Identity> {
+    let operators = &page.context.settings.operators;
+    if let Some(identity) = by_proxy(request, operators) {
+        return Some(identity);
+    }
+    let now = page.context.clock.now();
+    let cookie = request.cookie().get(COOKIE)?;
+    let signed = Signed::read(cookie.value_str(), &page.context.keys, now)?;
+    // The list decides, not the cookie: whoever is taken from it is out with the worker's next start.
+    let token = operators.tokens.iter().find(|token| token.name == signed.name)?;
+    if now - signed.seen > RENEWED_AFTER && request.header(BACKGROUND).is_none() {
+        let renewed = Signed {
+            seen: now,
+            ..signed.clone()
+        };
+        request.cookie().add(renewed.cookie(page));
+    }
+    Some(Identity {
+        name: signed.name,
+        role: token.role,
+        by_token: true,
+        binding: signed.id.to_string(),
+    })
+}
+
+/// The address that the request came from is the proxy's, or its headers are anybody's words.
+fn by_proxy(request: &Request, operators: &OperatorsConfig) -> Option<Identity> {
+    let peer: IpAddr = request.remote_addr().as_socket_addr()?.ip();
+    if !operators
+        .proxies
+        .iter()
+        .any(|network| network.contains(peer.to_canonical()))
+    {
+        return None;
+    }
+    let name = only(request, "x-forwarded-user").filter(|name| is_operator_name(name))?;
+    let groups = only(request, "x-forwarded-groups").unwrap_or_default();
+    let is_in = |group: &str| groups.split(',').any(|named| named.trim() == group);
+    let role = if is_in(&operators.operator_group) {
+        OperatorRole::Operator
+    } else if is_in(&operators.viewer_group) {
+        OperatorRole::Viewer
+    } else {
+        return None;
+    };
+    Some(Identity {
+        name: name.to_owned(),
+        role,
+        by_token: false,
+        binding: format!("proxy {name}"),
+    })
+}
+
+/// A header that is there once: of two, one may be the client's own.
+fn only<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let mut values = request.headers().get_all(name).iter();
+    let (value, more) = (values.next()?, values.next());
+    value.to_str().ok().filter(|_| more.is_none())
+}
+
+/// The cookie of somebody with this token, and who they are; `None`: it is nobody's. All hashes are compared, each in constant
+/// time.
+pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
+    let hash = sha256(token.as_bytes());
+    let mut found = None;
+    for known in &page.context.settings.operators.tokens {
+        if bool::from(known.hash.ct_eq(&hash)) {
+            found = Some(known);
+        }
+    }
+    let now = page.context.clock.now();
+    let signed = Signed {
+        name: found?.name.clone(),
+        id: Uuid::new_v4(),
+        began: now,
+        seen: now,
+    };
+    Some((signed.cookie(page), signed.name))
+}
+
+/// Takes the cookie away.
+pub(super) fn sign_out(request: &Request) {
+    let mut gone = Cookie::named(COOKIE);
+    gone.set_path("/operator");
+    gone.make_removal();
+    request.cookie().add(gone);
+}
+
+/// What the cookie says.
+#[derive(Clone)]
+struct Signed {
+    name: String,
+    id: Uuid,
+    began: DateTime<Utc>,
+    seen: DateTime<Utc>,
+}
+
+impl Signed {
+    fn cookie(&self, page: &Page) -> Cookie {
+        let text = self.text();
+        let mac = base64url(&page.context.keys.blind_index("operators.session", &text));
+        let mut cookie = Cookie::new_with_str(COOKIE, format!("{text}~{mac}"));
+        cookie.set_path("/operator");
+        cookie.set_http_only(true);
+        cookie.set_same_site(SameSite::Strict);
+        // A browser takes such a cookie over plain HTTP from this machine, which a forwarded port is.
+        cookie.set_secure(!page.context.settings.profile.is_local());
+        cookie
+    }
+
+    fn text(&self) -> String {
+        let Self { name, id, began, seen } = self;
+        format!("{name}~{id}~{}~{}", began.timestamp(), seen.timestamp())
+    }
+
+    fn read(value: &str, keys: &Keyring, now: DateTime<Utc>) -> Option<Self> {
+        let (text, mac) = value.rsplit_once('~')?;
+        if !is_one_of(keys, "operators.session", text, mac) {
+            return None;
+        }
+        let mut parts = text.split('~');
+        let (name, id, began, seen) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let time = |text: &str| DateTime::from_timestamp(text.parse().ok()?, 0);
+        let signed = Self {
+            name: name.to_owned(),
+            id: id.parse().ok()?,
+            began: time(began)?,
+            seen: time(seen)?,
+        };
+        (now - signed.seen < IDLE && now - signed.began < LONGEST).then_some(signed)
+    }
+}
+
+fn is_one_of(keys: &Keyring, purpose: &str, text: &str, given: &str) -> bool {
+    let made = keys.blind_indexes(purpose, text);
+    made.iter()
+        .any(|mac| base64url(mac).as_bytes().ct_eq(given.as_bytes()).into())
+}
