@@ -7,6 +7,7 @@ gauges about the queue are older than they should be.
 import argparse
 import os
 import pathlib
+import shutil
 import statistics
 import sys
 import tempfile
@@ -74,7 +75,8 @@ def main():
     parser.add_argument("--built", metavar="FOLDER", help="where drop-local was built before")
     arguments = parser.parse_args()
     need("psql", "ps")
-    processes = Processes(pathlib.Path(tempfile.mkdtemp(prefix="drop-scrape-")))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="drop-scrape-"))
+    processes = Processes(folder)
     try:
         drop = Drop(processes, programs(arguments.built))
         both(drop, "with an empty queue")
@@ -83,6 +85,7 @@ def main():
         well = both(drop, f"beside {JOBS} jobs")
     finally:
         processes.end()
+        shutil.rmtree(folder)
     sys.exit(0 if well else 1)
 
 
