@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use drop_tests::app::TestApp;
 
-use super::scene::{KARI, OLA, Visitor, audited, dead_jobs, service, service_with};
+use super::scene::{KARI, OLA, Visitor, audited, dead_jobs, entry, service, service_with};
 
 /// Every page. A person and an event that are not there are asked for like any other.
 const PAGES: [&str; 14] = [
@@ -155,6 +155,48 @@ async fn a_form_that_the_page_did_not_make_for_this_operator_changes_nothing() {
     }
     assert_eq!(stands(&app).await, before);
     assert!(audited(&app).await.is_empty());
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_ends_what_was_begun_with_it() {
+    let before = service().await;
+    let cookie = Visitor::signed_in(&before, KARI).await.cookie;
+    before.abandon().await;
+    let replaced = entry("kari", "operator", "kari-0000000000000000000000000000000000");
+    for (tokens, status) in [(entry("kari", "operator", KARI), 200), (replaced, 303)] {
+        let after = service_with(&[("DROP_OPERATOR_TOKENS", &tokens)]).await;
+        let mut kari = Visitor::at(&after).await;
+        kari.cookie.clone_from(&cookie);
+        assert_eq!(kari.get("/operator").await.status, status, "with {tokens}");
+        after.abandon().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_audit_log_cannot_keep_is_no_reason_of_a_command_either() {
+    let app = service().await;
+    for reason in ["", " ", "asked 13897249477 about it"] {
+        let pause = ["lanes", "pause", "login", "--operator", "kari", "--reason", reason];
+        let (done, _) = app.operator(env!("CARGO_BIN_EXE_drop-node"), &pause).await;
+        assert!(!done, "{reason:?}");
+    }
+    assert!(audited(&app).await.is_empty());
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_changes_nothing() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let fields = [
+        ("state", "dead"),
+        ("lane", "nowhere"),
+        ("share", "all"),
+        ("verb", "discard"),
+    ];
+    assert_eq!(kari.acts("/operator/jobs/change-dead", &fields).await.status, 422);
+    assert!(kari.get("/operator/jobs?lane=nowhere").await.status == 422);
     app.abandon().await;
 }
 

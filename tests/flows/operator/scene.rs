@@ -14,14 +14,16 @@ pub(super) const KARI: &str = "kari-7f1b0d8e6a5c4b3a2918070605040302";
 /// A viewer's token.
 pub(super) const OLA: &str = "ola-00112233445566778899aabbccddeeff";
 
+/// Somebody in the list of those who may sign in.
+pub(super) fn entry(name: &str, role: &str, token: &str) -> String {
+    let hash = sha256(token.as_bytes())
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    format!("{name}:{role}:{hash}")
+}
+
 /// A service with one operator and one viewer, and some variables set otherwise.
 pub(super) async fn service_with(changes: &[(&'static str, &str)]) -> TestApp {
-    let entry = |name: &str, role: &str, token: &str| {
-        let hash = sha256(token.as_bytes())
-            .iter()
-            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-        format!("{name}:{role}:{hash}")
-    };
     let tokens = format!("{},{}", entry("kari", "operator", KARI), entry("ola", "viewer", OLA));
     let all: Vec<_> = [("DROP_OPERATOR_TOKENS", tokens.as_str())]
         .into_iter()

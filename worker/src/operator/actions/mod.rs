@@ -12,23 +12,47 @@ use std::fmt;
 
 use clap::Args;
 use drop_common::{
+    config::is_operator_name,
     domain::ids::UserId,
     storage::{
         Tx,
         audit::{self, Actor, Entry},
     },
+    telemetry::is_personal,
 };
 use serde_json::{Value, json};
+
+/// A reason's longest text.
+pub(crate) const LONGEST_REASON: usize = 300;
 
 /// Who changes something, and why: both go into the audit log.
 #[derive(Debug, Args)]
 pub struct By {
     /// Why; names no person.
-    #[arg(long)]
+    #[arg(long, value_parser = reason)]
     pub(crate) reason: String,
     /// Who.
-    #[arg(long, env = "DROP_OPERATOR")]
+    #[arg(long, env = "DROP_OPERATOR", value_parser = operator)]
     pub(crate) operator: String,
+}
+
+/// The audit log keeps what it is told for years, and every viewer reads it.
+pub(crate) fn reason(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("A reason is needed.");
+    }
+    if text.chars().count() > LONGEST_REASON {
+        return Err("The reason is too long.");
+    }
+    if is_personal(text) {
+        return Err("The reason looks as if it names a person, a number or an address.");
+    }
+    Ok(text.to_owned())
+}
+
+fn operator(name: &str) -> Result<String, &'static str> {
+    let fits = is_operator_name(name).then(|| name.to_owned());
+    fits.ok_or("The operator's name is letters, digits, and . _ - @ between them.")
 }
 
 /// An action that is not done because of how things stand: nothing was changed. Any other error is a failure of ours.

@@ -2,22 +2,19 @@
 
 use std::{str::FromStr, sync::Arc};
 
-use drop_common::{metrics::OPERATOR_ACTIONS, telemetry::is_personal};
+use drop_common::metrics::OPERATOR_ACTIONS;
 use poem::{
     Body, FromRequest, Request, RequestBody, Response,
     http::{StatusCode, header},
 };
 
 use super::{Page, session, stop::Stop};
-use crate::operator::actions::By;
+use crate::operator::actions::{self, By};
 
 /// The field that proves that our own page made the form.
 pub(super) const TOKEN: &str = "form";
 /// A thousand jobs' numbers, and more.
 const LARGEST: usize = 64 * 1024;
-/// A reason's longest text.
-pub(super) const LONGEST_REASON: usize = 300;
-
 /// Named texts of a form or a query; a name may be there several times.
 #[derive(Debug, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
@@ -68,15 +65,9 @@ impl<'a> FromRequest<'a> for Act {
         if !form.get(TOKEN).is_some_and(|token| who.made(token, &page.context.keys)) {
             return Err(Stop::Forbidden("This form is not one that the page made for you. Load the page anew.").into());
         }
-        let reason = form.get("reason").ok_or(Stop::Unusable("A reason is needed."))?;
-        if reason.chars().count() > LONGEST_REASON {
-            return Err(Stop::Unusable("The reason is too long.").into());
-        }
-        if is_personal(reason) {
-            return Err(Stop::Unusable("The reason looks as if it names a person, a number or an address.").into());
-        }
+        let reason = actions::reason(form.get("reason").unwrap_or_default()).map_err(Stop::Unusable)?;
         let by = By {
-            reason: reason.to_owned(),
+            reason,
             operator: who.name,
         };
         Ok(Self { page, by, form })

@@ -34,7 +34,7 @@ pub(super) fn consequence(kind: &str) -> &'static str {
         }
         "initiate-payment" => "the payment failed if it never left, else a person must look at it",
         "start-authorisation" => "the payment's approval did not begin; it is polled until its deadline",
-        "poll-payment" => "nobody asks the bank any more; the sweep asks again within a minute",
+        "poll-payment" => "the bank is not asked any more, and a person must look at the payment",
         "cancel-payment" => "the bank did not answer the wish to cancel",
         _ => "nothing is known",
     }

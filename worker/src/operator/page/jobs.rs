@@ -18,15 +18,22 @@ use crate::operator::actions::jobs::{self, JobAction, Share};
 const STATES: [&str; 5] = ["ready", "running", "done", "dead", "untold"];
 const A_PAGE: usize = 50;
 
-fn search_of(fields: &Fields) -> Search {
-    Search {
+/// What cannot be read is refused: left out, it would widen what is shown, and what is done to it.
+fn search_of(fields: &Fields) -> Result<Search, Stop> {
+    let lane = fields
+        .get("lane")
+        .map(|name| Lane::from_name(name).ok_or(Stop::Unusable("There is no such lane.")));
+    let before = fields
+        .get("before")
+        .map(|id| id.parse().map_err(|_| Stop::Unusable("That is no job's number.")));
+    Ok(Search {
         state: fields.get("state").map(str::to_owned),
-        lane: fields.get("lane").and_then(Lane::from_name),
+        lane: lane.transpose()?,
         kind: fields.get("kind").map(str::to_owned),
         error: fields.get("error").map(str::to_owned),
-        before: fields.parsed("before"),
+        before: before.transpose()?,
         limit: A_PAGE,
-    }
+    })
 }
 
 /// The filter as a part of an address, and more.
@@ -44,7 +51,7 @@ fn link(search: &Search, before: Option<i64>) -> String {
 
 #[handler]
 pub(super) async fn show(look: Look) -> Result<Response, Stop> {
-    let search = search_of(&look.query);
+    let search = search_of(&look.query)?;
     let found = look::search(&look.page.context.db, &search).await?;
     let dead = if search.state.as_deref() == Some("dead") {
         Some(look::count_dead(&look.page.context.db, &search).await?)
@@ -199,7 +206,11 @@ pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
                 ("error", group.error.as_str()),
             ];
             vec![
-                html! { a href={ "/operator/jobs?" (layout::encoded(&filter)) } { (group.jobs) } },
+                // No filter says "without an error": a link would show, and offer to discard, those with any.
+                html! {
+                    @if group.error.is_empty() { (group.jobs) }
+                    @else { a href={ "/operator/jobs?" (layout::encoded(&filter)) } { (group.jobs) } }
+                },
                 html! { (group.kind) },
                 html! { span.error { @if group.error.is_empty() { "no error" } @else { (group.error) } } },
                 layout::moment(group.first, now),
@@ -248,6 +259,6 @@ pub(super) async fn change_dead(act: Act) -> Result<Response, Stop> {
         Some("all") => Share::All,
         _ => return Err(Stop::Unusable("It is not said how many.")),
     };
-    let changed = jobs::change_dead(&act.page.context.db, &search_of(&act.form), share, action, &act.by).await?;
+    let changed = jobs::change_dead(&act.page.context.db, &search_of(&act.form)?, share, action, &act.by).await?;
     Ok(act.done(action.name(), changed))
 }

@@ -5,11 +5,8 @@ use drop_common::metrics::OPERATOR_ACTION_NAMES;
 use maud::{DOCTYPE, Markup, html};
 use poem::{Response, http::StatusCode};
 
-use super::{
-    assets,
-    form::{LONGEST_REASON, TOKEN},
-    session::Look,
-};
+use super::{assets, form::TOKEN, session::Look};
+use crate::operator::actions::LONGEST_REASON;
 
 /// The sections: path, name.
 const SECTIONS: [(&str, &str); 8] = [

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
-    config::{OperatorRole, OperatorsConfig, is_operator_name},
+    config::{OperatorRole, OperatorToken, OperatorsConfig, is_operator_name},
     keyring::{Keyring, base64url, sha256},
 };
 use poem::{
@@ -83,15 +83,14 @@ pub(super) fn identify(request: &Request, page: &Page) -> Option<Identity> {
     }
     let now = page.context.clock.now();
     let cookie = request.cookie().get(COOKIE)?;
-    let signed = Signed::read(cookie.value_str(), &page.context.keys, now)?;
-    // The list decides, not the cookie: whoever is taken from it is out with the worker's next start.
-    let token = operators.tokens.iter().find(|token| token.name == signed.name)?;
+    // The list decides, not the cookie: whoever is taken from it, or has another token there, is out with the worker's next start.
+    let (signed, token) = Signed::read(cookie.value_str(), page, now)?;
     if now - signed.seen > RENEWED_AFTER && request.header(BACKGROUND).is_none() {
         let renewed = Signed {
             seen: now,
             ..signed.clone()
         };
-        request.cookie().add(renewed.cookie(page));
+        request.cookie().add(renewed.cookie(page, token));
     }
     Some(Identity {
         name: signed.name,
@@ -147,13 +146,14 @@ pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
         }
     }
     let now = page.context.clock.now();
+    let token = found?;
     let signed = Signed {
-        name: found?.name.clone(),
+        name: token.name.clone(),
         id: Uuid::new_v4(),
         began: now,
         seen: now,
     };
-    Some((signed.cookie(page), signed.name))
+    Some((signed.cookie(page, token), signed.name))
 }
 
 /// Takes the cookie away.
@@ -174,9 +174,10 @@ struct Signed {
 }
 
 impl Signed {
-    fn cookie(&self, page: &Page) -> Cookie {
+    fn cookie(&self, page: &Page, token: &OperatorToken) -> Cookie {
         let text = self.text();
-        let mac = base64url(&page.context.keys.blind_index("operators.session", &text));
+        let bound = bound(&text, token);
+        let mac = base64url(&page.context.keys.blind_index("operators.session", &bound));
         let mut cookie = Cookie::new_with_str(COOKIE, format!("{text}~{mac}"));
         cookie.set_path("/operator");
         cookie.set_http_only(true);
@@ -191,13 +192,21 @@ impl Signed {
         format!("{name}~{id}~{}~{}", began.timestamp(), seen.timestamp())
     }
 
-    fn read(value: &str, keys: &Keyring, now: DateTime<Utc>) -> Option<Self> {
+    /// With the token that its owner signed in with.
+    fn read<'a>(value: &str, page: &'a Page, now: DateTime<Utc>) -> Option<(Self, &'a OperatorToken)> {
         let (text, mac) = value.rsplit_once('~')?;
-        if !is_one_of(keys, "operators.session", text, mac) {
-            return None;
-        }
         let mut parts = text.split('~');
         let (name, id, began, seen) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let token = page
+            .context
+            .settings
+            .operators
+            .tokens
+            .iter()
+            .find(|token| token.name == name)?;
+        if !is_one_of(&page.context.keys, "operators.session", &bound(text, token), mac) {
+            return None;
+        }
         let time = |text: &str| DateTime::from_timestamp(text.parse().ok()?, 0);
         let signed = Self {
             name: name.to_owned(),
@@ -205,8 +214,13 @@ impl Signed {
             began: time(began)?,
             seen: time(seen)?,
         };
-        (now - signed.seen < IDLE && now - signed.began < LONGEST).then_some(signed)
+        (now - signed.seen < IDLE && now - signed.began < LONGEST).then_some((signed, token))
     }
+}
+
+/// What is signed: the cookie's text with the token's hash, so that a token that is replaced ends what was begun with it.
+fn bound(text: &str, token: &OperatorToken) -> String {
+    format!("{text}~{}", base64url(&token.hash))
 }
 
 fn is_one_of(keys: &Keyring, purpose: &str, text: &str, given: &str) -> bool {
