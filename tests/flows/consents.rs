@@ -257,7 +257,8 @@ async fn nobody_pays_from_an_account_whose_consent_has_ended() {
 #[tokio::test]
 async fn the_day_that_the_bank_gives_counts_and_the_owner_is_asked_once_to_renew_before_it() {
     let app = TestApp::start().await;
-    app.sandbox.neonomics().configure(|bank| bank.consent_days = 15);
+    // The bank counts in UTC; in the last hours of its day the date in Oslo is the next one.
+    app.sandbox.neonomics().configure(|bank| bank.consent_days = 16);
     let anna = app.signed_in("anna").await;
     anna.is_approved().await;
     let (id, link) = asks(&anna, "first").await;
