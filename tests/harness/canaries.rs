@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -91,26 +91,31 @@ impl Canaries {
         }
     }
 
-    /// Those that are in the text: as they are, as a part of a token, as an address writes them, or as bytes.
+    /// Those that are in the text.
+    pub fn found_in(&self, text: &str) -> BTreeMap<String, BTreeSet<String>> {
+        self.search().found_in(text)
+    }
+
+    /// Looks for all of them in one go, because a person may have hundreds of accounts and this is asked after each test.
     ///
     /// # Panics
     /// When there are too many to look for.
-    pub fn found_in(&self, text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    pub(crate) fn search(&self) -> Search<'_> {
         let values = self.values.iter();
         let values = values.flat_map(|(what, values)| values.iter().map(move |value| (what, value)));
         let forms: Vec<_> = values
             .flat_map(|(what, value)| self.forms(value).into_iter().map(move |form| (form, what, value)))
             .collect();
-        // All in one go: a person may have hundreds of accounts, and this is asked after each test.
-        let search = AhoCorasick::new(forms.iter().map(|(form, ..)| form)).expect("a search");
-        let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for hit in search.find_overlapping_iter(text) {
-            let (_, what, value) = &forms[hit.pattern().as_usize()];
-            if !self.words.contains(*value) || is_word(text, hit.start(), hit.end()) {
-                found.entry((*what).clone()).or_default().insert((*value).clone());
-            }
+        // The kind that is made soonest: what is made is used for a few texts.
+        let automaton = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::NoncontiguousNFA))
+            .build(forms.iter().map(|(form, ..)| form))
+            .expect("a search");
+        Search {
+            canaries: self,
+            forms,
+            automaton,
         }
-        found
     }
 
     /// The bytes of a short word are those of many others.
@@ -128,12 +133,35 @@ impl Canaries {
     /// When one would not be.
     pub fn assert_each_would_be_found(&self) {
         let values: BTreeSet<_> = self.values.values().flatten().collect();
+        let search = self.search();
         for &value in &values {
             for form in self.forms(value) {
-                let found = self.found_in(&format!("INFO a line with x={form} in it"));
+                let found = search.found_in(&format!("INFO a line with x={form} in it"));
                 assert!(found.values().flatten().any(|found| found == value), "{value}");
             }
         }
+    }
+}
+
+/// A search for all of them, to be made once for many texts.
+pub(crate) struct Search<'a> {
+    canaries: &'a Canaries,
+    /// Each with what it is, and the value of which it is a form.
+    forms: Vec<(String, &'a String, &'a String)>,
+    automaton: AhoCorasick,
+}
+
+impl Search<'_> {
+    /// Those that are in the text: as they are, as a part of a token, as an address writes them, or as bytes.
+    pub(crate) fn found_in(&self, text: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for hit in self.automaton.find_overlapping_iter(text) {
+            let (_, what, value) = &self.forms[hit.pattern().as_usize()];
+            if !self.canaries.words.contains(*value) || is_word(text, hit.start(), hit.end()) {
+                found.entry((*what).clone()).or_default().insert((*value).clone());
+            }
+        }
+        found
     }
 }
 

@@ -78,11 +78,12 @@ impl TestApp {
     pub async fn found_in_the_database(&self, canaries: &Canaries) -> Found {
         let (dump, mut found) = (dump::of(&self.db).await, Found::new());
         let everything: String = dump.values().map(String::as_str).collect();
-        if canaries.found_in(&everything).is_empty() {
+        let search = canaries.search();
+        if search.found_in(&everything).is_empty() {
             return found;
         }
         for (column, text) in dump {
-            let mut here = canaries.found_in(&text);
+            let mut here = search.found_in(&text);
             here.retain(|what, _| !IN_PLAIN.iter().any(|(place, kind, _)| *place == column && kind == what));
             if !here.is_empty() {
                 found.insert(column, here);
