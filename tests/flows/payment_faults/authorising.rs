@@ -26,8 +26,8 @@ async fn p1_p5_p6_a_worker_that_dies_while_it_starts_an_approval_starts_none_twi
         ("authorise.response_read", 1, Some(Fault::status(500)), 0, ENDS),
         ("authorise.response_read", 1, Some(Fault::ExecuteThenDrop), 1, ENDS),
         ("authorise.result", 1, None, 1, ENDS),
-        ("queue.domain_committed", 2, None, 1, "completed"),
-        ("queue.domain_committed", 2, Some(Fault::ExecuteThenDrop), 1, ENDS),
+        ("queue.domain_committed", 1, None, 1, "completed"),
+        ("queue.domain_committed", 1, Some(Fault::ExecuteThenDrop), 1, ENDS),
     ] {
         let id = payer.orders().await;
         if let Some(fault) = bank.clone() {

@@ -18,7 +18,7 @@ use crate::paying::{execute, shown, value};
 const SEED: &str = "DROP_KILL_SEED";
 const ROUNDS: &str = "DROP_KILL_ROUNDS";
 
-const POINTS: [&str; 21] = [
+const POINTS: [&str; 22] = [
     "queue.claimed",
     "queue.domain_committed",
     "queue.before_ack",
@@ -27,6 +27,7 @@ const POINTS: [&str; 21] = [
     "pay.sending",
     "pay.response_read",
     "pay.result",
+    "pay.recorded",
     "authorise.claimed",
     "authorise.written",
     "authorise.sending",

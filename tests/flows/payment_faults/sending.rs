@@ -55,7 +55,8 @@ fn runs() -> Vec<Run> {
         for point in ["pay.response_read", "pay.result"] {
             runs.push(Run(Death::At(point), bank.clone(), UNKNOWN));
         }
-        runs.push(Run(Death::At("queue.domain_committed"), bank, recorded));
+        let committed = if bank.is_none() { "pay.recorded" } else { "queue.domain_committed" };
+        runs.push(Run(Death::At(committed), bank, recorded));
     }
     runs
 }

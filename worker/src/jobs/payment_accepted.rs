@@ -23,7 +23,8 @@ use uuid::Uuid;
 use super::payment_moves::Moving;
 use crate::context::Context;
 
-/// The bank has the payment: its id and link are stored with the first poll, in one transaction.
+/// The bank has the payment: its id and link are stored with the first poll, in one transaction. Its person waits for that
+/// alone; that this job is done is recorded afterwards, with others. Should it be run again, it finds nothing to do.
 pub(super) async fn accepted(
     ctx: &Context,
     lease: &Lease,
@@ -78,11 +79,12 @@ pub(super) async fn accepted(
     }
     failpoint!("pay.result");
     info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
-    let recorded = moving.finish(Outcome::Done).await?;
+    moving.commit_and_tell().await?;
+    failpoint!("pay.recorded");
     if authorise {
         ctx.wake.signal(Lane::PaymentSend);
     }
-    Ok(recorded)
+    Ok(Outcome::Done.into())
 }
 
 /// The link is there. Whoever asked for the payment waits for it; but operations had this one sent again, later. Nobody need

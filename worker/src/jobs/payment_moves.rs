@@ -153,6 +153,14 @@ impl<'a> Moving<'a> {
         Ok(())
     }
 
+    /// The same, and tells whoever waits for the payment.
+    pub(super) async fn commit_and_tell(self) -> Result<(), JobError> {
+        let (ctx, id) = (self.ctx, self.payment.id);
+        self.commit().await?;
+        ctx.tell_waiters(id.uuid()).await;
+        Ok(())
+    }
+
     /// Commits with the job's outcome, and says what is to be said.
     pub(super) async fn finish(mut self, outcome: Outcome) -> Result<Verdict, JobError> {
         self.after.raise();

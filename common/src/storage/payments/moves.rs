@@ -88,16 +88,13 @@ pub struct Initiated {
 }
 
 /// The bank has the payment: ends the attempt, starts the SCA deadline and writes the audit row, in one statement, for its
-/// person waits for every round trip.
+/// person waits for every round trip. May be repeated, for the answer to a commit may be lost.
 pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Result<Initiated, StorageError> {
     Ok(sqlx::query_as!(
         Initiated,
         r#"WITH ended AS (
              UPDATE payment_attempts SET outcome = 'accepted', http_status = 201, finished_at = clock_timestamp()
-              WHERE id = $7 AND outcome = 'sending'),
-           audited AS (
-             INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
-             VALUES ('worker', $8, 'payment.initiated', $9, $10, $11)),
+              WHERE id = $7 AND outcome = 'sending' RETURNING id),
            taken AS (
              UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
                 callback_state_sealed = CASE WHEN $5 THEN callback_state_sealed END,
@@ -106,7 +103,11 @@ pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Resu
                 bank_status = coalesce($6, bank_status),
                 version = version + 1, updated_at = clock_timestamp()
               WHERE id = $1 AND payment_id IS NULL
-             RETURNING version)
+             RETURNING version),
+           audited AS (
+             INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
+             SELECT 'worker', $8, 'payment.initiated', $9, $10, $11
+              WHERE EXISTS (SELECT FROM ended) OR EXISTS (SELECT FROM taken))
            SELECT (SELECT version FROM taken) AS version,
                   EXISTS (SELECT FROM payment_attempts WHERE transaction_id = $1 AND id <> $7 AND outcome = 'transient') AS "failed_before!""#,
         payment.id.uuid(),
