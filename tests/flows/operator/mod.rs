@@ -5,3 +5,4 @@ mod commands;
 mod page;
 mod refused;
 mod scene;
+mod twins;
