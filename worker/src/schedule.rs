@@ -324,8 +324,9 @@ impl Schedule {
 
     /// The next slot after `now`.
     fn next_slot(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        // Croner keeps the fraction of a second.
         self.parsed()
-            .find_next_occurrence(&now, false)
+            .find_next_occurrence(&now.trunc_subsecs(0), false)
             .expect("each of the table's expressions will match again")
     }
 

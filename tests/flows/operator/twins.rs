@@ -488,7 +488,7 @@ async fn a_payment_is_settled_by_a_program_as_by_a_person() {
         (&told["status"], &told["needs_review"]),
         (&json!("completed"), &json!(false))
     );
-    let (action, object, detail) = audited(&app).await.remove(0);
+    let (action, object, detail) = audited(&app).await.pop().unwrap();
     assert_eq!((action.as_str(), object), ("payment.settled", payment));
     assert_eq!(
         (&detail["operator"], &detail["reason"]),
