@@ -1,5 +1,6 @@
 //! What operators do: by commands, and on the page of the worker's internal listener.
 
+mod among_many;
 mod browser;
 mod commands;
 mod page;
