@@ -58,6 +58,6 @@ fn write(version: Version) -> anyhow::Result<()> {
         Version::V31 => documents.v31,
         Version::V30 => documents.v30,
     };
-    let text = drop_api::openapi::file_text(&document);
+    let text = drop_common::openapi::file_text(&document);
     Ok(io::stdout().write_all(text.as_bytes())?)
 }

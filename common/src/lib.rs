@@ -9,6 +9,7 @@ pub mod domain;
 pub mod failpoint;
 pub mod keyring;
 pub mod metrics;
+pub mod openapi;
 pub mod probes;
 pub mod providers;
 pub mod queue;

@@ -71,7 +71,7 @@ async fn a_payment_in_review_is_listed_with_its_story_and_settled_by_the_banks_f
         for step in [
             "payment.requested",
             "attempt.sent",
-            "attempt.ambiguous",
+            "answer.ambiguous",
             "payment.needs_review",
         ] {
             assert!(story.contains(step), "{step}: {story}");

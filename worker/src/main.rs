@@ -1,9 +1,10 @@
 //! The worker's process: runs jobs, applies the migrations, or does what an operator says.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
-use drop_common::{config::Environment, telemetry};
+use drop_common::{config::Environment, openapi, telemetry};
 
 /// Runs Drop's background jobs, and lets operators look into the queue.
 #[derive(Parser)]
@@ -20,6 +21,8 @@ enum Command {
     Migrate,
     /// Delete what was kept long enough, move apart what is kept of people who were erased, and end.
     Retain,
+    /// Write the OpenAPI document of the operators' API to standard output. Needs no configuration.
+    Openapi,
     #[command(flatten)]
     Operate(drop_worker::operator::Verb),
 }
@@ -36,6 +39,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Run { lanes: Some(lanes) } => drop_worker::run(&environment.with("DROP_LANES", &lanes)).await,
         Command::Migrate => drop_worker::migrate(&environment).await,
         Command::Retain => drop_worker::retain(&environment).await,
+        Command::Openapi => write_document(),
         // Somebody at a terminal reads why.
         Command::Operate(verb) => {
             let done = drop_worker::operator::operate(&environment, verb).await;
@@ -45,4 +49,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
     };
     Ok(telemetry::ended(ended))
+}
+
+fn write_document() -> anyhow::Result<()> {
+    let text = openapi::file_text(&drop_worker::operator::document());
+    Ok(io::stdout().write_all(text.as_bytes())?)
 }

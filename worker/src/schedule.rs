@@ -21,6 +21,7 @@ use drop_common::{
         patiently, schedule,
     },
 };
+use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
@@ -272,14 +273,15 @@ impl Took {
 }
 
 /// A schedule as people see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Schedule")]
 pub(crate) struct Standing {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Minute, hour, day, month, weekday, in UTC.
-    pub(crate) cron: &'static str,
+    pub(crate) cron: String,
     /// The job that it enqueues.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: String,
     /// Its last slot that a worker took.
     pub(crate) last: Option<DateTime<Utc>>,
     /// How many seconds after its time that was.
@@ -300,9 +302,9 @@ pub(crate) async fn standings(db: &PgPool, now: DateTime<Utc>) -> Result<Vec<Sta
         let slots = slots.iter().find(|slots| slots.name == schedule.name);
         let taken = slots.map_or(0, |slots| slots.taken);
         Standing {
-            name: schedule.name,
-            cron: schedule.cron,
-            kind: schedule.job.kind(),
+            name: schedule.name.to_owned(),
+            cron: schedule.cron.to_owned(),
+            kind: schedule.job.kind().to_owned(),
             last: slots.and_then(|slots| slots.last),
             late_seconds: slots.and_then(|slots| slots.late_seconds),
             next: schedule.next_slot(now),
@@ -336,8 +338,9 @@ impl Schedule {
 
     /// The next slot after `now`.
     fn next_slot(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        // Croner keeps the fraction of a second.
         self.parsed()
-            .find_next_occurrence(&now, false)
+            .find_next_occurrence(&now.trunc_subsecs(0), false)
             .expect("each of the table's expressions will match again")
     }
 

@@ -7,8 +7,8 @@ mod links;
 mod pages;
 mod routes;
 mod shape;
-mod v31;
 
+use drop_common::openapi;
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
 use serde_json::Value;
 
@@ -44,14 +44,9 @@ impl Documents {
     pub fn of<T: OpenApi, W: Webhook>(service: &OpenApiService<T, W>) -> Self {
         let plain: Value = serde_json::from_str(&service.spec()).expect("the framework writes JSON");
         let mut v30 = shape::published(plain);
-        let mut v31 = v31::of(v30.clone());
+        let mut v31 = openapi::in_3_1(v30.clone());
         events::write_out(&mut v31, true);
         events::write_out(&mut v30, false);
         Self { v31, v30 }
     }
-}
-
-/// A document as it is committed: one member a line, so that a change can be read in a diff.
-pub fn file_text(document: &Value) -> String {
-    format!("{document:#}\n")
 }

@@ -1,11 +1,11 @@
 //! What the framework's document lacks or says oddly.
 
+use drop_common::openapi;
 use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{errors, links};
 
-pub(super) const LICENSE: &str = "MIT OR Apache-2.0";
 /// The tags in reading order; the framework sorts them by name.
 const CHAPTERS: [&str; 7] = [
     "Auth",
@@ -21,10 +21,7 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 /// The document in 3.0.3.
 pub(super) fn published(mut document: Value) -> Value {
-    tidy(&mut document);
-    document["openapi"] = json!("3.0.3");
-    document["info"]["license"] = json!({ "name": LICENSE, "url": "https://spdx.org/licenses/" });
-    document["info"]["contact"] = json!({ "name": "The team that runs Drop" });
+    openapi::tidy(&mut document);
     document["security"] = json!([{ "Session": [] }, { "SessionCookie": [] }]);
     if let Some(Value::Array(tags)) = document.get_mut("tags") {
         tags.sort_by_key(|tag| CHAPTERS.iter().position(|chapter| tag["name"] == *chapter));
@@ -47,78 +44,6 @@ fn operations(path: &mut Map<String, Value>) -> impl Iterator<Item = (&str, &mut
     path.iter_mut()
         .filter(|(method, _)| METHODS.contains(&method.as_str()))
         .filter_map(|(method, value)| Some((method.as_str(), value.as_object_mut()?)))
-}
-
-/// Whole numbers as integers, plain media types, header names as people write them, no nulls.
-fn tidy(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.retain(|_, member| !member.is_null());
-            let names: Vec<String> = object.keys().cloned().collect();
-            for name in names {
-                if let Some(plain) = name.strip_suffix("; charset=utf-8") {
-                    let member = object.remove(&name).unwrap_or_default();
-                    object.insert(plain.to_owned(), member);
-                }
-            }
-            if let Some(Value::Object(headers)) = object.get_mut("headers") {
-                *headers = std::mem::take(headers)
-                    .into_iter()
-                    .map(|(name, member)| (usual_name(&name), member))
-                    .collect();
-            }
-            if let Some(Value::Array(members)) = object.get_mut("allOf") {
-                // The framework repeats the field's description as a schema of its own.
-                members.retain(|member| {
-                    member
-                        .as_object()
-                        .is_none_or(|member| !member.keys().eq(["description"]))
-                });
-            }
-            plain_format(object);
-            object.values_mut().for_each(tidy);
-        }
-        Value::Array(members) => {
-            members.retain(|member| !member.is_null());
-            members.iter_mut().for_each(tidy);
-        }
-        Value::Number(number) => {
-            if let Some(whole) = whole(number) {
-                *value = json!(whole);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
-}
-
-/// Unsigned formats are not in the registry of formats; a bound says the same.
-fn plain_format(schema: &mut Map<String, Value>) {
-    let plain = match schema.get("format").and_then(Value::as_str) {
-        Some("uint8" | "uint16" | "uint32") => "int32",
-        Some("uint64") => "int64",
-        _ => return,
-    };
-    schema.insert("format".to_owned(), json!(plain));
-    schema.entry("minimum").or_insert(json!(0));
-}
-
-fn whole(number: &serde_json::Number) -> Option<i64> {
-    let float = number.as_f64().filter(|_| number.is_f64())?;
-    // Within 2^53 every whole number is exact.
-    let exact = float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0;
-    exact.then(|| format!("{float:.0}").parse().ok()).flatten()
-}
-
-/// `RETRY-AFTER` → `Retry-After`, `X-REQUEST-ID` → `X-Request-ID`.
-fn usual_name(name: &str) -> String {
-    let words = name.split('-').map(|word| {
-        if word.eq_ignore_ascii_case("id") {
-            return "ID".to_owned();
-        }
-        let (first, rest) = word.split_at(word.len().min(1));
-        first.to_ascii_uppercase() + &rest.to_ascii_lowercase()
-    });
-    words.collect::<Vec<_>>().join("-")
 }
 
 /// Security written out where there is none, the answers every operation can give, and a description for each.
@@ -213,22 +138,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_names_and_nulls_are_tidied() {
-        let mut document = json!({
-            "headers": { "RETRY-AFTER": {}, "x-request-id": {} },
-            "content": { "application/json; charset=utf-8": { "minimum": 1.0, "maximum": 0.5, "gone": null } },
-        });
-        tidy(&mut document);
-        assert_eq!(
-            document,
-            json!({
-                "headers": { "Retry-After": {}, "X-Request-ID": {} },
-                "content": { "application/json": { "minimum": 1, "maximum": 0.5 } },
-            })
-        );
-    }
-
-    #[test]
     fn a_digest_is_a_way_to_authenticate() {
         let parameters = json!([{ "name": "X-Payload-Digest" }, { "name": "X-Payload-Digest-Alg" }]);
         let mut document = json!({ "paths": { "/v1/hook": { "post": { "parameters": parameters } } } });
@@ -251,15 +160,5 @@ mod tests {
         assert_eq!(operation["security"], json!([]));
         assert_eq!(operation["responses"]["200"]["description"], "A thing.");
         assert_eq!(operation["responses"]["204"]["description"], "No Content.");
-    }
-
-    #[test]
-    fn unsigned_numbers_and_described_references_are_said_plainly() {
-        let mut schema = json!({ "format": "uint16", "allOf": [{ "$ref": "#/x" }, { "description": "twice" }] });
-        tidy(&mut schema);
-        assert_eq!(
-            schema,
-            json!({ "format": "int32", "minimum": 0, "allOf": [{ "$ref": "#/x" }] })
-        );
     }
 }

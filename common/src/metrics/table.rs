@@ -57,6 +57,7 @@ pub const OPERATOR_ACTION_NAMES: &[&str] = &[
     "webhook.dismissed",
     "worker.quieted",
     "worker.resumed",
+    "aml.case_closed",
 ];
 
 /// The exact reason; what the caller is told says less and is the outcome in `drop_logins_total`.
@@ -407,7 +408,7 @@ metrics! {
         "Identity checks approved or rejected by events of the last hour.";
     /// On the page of this process. What the commands do is in the audit log alone: they end before anybody asks them.
     OPERATOR_ACTIONS = "drop_operator_actions_total", Counter, WORKER, [Label("action", OPERATOR_ACTION_NAMES)],
-        "What operators did on this process's page, by action.";
+        "What operators did through this process, on its page or as JSON, by action.";
     /// Of the one in use: a successor shows once it is accepted.
     CERTIFICATE_EXPIRY = "drop_certificate_expiry_timestamp_seconds", Gauge(f64::NAN), WORKER, [Label("name", &["neonomics"])],
         "When a client certificate ends, as a Unix time; NaN where none is configured.";

@@ -1,5 +1,6 @@
 //! The queue in numbers, for gauges: read from the tables, so the same on every worker.
 
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgExecutor;
 
@@ -20,7 +21,7 @@ pub async fn oldest_snapshot_age(db: impl PgExecutor<'_>) -> Result<f64, Storage
 }
 
 /// One lane as it is now.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Object)]
 pub struct LaneReading {
     /// The lane.
     pub lane: Lane,

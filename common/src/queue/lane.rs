@@ -1,28 +1,37 @@
 //! The lanes: slots of their own and at most one breaker each, so that a batch never delays a login and an open
 //! circuit stops nothing but its own calls. There is no priority beyond that; a global order would starve somebody.
 
+use poem_openapi::Enum;
 use serde::{Serialize, Serializer};
 
 use crate::resilience::breaker::BreakerKey;
 
 /// Where a job waits. The numbers and names are those of the `lanes` table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Enum)]
 pub enum Lane {
     /// The token exchange of a login: somebody waits.
+    #[oai(rename = "login")]
     Login,
     /// Sending a payment.
+    #[oai(rename = "payment.send")]
     PaymentSend,
     /// Asking how a payment is doing.
+    #[oai(rename = "payment.poll")]
     PaymentPoll,
     /// Bank reads that a user waits for.
+    #[oai(rename = "balance.user")]
     BalanceUser,
     /// Balances in bulk.
+    #[oai(rename = "balance.batch")]
     BalanceBatch,
     /// Calls to Sumsub.
+    #[oai(rename = "kyc.call")]
     KycCall,
     /// Applying stored Sumsub events: no provider behind it.
+    #[oai(rename = "kyc.apply")]
     KycApply,
     /// Planning, pruning, reconciling.
+    #[oai(rename = "upkeep")]
     Upkeep,
 }
 
@@ -103,5 +112,19 @@ impl Lane {
 impl Serialize for Lane {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::types::ToJSON as _;
+
+    use super::*;
+
+    #[test]
+    fn a_lane_is_published_by_the_name_that_people_know() {
+        for lane in Lane::ALL {
+            assert_eq!(lane.to_json(), Some(lane.name().into()));
+        }
     }
 }

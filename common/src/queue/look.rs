@@ -1,6 +1,7 @@
 //! What people look for in the queue: jobs by many filters, the dead by their errors, and lanes. Each reads a bounded number of rows, so that a page costs the same with a thousand jobs and with a million.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
@@ -44,7 +45,8 @@ pub struct Seen {
 }
 
 /// A page of a search.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "FoundJobs")]
 pub struct Found {
     /// Newest first.
     pub jobs: Vec<JobSummary>,
@@ -52,39 +54,40 @@ pub struct Found {
     pub next: Option<JobId>,
 }
 
+/// Jobs as lists show them: the columns are written once, and each reader says which jobs.
+macro_rules! summaries {
+    ($which:literal, $($parameter:expr),+) => {
+        sqlx::query_as!(
+            JobSummary,
+            r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
+                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                      j.max_attempts, j.run_at, j.finished_at, j.last_error
+                 FROM jobs j LEFT JOIN lanes l USING (lane) WHERE "# + $which,
+            $($parameter),+
+        )
+    };
+}
+pub(super) use summaries;
+
 struct Read {
     id: JobId,
-    kind: String,
-    lane: String,
-    state: String,
-    attempts: i32,
-    max_attempts: i32,
-    run_at: DateTime<Utc>,
-    finished_at: Option<DateTime<Utc>>,
-    last_error: Option<String>,
     matches: bool,
 }
 
 /// The state is written out in each statement, since a parameter could not use the partial indexes. Rows that do not match are
-/// read, too, but only their number leaves the database.
+/// read, too, but only the last one's number leaves the database.
 macro_rules! search {
     ($state:literal, $search:expr, $db:expr) => {
         sqlx::query_as!(
             Read,
             r#"WITH looked AS MATERIALIZED (
-                 SELECT * FROM jobs WHERE "# + $state + r#" AND id < $1 ORDER BY id DESC LIMIT $2),
+                 SELECT id, lane, kind, last_error FROM jobs WHERE "# + $state + r#" AND id < $1 ORDER BY id DESC LIMIT $2),
                found AS (
-                 SELECT * FROM looked WHERE ($3::smallint IS NULL OR lane = $3) AND ($4::text IS NULL OR kind = $4)
+                 SELECT id FROM looked WHERE ($3::smallint IS NULL OR lane = $3) AND ($4::text IS NULL OR kind = $4)
                     AND ($5::text IS NULL OR last_error ILIKE $5) AND ($7::text IS NULL OR died_of(last_error) = $7)
                   ORDER BY id DESC LIMIT $6),
                last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $2 ORDER BY id LIMIT 1)
-               SELECT j.id AS "id!", j.kind AS "kind!", coalesce(l.name, j.lane::text) AS "lane!",
-                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                      j.max_attempts AS "max_attempts!", j.run_at AS "run_at!", j.finished_at, j.last_error, true AS "matches!"
-                 FROM found j LEFT JOIN lanes l USING (lane)
-               UNION ALL
-               SELECT id, '', '', '', 0, 0, now(), NULL, NULL, false FROM last
-               ORDER BY 1 DESC"#,
+               SELECT id AS "id!", true AS "matches!" FROM found UNION ALL SELECT id, false FROM last ORDER BY 1 DESC"#,
             $search.before.unwrap_or(JobId::MAX),
             READ_FOR_A_PAGE,
             $search.lane.map(Lane::id),
@@ -110,26 +113,31 @@ pub async fn search(db: &PgPool, search: &Search) -> Result<Found, StorageError>
         Some(_) => Vec::new(),
     };
     let last_read = read.iter().find(|row| !row.matches).map(|row| row.id);
-    let jobs: Vec<JobSummary> = read.into_iter().filter(|row| row.matches).map(summary).collect();
-    let next = match jobs.last() {
-        Some(last) if jobs.len() == search.limit => Some(last.id),
+    let ids: Vec<JobId> = read.into_iter().filter(|row| row.matches).map(|row| row.id).collect();
+    let next = match ids.last() {
+        Some(last) if ids.len() == search.limit => Some(*last),
         _ => last_read,
     };
+    let jobs = summaries!("j.id = ANY($1) ORDER BY j.id DESC", &ids)
+        .fetch_all(db)
+        .await?;
     Ok(Found { jobs, next })
 }
 
-fn summary(row: Read) -> JobSummary {
-    JobSummary {
-        id: row.id,
-        kind: row.kind,
-        lane: row.lane,
-        state: row.state,
-        attempts: row.attempts,
-        max_attempts: row.max_attempts,
-        run_at: row.run_at,
-        finished_at: row.finished_at,
-        last_error: row.last_error,
+/// The same until so many are found or there is no older job, however many rows must be read for that.
+pub async fn list(db: &PgPool, wanted: &Search) -> Result<Vec<JobSummary>, StorageError> {
+    let mut page = wanted.clone();
+    let mut jobs = Vec::new();
+    while page.limit > 0 {
+        let found = search(db, &page).await?;
+        jobs.extend(found.jobs);
+        page.limit = wanted.limit.saturating_sub(jobs.len());
+        page.before = match found.next {
+            Some(next) => Some(next),
+            None => break,
+        };
     }
+    Ok(jobs)
 }
 
 /// A part of a text for `ILIKE`. What it reads as a wildcard is meant as it is written.
@@ -146,38 +154,25 @@ fn pattern(part: &str) -> String {
 
 /// The jobs about a row, whichever kind of row it is, newest first: their payloads name it.
 pub async fn about(db: impl PgExecutor<'_>, row: Uuid) -> Result<Vec<JobSummary>, StorageError> {
-    Ok(sqlx::query_as!(
-        JobSummary,
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
-                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                  j.max_attempts, j.run_at, j.finished_at, j.last_error
-             FROM jobs j LEFT JOIN lanes l USING (lane)
-            WHERE coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
-                           payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
-                           payload ->> 'refresh') = $1
-            ORDER BY j.id DESC LIMIT 200"#,
-        row.to_string(),
-    )
-    .fetch_all(db)
-    .await?)
+    // The expression is that of the index `jobs_about`.
+    let about = summaries!(
+        "coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
+                  payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
+                  payload ->> 'refresh') = $1
+          ORDER BY j.id DESC LIMIT 200",
+        row.to_string()
+    );
+    Ok(about.fetch_all(db).await?)
 }
 
 /// The jobs that a request caused, newest first.
 pub async fn of_request(db: impl PgExecutor<'_>, request: Uuid) -> Result<Vec<JobSummary>, StorageError> {
-    Ok(sqlx::query_as!(
-        JobSummary,
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
-                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                  j.max_attempts, j.run_at, j.finished_at, j.last_error
-             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.request_id = $1 ORDER BY j.id DESC LIMIT 200"#,
-        request,
-    )
-    .fetch_all(db)
-    .await?)
+    let caused = summaries!("j.request_id = $1 ORDER BY j.id DESC LIMIT 200", request);
+    Ok(caused.fetch_all(db).await?)
 }
 
 /// Dead jobs of one kind that died of the same.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct DeadGroup {
     /// What they are.
     pub kind: String,
@@ -266,7 +261,7 @@ pub async fn dead(db: impl PgExecutor<'_>, search: &Search, limit: i64) -> Resul
 }
 
 /// A lane as operators set it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Object)]
 pub struct LaneStanding {
     /// The lane.
     pub lane: Lane,

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{JobId, Lane, enqueue::millis, sql};
+use super::{JobId, Lane, enqueue::millis, look::summaries, sql};
 use crate::storage::{StorageError, Tx};
 
 /// A job as a list shows it. It holds ids only, as its payload does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Object)]
 pub struct JobSummary {
     /// The row's number.
     pub id: JobId,
@@ -35,10 +36,11 @@ pub struct JobSummary {
 }
 
 /// A job with its history.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Object)]
 pub struct JobDetail {
     /// The row.
     #[serde(flatten)]
+    #[oai(flatten)]
     pub summary: JobSummary,
     /// Why what follows from its death could not be written; it is tried again at `run_at`.
     pub untold: Option<String>,
@@ -61,7 +63,8 @@ pub struct JobDetail {
 }
 
 /// A failed attempt.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Object)]
+#[oai(rename = "FailedAttempt")]
 pub struct Failure {
     /// The number of the claim.
     pub attempt: i32,
@@ -75,55 +78,18 @@ pub struct Failure {
     pub error: Option<String>,
 }
 
-/// Which jobs a list shows; what is absent does not matter.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// `ready`, `running`, `done`, `dead` or `untold`.
-    pub state: Option<String>,
-    /// The lane.
-    pub lane: Option<Lane>,
-    /// The kind.
-    pub kind: Option<String>,
-    /// Only jobs with a smaller number: the last one of the page before.
-    pub before: Option<JobId>,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// The jobs of the filter, newest first.
-pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<JobSummary>, StorageError> {
-    Ok(sqlx::query_as!(
-        JobSummary,
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
-                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                  j.max_attempts, j.run_at, j.finished_at, j.last_error
-             FROM jobs j LEFT JOIN lanes l USING (lane)
-            WHERE ($1::text IS NULL OR CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END = $1) AND ($2::smallint IS NULL OR j.lane = $2)
-              AND ($3::text IS NULL OR j.kind = $3) AND ($4::bigint IS NULL OR j.id < $4)
-            ORDER BY j.id DESC LIMIT $5"#,
-        filter.state,
-        filter.lane.map(Lane::id),
-        filter.kind,
-        filter.before,
-        filter.limit,
-    )
-    .fetch_all(db)
-    .await?)
-}
-
 /// One job with its history.
 pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageError> {
+    let summary = summaries!("j.id = $1", id).fetch_optional(db).await?;
     let row = sqlx::query!(
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
-                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                  j.max_attempts, j.run_at, j.finished_at, j.last_error, j.untold, j.payload, j.unique_key, j.request_id, j.created_at,
-                  j.expires_at, j.owner, j.lease_until
-             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.id = $1"#,
+        "SELECT untold, payload, unique_key, request_id, created_at, expires_at, owner, lease_until FROM jobs WHERE id = $1",
         id
     )
     .fetch_optional(db)
     .await?;
-    let Some(row) = row else { return Ok(None) };
+    let (Some(summary), Some(row)) = (summary, row) else {
+        return Ok(None);
+    };
     let failures = sqlx::query_as!(
         Failure,
         "SELECT attempt, result, started_at, ended_at, error FROM job_attempts WHERE job_id = $1 ORDER BY attempt",
@@ -132,17 +98,7 @@ pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageEr
     .fetch_all(db)
     .await?;
     Ok(Some(JobDetail {
-        summary: JobSummary {
-            id: row.id,
-            kind: row.kind,
-            lane: row.lane,
-            state: row.state,
-            attempts: row.attempts,
-            max_attempts: row.max_attempts,
-            run_at: row.run_at,
-            finished_at: row.finished_at,
-            last_error: row.last_error,
-        },
+        summary,
         untold: row.untold,
         payload: row.payload,
         unique_key: row.unique_key,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgExecutor, PgPool, types::Json};
 use uuid::Uuid;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use crate::storage::{StorageError, Tx};
 
 /// How a process serves a lane.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Object)]
 pub struct Load {
     /// How many jobs it may run at once.
     pub slots: i64,
@@ -24,7 +25,7 @@ pub struct Load {
 pub type Loads = BTreeMap<String, Load>;
 
 /// A process that runs jobs, or waits for some.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct Process {
     /// Its id, made at its start: the owner of its leases.
     pub owner: Uuid,
@@ -35,7 +36,7 @@ pub struct Process {
     /// Whether that is longer ago than it should be.
     pub is_missing: bool,
     /// What it said of its lanes.
-    pub lanes: Json<Loads>,
+    pub lanes: Loads,
     /// It claims nothing.
     pub is_quiet: bool,
     /// Since when it shall claim nothing.
@@ -76,8 +77,7 @@ pub async fn has_left(db: &PgPool, owner: Uuid) -> Result<(), StorageError> {
 
 /// Every process, the oldest first, those among them that are known by their leases alone.
 pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<Process>, StorageError> {
-    Ok(sqlx::query_as!(
-        Process,
+    let rows = sqlx::query!(
         r#"SELECT coalesce(w.owner, l.owner) AS "owner!", w.started_at AS "started_at?", w.seen_at AS "seen_at?",
                   coalesce(w.seen_at < clock_timestamp() - interval '1 min', true) AS "is_missing!",
                   coalesce(w.lanes, '{}') AS "lanes!: Json<Loads>",
@@ -89,7 +89,22 @@ pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<Process>, StorageError> 
             ORDER BY w.started_at NULLS LAST, 1 LIMIT 200"#
     )
     .fetch_all(db)
-    .await?)
+    .await?;
+    let processes = rows.into_iter().map(|row| Process {
+        owner: row.owner,
+        started_at: row.started_at,
+        seen_at: row.seen_at,
+        is_missing: row.is_missing,
+        lanes: row.lanes.0,
+        is_quiet: row.is_quiet,
+        quiet_since: row.quiet_since,
+        quiet_by: row.quiet_by,
+        quiet_because: row.quiet_because,
+        leases: row.leases,
+        lease_until: row.lease_until,
+        oldest: row.oldest,
+    });
+    Ok(processes.collect())
 }
 
 /// Keeps a process from claiming, or lets it go on. What it runs goes on. False: it is so already, or there is none.

@@ -1,13 +1,15 @@
 //! The breakers as people see and set them.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgExecutor;
 
 use crate::storage::{StorageError, Tx};
 
 /// A breaker with all that decides about it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Circuit")]
 pub struct Standing {
     /// Which one, banks' own among them.
     pub key: String,
@@ -53,7 +55,8 @@ pub async fn standings(db: impl PgExecutor<'_>) -> Result<Vec<Standing>, Storage
 }
 
 /// An opening or closing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "CircuitTransition")]
 pub struct Transition {
     /// Of which breaker.
     pub key: String,

@@ -1,6 +1,7 @@
 //! Refusals for good, for a compliance officer to look at (contract 3.4).
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgPool;
 
@@ -33,14 +34,21 @@ pub async fn open(tx: &mut Tx, new: NewCase<'_>) -> Result<AmlCaseId, StorageErr
 }
 
 /// A case as a list shows it: ids and Sumsub's words, no person's data.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct Case {
+    /// The case, `aml_…`.
     pub id: String,
+    /// Whom it is about, `usr_…`.
     pub user: String,
+    /// The applicant at Sumsub.
     pub applicant_id: String,
+    /// Sumsub's words for why.
     pub reject_labels: Vec<String>,
+    /// When it was opened.
     pub opened_at: DateTime<Utc>,
+    /// When somebody closed it.
     pub closed_at: Option<DateTime<Utc>>,
+    /// What they found: `reported` or `nothing`.
     pub finding: Option<String>,
 }
 

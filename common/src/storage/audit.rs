@@ -1,6 +1,8 @@
 //! The append-only record of what happened: one row per state change, in the transaction of the change.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -59,12 +61,18 @@ pub async fn record(tx: &mut Tx, entry: Entry<'_>) -> Result<(), StorageError> {
 }
 
 /// What an operator did.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "AuditRow")]
 pub struct Done {
+    /// The row's number.
     pub id: i64,
+    /// When.
     pub at: DateTime<Utc>,
+    /// What, `noun.verb`.
     pub action: String,
+    /// The id of what changed.
     pub object: String,
+    /// Who and why, what was before and after, and what else belongs to it.
     pub detail: Value,
 }
 

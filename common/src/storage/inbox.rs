@@ -1,45 +1,53 @@
 //! What an operator sees of the inbox, and having an event applied again.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
-use crate::domain::ids::WebhookEventId;
+use crate::{
+    domain::ids::WebhookEventId,
+    queue::{look, operate::JobSummary},
+};
 
 /// An event as a list shows it: ids and closed words.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "EventSummary")]
 pub struct Summary {
+    /// The event, `evt_…`.
     pub id: String,
+    /// Its type, in Sumsub's word.
     pub event_type: Option<String>,
+    /// What became of it.
     pub state: String,
+    /// The applicant at Sumsub.
     pub applicant_id: Option<String>,
+    /// When it came.
     pub received_at: DateTime<Utc>,
+    /// When its wait ended.
     pub applied_at: Option<DateTime<Utc>>,
+    /// Why it is in its state.
     pub note: Option<String>,
 }
 
 /// An event with its body, and what was tried to apply it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "EventDetail")]
 pub struct Detail {
+    /// The event.
     #[serde(flatten)]
+    #[oai(flatten)]
     pub summary: Summary,
+    /// Whom it is about, as Sumsub was told.
     pub external_user_id: Option<String>,
+    /// What makes the same event the same when it comes again.
     pub event_key: String,
-    /// The signed bytes as text; what is no text in them is replaced. Absent after retention.
+    /// The signed bytes as text; what is no text in them is replaced. Absent after retention, and wherever it is not to be read.
     pub body: Option<String>,
-    /// The jobs that applied it, or tried to.
-    pub jobs: Vec<Tried>,
-}
-
-/// A job of an event's.
-#[derive(Debug, Serialize)]
-pub struct Tried {
-    pub id: i64,
-    pub state: String,
-    pub attempts: i32,
-    pub last_error: Option<String>,
+    /// The jobs that applied it, or tried to, the newest first.
+    pub jobs: Vec<JobSummary>,
 }
 
 /// Which events a list shows; what is absent does not matter.
@@ -50,31 +58,6 @@ pub struct Filter {
     /// Only older ones than this: the last one of the page before.
     pub before: Option<WebhookEventId>,
     pub limit: i64,
-}
-
-/// The events of the filter, the newest first.
-pub async fn list(db: &PgPool, filter: &Filter) -> Result<Vec<Summary>, StorageError> {
-    let rows = sqlx::query!(
-        r#"SELECT id AS "id: WebhookEventId", event_type, state, applicant_id, received_at, applied_at, note FROM webhook_events
-            WHERE ($1::text IS NULL OR state = $1) AND ($2::text IS NULL OR event_type = $2) AND ($3::uuid IS NULL OR id < $3)
-            ORDER BY id DESC LIMIT $4"#,
-        filter.state,
-        filter.event_type,
-        filter.before.map(WebhookEventId::uuid),
-        filter.limit,
-    )
-    .fetch_all(db)
-    .await?;
-    let events = rows.into_iter().map(|row| Summary {
-        id: row.id.to_string(),
-        event_type: row.event_type,
-        state: row.state,
-        applicant_id: row.applicant_id,
-        received_at: row.received_at,
-        applied_at: row.applied_at,
-        note: row.note,
-    });
-    Ok(events.collect())
 }
 
 /// A page of a search.
@@ -125,7 +108,7 @@ macro_rules! search {
     };
 }
 
-/// The same as [`list`] for a page, which reads a bounded number of rows however many there are.
+/// The events of the filter, the newest first; reads a bounded number of rows however many there are.
 pub async fn search(db: &PgPool, filter: &Filter) -> Result<Found, StorageError> {
     let read: Vec<(WebhookEventId, Option<Summary>)> = match filter.state.as_deref() {
         Some("received" | "unmatched" | "quarantined") => search!("applied_at IS NULL", filter, db),
@@ -139,6 +122,22 @@ pub async fn search(db: &PgPool, filter: &Filter) -> Result<Found, StorageError>
     Ok(Found { events, next })
 }
 
+/// The same until so many are found or there is no older event, however many rows must be read for that.
+pub async fn list(db: &PgPool, wanted: &Filter) -> Result<Vec<Summary>, StorageError> {
+    let mut page = wanted.clone();
+    let mut events = Vec::new();
+    while page.limit > 0 {
+        let found = search(db, &page).await?;
+        page.limit -= i64::try_from(found.events.len()).unwrap_or(i64::MAX);
+        events.extend(found.events);
+        page.before = match found.next {
+            Some(next) => Some(next),
+            None => break,
+        };
+    }
+    Ok(events)
+}
+
 /// One event; `kind` is that of the jobs that apply events.
 pub async fn show(db: &PgPool, id: WebhookEventId, kind: &str) -> Result<Option<Detail>, StorageError> {
     let row = sqlx::query!(
@@ -149,17 +148,8 @@ pub async fn show(db: &PgPool, id: WebhookEventId, kind: &str) -> Result<Option<
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let jobs = sqlx::query_as!(
-        Tried,
-        r#"SELECT id, state, attempt - unused AS "attempts!", last_error FROM jobs
-            WHERE kind = $1 AND coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
-                                         payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
-                                         payload ->> 'refresh') = $2 ORDER BY id"#,
-        kind,
-        id.uuid().to_string(),
-    )
-    .fetch_all(db)
-    .await?;
+    let mut jobs = look::about(db, id.uuid()).await?;
+    jobs.retain(|job| job.kind == kind);
     Ok(Some(Detail {
         summary: Summary {
             id: id.to_string(),

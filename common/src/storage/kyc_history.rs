@@ -1,6 +1,7 @@
 //! How somebody's identity check went, for operators: states, times and ids, and nothing that names the person.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -9,7 +10,7 @@ use super::StorageError;
 use crate::domain::ids::{KycApplicantId, UserId, WebhookEventId};
 
 /// Somebody as operators know them.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct Person {
     /// `pending`, `approved` or `rejected`.
     pub kyc_status: String,
@@ -28,7 +29,7 @@ pub struct Person {
 }
 
 /// An applicant of ours at Sumsub.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct Applicant {
     /// Our row.
     pub id: String,
@@ -51,7 +52,8 @@ pub struct Applicant {
 }
 
 /// A decision, with the event that brought it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "Decision")]
 pub struct Decided {
     /// `approved`, `rejected`, `retry`, `reset` or `suspend`.
     pub result: String,
@@ -64,7 +66,7 @@ pub struct Decided {
 }
 
 /// A row of the audit log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct Logged {
     /// When.
     pub at: DateTime<Utc>,

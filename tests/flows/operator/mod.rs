@@ -1,5 +1,6 @@
 //! What operators do: by commands, and on the page of the worker's internal listener.
 
+mod among_many;
 mod browser;
 mod commands;
 mod dead;
@@ -8,3 +9,4 @@ mod forms;
 mod page;
 mod refused;
 mod scene;
+mod twins;

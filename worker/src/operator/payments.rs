@@ -2,24 +2,50 @@
 
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::Context as _;
 use clap::Subcommand;
 use drop_common::{
     config::{Environment, PaymentsConfig},
-    domain::{bank_status::BankStatus, ids::PaymentId},
+    domain::{
+        bank_status::BankStatus,
+        ids::{PaymentId, UserId},
+    },
     metrics::{Metrics, Process, REVISION},
     storage::payments,
 };
 use sqlx::PgPool;
 
-use super::{By, Output, actions, print};
+use super::{By, Output, actions, answers, print};
 
 /// What is done with payments.
 #[derive(Debug, Subcommand)]
 pub enum PaymentsVerb {
     /// List the payments that wait for a person, the oldest first.
-    List(Output),
-    /// Show what happened to a payment.
+    List {
+        /// Only payments behind this one: the last one of the list before.
+        #[arg(long)]
+        after: Option<PaymentId>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1000))]
+        limit: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List all payments, the newest first.
+    Newest {
+        /// Only those of this person, `usr_…`.
+        #[arg(long)]
+        user: Option<UserId>,
+        /// Only payments older than this one: the last one of the list before.
+        #[arg(long)]
+        before: Option<PaymentId>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1000))]
+        limit: i64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show how a payment stands, and all that is known to have happened to it.
     Show {
         /// The transaction, `tx_…`.
         id: PaymentId,
@@ -69,8 +95,19 @@ pub(super) fn final_code(word: &str) -> Result<BankStatus, String> {
 
 pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: PaymentsVerb) -> anyhow::Result<()> {
     match verb {
-        PaymentsVerb::List(output) => print::payments(&payments::in_review(db, None, i64::MAX).await?, output.json),
-        PaymentsVerb::Show { id, output } => show(db, id, &output).await,
+        PaymentsVerb::List { after, limit, output } => {
+            print::payments(&payments::in_review(db, after, limit).await?, output.json)
+        }
+        PaymentsVerb::Newest {
+            user,
+            before,
+            limit,
+            output,
+        } => print::newest(&payments::newest(db, user, before, limit).await?, output.json),
+        PaymentsVerb::Show { id, output } => {
+            let told = answers::payment_story(db, id).await?;
+            print::payment(&told.with_context(|| format!("there is no payment {id}"))?, output.json)
+        }
         PaymentsVerb::Settle {
             id, bank_status, by, ..
         } => {
@@ -90,10 +127,4 @@ pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: Paymen
             Ok(())
         }
     }
-}
-
-async fn show(db: &PgPool, id: PaymentId, output: &Output) -> anyhow::Result<()> {
-    let history = payments::history(db, id).await?;
-    ensure!(!history.is_empty(), "there is no payment {id}");
-    print::history(&history, output.json)
 }

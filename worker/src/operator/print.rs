@@ -8,25 +8,34 @@ use drop_common::{
     domain::ids::{AmlCaseId, UserId},
     queue::{
         gauges::LaneReading,
+        look::LaneStanding,
         operate::{JobDetail, JobSummary},
+        processes::{Load, Process},
     },
     resilience::breaker_hand::{Standing, Transition},
     storage::{
         aml_cases::Case,
+        audit::Done,
         erasure::Erased,
         inbox::{Detail, Summary},
-        payments::{Event, ForgottenOrder, InReview},
+        payments::{ForgottenOrder, InReview, Listed},
         retention::Kept,
     },
 };
 use serde::Serialize;
 
+use super::answers::{DeadJobs, PaymentStory, PersonStory, WhatItIs};
 use crate::schedule;
 
 pub(super) fn list(jobs: &[JobSummary], json: bool) -> anyhow::Result<()> {
     if json {
         return print_json(&jobs);
     }
+    summaries(jobs);
+    Ok(())
+}
+
+fn summaries(jobs: &[JobSummary]) {
     let rows = jobs.iter().map(|job| {
         [
             job.id.to_string(),
@@ -39,6 +48,124 @@ pub(super) fn list(jobs: &[JobSummary], json: bool) -> anyhow::Result<()> {
         ]
     });
     table(["id", "kind", "lane", "state", "attempts", "at", "last error"], rows);
+}
+
+pub(super) fn dead(groups: &[DeadJobs], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&groups);
+    }
+    let rows = groups.iter().map(|dead| {
+        let group = &dead.group;
+        [
+            group.jobs.to_string(),
+            group.kind.clone(),
+            group.lane.clone(),
+            time(Some(group.first)),
+            time(Some(group.last)),
+            dead.followed.clone(),
+            group.error.clone(),
+        ]
+    });
+    table(
+        ["jobs", "kind", "lane", "first", "last", "what followed", "error"],
+        rows,
+    );
+    Ok(())
+}
+
+pub(super) fn lanes(lanes: &[LaneStanding], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&lanes);
+    }
+    let rows = lanes.iter().map(|lane| {
+        let state = match lane {
+            lane if lane.paused => "paused",
+            lane if lane.circuit_open => "circuit open",
+            lane if lane.throttled_until.is_some() => "throttled",
+            _ => "open",
+        };
+        [
+            lane.lane.name().to_owned(),
+            state.to_owned(),
+            time(lane.paused_until.or(lane.throttled_until)),
+            text(lane.breaker.as_ref()),
+            text(lane.paused_by.as_ref()),
+            text(lane.paused_because.as_ref()),
+        ]
+    });
+    table(["lane", "state", "until", "circuit", "by", "because"], rows);
+    Ok(())
+}
+
+pub(super) fn processes(processes: &[Process], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&processes);
+    }
+    let rows = processes.iter().map(|process| {
+        let state = match process {
+            process if process.is_missing => "not heard of",
+            process if process.quiet_since.is_some() && process.is_quiet => "quiet",
+            process if process.quiet_since.is_some() => "will be quiet",
+            process if process.is_quiet => "will go on",
+            _ => "claims",
+        };
+        let sum = |of: fn(&Load) -> i64| process.lanes.values().map(of).sum::<i64>();
+        [
+            process.owner.to_string(),
+            state.to_owned(),
+            time(process.started_at),
+            time(process.seen_at),
+            process.leases.to_string(),
+            time(process.lease_until),
+            format!("{}/{}", sum(|load| load.running), sum(|load| load.slots)),
+            sum(|load| load.restarts).to_string(),
+            text(process.quiet_by.as_ref()),
+            text(process.quiet_because.as_ref()),
+        ]
+    });
+    table(
+        [
+            "worker",
+            "state",
+            "started",
+            "heard of",
+            "leases",
+            "first ends",
+            "slots",
+            "restarts",
+            "by",
+            "because",
+        ],
+        rows,
+    );
+    Ok(())
+}
+
+pub(super) fn audit(done: &[Done], json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(&done);
+    }
+    let rows = done.iter().map(|row| {
+        [
+            row.id.to_string(),
+            time(Some(row.at)),
+            row.action.clone(),
+            row.object.clone(),
+            row.detail.to_string(),
+        ]
+    });
+    table(["row", "at", "what", "on", "who, why, and what changed"], rows);
+    Ok(())
+}
+
+pub(super) fn found(what: &WhatItIs, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(what);
+    }
+    match &what.id {
+        Some(id) => println!("{} {id}", what.what),
+        None => summaries(&what.jobs),
+    }
     Ok(())
 }
 
@@ -47,7 +174,7 @@ pub(super) fn job(job: &JobDetail, json: bool) -> anyhow::Result<()> {
         return print_json(job);
     }
     let summary = &job.summary;
-    let rows = [
+    facts(&[
         ("id", summary.id.to_string()),
         ("kind", summary.kind.clone()),
         ("lane", summary.lane.clone()),
@@ -64,10 +191,7 @@ pub(super) fn job(job: &JobDetail, json: bool) -> anyhow::Result<()> {
         ("finished", time(summary.finished_at)),
         ("last error", text(summary.last_error.as_ref())),
         ("untold", text(job.untold.as_ref())),
-    ];
-    for (what, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
-        println!("{what:<12} {value}");
-    }
+    ]);
     if !job.failures.is_empty() {
         println!();
         let failures = job.failures.iter().map(|failure| {
@@ -97,7 +221,7 @@ pub(super) fn stats(lanes: &[LaneReading], json: bool) -> anyhow::Result<()> {
             lane.dead.to_string(),
             lane.untold.to_string(),
             format!("{:.1} s", lane.oldest_ready_age),
-            if lane.blocked { "yes" } else { "no" }.to_owned(),
+            yes(lane.blocked),
         ]
     });
     table(
@@ -146,19 +270,120 @@ pub(super) fn payments(payments: &[InReview], json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(super) fn history(events: &[Event], json: bool) -> anyhow::Result<()> {
+pub(super) fn newest(payments: &[Listed], json: bool) -> anyhow::Result<()> {
     if json {
-        return print_json(&events);
+        return print_json(&payments);
     }
-    let rows = events.iter().map(|event| {
+    listed(payments);
+    Ok(())
+}
+
+fn listed(payments: &[Listed]) {
+    let rows = payments.iter().map(|payment| {
         [
-            time(Some(event.at)),
-            event.actor.clone(),
-            event.what.clone(),
-            event.detail.to_string(),
+            payment.id.clone(),
+            payment.status.clone(),
+            text(payment.reason.as_ref()),
+            text(payment.bank_status.as_ref()),
+            yes(payment.bank_final),
+            yes(payment.needs_review),
+            time(Some(payment.created_at)),
         ]
     });
-    table(["at", "who", "what", "detail"], rows);
+    table(
+        ["id", "status", "reason", "bank status", "final", "review", "created"],
+        rows,
+    );
+}
+
+pub(super) fn payment(told: &PaymentStory, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(told);
+    }
+    let payment = &told.payment;
+    facts(&[
+        ("id", payment.id.clone()),
+        ("user", payment.user.clone()),
+        ("account", payment.account.clone()),
+        ("X-Request-ID", payment.request_id.to_string()),
+        ("id at bank", text(payment.payment_id.as_ref())),
+        ("product", payment.product.clone()),
+        ("status", payment.status.clone()),
+        ("reason", text(payment.reason.as_ref())),
+        ("bank status", text(payment.bank_status.as_ref())),
+        ("bank final", yes(payment.bank_final)),
+        ("review", yes(payment.needs_review)),
+        ("cancellation", text(payment.cancellation.as_ref())),
+        ("created", time(Some(payment.created_at))),
+        ("updated", time(Some(payment.updated_at))),
+        ("send until", time(Some(payment.expires_at))),
+        ("approve by", time(payment.sca_deadline)),
+    ]);
+    println!();
+    let rows = told.story.iter().map(|moment| {
+        [
+            time(Some(moment.at)),
+            moment.actor.clone(),
+            moment.what.clone(),
+            text(moment.job),
+            moment.detail.to_string(),
+        ]
+    });
+    table(["at", "who", "what", "job", "detail"], rows);
+    Ok(())
+}
+
+pub(super) fn person(told: &PersonStory, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(told);
+    }
+    let person = &told.person;
+    facts(&[
+        ("id", told.id.clone()),
+        ("check", person.kyc_status.clone()),
+        ("first login", time(Some(person.created_at))),
+        ("erased", time(person.erased_at)),
+        ("legal hold", time(person.held_at)),
+    ]);
+    println!();
+    let applicants = person.applicants.iter().map(|applicant| {
+        [
+            applicant.id.clone(),
+            applicant.level.clone(),
+            applicant.status.clone(),
+            text(applicant.last_decision.as_ref()),
+            time(applicant.last_event_at),
+            time(applicant.status_read_at),
+            word(applicant.failure.as_deref()),
+        ]
+    });
+    table(
+        ["applicant", "level", "status", "last word", "said", "asked", "failure"],
+        applicants,
+    );
+    println!();
+    let decisions = person.decisions.iter().map(|decided| {
+        [
+            time(Some(decided.provider_at)),
+            decided.result.clone(),
+            time(Some(decided.created_at)),
+            decided.event.clone(),
+        ]
+    });
+    table(["decided", "result", "applied", "by event"], decisions);
+    println!();
+    let log = person.log.iter().map(|row| {
+        [
+            time(Some(row.at)),
+            row.actor.clone(),
+            row.action.clone(),
+            row.object.clone(),
+            row.detail.to_string(),
+        ]
+    });
+    table(["at", "who", "what", "on", "detail"], log);
+    println!();
+    listed(&told.payments);
     Ok(())
 }
 
@@ -185,7 +410,7 @@ pub(super) fn webhook(event: &Detail, json: bool) -> anyhow::Result<()> {
         return print_json(event);
     }
     let summary = &event.summary;
-    let rows = [
+    facts(&[
         ("id", summary.id.clone()),
         ("type", word(summary.event_type.as_deref())),
         ("state", summary.state.clone()),
@@ -195,10 +420,7 @@ pub(super) fn webhook(event: &Detail, json: bool) -> anyhow::Result<()> {
         ("received", time(Some(summary.received_at))),
         ("applied", time(summary.applied_at)),
         ("body", word(event.body.as_deref())),
-    ];
-    for (what, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
-        println!("{what:<12} {value}");
-    }
+    ]);
     if !event.jobs.is_empty() {
         println!();
         let rows = event.jobs.iter().map(|job| {
@@ -262,8 +484,8 @@ pub(super) fn schedules(schedules: &[schedule::Standing], json: bool) -> anyhow:
     }
     let rows = schedules.iter().map(|schedule| {
         [
-            schedule.name.to_owned(),
-            schedule.cron.to_owned(),
+            schedule.name.clone(),
+            schedule.cron.clone(),
             time(schedule.last),
             time(Some(schedule.next)),
             schedule.taken.to_string(),
@@ -330,6 +552,17 @@ pub(super) fn open_cases(cases: &[AmlCaseId]) {
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// What is known of one thing, a line each.
+fn facts(facts: &[(&str, String)]) {
+    for (what, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        println!("{what:<12} {value}");
+    }
+}
+
+fn yes(it_is: bool) -> String {
+    if it_is { "yes" } else { "no" }.to_owned()
 }
 
 fn text(value: Option<impl Display>) -> String {

@@ -22,11 +22,18 @@ use drop_common::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{By, Output, print};
+use super::{By, Output, answers, print};
 
 /// What is done with people.
 #[derive(Debug, Subcommand)]
 pub enum UsersVerb {
+    /// Show how somebody's identity check went, and their newest payments. Not who they are.
+    Show {
+        /// The person, `usr_…`.
+        id: UserId,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Forget a person: nobody gets in as them any more, their banks' access ends, and what no law needs is deleted. Payments
     /// that are under way go on to their end.
     Erase {
@@ -76,6 +83,10 @@ pub enum UsersVerb {
 
 pub(super) async fn operate(db: &PgPool, verb: UsersVerb) -> anyhow::Result<()> {
     match verb {
+        UsersVerb::Show { id, output } => {
+            let told = answers::person_story(db, id).await?;
+            print::person(&told.with_context(|| format!("there is no {id}"))?, output.json)
+        }
         UsersVerb::Erase { id, by } => erase(db, id, &by).await,
         UsersVerb::Erased { days, output } => print::erased(&erasure::erased(db, days).await?, output.json),
         UsersVerb::EraseAgain { list, by } => erase_again(db, &list, &by).await,

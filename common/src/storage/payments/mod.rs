@@ -47,8 +47,7 @@ pub use self::{
     new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
     restored::{ForgottenOrder, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten},
     review::{
-        Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
-        reviewed,
+        InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, in_review, may_be_sent_again, paid_today_beside, reviewed,
     },
     story::{Listed, Moment, Standing as Story, known_as, newest, standing_of, story},
     sweep::{overdue_approvals, unanswered_wishes, unstarted_approvals, without_next_step},

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -15,7 +15,8 @@ use super::{
 use crate::domain::ids::PaymentId;
 
 /// A payment that waits for a person, with why. Nothing of whose it is or whom it pays.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "PaymentInReview")]
 pub struct InReview {
     /// Its id, prefixed.
     pub id: String,
@@ -59,38 +60,6 @@ pub async fn in_review(db: &PgPool, after: Option<PaymentId>, limit: i64) -> Res
         why: row.why,
     });
     Ok(shown.collect())
-}
-
-/// One thing that happened to a payment.
-#[derive(Debug, Serialize)]
-pub struct Event {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who did it: `user`, `worker`, `provider`, `operator`, or `bank` for an attempt's outcome.
-    pub actor: String,
-    /// What happened.
-    pub what: String,
-    /// Ids and words of ours.
-    pub detail: Value,
-}
-
-/// What happened to a payment: its audit rows and its attempts to reach the bank, oldest first.
-pub async fn history(db: &PgPool, id: PaymentId) -> Result<Vec<Event>, StorageError> {
-    Ok(sqlx::query_as!(
-        Event,
-        r#"SELECT at AS "at!", actor AS "actor!", action AS "what!", detail AS "detail!" FROM audit_log WHERE object = $1
-           UNION ALL
-           SELECT a.sent_at, 'worker', 'attempt.sent', jsonb_build_object('attempt', a.id, 'x_request_id', t.idempotency_key)
-             FROM payment_attempts a JOIN transactions t ON t.id = a.transaction_id WHERE a.transaction_id = $2
-           UNION ALL
-           SELECT finished_at, 'bank', 'attempt.' || outcome, jsonb_build_object('attempt', id, 'http_status', http_status)
-             FROM payment_attempts WHERE transaction_id = $2 AND finished_at IS NOT NULL
-            ORDER BY 1"#,
-        id.to_string(),
-        id.uuid(),
-    )
-    .fetch_all(db)
-    .await?)
 }
 
 /// Somebody has looked at the payment: it goes its ordinary course again, or is over.

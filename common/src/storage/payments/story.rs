@@ -1,16 +1,21 @@
 //! A payment's story: everything that is known to have happened to it, whoever wrote it down, in one order.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::super::StorageError;
-use crate::domain::ids::{AccountId, PaymentId, UserId};
+use crate::{
+    domain::ids::{AccountId, PaymentId, UserId},
+    queue::{JobId, look},
+};
 
 /// How a payment stands. Nothing of whom it pays or how much.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "PaymentStanding")]
 pub struct Standing {
     /// The transaction.
     pub id: String,
@@ -78,7 +83,7 @@ pub async fn standing_of(db: &PgPool, id: PaymentId) -> Result<Option<Standing>,
 }
 
 /// One thing that happened.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
 pub struct Moment {
     /// When.
     pub at: DateTime<Utc>,
@@ -97,15 +102,11 @@ pub struct Moment {
 /// All that happened to a payment, oldest first: its audit rows, its attempts and the bank's answers, the way back of its
 /// owner, its jobs with each failed claim, and what its owner was told.
 pub async fn story(db: &PgPool, id: PaymentId) -> Result<Vec<Moment>, StorageError> {
+    let jobs: Vec<JobId> = look::about(db, id.uuid()).await?.iter().map(|job| job.id).collect();
     Ok(sqlx::query_as!(
         Moment,
         r#"WITH payment AS (SELECT * FROM transactions WHERE id = $2),
-            work AS (
-              SELECT j.* FROM jobs j
-               WHERE coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
-                              payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
-                              payload ->> 'refresh') = $3
-               ORDER BY j.id DESC LIMIT 200),
+            work AS (SELECT * FROM jobs WHERE id = ANY($3)),
             told AS (
               SELECT n.* FROM notifications n WHERE n.user_id = (SELECT user_id FROM payment) AND n.subject LIKE $1 || ':%')
            SELECT at AS "at!", 'state' AS "source!", actor AS "actor!", action AS "what!", detail AS "detail!", NULL::bigint AS job
@@ -133,14 +134,15 @@ pub async fn story(db: &PgPool, id: PaymentId) -> Result<Vec<Moment>, StorageErr
             ORDER BY 1"#,
         id.to_string(),
         id.uuid(),
-        id.uuid().to_string(),
+        &jobs,
     )
     .fetch_all(db)
     .await?)
 }
 
 /// A payment in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "ListedPayment")]
 pub struct Listed {
     /// The transaction.
     pub id: String,

@@ -1,5 +1,6 @@
 //! Running jobs again, discarding dead ones, and ending the wait of others.
 
+use clap::ValueEnum;
 use drop_common::{
     queue::{
         JobId,
@@ -8,6 +9,7 @@ use drop_common::{
     },
     storage::{StorageError, Tx},
 };
+use poem_openapi::Enum;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -78,8 +80,9 @@ pub(crate) async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &B
 }
 
 /// How many of the dead jobs that match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Enum)]
+#[oai(rename_all = "lowercase")]
+pub enum Share {
     /// A first few, to see what becomes of them.
     Trial,
     /// A tenth.

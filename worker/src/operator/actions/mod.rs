@@ -2,6 +2,7 @@
 //! why, and what was before and after.
 
 pub(crate) mod breakers;
+pub(crate) mod cases;
 pub(crate) mod cron;
 pub(crate) mod jobs;
 pub(crate) mod lanes;

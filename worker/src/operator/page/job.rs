@@ -9,36 +9,13 @@ use poem::{Response, handler, web::Path};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub(super) use crate::operator::answers::consequence;
+
 use super::{
     layout::{self, job_state},
     session::Look,
     stop::Stop,
 };
-
-/// What a death of this kind means for the row it is about: what the kind's `on_dead` writes.
-pub(super) fn consequence(kind: &str) -> &'static str {
-    match kind {
-        "check-login" => "the login failed; the person begins again",
-        "create-applicant" => "the check could not begin; the person may ask again",
-        "create-sdk-token" => "the person got no token, and asks again",
-        "apply-kyc-event" => "the event waits in the inbox; replay it",
-        "read-kyc-status" | "reconcile-kyc" => "the next slot asks again",
-        "deliver-notification" => "the notice was not delivered",
-        "start-consent" => "the consent failed; the person links anew",
-        "fetch-accounts" => "the consent's accounts are not read",
-        "end-consent" => "the bank may not know that the consent is over",
-        "ask-to-link" => "the owner was not asked to link again",
-        "refresh-balance" => "the refresh failed; the cached balance stands",
-        "sync-balance" | "plan-balance-syncs" | "sweep-outbox" | "reconcile-payments" | "prune-jobs" => {
-            "the next slot does it"
-        }
-        "initiate-payment" => "the payment failed if it never left, else a person must look at it",
-        "start-authorisation" => "the payment's approval did not begin; it is polled until its deadline",
-        "poll-payment" => "the bank is not asked any more, and a person must look at the payment",
-        "cancel-payment" => "the bank did not answer the wish to cancel",
-        _ => "nothing is known",
-    }
-}
 
 #[handler]
 pub(super) async fn show(look: Look, Path(id): Path<i64>) -> Result<Response, Stop> {
@@ -144,20 +121,6 @@ fn actions(look: &Look, job: &JobDetail) -> Markup {
                     @if state == "dead" { p.quiet { "Discarded, it is deleted with its history." } }
                 }
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use drop_common::queue::ALL_KINDS;
-
-    use super::consequence;
-
-    #[test]
-    fn what_follows_from_its_death_is_told_of_every_kind() {
-        for kind in ALL_KINDS {
-            assert_ne!(consequence(kind), consequence("?"), "{kind}");
         }
     }
 }

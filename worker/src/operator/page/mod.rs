@@ -20,7 +20,7 @@ mod overview;
 mod payment;
 mod payments;
 mod people;
-mod session;
+pub(in crate::operator) mod session;
 mod sign_in;
 mod stop;
 mod webhooks;
@@ -38,6 +38,7 @@ use poem::{
 };
 
 use self::stop::Stop;
+use super::json;
 use crate::{context::Context, gauges::Readings};
 
 /// What the pages share.
@@ -67,12 +68,15 @@ pub(crate) fn beside(
         .around(guarded)
         .boxed();
     let pages = Arc::new(pages);
+    let api = Arc::new(json::endpoint(context));
     let probes = Arc::new(probes);
     poem::endpoint::make(move |request: Request| {
-        let (pages, probes) = (Arc::clone(&pages), Arc::clone(&probes));
+        let (pages, api, probes) = (Arc::clone(&pages), Arc::clone(&api), Arc::clone(&probes));
         async move {
             let path = request.uri().path();
-            if path == "/operator" || path.starts_with("/operator/") {
+            if path.starts_with("/operator/api/") {
+                api.call(request).await
+            } else if path == "/operator" || path.starts_with("/operator/") {
                 pages.call(request).await
             } else {
                 probes.call(request).await

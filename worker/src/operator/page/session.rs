@@ -36,9 +36,9 @@ const RENEWED_AFTER: TimeDelta = TimeDelta::minutes(5);
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
-    pub(super) name: String,
-    pub(super) role: OperatorRole,
+pub(in crate::operator) struct Identity {
+    pub(in crate::operator) name: String,
+    pub(in crate::operator) role: OperatorRole,
     /// By a token of ours: the session that they can end.
     pub(super) session: Option<Uuid>,
     /// What a form is bound to, so that it is good for nobody else.
@@ -115,7 +115,7 @@ pub(super) async fn identify(request: &Request, page: &Page) -> Result<Option<Id
 }
 
 /// The address that the request came from is the proxy's, or its headers are anybody's words.
-fn by_proxy(request: &Request, operators: &OperatorsConfig) -> Option<Identity> {
+pub(in crate::operator) fn by_proxy(request: &Request, operators: &OperatorsConfig) -> Option<Identity> {
     let peer: IpAddr = request.remote_addr().as_socket_addr()?.ip();
     if !operators
         .proxies
@@ -149,18 +149,22 @@ fn only<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     value.to_str().ok().filter(|_| more.is_none())
 }
 
-/// The cookie of somebody with this token, and who they are; `None`: it is nobody's. All hashes are compared, each in constant
-/// time.
-pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
+/// Whose token that is; `None`: nobody's. All hashes are compared, each in constant time.
+pub(in crate::operator) fn holder<'a>(token: &str, operators: &'a OperatorsConfig) -> Option<&'a OperatorToken> {
     let hash = sha256(token.as_bytes());
     let mut found = None;
-    for known in &page.context.settings.operators.tokens {
+    for known in &operators.tokens {
         if bool::from(known.hash.ct_eq(&hash)) {
             found = Some(known);
         }
     }
+    found
+}
+
+/// The cookie of somebody with this token, and who they are; `None`: it is nobody's.
+pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
+    let token = holder(token, &page.context.settings.operators)?;
     let now = page.context.clock.now();
-    let token = found?;
     let signed = Signed {
         name: token.name.clone(),
         id: Uuid::new_v4(),

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::shape::LICENSE;
+use super::LICENSE;
 
 /// The 3.0.3 document in 3.1.0.
-pub(super) fn of(mut document: Value) -> Value {
+pub fn in_3_1(mut document: Value) -> Value {
     modernise(&mut document);
     document["openapi"] = json!("3.1.0");
     document["info"]["license"] = json!({ "name": LICENSE, "identifier": LICENSE });

@@ -1,0 +1,187 @@
+//! Jobs: looking at them, and running them again, discarding them or ending their wait, by number or all that died of the same.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use drop_common::queue::{
+    JobId, Lane,
+    look::{self, Search},
+    operate,
+};
+use poem_openapi::Enum;
+use sqlx::PgPool;
+
+use super::{
+    By, Output,
+    actions::jobs::{self as actions, JobAction, Share},
+    answers, lane, print,
+};
+
+/// What is done with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobsVerb {
+    /// List jobs, newest first.
+    List {
+        /// Only jobs of this state.
+        #[arg(long)]
+        state: Option<State>,
+        #[command(flatten)]
+        which: Which,
+        /// Only jobs with a smaller number: the last one of the list before.
+        #[arg(long)]
+        before: Option<JobId>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the newest dead jobs by what they died of, with what followed.
+    Dead(Output),
+    /// Show a job with every failed attempt.
+    Show {
+        /// The job's number.
+        id: JobId,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Run dead jobs again with all their attempts, and waiting ones at once.
+    Retry {
+        /// The jobs' numbers.
+        #[arg(required = true)]
+        ids: Vec<JobId>,
+        #[command(flatten)]
+        by: By,
+    },
+    /// End the wait of jobs: a worker makes them dead within moments, with all that follows from that.
+    Cancel {
+        /// The jobs' numbers.
+        #[arg(required = true)]
+        ids: Vec<JobId>,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Delete dead jobs and their histories, but not untold ones.
+    Discard {
+        /// The jobs' numbers.
+        #[arg(required = true)]
+        ids: Vec<JobId>,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Run again all dead jobs that match, or first a few of them. The newest come first, a thousand at most.
+    RetryDead {
+        #[command(flatten)]
+        which: Which,
+        /// How many: five as a trial, a tenth, or all.
+        #[arg(long)]
+        share: Share,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Delete all dead jobs that match with their histories, or first a few of them. The newest come first, a thousand at most.
+    DiscardDead {
+        #[command(flatten)]
+        which: Which,
+        /// How many: five as a trial, a tenth, or all.
+        #[arg(long)]
+        share: Share,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+/// What a job may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Enum)]
+#[oai(rename = "JobState", rename_all = "lowercase")]
+pub enum State {
+    /// It waits.
+    Ready,
+    /// Somebody runs it.
+    Running,
+    /// It has done what it was for.
+    Done,
+    /// It failed for good.
+    Dead,
+    /// Dead, and what follows from that could not be written yet.
+    Untold,
+}
+
+impl State {
+    /// As a search takes it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Untold => "untold",
+        }
+    }
+}
+
+/// Which jobs; what is absent does not matter.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Only jobs of this lane.
+    #[arg(long, value_parser = lane)]
+    lane: Option<Lane>,
+    /// Only jobs of this kind.
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only jobs with this part in their last error; … stands for anything.
+    #[arg(long)]
+    error: Option<String>,
+}
+
+impl Which {
+    fn search(self) -> Search {
+        Search {
+            lane: self.lane,
+            kind: self.kind,
+            error: self.error,
+            ..Search::default()
+        }
+    }
+}
+
+pub(super) async fn operate(db: &PgPool, verb: JobsVerb) -> anyhow::Result<()> {
+    match verb {
+        JobsVerb::List {
+            state,
+            which,
+            before,
+            limit,
+            output,
+        } => {
+            let search = Search {
+                state: state.map(|state| state.name().to_owned()),
+                before,
+                limit: limit.into(),
+                ..which.search()
+            };
+            print::list(&look::list(db, &search).await?, output.json)
+        }
+        JobsVerb::Dead(output) => print::dead(&answers::dead_jobs(db).await?, output.json),
+        JobsVerb::Show { id, output } => {
+            let job = operate::show(db, id).await?;
+            print::job(&job.with_context(|| format!("there is no job {id}"))?, output.json)
+        }
+        JobsVerb::Retry { ids, by } => change(db, &ids, JobAction::Retry, &by).await,
+        JobsVerb::Cancel { ids, by } => change(db, &ids, JobAction::Cancel, &by).await,
+        JobsVerb::Discard { ids, by } => change(db, &ids, JobAction::Discard, &by).await,
+        JobsVerb::RetryDead { which, share, by } => change_dead(db, which, share, JobAction::Retry, &by).await,
+        JobsVerb::DiscardDead { which, share, by } => change_dead(db, which, share, JobAction::Discard, &by).await,
+    }
+}
+
+async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &By) -> anyhow::Result<()> {
+    let changed = actions::change(db, ids, action, by).await?;
+    print::changed(changed, action.name());
+    Ok(())
+}
+
+async fn change_dead(db: &PgPool, which: Which, share: Share, action: JobAction, by: &By) -> anyhow::Result<()> {
+    let changed = actions::change_dead(db, &which.search(), share, action, by).await?;
+    print::changed(changed, action.name());
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Who asks: whoever has a token, or comes through the proxy that signed them in. There is no other way into an operation, so
+//! none can forget to ask.
+
+use std::sync::Arc;
+
+use drop_common::{config::OperatorRole, metrics::OPERATOR_ACTIONS};
+use poem::{Request, RequestBody, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaSecurityScheme, Registry},
+};
+
+use super::{Changed, Shown, problem::Refused};
+use crate::{
+    context::Context,
+    operator::{
+        actions::{self, By},
+        page::session,
+    },
+};
+
+/// The scheme's name in the document.
+const TOKEN: &str = "Token";
+
+/// Somebody who may look.
+pub(super) struct Viewer {
+    pub(super) context: Arc<Context>,
+}
+
+/// Somebody who may change something.
+pub(super) struct Operator {
+    pub(super) context: Arc<Context>,
+    name: String,
+}
+
+impl Operator {
+    /// Them, and why they do it.
+    pub(super) fn because(&self, reason: &str) -> Result<By, Refused> {
+        let reason = actions::reason(reason).map_err(Refused::unusable)?;
+        Ok(By {
+            reason,
+            operator: self.name.clone(),
+        })
+    }
+
+    /// Counts what was done, and says it.
+    pub(super) fn done(&self, action: &'static str, changed: usize) -> Shown<Changed> {
+        self.context.metrics.count(&OPERATOR_ACTIONS, &[action]);
+        tracing::info!(operator = self.name, action, changed, "an operator did {action}");
+        Shown(Changed {
+            action: action.to_owned(),
+            changed: u64::try_from(changed).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// The context, and who asks with which rights.
+fn identify(request: &Request) -> Result<(Arc<Context>, String, OperatorRole), Refused> {
+    let context: &Arc<Context> = request.data().expect("the routes have their data");
+    let operators = &context.settings.operators;
+    let (name, role) = if let Some(signed_in) = session::by_proxy(request, operators) {
+        (signed_in.name, signed_in.role)
+    } else {
+        let token = bearer(request).ok_or_else(Refused::unauthenticated)?;
+        let Some(holder) = session::holder(token, operators) else {
+            tracing::warn!("somebody asked as an operator with a token that is nobody's");
+            return Err(Refused::unauthenticated());
+        };
+        (holder.name.clone(), holder.role)
+    };
+    Ok((Arc::clone(context), name, role))
+}
+
+/// The token of the one `Authorization` header.
+fn bearer(request: &Request) -> Option<&str> {
+    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
+    let (value, more) = (values.next()?, values.next());
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    let is_one = more.is_none() && scheme.eq_ignore_ascii_case("bearer");
+    is_one.then_some(token.trim())
+}
+
+fn register(registry: &mut Registry) {
+    let scheme = MetaSecurityScheme {
+        ty: "http",
+        description: Some("A token of an operator or a viewer. The proxy that signs people in needs none."),
+        name: None,
+        key_in: None,
+        scheme: Some("bearer"),
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    };
+    registry.create_security_scheme(TOKEN, scheme);
+}
+
+// By hand: the framework's derive takes a token and nothing else.
+impl<'a> ApiExtractor<'a> for Viewer {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![TOKEN]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let (context, ..) = identify(request)?;
+        Ok(Self { context })
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Operator {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![TOKEN]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let (context, name, role) = identify(request)?;
+        if role != OperatorRole::Operator {
+            return Err(Refused::forbidden("You may look, and change nothing.").into());
+        }
+        // What a proxy knows people by, their browsers send along with what foreign pages ask for.
+        if !matches!(request.header("sec-fetch-site"), None | Some("same-origin")) {
+            return Err(Refused::forbidden("This was sent from another page.").into());
+        }
+        Ok(Self { context, name })
+    }
+}
