@@ -141,6 +141,13 @@ impl Readings {
         kept.push_back((now, Arc::new(reading)));
     }
 
+    /// The newest, unless it is so old that it would lie.
+    pub(crate) fn believed(&self, now: Instant) -> Option<Arc<Reading>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, reading) = kept.back()?;
+        (now.saturating_duration_since(*at) <= BELIEVED_FOR).then(|| Arc::clone(reading))
+    }
+
     /// With when each was read, oldest first.
     pub(crate) fn all(&self) -> Vec<(Instant, Arc<Reading>)> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! What people look for in the queue: jobs by many filters, the dead by their errors, and lanes. Each reads a bounded number of rows, so that a page costs the same with a thousand jobs and with a million.
+//! What people look for in the queue: jobs by many filters, the dead by their errors, and lanes. Each reads a bounded number of rows,
+//! so that a page costs the same with a thousand jobs and with a million.
 
 use chrono::{DateTime, Utc};
 use poem_openapi::Object;
@@ -15,7 +16,7 @@ const READ_FOR_A_PAGE: i64 = 5_000;
 pub const GROUPED: i64 = 5_000;
 
 /// Which jobs a search shows; what is absent does not matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Search {
     /// `ready`, `running`, `done`, `dead` or `untold`.
     pub state: Option<String>,
@@ -27,19 +28,20 @@ pub struct Search {
     pub error: Option<String>,
     /// What they died of, whole, as [`DeadGroup::error`] has it; empty: of nothing that was written down.
     pub died_of: Option<String>,
-    /// Of the dead, only those that were there when somebody looked.
-    pub seen: Option<Seen>,
     /// Only jobs with a smaller number: where the page before ended.
     pub before: Option<JobId>,
     /// At most so many.
     pub limit: usize,
 }
 
-/// Up to where somebody saw the dead of a search: who dies later is none of those that they decide about.
+/// Which dead of a search somebody saw: neither who dies later is one of those that they decide about, nor who is older than all that
+/// were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// The newest of them.
     pub newest: JobId,
+    /// The oldest of them.
+    pub oldest: JobId,
     /// When the last of them died. Not always the newest: an older job may die later.
     pub latest: DateTime<Utc>,
 }
@@ -67,10 +69,17 @@ macro_rules! summaries {
         )
     };
 }
-pub(super) use summaries;
 
 struct Read {
     id: JobId,
+    kind: String,
+    lane: String,
+    state: String,
+    attempts: i32,
+    max_attempts: i32,
+    run_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    last_error: Option<String>,
     matches: bool,
 }
 
@@ -87,7 +96,12 @@ macro_rules! search {
                     AND ($5::text IS NULL OR last_error ILIKE $5) AND ($7::text IS NULL OR died_of(last_error) = $7)
                   ORDER BY id DESC LIMIT $6),
                last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $2 ORDER BY id LIMIT 1)
-               SELECT id AS "id!", true AS "matches!" FROM found UNION ALL SELECT id, false FROM last ORDER BY 1 DESC"#,
+               SELECT j.id AS "id!", j.kind AS "kind!", coalesce(l.name, j.lane::text) AS "lane!",
+                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                      j.max_attempts AS "max_attempts!", j.run_at AS "run_at!", j.finished_at, j.last_error, shown.matches AS "matches!"
+                 FROM (SELECT id, true AS matches FROM found UNION ALL SELECT id, false FROM last) shown
+                 JOIN jobs j USING (id) LEFT JOIN lanes l USING (lane)
+                ORDER BY 1 DESC"#,
             $search.before.unwrap_or(JobId::MAX),
             READ_FOR_A_PAGE,
             $search.lane.map(Lane::id),
@@ -113,15 +127,26 @@ pub async fn search(db: &PgPool, search: &Search) -> Result<Found, StorageError>
         Some(_) => Vec::new(),
     };
     let last_read = read.iter().find(|row| !row.matches).map(|row| row.id);
-    let ids: Vec<JobId> = read.into_iter().filter(|row| row.matches).map(|row| row.id).collect();
-    let next = match ids.last() {
-        Some(last) if ids.len() == search.limit => Some(*last),
+    let jobs: Vec<JobSummary> = read.into_iter().filter(|row| row.matches).map(summary).collect();
+    let next = match jobs.last() {
+        Some(last) if jobs.len() == search.limit => Some(last.id),
         _ => last_read,
     };
-    let jobs = summaries!("j.id = ANY($1) ORDER BY j.id DESC", &ids)
-        .fetch_all(db)
-        .await?;
     Ok(Found { jobs, next })
+}
+
+fn summary(row: Read) -> JobSummary {
+    JobSummary {
+        id: row.id,
+        kind: row.kind,
+        lane: row.lane,
+        state: row.state,
+        attempts: row.attempts,
+        max_attempts: row.max_attempts,
+        run_at: row.run_at,
+        finished_at: row.finished_at,
+        last_error: row.last_error,
+    }
 }
 
 /// The same until so many are found or there is no older job, however many rows must be read for that.
@@ -182,10 +207,14 @@ pub struct DeadGroup {
     pub error: String,
     /// How many they are.
     pub jobs: i64,
+    /// The newest of them.
+    pub newest: JobId,
+    /// The oldest of them.
+    pub oldest: JobId,
     /// When the first of them died.
     pub first: DateTime<Utc>,
     /// When the last of them died.
-    pub last: DateTime<Utc>,
+    pub latest: DateTime<Utc>,
 }
 
 /// The newest [`GROUPED`] dead jobs by what they died of, the most frequent first.
@@ -193,8 +222,8 @@ pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
     Ok(sqlx::query_as!(
         DeadGroup,
         r#"SELECT d.kind AS "kind!", coalesce(l.name, d.lane::text) AS "lane!", d.error AS "error!", count(*) AS "jobs!",
-                  min(d.finished_at) AS "first!", max(d.finished_at) AS "last!"
-             FROM (SELECT kind, lane, finished_at, died_of(last_error) AS error
+                  max(d.id) AS "newest!", min(d.id) AS "oldest!", min(d.finished_at) AS "first!", max(d.finished_at) AS "latest!"
+             FROM (SELECT id, kind, lane, finished_at, died_of(last_error) AS error
                      FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
              LEFT JOIN lanes l USING (lane)
             GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 3 LIMIT 200"#,
@@ -209,15 +238,15 @@ pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
 pub struct Dead {
     /// How many they are, among the newest [`GROUPED`].
     pub jobs: i64,
-    /// Up to where they were looked at; `None`: there are none.
+    /// Which were looked at; `None`: there are none.
     pub seen: Option<Seen>,
 }
 
-/// How many dead jobs match.
-pub async fn count_dead(db: &PgPool, search: &Search) -> Result<Dead, StorageError> {
+/// How many dead jobs match, of those that somebody saw or of all.
+pub async fn count_dead(db: &PgPool, search: &Search, seen: Option<Seen>) -> Result<Dead, StorageError> {
     let counted = sqlx::query!(
-        r#"SELECT count(*) AS "jobs!", max(id) AS newest, max(finished_at) AS latest FROM (
-             SELECT id, lane, kind, last_error, finished_at FROM jobs WHERE state = 'dead' AND untold IS NULL AND id <= $6
+        r#"SELECT count(*) AS "jobs!", max(id) AS newest, min(id) AS oldest, max(finished_at) AS latest FROM (
+             SELECT id, lane, kind, last_error, finished_at FROM jobs WHERE state = 'dead' AND untold IS NULL AND id <= $6 AND id >= $8
               ORDER BY id DESC LIMIT $1) d
             WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)
               AND ($5::text IS NULL OR died_of(last_error) = $5) AND finished_at <= coalesce($7::timestamptz, 'infinity')"#,
@@ -226,26 +255,32 @@ pub async fn count_dead(db: &PgPool, search: &Search) -> Result<Dead, StorageErr
         search.kind,
         search.error.as_deref().map(pattern),
         search.died_of,
-        search.seen.map_or(JobId::MAX, |seen| seen.newest),
-        search.seen.map(|seen| seen.latest),
+        seen.map_or(JobId::MAX, |seen| seen.newest),
+        seen.map(|seen| seen.latest),
+        seen.map_or(JobId::MIN, |seen| seen.oldest),
     )
     .fetch_one(db)
     .await?;
-    let seen = counted.newest.zip(counted.latest);
+    let seen = counted.newest.zip(counted.oldest).zip(counted.latest);
     Ok(Dead {
         jobs: counted.jobs,
-        seen: seen.map(|(newest, latest)| Seen { newest, latest }),
+        seen: seen.map(|((newest, oldest), latest)| Seen { newest, oldest, latest }),
     })
 }
 
-/// The newest dead jobs that match, at most so many: those that an action on all of them is done to.
-pub async fn dead(db: impl PgExecutor<'_>, search: &Search, limit: i64) -> Result<Vec<JobId>, StorageError> {
+/// The newest dead jobs that match and that somebody saw, at most so many: those that an action on all of them is done to.
+pub async fn dead(
+    db: impl PgExecutor<'_>,
+    search: &Search,
+    seen: Seen,
+    limit: i64,
+) -> Result<Vec<JobId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id!" FROM (
-             SELECT id, lane, kind, last_error, finished_at FROM jobs WHERE state = 'dead' AND untold IS NULL AND id <= $7
+             SELECT id, lane, kind, last_error, finished_at FROM jobs WHERE state = 'dead' AND untold IS NULL AND id <= $7 AND id >= $9
               ORDER BY id DESC LIMIT $1) d
             WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)
-              AND ($6::text IS NULL OR died_of(last_error) = $6) AND finished_at <= coalesce($8::timestamptz, 'infinity')
+              AND ($6::text IS NULL OR died_of(last_error) = $6) AND finished_at <= $8
             ORDER BY id DESC LIMIT $5"#,
         GROUPED,
         search.lane.map(Lane::id),
@@ -253,8 +288,9 @@ pub async fn dead(db: impl PgExecutor<'_>, search: &Search, limit: i64) -> Resul
         search.error.as_deref().map(pattern),
         limit,
         search.died_of,
-        search.seen.map_or(JobId::MAX, |seen| seen.newest),
-        search.seen.map(|seen| seen.latest),
+        seen.newest,
+        seen.latest,
+        seen.oldest,
     )
     .fetch_all(db)
     .await?)

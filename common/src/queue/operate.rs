@@ -9,7 +9,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{JobId, Lane, enqueue::millis, look::summaries, sql};
+use super::{JobId, Lane, enqueue::millis, sql};
 use crate::storage::{StorageError, Tx};
 
 /// A job as a list shows it. It holds ids only, as its payload does.
@@ -80,15 +80,27 @@ pub struct Failure {
 
 /// One job with its history.
 pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageError> {
-    let summary = summaries!("j.id = $1", id).fetch_optional(db).await?;
     let row = sqlx::query!(
-        "SELECT untold, payload, unique_key, request_id, created_at, expires_at, owner, lease_until FROM jobs WHERE id = $1",
+        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
+                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                  j.max_attempts, j.run_at, j.finished_at, j.last_error, j.untold, j.payload, j.unique_key, j.request_id,
+                  j.created_at, j.expires_at, j.owner, j.lease_until
+             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.id = $1"#,
         id
     )
     .fetch_optional(db)
     .await?;
-    let (Some(summary), Some(row)) = (summary, row) else {
-        return Ok(None);
+    let Some(row) = row else { return Ok(None) };
+    let summary = JobSummary {
+        id: row.id,
+        kind: row.kind,
+        lane: row.lane,
+        state: row.state,
+        attempts: row.attempts,
+        max_attempts: row.max_attempts,
+        run_at: row.run_at,
+        finished_at: row.finished_at,
+        last_error: row.last_error,
     };
     let failures = sqlx::query_as!(
         Failure,

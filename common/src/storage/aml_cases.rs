@@ -52,13 +52,22 @@ pub struct Case {
     pub finding: Option<String>,
 }
 
-/// The cases, the oldest first: the open ones, or all.
-pub async fn list(db: &PgPool, closed_too: bool, limit: i64) -> Result<Vec<Case>, StorageError> {
+/// The cases, the oldest first, from behind this one: the open ones, or all.
+pub async fn list(
+    db: &PgPool,
+    closed_too: bool,
+    after: Option<AmlCaseId>,
+    limit: i64,
+) -> Result<Vec<Case>, StorageError> {
     let rows = sqlx::query!(
         r#"SELECT id AS "id: AmlCaseId", user_id AS "user: UserId", applicant_id, reject_labels, opened_at, closed_at, finding
-             FROM aml_cases WHERE closed_at IS NULL OR $1 ORDER BY opened_at LIMIT $2"#,
+             FROM aml_cases
+            WHERE (closed_at IS NULL OR $1)
+              AND ($3::uuid IS NULL OR (opened_at, id) > (SELECT last.opened_at, last.id FROM aml_cases last WHERE last.id = $3))
+            ORDER BY opened_at, id LIMIT $2"#,
         closed_too,
         limit,
+        after.map(AmlCaseId::uuid),
     )
     .fetch_all(db)
     .await?;

@@ -76,13 +76,20 @@ pub struct Done {
     pub detail: Value,
 }
 
-/// What operators did, the newest first, from before this row.
-pub async fn by_operators(db: &PgPool, before: Option<i64>, limit: i64) -> Result<Vec<Done>, StorageError> {
+/// What operators did, the newest first, from before this row; without what they did with cases of the compliance officer, or with it.
+pub async fn by_operators(
+    db: &PgPool,
+    cases_too: bool,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Done>, StorageError> {
     Ok(sqlx::query_as!(
         Done,
-        "SELECT id, at, action, object, detail FROM audit_log WHERE actor = 'operator' AND id < $1 ORDER BY id DESC LIMIT $2",
+        "SELECT id, at, action, object, detail FROM audit_log
+          WHERE actor = 'operator' AND id < $1 AND ($3 OR action NOT LIKE 'aml.%') ORDER BY id DESC LIMIT $2",
         before.unwrap_or(i64::MAX),
         limit,
+        cases_too,
     )
     .fetch_all(db)
     .await?)

@@ -2,6 +2,7 @@
 //! their payments, and whose an id is.
 
 use drop_common::{
+    config::OperatorRole,
     domain::ids::{LoginId, PaymentId, UserId, WebhookEventId},
     queue::{
         JobId,
@@ -10,7 +11,8 @@ use drop_common::{
     },
     storage::{
         StorageError,
-        kyc_history::{self, Person},
+        kyc_history::{self, Logged, Person},
+        logins::{self, Standing as LoginStanding},
         payments::{self, Listed, Moment, Story},
     },
 };
@@ -18,6 +20,8 @@ use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
+
+use super::told::told;
 
 /// Dead jobs of one kind that died of the same, with what followed from that.
 #[derive(Debug, Serialize, Object)]
@@ -85,6 +89,25 @@ pub(crate) async fn payment_story(db: &PgPool, id: PaymentId) -> Result<Option<P
     Ok(Some(PaymentStory { payment, story }))
 }
 
+/// A login, and all that is known to have happened to it.
+#[derive(Debug, Serialize, Object)]
+pub(crate) struct LoginStory {
+    /// The login, `lgn_…`.
+    pub(crate) id: String,
+    /// How it stands; absent once its row is gone, as all are after a quarter of an hour.
+    pub(crate) login: Option<LoginStanding>,
+    /// What happened, oldest first.
+    pub(crate) story: Vec<Moment>,
+}
+
+/// The login's story; `None`: nothing is known of a login of this id.
+pub(crate) async fn login_story(db: &PgPool, id: LoginId) -> Result<Option<LoginStory>, StorageError> {
+    let login = logins::standing_of(db, id).await?;
+    let story = logins::story(db, id).await?;
+    let id = id.to_string();
+    Ok((!story.is_empty()).then_some(LoginStory { id, login, story }))
+}
+
 /// How many of somebody's payments are shown with them.
 const PAYMENTS: i64 = 20;
 
@@ -101,9 +124,26 @@ pub(crate) struct PersonStory {
     pub(crate) payments: Vec<Listed>,
 }
 
-/// Somebody's story; `None`: there is nobody of this id.
-pub(crate) async fn person_story(db: &PgPool, id: UserId) -> Result<Option<PersonStory>, StorageError> {
+/// Somebody's identity check, as far as whoever looks is told; `None`: there is nobody of this id.
+pub(crate) async fn person(db: &PgPool, id: UserId, role: OperatorRole) -> Result<Option<Person>, StorageError> {
     let Some(person) = kyc_history::of(db, id).await? else {
+        return Ok(None);
+    };
+    let log = person.log.into_iter().filter_map(|row| {
+        let detail = told(role, &row.action, row.detail)?;
+        Some(Logged { detail, ..row })
+    });
+    let log = log.collect();
+    Ok(Some(Person { log, ..person }))
+}
+
+/// The same with their newest payments.
+pub(crate) async fn person_story(
+    db: &PgPool,
+    id: UserId,
+    role: OperatorRole,
+) -> Result<Option<PersonStory>, StorageError> {
+    let Some(person) = person(db, id, role).await? else {
         return Ok(None);
     };
     let payments = payments::newest(db, Some(id), None, PAYMENTS).await?;

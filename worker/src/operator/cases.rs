@@ -17,6 +17,9 @@ pub enum CasesVerb {
         /// The closed ones, too.
         #[arg(long)]
         all: bool,
+        /// Only cases behind this one: the last one of the list before.
+        #[arg(long)]
+        after: Option<AmlCaseId>,
         /// At most so many.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=1000))]
         limit: i64,
@@ -37,7 +40,12 @@ pub enum CasesVerb {
 
 pub(super) async fn operate(db: &PgPool, verb: CasesVerb) -> anyhow::Result<()> {
     match verb {
-        CasesVerb::List { all, limit, output } => print::cases(&aml_cases::list(db, all, limit).await?, output.json),
+        CasesVerb::List {
+            all,
+            after,
+            limit,
+            output,
+        } => print::cases(&aml_cases::list(db, all, after, limit).await?, output.json),
         CasesVerb::Close { id, finding, by } => {
             actions::cases::close(db, id, &finding, &by).await?;
             print::changed(1, "aml.case_closed");

@@ -1,10 +1,11 @@
 //! Jobs: looking at them, and running them again, discarding them or ending their wait, by number or all that died of the same.
 
 use anyhow::Context as _;
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use drop_common::queue::{
     JobId, Lane,
-    look::{self, Search},
+    look::{self, Search, Seen},
     operate,
 };
 use poem_openapi::Enum;
@@ -68,20 +69,24 @@ pub enum JobsVerb {
         #[command(flatten)]
         by: By,
     },
-    /// Run again all dead jobs that match, or first a few of them. The newest come first, a thousand at most.
+    /// Run again all dead jobs that match and were seen, or first a few of them. The newest come first, a thousand at most.
     RetryDead {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        seen: SeenDead,
         /// How many: five as a trial, a tenth, or all.
         #[arg(long)]
         share: Share,
         #[command(flatten)]
         by: By,
     },
-    /// Delete all dead jobs that match with their histories, or first a few of them. The newest come first, a thousand at most.
+    /// Delete all dead jobs that match and were seen, with their histories, or first a few of them. The newest come first, a thousand at most.
     DiscardDead {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        seen: SeenDead,
         /// How many: five as a trial, a tenth, or all.
         #[arg(long)]
         share: Share,
@@ -128,9 +133,26 @@ pub struct Which {
     /// Only jobs of this kind.
     #[arg(long)]
     kind: Option<String>,
-    /// Only jobs with this part in their last error; … stands for anything.
+    /// Only jobs with this part in their last error.
     #[arg(long)]
     error: Option<String>,
+    /// Only jobs that died of this, whole, as `jobs dead` has it: … stands where numbers and ids differ.
+    #[arg(long)]
+    died_of: Option<String>,
+}
+
+/// Which dead jobs were seen: of a group as `jobs dead` has it, or of a list. No others are changed.
+#[derive(Debug, Args)]
+pub struct SeenDead {
+    /// The newest that was seen.
+    #[arg(long)]
+    newest: JobId,
+    /// The oldest that was seen.
+    #[arg(long)]
+    oldest: JobId,
+    /// When the last of those died that were seen.
+    #[arg(long)]
+    latest: DateTime<Utc>,
 }
 
 impl Which {
@@ -139,7 +161,10 @@ impl Which {
             lane: self.lane,
             kind: self.kind,
             error: self.error,
-            ..Search::default()
+            died_of: self.died_of,
+            state: None,
+            before: None,
+            limit: 0,
         }
     }
 }
@@ -169,8 +194,12 @@ pub(super) async fn operate(db: &PgPool, verb: JobsVerb) -> anyhow::Result<()> {
         JobsVerb::Retry { ids, by } => change(db, &ids, JobAction::Retry, &by).await,
         JobsVerb::Cancel { ids, by } => change(db, &ids, JobAction::Cancel, &by).await,
         JobsVerb::Discard { ids, by } => change(db, &ids, JobAction::Discard, &by).await,
-        JobsVerb::RetryDead { which, share, by } => change_dead(db, which, share, JobAction::Retry, &by).await,
-        JobsVerb::DiscardDead { which, share, by } => change_dead(db, which, share, JobAction::Discard, &by).await,
+        JobsVerb::RetryDead { which, seen, share, by } => {
+            change_dead(db, which, &seen, share, JobAction::Retry, &by).await
+        }
+        JobsVerb::DiscardDead { which, seen, share, by } => {
+            change_dead(db, which, &seen, share, JobAction::Discard, &by).await
+        }
     }
 }
 
@@ -180,8 +209,20 @@ async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &By) -> anyho
     Ok(())
 }
 
-async fn change_dead(db: &PgPool, which: Which, share: Share, action: JobAction, by: &By) -> anyhow::Result<()> {
-    let changed = actions::change_dead(db, &which.search(), share, action, by).await?;
+async fn change_dead(
+    db: &PgPool,
+    which: Which,
+    seen: &SeenDead,
+    share: Share,
+    action: JobAction,
+    by: &By,
+) -> anyhow::Result<()> {
+    let seen = Seen {
+        newest: seen.newest,
+        oldest: seen.oldest,
+        latest: seen.latest,
+    };
+    let changed = actions::change_dead(db, &which.search(), seen, share, action, by).await?;
     print::changed(changed, action.name());
     Ok(())
 }

@@ -19,8 +19,11 @@ pub enum LanesVerb {
         #[arg(value_parser = lane)]
         lane: Lane,
         /// Minutes after which a worker lets it go on by itself.
-        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_080))]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_080), conflicts_with = "until_resumed", required_unless_present = "until_resumed")]
         minutes: Option<u64>,
+        /// It is paused until somebody resumes it.
+        #[arg(long)]
+        until_resumed: bool,
         #[command(flatten)]
         by: By,
     },
@@ -37,7 +40,7 @@ pub enum LanesVerb {
 pub(super) async fn operate(db: &PgPool, verb: LanesVerb) -> anyhow::Result<()> {
     match verb {
         LanesVerb::List(output) => print::lanes(&look::lanes(db).await?, output.json),
-        LanesVerb::Pause { lane, minutes, by } => {
+        LanesVerb::Pause { lane, minutes, by, .. } => {
             actions::lanes::pause(db, lane, minutes.map(Duration::from_mins), &by).await?;
             print::changed(1, "lane.paused");
             Ok(())

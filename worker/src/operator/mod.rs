@@ -9,27 +9,30 @@ mod cron;
 mod jobs;
 mod json;
 mod lanes;
+mod logins;
 pub(crate) mod page;
 mod payments;
 mod print;
 mod reseal;
 mod restored;
+mod token;
+mod told;
 mod users;
 mod webhooks;
+mod workers;
 
 use clap::{Args, Subcommand};
 use drop_common::{
-    config::{DatabaseConfig, Environment},
-    queue::{Lane, gauges, processes},
-    storage::audit,
+    config::{DatabaseConfig, Environment, OperatorRole},
+    queue::{Lane, gauges},
     telemetry,
 };
 use sqlx::PgPool;
 
 pub use self::{
     actions::By, cases::CasesVerb, circuits::CircuitsVerb, cron::CronVerb, jobs::JobsVerb, json::document,
-    lanes::LanesVerb, payments::PaymentsVerb, reseal::Reseal, restored::RestoredVerb, users::UsersVerb,
-    webhooks::WebhooksVerb,
+    lanes::LanesVerb, logins::LoginsVerb, payments::PaymentsVerb, reseal::Reseal, restored::RestoredVerb,
+    users::UsersVerb, webhooks::WebhooksVerb, workers::WorkersVerb,
 };
 use crate::run::pool;
 
@@ -51,6 +54,9 @@ pub enum Verb {
     /// Look at payments and their stories, and settle those that wait for a person.
     #[command(subcommand)]
     Payments(PaymentsVerb),
+    /// Look at a login and its story.
+    #[command(subcommand)]
+    Logins(LoginsVerb),
     /// Look at webhooks, and have those applied that wait.
     #[command(subcommand)]
     Webhooks(WebhooksVerb),
@@ -67,8 +73,9 @@ pub enum Verb {
     Reseal(Reseal),
     /// Show how much waits, runs and is dead in each lane.
     Stats(Output),
-    /// List the processes that run jobs at this moment.
-    Workers(Output),
+    /// Look at the processes that run jobs, keep one from claiming, or let it go on.
+    #[command(subcommand)]
+    Workers(WorkersVerb),
     /// List what operators did, newest first.
     Audit {
         /// Only rows with a smaller number: the last one of the list before.
@@ -115,16 +122,18 @@ async fn operate_over(db: &PgPool, environment: &Environment, verb: Verb) -> any
         Verb::Circuits(verb) => circuits::operate(db, verb).await,
         Verb::Cron(verb) => cron::operate(db, verb).await,
         Verb::Payments(verb) => payments::operate(environment, db, verb).await,
+        Verb::Logins(verb) => logins::operate(db, verb).await,
         Verb::Webhooks(verb) => webhooks::operate(db, verb).await,
         Verb::Cases(verb) => cases::operate(db, verb).await,
         Verb::Users(verb) => users::operate(db, verb).await,
         Verb::Restored(verb) => restored::operate(db, verb).await,
         Verb::Reseal(what) => reseal::operate(environment, db, what).await,
         Verb::Stats(output) => print::stats(&gauges::lanes(db).await?, output.json),
-        Verb::Workers(output) => print::processes(&processes::all(db).await?, output.json),
-        Verb::Audit { before, limit, output } => {
-            print::audit(&audit::by_operators(db, before, limit).await?, output.json)
-        }
+        Verb::Workers(verb) => workers::operate(db, verb).await,
+        Verb::Audit { before, limit, output } => print::audit(
+            &told::actions(db, OperatorRole::Operator, before, limit).await?,
+            output.json,
+        ),
         Verb::Find { id, output } => print::found(&answers::find(db, &id).await?.into(), output.json),
     }
 }

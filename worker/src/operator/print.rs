@@ -18,13 +18,13 @@ use drop_common::{
         audit::Done,
         erasure::Erased,
         inbox::{Detail, Summary},
-        payments::{ForgottenOrder, InReview, Listed},
+        payments::{ForgottenOrder, InReview, Listed, Moment},
         retention::Kept,
     },
 };
 use serde::Serialize;
 
-use super::answers::{DeadJobs, PaymentStory, PersonStory, WhatItIs};
+use super::answers::{DeadJobs, LoginStory, PaymentStory, PersonStory, WhatItIs};
 use crate::schedule;
 
 pub(super) fn list(jobs: &[JobSummary], json: bool) -> anyhow::Result<()> {
@@ -61,13 +61,26 @@ pub(super) fn dead(groups: &[DeadJobs], json: bool) -> anyhow::Result<()> {
             group.kind.clone(),
             group.lane.clone(),
             time(Some(group.first)),
-            time(Some(group.last)),
+            // Whole, since it is given back to say which were seen.
+            group.latest.to_rfc3339_opts(SecondsFormat::Micros, true),
+            group.newest.to_string(),
+            group.oldest.to_string(),
             dead.followed.clone(),
             group.error.clone(),
         ]
     });
     table(
-        ["jobs", "kind", "lane", "first", "last", "what followed", "error"],
+        [
+            "jobs",
+            "kind",
+            "lane",
+            "first",
+            "latest",
+            "newest",
+            "oldest",
+            "what followed",
+            "error",
+        ],
         rows,
     );
     Ok(())
@@ -320,7 +333,32 @@ pub(super) fn payment(told: &PaymentStory, json: bool) -> anyhow::Result<()> {
         ("approve by", time(payment.sca_deadline)),
     ]);
     println!();
-    let rows = told.story.iter().map(|moment| {
+    moments(&told.story);
+    Ok(())
+}
+
+pub(super) fn login(told: &LoginStory, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print_json(told);
+    }
+    if let Some(login) = &told.login {
+        facts(&[
+            ("id", told.id.clone()),
+            ("channel", login.channel.clone()),
+            ("status", login.status.clone()),
+            ("failure", text(login.failure.as_ref())),
+            ("user", text(login.user.as_ref())),
+            ("began", time(Some(login.created_at))),
+            ("until", time(Some(login.expires_at))),
+        ]);
+        println!();
+    }
+    moments(&told.story);
+    Ok(())
+}
+
+fn moments(story: &[Moment]) {
+    let rows = story.iter().map(|moment| {
         [
             time(Some(moment.at)),
             moment.actor.clone(),
@@ -330,7 +368,6 @@ pub(super) fn payment(told: &PaymentStory, json: bool) -> anyhow::Result<()> {
         ]
     });
     table(["at", "who", "what", "job", "detail"], rows);
-    Ok(())
 }
 
 pub(super) fn person(told: &PersonStory, json: bool) -> anyhow::Result<()> {

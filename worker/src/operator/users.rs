@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use drop_common::{
+    config::OperatorRole,
     domain::{
         consent::ConsentStatus,
         ids::{ConsentId, UserId},
@@ -84,7 +85,7 @@ pub enum UsersVerb {
 pub(super) async fn operate(db: &PgPool, verb: UsersVerb) -> anyhow::Result<()> {
     match verb {
         UsersVerb::Show { id, output } => {
-            let told = answers::person_story(db, id).await?;
+            let told = answers::person_story(db, id, OperatorRole::Operator).await?;
             print::person(&told.with_context(|| format!("there is no {id}"))?, output.json)
         }
         UsersVerb::Erase { id, by } => erase(db, id, &by).await,

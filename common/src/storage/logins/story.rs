@@ -2,14 +2,19 @@
 //! was written down beside it, and its job, are there for longer.
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use serde::Serialize;
 use sqlx::PgPool;
 
 use super::super::{StorageError, payments::Moment};
-use crate::domain::ids::{LoginId, UserId};
+use crate::{
+    domain::ids::{LoginId, UserId},
+    queue::{JobId, look},
+};
 
 /// How a login stands. Nothing of what it is proven by.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Object)]
+#[oai(rename = "LoginStanding")]
 pub struct Standing {
     /// `web` or `mobile`.
     pub channel: String,
@@ -46,15 +51,11 @@ pub async fn standing_of(db: &PgPool, id: LoginId) -> Result<Option<Standing>, S
 /// All that happened to a login, oldest first: its row's times, its audit rows, and its job with each failed claim, where what
 /// `BankID` answered is told of.
 pub async fn story(db: &PgPool, id: LoginId) -> Result<Vec<Moment>, StorageError> {
+    let jobs: Vec<JobId> = look::about(db, id.uuid()).await?.iter().map(|job| job.id).collect();
     Ok(sqlx::query_as!(
         Moment,
         r#"WITH login AS (SELECT * FROM logins WHERE id = $2),
-            work AS (
-              SELECT j.* FROM jobs j
-               WHERE coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
-                              payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
-                              payload ->> 'refresh') = $3
-               ORDER BY j.id DESC LIMIT 200)
+            work AS (SELECT * FROM jobs WHERE id = ANY($3))
            SELECT created_at AS "at!", 'state' AS "source!", 'user' AS "actor!", 'login.started' AS "what!",
                   jsonb_build_object('channel', channel) AS "detail!", NULL::bigint AS job FROM login
            UNION ALL
@@ -74,7 +75,7 @@ pub async fn story(db: &PgPool, id: LoginId) -> Result<Vec<Moment>, StorageError
             ORDER BY 1"#,
         id.to_string(),
         id.uuid(),
-        id.uuid().to_string(),
+        &jobs,
     )
     .fetch_all(db)
     .await?)

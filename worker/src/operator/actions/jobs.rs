@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use drop_common::{
     queue::{
         JobId,
-        look::{self, Search},
+        look::{self, Search, Seen},
         operate,
     },
     storage::{StorageError, Tx},
@@ -91,22 +91,23 @@ pub enum Share {
     All,
 }
 
-/// The dead jobs that match, or some of them, in one transaction. Those that somebody else changed meanwhile are passed over.
+/// The dead jobs that match and that somebody saw, or some of them, in one transaction. Those that somebody else changed meanwhile are passed over.
 pub(crate) async fn change_dead(
     db: &PgPool,
     search: &Search,
+    seen: Seen,
     share: Share,
     action: JobAction,
     by: &By,
 ) -> anyhow::Result<usize> {
     let limit = match share {
         Share::Trial => TRIAL,
-        Share::Tenth => (look::count_dead(db, search).await?.jobs / 10).clamp(1, MOST),
+        Share::Tenth => (look::count_dead(db, search, Some(seen)).await?.jobs / 10).clamp(1, MOST),
         Share::All => MOST,
     };
     let mut tx = db.begin().await?;
     let mut changed = 0;
-    for id in look::dead(&mut *tx, search, limit).await? {
+    for id in look::dead(&mut *tx, search, seen, limit).await? {
         if change_one(&mut tx, id, action, by).await? {
             changed += 1;
         }

@@ -62,7 +62,11 @@ pub(crate) async fn settle(
 
 /// The bank has the payment under this id and has not ended it: it is asked until it does.
 pub(crate) async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By) -> anyhow::Result<()> {
-    if payment_id.is_empty() || payment_id.len() > 255 {
+    let payment_id = payment_id.trim();
+    let is_of_one_word = !payment_id
+        .chars()
+        .any(|letter| letter.is_whitespace() || letter.is_control());
+    if payment_id.is_empty() || payment_id.len() > 255 || !is_of_one_word {
         return Err(refusal("that is no id of a payment"));
     }
     let (mut tx, payment) = under_review(db, id).await?;

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use drop_common::{config::OperatorRole, metrics::OPERATOR_ACTIONS};
-use poem::{Request, RequestBody, http::header};
+use poem::{
+    Request, RequestBody,
+    http::{Method, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -13,9 +16,11 @@ use poem_openapi::{
 use super::{Changed, Shown, problem::Refused};
 use crate::{
     context::Context,
+    gauges::Readings,
     operator::{
         actions::{self, By},
-        page::session,
+        page::{form, session},
+        token::{self, Nobodys},
     },
 };
 
@@ -25,6 +30,9 @@ const TOKEN: &str = "Token";
 /// Somebody who may look.
 pub(super) struct Viewer {
     pub(super) context: Arc<Context>,
+    pub(super) role: OperatorRole,
+    /// What the database said of itself lately.
+    pub(super) readings: Arc<Readings>,
 }
 
 /// Somebody who may change something.
@@ -55,20 +63,27 @@ impl Operator {
 }
 
 /// The context, and who asks with which rights.
-fn identify(request: &Request) -> Result<(Arc<Context>, String, OperatorRole), Refused> {
+async fn identify(request: &Request) -> Result<(Arc<Context>, String, OperatorRole), Refused> {
     let context: &Arc<Context> = request.data().expect("the routes have their data");
     let operators = &context.settings.operators;
     let (name, role) = if let Some(signed_in) = session::by_proxy(request, operators) {
         (signed_in.name, signed_in.role)
     } else {
         let token = bearer(request).ok_or_else(Refused::unauthenticated)?;
-        let Some(holder) = session::holder(token, operators) else {
-            tracing::warn!("somebody asked as an operator with a token that is nobody's");
-            return Err(Refused::unauthenticated());
-        };
+        let holder = token::holder(token, request, context).await?;
         (holder.name.clone(), holder.role)
     };
     Ok((Arc::clone(context), name, role))
+}
+
+impl From<Nobodys> for Refused {
+    fn from(nobodys: Nobodys) -> Self {
+        match nobodys {
+            Nobodys::Wrong => Self::unauthenticated(),
+            Nobodys::TooMany(seconds) => Self::too_many(seconds),
+            Nobodys::Failed(error) => error.into(),
+        }
+    }
 }
 
 /// The token of the one `Authorization` header.
@@ -113,8 +128,13 @@ impl<'a> ApiExtractor<'a> for Viewer {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let (context, ..) = identify(request)?;
-        Ok(Self { context })
+        let (context, _, role) = identify(request).await?;
+        let readings = request.data::<Arc<Readings>>().expect("the routes have their data");
+        Ok(Self {
+            context,
+            role,
+            readings: Arc::clone(readings),
+        })
     }
 }
 
@@ -136,12 +156,12 @@ impl<'a> ApiExtractor<'a> for Operator {
         _body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let (context, name, role) = identify(request)?;
+        let (context, name, role) = identify(request).await?;
         if role != OperatorRole::Operator {
             return Err(Refused::forbidden("You may look, and change nothing.").into());
         }
         // What a proxy knows people by, their browsers send along with what foreign pages ask for.
-        if !matches!(request.header("sec-fetch-site"), None | Some("same-origin")) {
+        if request.method() != Method::GET && !form::is_from_here(request) {
             return Err(Refused::forbidden("This was sent from another page.").into());
         }
         Ok(Self { context, name })

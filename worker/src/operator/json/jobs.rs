@@ -1,8 +1,9 @@
 //! Jobs.
 
+use chrono::{DateTime, Utc};
 use drop_common::queue::{
     JobId, Lane,
-    look::{self, Found, Search},
+    look::{self, Found, Search, Seen},
     operate::{self, JobDetail},
 };
 use poem_openapi::{
@@ -37,7 +38,8 @@ struct TheseJobs {
     reason: String,
 }
 
-/// Which of the dead jobs, how many of them, and why. What is absent does not matter.
+/// Which of the dead jobs, how many of them, and why. What is absent does not matter, but for which were seen: as `/jobs/dead` has it of a
+/// group, or of a list its newest, its oldest and when the last of them died.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
 struct TheseDead {
@@ -45,8 +47,17 @@ struct TheseDead {
     lane: Option<Lane>,
     /// Only jobs of this kind.
     kind: Option<String>,
-    /// Only jobs with this part in their last error; … stands for anything.
+    /// Only jobs with this part in their last error.
     error: Option<String>,
+    /// Only jobs that died of this, whole, as `/jobs/dead` has it: … stands where numbers and ids differ. Empty: of nothing that
+    /// was written down.
+    died_of: Option<String>,
+    /// The newest that was seen.
+    newest: JobId,
+    /// The oldest that was seen.
+    oldest: JobId,
+    /// When the last of those died that were seen. Who died later stays as it is.
+    latest: DateTime<Utc>,
     /// Five as a trial, a tenth, or all: the newest, a thousand at most.
     share: Share,
     /// Why; names no person.
@@ -73,8 +84,10 @@ impl Jobs {
         lane: Query<Option<Lane>>,
         /// Only jobs of this kind.
         kind: Query<Option<String>>,
-        /// Only jobs with this part in their last error; … stands for anything.
+        /// Only jobs with this part in their last error.
         error: Query<Option<String>>,
+        /// Only jobs that died of this, whole, as `/jobs/dead` has it.
+        died_of: Query<Option<String>>,
         /// Only jobs with a smaller number: the `next` of the answer before.
         before: Query<Option<i64>>,
         /// At most so many.
@@ -86,8 +99,7 @@ impl Jobs {
             lane: lane.0,
             kind: kind.0,
             error: error.0,
-            died_of: None,
-            seen: None,
+            died_of: died_of.0,
             before: before.0,
             limit: limit.0.into(),
         };
@@ -96,7 +108,7 @@ impl Jobs {
 
     /// List the dead jobs by what they died of.
     ///
-    /// The newest ten thousand, the most frequent cause first, with what followed.
+    /// The newest five thousand, the most frequent cause first, with what followed.
     #[oai(path = "/jobs/dead", method = "get", operation_id = "listDeadJobs")]
     async fn dead(&self, viewer: Viewer) -> Result<Shown<Vec<DeadJobs>>, Refused> {
         Ok(Shown(answers::dead_jobs(&viewer.context.db).await?))
@@ -142,7 +154,8 @@ impl Jobs {
 
     /// Run the dead jobs again that match.
     ///
-    /// Begin with a trial, look what becomes of it, then take a tenth, then all. Those that somebody else changed meanwhile are passed over.
+    /// Begin with a trial, look what becomes of it, then take a tenth, then all, of those that were seen and no others. Those that somebody
+    /// else changed meanwhile are passed over.
     #[oai(path = "/jobs/dead/retry", method = "post", operation_id = "retryDeadJobs")]
     async fn retry_dead(&self, operator: Operator, these: Json<TheseDead>) -> Result<Shown<Changed>, Refused> {
         change_dead(&operator, these.0, JobAction::Retry).await
@@ -150,7 +163,7 @@ impl Jobs {
 
     /// Delete the dead jobs that match.
     ///
-    /// With their histories. Begin with a trial, then take a tenth, then all.
+    /// With their histories. Begin with a trial, then take a tenth, then all, of those that were seen and no others.
     #[oai(path = "/jobs/dead/discard", method = "post", operation_id = "discardDeadJobs")]
     async fn discard_dead(&self, operator: Operator, these: Json<TheseDead>) -> Result<Shown<Changed>, Refused> {
         change_dead(&operator, these.0, JobAction::Discard).await
@@ -169,8 +182,16 @@ async fn change_dead(operator: &Operator, these: TheseDead, action: JobAction) -
         lane: these.lane,
         kind: these.kind,
         error: these.error,
-        ..Search::default()
+        died_of: these.died_of,
+        state: None,
+        before: None,
+        limit: 0,
     };
-    let changed = actions::change_dead(&operator.context.db, &search, these.share, action, &by).await?;
+    let seen = Seen {
+        newest: these.newest,
+        oldest: these.oldest,
+        latest: these.latest,
+    };
+    let changed = actions::change_dead(&operator.context.db, &search, seen, these.share, action, &by).await?;
     Ok(operator.done(action.name(), changed))
 }

@@ -1,10 +1,10 @@
-//! People by id, the compliance officer's cases, the audit log, and what an id is the id of.
+//! People and logins by id, the compliance officer's cases, the audit log, and what an id is the id of.
 
 use std::str::FromStr;
 
 use drop_common::storage::{
     aml_cases::{self, Case},
-    audit::{self, Done},
+    audit::Done,
 };
 use poem_openapi::{
     Object, OpenApi,
@@ -20,8 +20,9 @@ use super::{
 };
 use crate::operator::{
     actions,
-    answers::{self, PersonStory, WhatItIs},
+    answers::{self, LoginStory, PersonStory, WhatItIs},
     cases::FINDINGS,
+    told,
 };
 
 /// The operations.
@@ -41,7 +42,7 @@ struct Closed {
 impl Looks {
     /// Tell how somebody's identity check went.
     ///
-    /// And their newest payments. Not who they are.
+    /// And their newest payments. Not who they are, and to a viewer not what a compliance officer does.
     #[oai(path = "/users/:id", method = "get", operation_id = "showPerson")]
     async fn person(
         &self,
@@ -49,25 +50,44 @@ impl Looks {
         /// The person, `usr_…`.
         id: Path<String>,
     ) -> Result<Shown<PersonStory>, Refused> {
-        let told = answers::person_story(&viewer.context.db, id_in_path(&id)?).await?;
+        let told = answers::person_story(&viewer.context.db, id_in_path(&id)?, viewer.role).await?;
+        told.map(Shown).ok_or_else(Refused::not_found)
+    }
+
+    /// Tell a login's story.
+    ///
+    /// How it stands, and all that is known to have happened to it, oldest first.
+    #[oai(path = "/logins/:id", method = "get", operation_id = "showLogin")]
+    async fn login(
+        &self,
+        viewer: Viewer,
+        /// The login, `lgn_…`.
+        id: Path<String>,
+    ) -> Result<Shown<LoginStory>, Refused> {
+        let told = answers::login_story(&viewer.context.db, id_in_path(&id)?).await?;
         told.map(Shown).ok_or_else(Refused::not_found)
     }
 
     /// List the cases of the compliance officer.
     ///
-    /// The oldest first, with Sumsub's reasons.
+    /// The oldest first, with Sumsub's reasons. To operators alone: nobody else may hear of a case.
     #[oai(path = "/cases", method = "get", operation_id = "listCases")]
     async fn cases(
         &self,
-        viewer: Viewer,
+        operator: Operator,
         /// The closed ones, too.
         #[oai(default)]
         all: Query<bool>,
+        /// Only cases behind this one, `aml_…`: the last one of the answer before.
+        after: Query<Option<String>>,
         /// At most so many.
         #[oai(default = "fifty", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
     ) -> Result<Shown<Vec<Case>>, Refused> {
-        Ok(Shown(aml_cases::list(&viewer.context.db, all.0, limit.0.into()).await?))
+        let after = id_in_query(after.0.as_deref())?;
+        Ok(Shown(
+            aml_cases::list(&operator.context.db, all.0, after, limit.0.into()).await?,
+        ))
     }
 
     /// Close a case.
@@ -91,7 +111,7 @@ impl Looks {
 
     /// List what operators did.
     ///
-    /// Newest first, on the page, here and by commands. Nobody can change it.
+    /// Newest first, on the page, here and by commands. Nobody can change it. A viewer is not told of cases, nor why somebody is held.
     #[oai(path = "/audit", method = "get", operation_id = "listActions")]
     async fn audit(
         &self,
@@ -103,7 +123,7 @@ impl Looks {
         limit: Query<u16>,
     ) -> Result<Shown<Vec<Done>>, Refused> {
         Ok(Shown(
-            audit::by_operators(&viewer.context.db, before.0, limit.0.into()).await?,
+            told::actions(&viewer.context.db, viewer.role, before.0, limit.0.into()).await?,
         ))
     }
 

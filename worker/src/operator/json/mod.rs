@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::{jobs::Jobs, looks::Looks, payments::Payments, queue::Queue, webhooks::Webhooks};
-use crate::context::Context;
+use crate::{context::Context, gauges::Readings};
 
 /// The document's chapter.
 #[derive(Tags)]
@@ -45,13 +45,14 @@ type Operations = (Jobs, Queue, Payments, Webhooks, Looks);
 const LARGEST: usize = 64 * 1024;
 
 /// Everything below `/operator/api`.
-pub(super) fn endpoint(context: &Arc<Context>) -> BoxEndpoint<'static> {
+pub(super) fn endpoint(context: &Arc<Context>, readings: &Arc<Readings>) -> BoxEndpoint<'static> {
     let document = openapi::file_text(&document());
     let document = make_sync(move |_| document.clone().with_content_type("application/json"));
     Route::new()
         .at("/operator/api/openapi.json", document)
         .nest("/", service())
         .data(Arc::clone(context))
+        .data(Arc::clone(readings))
         .around(bounded)
         .with(CatchPanic::new().with_handler(|_| problem::panicked()))
         .catch_all_error(problem::of_the_framework)

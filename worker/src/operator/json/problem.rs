@@ -40,6 +40,8 @@ impl Problem {
             StatusCode::PAYLOAD_TOO_LARGE => "payload_too_large",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
             StatusCode::UNPROCESSABLE_ENTITY => "validation_failed",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limited",
+            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
             status if status.is_client_error() => "bad_request",
             _ => "internal_error",
         };
@@ -85,9 +87,20 @@ pub(super) enum Refused {
     /// The request is understood and not acceptable (`validation_failed`).
     #[oai(status = 422, content_type = "application/problem+json")]
     Unusable(Json<Box<Problem>>),
+    /// Too many tokens from that address were nobody's (`rate_limited`).
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(
+        Json<Box<Problem>>,
+        /// After how many seconds another may be tried.
+        #[oai(header = "Retry-After")]
+        u64,
+    ),
     /// An error of ours; nothing was changed (`internal_error`).
     #[oai(status = 500, content_type = "application/problem+json")]
     Failed(Json<Box<Problem>>),
+    /// Nothing was read from the database lately (`temporarily_unavailable`).
+    #[oai(status = 503, content_type = "application/problem+json")]
+    NotRead(Json<Box<Problem>>),
 }
 
 impl Refused {
@@ -106,6 +119,18 @@ impl Refused {
 
     pub(super) fn unusable(why: &str) -> Self {
         Self::Unusable(Problem::of(StatusCode::UNPROCESSABLE_ENTITY, why))
+    }
+
+    pub(super) fn too_many(seconds: u64) -> Self {
+        let problem = Problem::of(StatusCode::TOO_MANY_REQUESTS, "Too many tokens were nobody's.");
+        Self::TooMany(problem, seconds)
+    }
+
+    pub(super) fn not_read() -> Self {
+        Self::NotRead(Problem::of(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Nothing was read from the database in the last minute.",
+        ))
     }
 
     fn failed() -> Self {

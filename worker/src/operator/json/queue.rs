@@ -1,11 +1,11 @@
 //! Lanes, processes, circuits and schedules.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drop_common::{
     queue::{
         Lane,
-        gauges::{self, LaneReading},
+        gauges::LaneReading,
         look::{self, LaneStanding},
         processes::{self, Process},
     },
@@ -17,6 +17,7 @@ use poem_openapi::{
     param::{Path, Query},
     payload::Json,
 };
+use uuid::Uuid;
 
 use super::{
     Because, Changed, Chapter, Shown,
@@ -36,9 +37,12 @@ pub(super) struct Queue;
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
 struct Pause {
-    /// Minutes after which a worker lets it go on by itself; absent: when somebody resumes it.
+    /// Minutes after which a worker lets it go on by itself. Either these or `until_resumed`.
     #[oai(validator(minimum(value = "1"), maximum(value = "10080")))]
     minutes: Option<u64>,
+    /// Until somebody resumes it.
+    #[oai(default)]
+    until_resumed: bool,
     /// Why; names no person.
     reason: String,
 }
@@ -57,10 +61,11 @@ struct ThisCircuit {
 impl Queue {
     /// Count what waits, runs and is dead in each lane.
     ///
-    /// And how long the oldest has waited that could run.
+    /// And how long the oldest has waited that could run. As the worker that answers last read it, every ten seconds.
     #[oai(path = "/stats", method = "get", operation_id = "countJobs")]
     async fn stats(&self, viewer: Viewer) -> Result<Shown<Vec<LaneReading>>, Refused> {
-        Ok(Shown(gauges::lanes(&viewer.context.db).await?))
+        let reading = viewer.readings.believed(Instant::now()).ok_or_else(Refused::not_read)?;
+        Ok(Shown(reading.lanes.clone()))
     }
 
     /// List the processes that run jobs.
@@ -69,6 +74,38 @@ impl Queue {
     #[oai(path = "/workers", method = "get", operation_id = "listWorkers")]
     async fn workers(&self, viewer: Viewer) -> Result<Shown<Vec<Process>>, Refused> {
         Ok(Shown(processes::all(&viewer.context.db).await?))
+    }
+
+    /// Keep a process from claiming.
+    ///
+    /// It hears of that within seconds; what it runs goes on.
+    #[oai(path = "/workers/:owner/quiet", method = "post", operation_id = "quietWorker")]
+    async fn quiet_worker(
+        &self,
+        operator: Operator,
+        /// Its id, as the list has it.
+        owner: Path<Uuid>,
+        because: Json<Because>,
+    ) -> Result<Shown<Changed>, Refused> {
+        let by = operator.because(&because.reason)?;
+        actions::workers::set_quiet(&operator.context.db, owner.0, true, &by).await?;
+        Ok(operator.done("worker.quieted", 1))
+    }
+
+    /// Let a process claim again.
+    ///
+    /// It hears of that within seconds.
+    #[oai(path = "/workers/:owner/resume", method = "post", operation_id = "resumeWorker")]
+    async fn resume_worker(
+        &self,
+        operator: Operator,
+        /// Its id, as the list has it.
+        owner: Path<Uuid>,
+        because: Json<Because>,
+    ) -> Result<Shown<Changed>, Refused> {
+        let by = operator.because(&because.reason)?;
+        actions::workers::set_quiet(&operator.context.db, owner.0, false, &by).await?;
+        Ok(operator.done("worker.resumed", 1))
     }
 
     /// List the lanes.
@@ -91,6 +128,9 @@ impl Queue {
         pause: Json<Pause>,
     ) -> Result<Shown<Changed>, Refused> {
         let by = operator.because(&pause.reason)?;
+        if pause.minutes.is_some() == pause.until_resumed {
+            return Err(Refused::unusable("Either minutes or until_resumed is needed."));
+        }
         let lasting = pause.minutes.map(Duration::from_mins);
         actions::lanes::pause(&operator.context.db, lane.0, lasting, &by).await?;
         Ok(operator.done("lane.paused", 1))

@@ -1,7 +1,7 @@
 //! The inbox of webhooks. An event's body may name people, so it is not shown; `drop-worker webhooks show` prints it.
 
 use drop_common::{
-    domain::ids::WebhookEventId,
+    domain::ids::{UserId, WebhookEventId},
     queue::{Job as _, payloads::ApplyKycEvent},
     storage::inbox::{self, Detail, Filter, Summary},
 };
@@ -109,7 +109,13 @@ impl Webhooks {
     ) -> Result<Shown<Detail>, Refused> {
         let event = inbox::show(&viewer.context.db, id_in_path(&id)?, ApplyKycEvent::KIND).await?;
         let event = event.ok_or_else(Refused::not_found)?;
-        Ok(Shown(Detail { body: None, ..event }))
+        // What is no id of ours may be anything that names somebody.
+        let external_user_id = event.external_user_id.filter(|id| id.parse::<UserId>().is_ok());
+        Ok(Shown(Detail {
+            body: None,
+            external_user_id,
+            ..event
+        }))
     }
 
     /// Have events applied that still wait.

@@ -1,41 +1,27 @@
 //! What operators did, on the page and by commands: who, why, before and after.
 
-use drop_common::storage::audit;
 use maud::{Markup, html};
 use poem::{Response, handler};
-use serde_json::Value;
 
 use super::{layout, session::Look, stop::Stop};
+use crate::operator::told;
 
 const A_PAGE: i64 = 50;
 
-/// What of a row of the audit log whoever looks is told; `None`: not that there is one. Nobody may hear of a report about
-/// somebody (hvitvaskingsloven, § 28), so what a compliance officer found and wrote is not here, and who only looks does not see that
-/// there was a case. Nor are they told why somebody is held, forgotten, or looked up.
-pub(super) fn told(look: &Look, action: &str, detail: &Value) -> Option<Value> {
-    let (is_case, may_change) = (action.starts_with("aml."), look.who.may_change());
-    if is_case && !may_change {
-        return None;
-    }
-    let is_of_a_person = action.starts_with("user.") || action.starts_with("restricted.");
-    let mut told = detail.clone();
-    if let Some(members) = told.as_object_mut()
-        && (is_case || is_of_a_person && !may_change)
-    {
-        members.remove("reason");
-        members.remove("finding");
-    }
-    Some(told)
-}
-
 #[handler]
 pub(super) async fn show(look: Look) -> Result<Response, Stop> {
-    let done = audit::by_operators(&look.page.context.db, look.query.parsed("before"), A_PAGE).await?;
+    let done = told::actions(
+        &look.page.context.db,
+        look.who.role,
+        look.query.parsed("before"),
+        A_PAGE,
+    )
+    .await?;
     let now = look.page.context.clock.now();
     let rows: Vec<Vec<Markup>> = done
         .iter()
-        .filter_map(|row| {
-            let mut rest = told(&look, &row.action, &row.detail)?;
+        .map(|row| {
+            let mut rest = row.detail.clone();
             let mut take = |name: &str| {
                 let taken = rest.as_object_mut().and_then(|members| members.remove(name));
                 taken
@@ -43,14 +29,14 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
                     .unwrap_or_default()
             };
             let (operator, reason) = (take("operator"), take("reason"));
-            Some(vec![
+            vec![
                 layout::moment(row.at, now),
                 html! { (operator) },
                 html! { strong { (row.action) } },
                 html! { a href={ "/operator/find?" (layout::encoded(&[("q", &row.object)])) } { (row.object) } },
                 html! { (reason) },
                 super::payment::detail(&rest),
-            ])
+            ]
         })
         .collect();
     let older = (done.len() == 50)

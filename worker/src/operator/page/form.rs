@@ -97,17 +97,20 @@ impl Act {
     }
 }
 
-/// A browser says where a form was sent from: every one in `Origin`, and where it trusts the connection in `Sec-Fetch-Site`.
 pub(super) fn is_ours(request: &Request) -> Result<(), Stop> {
-    let from_here = match (request.header("sec-fetch-site"), request.header(header::ORIGIN)) {
+    is_from_here(request)
+        .then_some(())
+        .ok_or(Stop::Forbidden("This form was sent from another page."))
+}
+
+/// A browser says where something was sent from: every one in `Origin`, and where it trusts the connection in `Sec-Fetch-Site`.
+pub(in crate::operator) fn is_from_here(request: &Request) -> bool {
+    match (request.header("sec-fetch-site"), request.header(header::ORIGIN)) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => is_origin_of(origin, request.header(header::HOST)),
         // No browser.
         (None, None) => true,
-    };
-    from_here
-        .then_some(())
-        .ok_or(Stop::Forbidden("This form was sent from another page."))
+    }
 }
 
 /// Without the scheme: TLS may end before us.

@@ -36,7 +36,6 @@ fn search_of(fields: &Fields) -> Result<Search, Stop> {
         died_of: fields
             .has("died_of")
             .then(|| fields.get("died_of").unwrap_or_default().to_owned()),
-        seen: None,
         before: before.transpose()?,
         limit: A_PAGE,
     })
@@ -69,7 +68,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
     let search = search_of(&look.query)?;
     let found = look::search(&look.page.context.db, &search).await?;
     let dead = if search.state.as_deref() == Some("dead") {
-        Some(look::count_dead(&look.page.context.db, &search).await?)
+        Some(look::count_dead(&look.page.context.db, &search, None).await?)
     } else {
         None
     };
@@ -193,7 +192,7 @@ fn verbs(state: Option<&str>) -> &'static [(&'static str, &'static str, &'static
     }
 }
 
-/// A first few as a trial, then a tenth, then all: of those that are counted here, and of none that die later.
+/// A first few as a trial, then a tenth, then all: of those that are counted here, and of no others.
 fn all_of_them(look: &Look, search: &Search, dead: &Dead, seen: Seen) -> Markup {
     let dead = dead.jobs;
     let shares = [
@@ -217,6 +216,7 @@ fn all_of_them(look: &Look, search: &Search, dead: &Dead, seen: Seen) -> Markup 
                 input type="hidden" name="error" value=(search.error.as_deref().unwrap_or_default());
                 @if let Some(error) = &search.died_of { input type="hidden" name="died_of" value=(error); }
                 input type="hidden" name="newest" value=(seen.newest);
+                input type="hidden" name="oldest" value=(seen.oldest);
                 input type="hidden" name="latest" value=(seen.latest.timestamp_micros());
                 fieldset.choices {
                     legend { "How many" }
@@ -252,7 +252,7 @@ pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
                 html! { (group.kind) },
                 html! { span.error { @if group.error.is_empty() { "no error" } @else { (group.error) } } },
                 layout::moment(group.first, now),
-                layout::moment(group.last, now),
+                layout::moment(group.latest, now),
                 html! { span.quiet { (super::job::consequence(&group.kind)) } },
             ]
         })
@@ -297,17 +297,18 @@ pub(super) async fn change_dead(act: Act) -> Result<Response, Stop> {
         Some("all") => Share::All,
         _ => return Err(Stop::Unusable("It is not said how many.")),
     };
-    let seen = act.form.parsed("newest").zip(act.form.parsed("latest"));
-    let seen = seen.and_then(|(newest, latest)| {
-        let latest = DateTime::from_timestamp_micros(latest)?;
-        Some(Seen { newest, latest })
-    });
-    let search = Search {
-        seen: Some(seen.ok_or(Stop::Unusable(
-            "It is not said which jobs were seen. Load the page anew.",
-        ))?),
-        ..search_of(&act.form)?
-    };
-    let changed = jobs::change_dead(&act.page.context.db, &search, share, action, &act.by).await?;
+    let search = search_of(&act.form)?;
+    let seen = seen(&act.form).ok_or(Stop::Unusable(
+        "It is not said which jobs were seen. Load the page anew.",
+    ))?;
+    let changed = jobs::change_dead(&act.page.context.db, &search, seen, share, action, &act.by).await?;
     Ok(act.done(action.name(), changed))
+}
+
+fn seen(form: &Fields) -> Option<Seen> {
+    Some(Seen {
+        newest: form.parsed("newest")?,
+        oldest: form.parsed("oldest")?,
+        latest: DateTime::from_timestamp_micros(form.parsed("latest")?)?,
+    })
 }

@@ -1,9 +1,6 @@
 //! A login's story in one timeline, across its row, its job and what was written down.
 
-use drop_common::{
-    domain::ids::LoginId,
-    storage::logins::{self, Standing},
-};
+use drop_common::{domain::ids::LoginId, storage::logins::Standing};
 use maud::{Markup, html};
 use poem::{Response, handler, web::Path};
 
@@ -12,16 +9,14 @@ use super::{
     session::Look,
     stop::Stop,
 };
+use crate::operator::answers::{self, LoginStory};
 
 #[handler]
 pub(super) async fn show(look: Look, Path(id): Path<String>) -> Result<Response, Stop> {
     let id: LoginId = id.parse().map_err(|_| Stop::NotFound)?;
     let db = &look.page.context.db;
-    let login = logins::standing_of(db, id).await?;
-    let story = logins::story(db, id).await?;
-    let Some(first) = story.first() else {
-        return Err(Stop::NotFound);
-    };
+    let LoginStory { login, story, .. } = answers::login_story(db, id).await?.ok_or(Stop::NotFound)?;
+    let first = story.first().ok_or(Stop::NotFound)?;
     let body = html! {
         div.title {
             h1 { "Login " code { (id) } }

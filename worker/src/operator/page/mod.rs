@@ -10,7 +10,7 @@ mod audit;
 mod breakers;
 mod cron;
 mod find;
-mod form;
+pub(in crate::operator) mod form;
 mod job;
 mod jobs;
 mod lanes;
@@ -68,7 +68,7 @@ pub(crate) fn beside(
         .around(guarded)
         .boxed();
     let pages = Arc::new(pages);
-    let api = Arc::new(json::endpoint(context));
+    let api = Arc::new(json::endpoint(context, readings));
     let probes = Arc::new(probes);
     poem::endpoint::make(move |request: Request| {
         let (pages, api, probes) = (Arc::clone(&pages), Arc::clone(&api), Arc::clone(&probes));

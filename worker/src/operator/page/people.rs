@@ -2,10 +2,7 @@
 
 use drop_common::{
     domain::ids::UserId,
-    storage::{
-        kyc_history::{self, Person},
-        payments,
-    },
+    storage::{kyc_history::Person, payments},
 };
 use maud::{Markup, html};
 use poem::{Response, handler, web::Path};
@@ -15,6 +12,7 @@ use super::{
     session::Look,
     stop::Stop,
 };
+use crate::operator::answers;
 
 const A_PAGE: i64 = 20;
 
@@ -22,7 +20,7 @@ const A_PAGE: i64 = 20;
 pub(super) async fn show(look: Look, Path(id): Path<String>) -> Result<Response, Stop> {
     let user: UserId = id.parse().map_err(|_| Stop::NotFound)?;
     let db = &look.page.context.db;
-    let person = kyc_history::of(db, user).await?.ok_or(Stop::NotFound)?;
+    let person = answers::person(db, user, look.who.role).await?.ok_or(Stop::NotFound)?;
     let paid = payments::newest(db, Some(user), look.query.parsed("before"), A_PAGE).await?;
     let older = (paid.len() == 20)
         .then(|| {
@@ -89,15 +87,14 @@ fn history(look: &Look, person: &Person) -> Markup {
     let log: Vec<Vec<Markup>> = person
         .log
         .iter()
-        .filter_map(|row| {
-            let detail = super::audit::told(look, &row.action, &row.detail)?;
-            Some(vec![
+        .map(|row| {
+            vec![
                 layout::moment(row.at, now),
                 html! { (row.actor) },
                 html! { strong { (row.action) } },
                 html! { code { (row.object) } },
-                super::payment::detail(&detail),
-            ])
+                super::payment::detail(&row.detail),
+            ]
         })
         .collect();
     html! {

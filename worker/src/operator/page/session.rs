@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     config::{OperatorRole, OperatorToken, OperatorsConfig, is_operator_name},
-    keyring::{Keyring, base64url, sha256},
+    keyring::{Keyring, base64url},
     storage::operators,
 };
 use poem::{
@@ -149,21 +149,8 @@ fn only<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     value.to_str().ok().filter(|_| more.is_none())
 }
 
-/// Whose token that is; `None`: nobody's. All hashes are compared, each in constant time.
-pub(in crate::operator) fn holder<'a>(token: &str, operators: &'a OperatorsConfig) -> Option<&'a OperatorToken> {
-    let hash = sha256(token.as_bytes());
-    let mut found = None;
-    for known in &operators.tokens {
-        if bool::from(known.hash.ct_eq(&hash)) {
-            found = Some(known);
-        }
-    }
-    found
-}
-
-/// The cookie of somebody with this token, and who they are; `None`: it is nobody's.
-pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
-    let token = holder(token, &page.context.settings.operators)?;
+/// The cookie of whoever has this token.
+pub(super) fn begin(token: &OperatorToken, page: &Page) -> Cookie {
     let now = page.context.clock.now();
     let signed = Signed {
         name: token.name.clone(),
@@ -171,7 +158,7 @@ pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
         began: now,
         seen: now,
     };
-    Some((signed.cookie(page, token), signed.name))
+    signed.cookie(page, token)
 }
 
 /// Ends the session on every worker, and takes the cookie away.

@@ -1,10 +1,7 @@
 //! Signing in with a token, and out.
 
-use std::time::Duration;
-
 use drop_common::{
     metrics::OPERATOR_ACTIONS,
-    resilience::limits::{self, Limit},
     storage::audit::{self, Actor, Entry},
 };
 use maud::html;
@@ -15,11 +12,7 @@ use poem::{
 use serde_json::json;
 
 use super::{Page, form, layout, session, stop::Stop};
-
-/// So many tokens from one address may be nobody's, within [`WINDOW`]. A token is long and random: this keeps the log readable,
-/// and tells of whoever tries.
-const TRIES: u16 = 10;
-const WINDOW: Duration = Duration::from_mins(5);
+use crate::operator::token::{self, Nobodys};
 
 #[handler]
 pub(super) async fn show(request: &Request) -> Result<Response, Stop> {
@@ -50,32 +43,21 @@ pub(super) async fn sign_in(request: &Request, body: Body) -> Result<Response, S
     let shared = session::page(request);
     form::is_ours(request)?;
     let form = form::read(body).await?;
-    let from = request
-        .remote_addr()
-        .as_socket_addr()
-        .map(|peer| peer.ip().to_canonical());
-    let key = format!("operator.sign_in:{}", from.map(|ip| ip.to_string()).unwrap_or_default());
-    let mut tx = shared.context.db.begin().await?;
-    let limit = limits::hit(&mut tx, &key, TRIES, WINDOW).await?;
-    tx.commit().await?;
-    if let Limit::RetryAfter(seconds) = limit {
-        tracing::warn!("nobody may sign in to the operators' page from an address that tried too often");
-        return Ok(page(
-            StatusCode::TOO_MANY_REQUESTS,
-            Some("Too many tokens were nobody's. Wait some minutes."),
-        )
-        .with_header(header::RETRY_AFTER, seconds.to_string())
-        .into_response());
-    }
-    let found = form.get("token").and_then(|token| session::sign_in(token, &shared));
-    let Some((cookie, name)) = found else {
-        tracing::warn!("somebody tried to sign in to the operators' page with a token that is nobody's");
-        return Ok(page(StatusCode::FORBIDDEN, Some("That token is nobody's.")));
+    let token = form.get("token").unwrap_or_default();
+    let holder = match token::holder(token, request, &shared.context).await {
+        Ok(holder) => holder,
+        Err(Nobodys::Wrong) => return Ok(page(StatusCode::FORBIDDEN, Some("That token is nobody's."))),
+        Err(Nobodys::TooMany(seconds)) => {
+            let wait = "Too many tokens were nobody's. Wait some minutes.";
+            let refused = page(StatusCode::TOO_MANY_REQUESTS, Some(wait));
+            return Ok(refused
+                .with_header(header::RETRY_AFTER, seconds.to_string())
+                .into_response());
+        }
+        Err(Nobodys::Failed(error)) => return Err(error.into()),
     };
-    // Whoever has a token has not been guessing.
-    limits::forget(&shared.context.db, &key).await?;
-    note(&shared, &name).await?;
-    request.cookie().add(cookie);
+    note(&shared, &holder.name).await?;
+    request.cookie().add(session::begin(holder, &shared));
     Ok(to("/operator"))
 }
 
