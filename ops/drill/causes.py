@@ -32,7 +32,8 @@ class Scene:
         self.drop.sandbox(f"/{provider}/faults", method="DELETE")
 
     def lane(self, lane, verb):
-        said = self.drop.operator(["lanes", verb, lane, "--operator", "drill", "--reason", "drill"])
+        until = ["--until-resumed"] if verb == "pause" else []
+        said = self.drop.operator(["lanes", verb, lane, *until, "--operator", "drill", "--reason", "drill"])
         assert said.returncode == 0, said.stderr
 
     @contextlib.contextmanager

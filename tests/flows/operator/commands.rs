@@ -106,7 +106,11 @@ async fn a_mistyped_number_or_a_missing_reason_changes_nothing() {
 #[tokio::test]
 async fn a_paused_lane_claims_nothing_until_it_is_resumed() {
     let app = TestApp::start().await;
-    does(&app, &[["lanes", "pause", "kyc.call"].as_slice(), &BY].concat()).await;
+    does(
+        &app,
+        &[["lanes", "pause", "kyc.call", "--until-resumed"].as_slice(), &BY].concat(),
+    )
+    .await;
     let anna = app.signed_in("anna").await;
     let accepted = anna
         .post_later("/v1/kyc/applicant", "unused", &json!({ "email": "anna@example.com" }))
@@ -122,7 +126,7 @@ async fn a_paused_lane_claims_nothing_until_it_is_resumed() {
     assert_eq!((&lane["ready"], &lane["blocked"]), (&json!(1), &json!(true)));
     assert!(does(&app, &["stats"]).await.contains("kyc.call"));
     assert!(app.sandbox.sumsub().applicants().is_empty());
-    let pause_again = [["lanes", "pause", "kyc.call"].as_slice(), &BY].concat();
+    let pause_again = [["lanes", "pause", "kyc.call", "--until-resumed"].as_slice(), &BY].concat();
     assert!(refuses(&app, &pause_again).await.contains("so already"));
 
     does(&app, &[["lanes", "resume", "kyc.call"].as_slice(), &BY].concat()).await;

@@ -124,3 +124,24 @@ async fn what_is_done_with_all_of_a_group_is_done_to_those_that_the_page_showed_
     assert_eq!(count(&app, dead).await, 4);
     app.abandon().await;
 }
+
+#[tokio::test]
+async fn of_more_dead_than_are_looked_at_none_is_changed_that_was_too_old_to_be_seen() {
+    let app = service().await;
+    app.lane("balance.batch", "paused = true").await;
+    dead_jobs(&app, 3, "the bank answered").await;
+    dead_jobs(&app, 4_998, "the lease ended").await;
+    dead_jobs(&app, 2, "the bank answered").await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let page = group(&mut kari, "the bank answered …").await;
+    assert!(page.contains("jobs of this filter: 2"), "{page}");
+    // Somebody looks at it, and meanwhile the others run again: there is room for older ones among those that are looked at.
+    sqlx::query("UPDATE jobs SET state = 'ready', finished_at = NULL WHERE last_error LIKE 'the lease ended%'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    does_with_all(&mut kari, &page, "all", "discard").await;
+    let dead = "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'dead'";
+    assert_eq!(count(&app, dead).await, 3);
+    app.abandon().await;
+}

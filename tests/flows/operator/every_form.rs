@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Every route that changes something, as the pages' forms name it, and what it does there.
-const KINDS: [&str; 18] = [
+pub(super) const KINDS: [&str; 18] = [
     "/operator/breakers/set false",
     "/operator/breakers/set true",
     "/operator/cron/run",

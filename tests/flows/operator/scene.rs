@@ -251,6 +251,23 @@ pub(super) async fn dead_jobs(app: &TestApp, count: i32, error: &str) -> Vec<i64
     .unwrap()
 }
 
+/// A case of the compliance officer about everybody, and in the audit log what they found, wrote and did.
+pub(super) async fn found_by_compliance(app: &TestApp) {
+    sqlx::raw_sql(
+        "INSERT INTO webhook_events (id, provider, event_key, raw, state, note)
+         VALUES (gen_random_uuid(), 'sumsub', 'case', '{}', 'quarantined', 'no applicant');
+         INSERT INTO aml_cases (id, user_id, webhook_event_id, applicant_id, reject_labels)
+         SELECT gen_random_uuid(), u.id, e.id, 'applicant', '{CANARY_LABEL}' FROM users u, webhook_events e WHERE e.event_key = 'case';
+         INSERT INTO audit_log (actor, user_id, action, object, detail)
+         SELECT 'operator', id, action, object, jsonb_build_object('operator', 'siri', 'reason', 'canary-reason') || more
+           FROM users, (VALUES (1, 'user.held', 'usr_1', '{}'::jsonb), (2, 'aml.case_opened', 'aml_1', '{}'),
+                               (3, 'aml.case_closed', 'aml_1', '{\"finding\": \"reported\"}')) v (at, action, object, more) ORDER BY at",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+}
+
 /// A payment that waits for a person: its answer was lost. Its id.
 pub(super) async fn payment_in_review(app: &TestApp) -> String {
     let anna = app.signed_in("anna").await;

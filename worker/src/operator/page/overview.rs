@@ -22,7 +22,7 @@ use crate::gauges::Reading;
 #[handler]
 pub(super) async fn show(look: Look) -> Result<Response, Stop> {
     let readings = look.page.readings.all();
-    // What is known is shown also while the database is away.
+    // What is known is shown also while the database is away, to whom a proxy signed in: a cookie is nobody's then.
     let standings = look::lanes(&look.page.context.db).await.ok();
     let processes = processes::all(&look.page.context.db).await.unwrap_or_default();
     let body = html! {
