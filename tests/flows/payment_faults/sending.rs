@@ -55,7 +55,11 @@ fn runs() -> Vec<Run> {
         for point in ["pay.response_read", "pay.result"] {
             runs.push(Run(Death::At(point), bank.clone(), UNKNOWN));
         }
-        let committed = if bank.is_none() { "pay.recorded" } else { "queue.domain_committed" };
+        let committed = if bank.is_none() {
+            "pay.recorded"
+        } else {
+            "queue.domain_committed"
+        };
         runs.push(Run(Death::At(committed), bank, recorded));
     }
     runs
