@@ -1,0 +1,27 @@
+"""The commands of a guide (ops/*.md), in the order and in the words in which a person finds them there."""
+import re
+
+from system import OPS
+
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.S | re.M)
+
+
+class Guide:
+    """One of the guides. `words`: what stands there for something that only the reader knows."""
+
+    def __init__(self, name, words):
+        self.text, self.words, self.done = (OPS / name).read_text(), words, set()
+
+    def block(self, beginning):
+        """The lines of the block that begins so, with the words filled in; what a backslash continues is one line."""
+        found = [block for _, block in FENCE.findall(self.text) if block.lstrip().startswith(beginning)]
+        assert len(found) == 1, f"{len(found)} blocks of the guide begin with: {beginning}"
+        self.done.add(found[0])
+        text = re.sub(r"\\\n\s*", "", found[0])
+        for word, meant in self.words.items():
+            text = text.replace(word, meant)
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def never_done(self):
+        """Blocks that nobody asked for."""
+        return [block for _, block in FENCE.findall(self.text) if block not in self.done]
