@@ -12,10 +12,11 @@ class Guide:
     def __init__(self, name, words):
         self.text, self.words, self.done = (OPS / name).read_text(), words, set()
 
-    def block(self, beginning):
-        """The lines of the block that begins so, with the words filled in; what a backslash continues is one line."""
-        found = [block for _, block in FENCE.findall(self.text) if block.lstrip().startswith(beginning)]
-        assert len(found) == 1, f"{len(found)} blocks of the guide begin with: {beginning}"
+    def block(self, words):
+        """The lines of the one block in which these words are, with what they stand for filled in; what a backslash continues is
+        one line."""
+        found = [block for _, block in FENCE.findall(self.text) if words in block]
+        assert len(found) == 1, f"{len(found)} blocks of the guide have: {words}"
         self.done.add(found[0])
         text = re.sub(r"\\\n\s*", "", found[0])
         for word, meant in self.words.items():
