@@ -114,11 +114,17 @@ async fn what_processes_of_their_own_say_is_searched_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_secret_of_the_configuration_is_in_use_and_nothing_says_one_of_them() {
-    let (key, params) = (KeyPair::generate().unwrap(), CertificateParams::new(Vec::new()).unwrap());
+    let (key, params) = (
+        KeyPair::generate().unwrap(),
+        CertificateParams::new(Vec::new()).unwrap(),
+    );
     let (certificate, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
     let all = [
         ("BANKID_CLIENT_KEY", CLIENT_KEY),
-        ("DROP_ENCRYPTION_KEY_PREVIOUS", "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA="),
+        (
+            "DROP_ENCRYPTION_KEY_PREVIOUS",
+            "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=",
+        ),
         ("DROP_ENCRYPTION_KEY_PREVIOUS_ID", "7"),
         (
             "DROP_OPERATOR_TOKENS",

@@ -79,7 +79,11 @@ async fn an_earlier_release_is_replaced_by_this_one_and_nobody_notices() {
     eprintln!(
         "{done:?} in {:?}, migrations {before} -> {after}, {}, no request failed",
         began.elapsed(),
-        if had_roles { "roles throughout" } else { "the owner, then roles" }
+        if had_roles {
+            "roles throughout"
+        } else {
+            "the owner, then roles"
+        }
     );
     app.finish().await;
 }

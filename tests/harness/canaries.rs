@@ -50,7 +50,9 @@ impl Canaries {
 
     /// Looks for a secret of the configuration: the lines of a key, the password of an address, the hashes of a list.
     pub fn add_secret(&mut self, what: &str, secret: &str) {
-        let parts = secret.split(['\n', ',', ':', '@']).map(|part| part.trim().trim_matches('/'));
+        let parts = secret
+            .split(['\n', ',', ':', '@'])
+            .map(|part| part.trim().trim_matches('/'));
         for part in parts.filter(|part| part.len() >= 16 && !part.starts_with("-----")) {
             self.add(what, part);
         }

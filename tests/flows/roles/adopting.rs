@@ -65,11 +65,24 @@ async fn somebody_holds_a_table(app: &TestApp, step: &str) {
         .await
         .unwrap();
     let refused = sqlx::raw_sql(AssertSqlSafe(step.to_owned())).execute(&app.db).await;
-    let code = refused.unwrap_err().into_database_error().unwrap().code().unwrap().into_owned();
+    let code = refused
+        .unwrap_err()
+        .into_database_error()
+        .unwrap()
+        .code()
+        .unwrap()
+        .into_owned();
     assert_eq!(code, "55P03");
     let owners = "SELECT string_agg(DISTINCT tableowner, ',') FROM pg_tables WHERE tablename";
-    for (tables, owner) in [("= 'users'", ONE_LOGIN), ("IN ('audit_log', 'jobs', 'transactions')", "drop_migrate")] {
-        assert_eq!(value::<String>(app, &format!("{owners} {tables}")).await, owner, "{tables}");
+    for (tables, owner) in [
+        ("= 'users'", ONE_LOGIN),
+        ("IN ('audit_log', 'jobs', 'transactions')", "drop_migrate"),
+    ] {
+        assert_eq!(
+            value::<String>(app, &format!("{owners} {tables}")).await,
+            owner,
+            "{tables}"
+        );
     }
     holding.rollback().await.unwrap();
 }

@@ -91,6 +91,8 @@ impl Cluster {
 pub fn for_login(address: &str, login: &str) -> String {
     let mut address = Url::parse(address).expect("an address that we made");
     address.set_username(login).expect("an address with a host");
-    address.set_password(Some(DATABASE_PASSWORD)).expect("an address with a host");
+    address
+        .set_password(Some(DATABASE_PASSWORD))
+        .expect("an address with a host");
     address.into()
 }
