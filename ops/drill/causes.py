@@ -102,9 +102,9 @@ def balances_cannot_be_read(scene):
 def bank_answers_503_to_payments(scene):
     # A circuit that is open holds back the alert about payments that fail because of it; so that comes first.
     scene.wait_for("PispPaymentFailures")
-    scene.fault("neonomics", "payment", kind="status", code=503)
-    # Where no payment waits that could probe, a worker asks for an access token.
-    scene.fault("neonomics", "token", kind="status", code=503)
+    # Whatever a circuit that is open would be probed by: a payment, a look at one that is under way, or else an access token.
+    for operation in ("payment", "payment_status", "token"):
+        scene.fault("neonomics", operation, kind="status", code=503)
     scene.anna.pays_in_vain().expect(502, 503)
 
 
