@@ -99,6 +99,8 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="ALERT", help="only what causes these")
     parser.add_argument("--built", metavar="FOLDER", help="where drop-local and drop-worker were built before")
     arguments = parser.parse_args()
+    if unknown := set(arguments.only or []) - severities_of_the_rules().keys():
+        parser.error(f"no such alert: {', '.join(sorted(unknown))}")
     need("psql", "curl", "openssl", "ps")
     # Told to end, it ends what it started, as after Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

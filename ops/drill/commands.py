@@ -26,21 +26,20 @@ OURS = re.compile(r"(kubectl|kustomize|systemctl|aws|drop-worker|psql|ops/|cargo
 # Where it is run, or why it is not. The first that matches.
 ELSEWHERE = [
     (r"drop-worker\(\)|kubectl .*\bexec\b", "NOT RUN: needs a pod in which something runs"),
-    (r"kubectl .*port-forward", "NOT RUN: needs a pod in which something runs"),
+    (r"kubectl .*\b(port-forward|logs)\b", "NOT RUN: needs a pod in which something runs"),
     (r"drop-worker (migrate|restored|users erase|lanes|payments)", "by ops/drill/restore.py, and by tests/flows/restored.rs"),
     (r"drop-worker reseal", "by tests/flows/resealing.rs"),
     (r"drop-worker (stats|users kept|retain)", "by tests/flows/operation.rs, erasure and retention.rs"),
     (r"pg_|cp -a|echo |touch |find ", "by ops/drill/restore.py"),
     (r"psql .*roles\.sql", "by ops/drill/restore.py, and by tests/flows/roles"),
     (r"ops/(check|upgrade)|python3 ops/drill|cargo (test|run)", "by whoever checks or looks: they are the checks, and the demo"),
-    (r"printf %s", "by tests/flows/operator: with the token of the line before"),
 ]
 
 
 def commands():
     """Of each guide, in order: the lines of its blocks, and what stands in a sentence and is a whole command."""
     for guide in GUIDES:
-        text = (OPS / guide).read_text()
+        text = (OPS / guide).read_text().split("## What nobody has run")[0]
         places = [(found.start(), found[2]) for found in FENCE.finditer(text) if found[1] == "sh"]
         outside = FENCE.sub(lambda found: " " * len(found[0]), text)
         places += [(found.start(), " ".join(found[1].split())) for found in re.finditer(r"`([^`]+)`", outside) if " " in found[1] and OURS.match(found[1])]
@@ -68,9 +67,12 @@ class Machine:
         self.run("kubectl apply -k ops/kubernetes/production")
 
     def run(self, command):
-        ran = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=120)
+        # What one line sets, the next one has.
+        kept = self.folder / "variables"
+        ran = subprocess.run(["bash", "-euo", "pipefail", "-c", f"set -a; {command}\nenv -0 >{kept}"], cwd=self.folder, env=self.env,
+                             capture_output=True, text=True, timeout=120)
         assert ran.returncode == 0, ran.stderr.strip() or ran.stdout.strip()
-        return ran.stdout
+        self.env = dict(variable.split("=", 1) for variable in kept.read_text().split("\0") if variable)
 
     def start_rds(self):
         """As `aws` finds it: by an address that only this machine knows."""

@@ -23,6 +23,10 @@ class Guide:
             text = text.replace(word, meant)
         return [line.strip() for line in text.splitlines() if line.strip()]
 
+    def has(self, words):
+        """Whether a block has these words."""
+        return any(words in block for _, block in FENCE.findall(self.text))
+
     def never_done(self):
         """Blocks that nobody asked for."""
         return [block for _, block in FENCE.findall(self.text) if block not in self.done]
