@@ -281,16 +281,20 @@ def dead_jobs_are_discarded(scene):
     operator(scene, "jobs", "discard", *scene.drop.sql("SELECT id FROM jobs WHERE state = 'dead'").split())
 
 
-def the_bank_is_asked_about_the_lost_answer(scene):
-    """It has the payment, and has not ended it: it is tracked; then the bank settles it."""
-    payment, key = scene.drop.sql(
-        "SELECT 'tx_' || replace(id::text, '-', ''), idempotency_key FROM transactions WHERE needs_review", separator=" "
-    ).split()
+def the_bank_is_asked_about_payments_in_doubt(scene):
+    """It has the one whose answer was lost, and has not ended it: it is tracked; then the bank settles it. It never had one that it refused."""
+    in_review = "SELECT 'tx_' || replace(id::text, '-', ''), idempotency_key FROM transactions WHERE needs_review"
     payments = scene.drop.sandbox("/neonomics/payments")
-    theirs = next(known["id"] for known in payments if known["requestId"] == key)
-    operator(scene, "payments", "track", payment, "--payment-id", theirs)
+    theirs = {known["requestId"]: known["id"] for known in payments}
+    doubtful = [line.split() for line in scene.drop.sql(in_review, separator=" ").splitlines()]
+    for payment, key in doubtful:
+        if key in theirs:
+            operator(scene, "payments", "track", payment, "--payment-id", theirs[key])
+        else:
+            operator(scene, "payments", "settle", payment, "--never-arrived")
+    tracked = {theirs[key] for _, key in doubtful if key in theirs}
     for known in payments:
-        if known["id"] == theirs or known["status"] == "ACSP":
+        if known["id"] in tracked or known["status"] == "ACSP":
             scene.drop.sandbox(f"/neonomics/payments/{known['id']}", {"status": "ACSC"})
 
 
@@ -333,7 +337,7 @@ MENDS = [
     (the_providers_are_well_again, ["PispCircuitOpen", "CircuitOpenLong", "AispBalanceStale"]),
     (the_cause_of_untold_deaths_is_mended, ["JobsUntold"]),
     (dead_jobs_are_discarded, ["JobsDead"]),
-    (the_bank_is_asked_about_the_lost_answer, ["PaymentsNeedReview", "PaymentsOpenTooLong"]),
+    (the_bank_is_asked_about_payments_in_doubt, ["PaymentsNeedReview", "PaymentsOpenTooLong"]),
     (lanes_go_on, ["UpkeepStandsStill", "NotificationsNotDelivered", "WebhooksNotApplied", "BalanceReadsLate"]),
     (the_owner_opens_the_app, ["AispBalanceStale"]),
     (sumsub_decides, ["KycPendingTooLong"]),
