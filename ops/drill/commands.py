@@ -4,6 +4,7 @@ Those of Kubernetes by kubectl, at a stand-in for the cluster (cluster.py); thos
 (Python's moto); those of systemd by `systemctl --root`, as far as they need no running system. What is not run here is listed with
 where it is run, or why it is not. Fails with a command that fails, and with one that nobody has said anything about.
 """
+import collections
 import os
 import pathlib
 import re
@@ -19,9 +20,8 @@ from guide import FENCE
 from system import OPS, free_port
 
 GUIDES = ("README.md", "restore.md")
-WORDS = {
-    "<digest>": "a" * 64, "<you>": "drill", "<ticket>": "DRILL-1", "<why>": "a drill",
-}
+# What only the reader knows, and stands in a command that is run here.
+WORDS = {"<digest>": "a" * 64}
 OURS = re.compile(r"(kubectl|kustomize|systemctl|aws|drop-worker|psql|ops/|cargo|python3|openssl|printf|token=) ?")
 # Where it is run, or why it is not. The first that matches.
 ELSEWHERE = [
@@ -118,38 +118,41 @@ class Machine:
             self.rds.wait()
 
 
+def done(machine, command):
+    """What became of a command, in words that begin with how it went."""
+    if where := elsewhere(command):
+        return where
+    for word, meant in WORDS.items():
+        command = command.replace(word, meant)
+    try:
+        if command.startswith("systemctl "):
+            return machine.systemctl(command)
+        if command.startswith("aws "):
+            return machine.aws(command)
+        if "kubectl" in command or command.startswith(("sed ", "printf ", "token=")):
+            machine.run(command)
+            return "ok"
+        return "WRONG: nobody says who runs it"
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        return f"WRONG: {error}"
+
+
 def main():
     for needed in ("kubectl", "bash"):
         if not shutil.which(needed):
             raise SystemExit(f"not here: {needed}")
-    folder, wrong, counted = pathlib.Path(tempfile.mkdtemp(prefix="drop-commands-")), 0, {}
+    folder, counted = pathlib.Path(tempfile.mkdtemp(prefix="drop-commands-")), collections.Counter()
     machine = Machine(folder)
     try:
         for guide, command in commands():
-            try:
-                said = elsewhere(command)
-                if not said:
-                    filled = command
-                    for word, meant in WORDS.items():
-                        filled = filled.replace(word, meant)
-                    if "kubectl" in filled or filled.startswith(("sed ", "openssl ", "token=", "printf ")):
-                        machine.run(filled)
-                        said = "ok"
-                    elif filled.startswith("systemctl "):
-                        said = machine.systemctl(filled)
-                    elif filled.startswith("aws "):
-                        said = machine.aws(filled)
-                    else:
-                        wrong, said = wrong + 1, "WRONG: nobody says who runs it"
-            except (AssertionError, subprocess.TimeoutExpired) as error:
-                wrong, said = wrong + 1, f"WRONG: {error}"
-            counted[said.split(":")[0].split(" ")[0]] = counted.get(said.split(":")[0].split(" ")[0], 0) + 1
+            said = done(machine, command)
+            counted[re.match(r"\w+", said)[0]] += 1
             print(f"{guide:<12}{command}\n            {said}")
     finally:
         machine.end()
         shutil.rmtree(folder)
-    print(f"{counted.get('ok', 0)} run here, {counted.get('by', 0)} run elsewhere, {counted.get('NOT', 0)} not run, {wrong} wrong")
-    sys.exit(1 if wrong else 0)
+    print(f"{counted['ok']} run here, {counted['by']} run elsewhere, {counted['NOT']} not run, {counted['WRONG']} wrong")
+    sys.exit(1 if counted["WRONG"] else 0)
 
 
 if __name__ == "__main__":
