@@ -5,6 +5,7 @@ Those of Kubernetes by kubectl, at a stand-in for the cluster (cluster.py); thos
 where it is run, or why it is not. Fails with a command that fails, and with one that nobody has said anything about.
 """
 import collections
+import importlib.util
 import os
 import pathlib
 import re
@@ -103,10 +104,6 @@ class Machine:
         return f"NOT RUN: needs a machine that systemd has started; {', '.join(names)} can be {'enabled' if verb == 'enable' else 'found'}"
 
     def aws(self, command):
-        try:
-            import moto  # noqa: F401  (whether it is there)
-        except ImportError:
-            return "NOT RUN: no moto here"
         if not self.rds:
             self.start_rds()
         self.run(command)
@@ -129,7 +126,7 @@ def done(machine, command):
             return machine.systemctl(command)
         if command.startswith("aws "):
             return machine.aws(command)
-        if "kubectl" in command or command.startswith(("sed ", "printf ", "token=")):
+        if "kubectl" in command or command.startswith(("sed ", "grep ", "printf ", "token=")):
             machine.run(command)
             return "ok"
         return "WRONG: nobody says who runs it"
@@ -141,6 +138,8 @@ def main():
     for needed in ("kubectl", "bash"):
         if not shutil.which(needed):
             raise SystemExit(f"not here: {needed}")
+    if not importlib.util.find_spec("moto"):
+        raise SystemExit("not here: Python's moto")
     folder, counted = pathlib.Path(tempfile.mkdtemp(prefix="drop-commands-")), collections.Counter()
     machine = Machine(folder)
     try:

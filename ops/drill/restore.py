@@ -3,7 +3,7 @@
 Starts a PostgreSQL server with an archive, the simulated providers, the API and a worker. Somebody destroys rows; the server is
 stopped and restored to the moment before, by the commands of the guide as they stand there. `kubectl` is played: what it would
 stop and start is stopped and started. Then the bank's list is compared with the database: nothing that people paid is lost, and
-nothing paid twice, and nobody was refused outside the time that operations had announced. Ten minutes, of which the guide
+nothing paid twice, and nobody was refused outside the time that operations had announced. Seven minutes, of which the guide
 waits five. Needs a Rust toolchain, PostgreSQL's programs and openssl.
 """
 import argparse
