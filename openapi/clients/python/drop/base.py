@@ -1,4 +1,6 @@
-"""What every problem has."""
+"""What every refusal has."""
+
+from uuid import UUID
 
 from drop_client.models.problem import Problem
 
@@ -15,3 +17,13 @@ class DropError(Exception):
         self.retry_after = retry_after
         #: Where to look, where the service said so: the equal payment of `possible_duplicate`, for one.
         self.location = location
+
+
+class ForeignAnswer(DropError):
+    """An answer that is not the service's: what stands between gave it, in its own words. Its `code` is `other`, and the request
+    may have arrived all the same: repeat it with the same Idempotency-Key."""
+
+    def __init__(self, status: int, retry_after: int | None) -> None:
+        words = "Not an answer of this service"
+        problem = Problem("other", words, [], UUID(int=0), status, words, "about:blank")
+        super().__init__(problem, retry_after, None)

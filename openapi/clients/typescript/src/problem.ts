@@ -33,7 +33,14 @@ type Fetched<T> = { data?: T; error?: unknown; response: Response };
 
 /** What came of a call: its data, or a problem whose code is one of the operation's. */
 export async function outcome<O extends Operation, T>(operation: O, call: Promise<Fetched<T>>): Promise<Answer<O, T>> {
-  const { data, error, response } = await call;
+  let fetched: Fetched<T>;
+  try {
+    fetched = await call;
+  } catch (error) {
+    if (!(error instanceof ForeignAnswer)) throw error;
+    return { ok: false, status: error.response.status, error: error as DropError as Refusal<O>, response: error.response };
+  }
+  const { data, error, response } = fetched;
   if (response.ok) return { ok: true, status: response.status, data: data as T, response };
   return { ok: false, status: response.status, error: refusal(operation, error, response), response };
 }
@@ -46,22 +53,37 @@ export async function data<O extends Operation, T>(operation: O, call: Promise<F
 }
 
 export function refusal<O extends Operation>(operation: O, body: unknown, response: Response): Refusal<O> {
-  // What stands between may answer in its own words.
-  const problem = isProblem(body) ? body : foreign(response);
+  if (!isProblem(body)) return new ForeignAnswer(response) as DropError as Refusal<O>;
   const known: readonly string[] = answers[operation];
-  const code = known.includes(problem.code) ? (problem.code as Code) : "other";
-  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
+  const code = known.includes(body.code) ? (body.code as Code) : "other";
   const location = response.headers.get("Location") ?? undefined;
-  return new DropError(code, problem, Number.isFinite(seconds) ? seconds : undefined, location) as Refusal<O>;
+  return new DropError(code, body, retryAfter(response), location) as Refusal<O>;
 }
 
 function isProblem(body: unknown): body is Problem {
-  return typeof body === "object" && body !== null && "code" in body && "request_id" in body;
+  if (typeof body !== "object" || body === null) return false;
+  const { code, request_id, status, errors } = body as Record<string, unknown>;
+  return typeof code === "string" && typeof request_id === "string" && typeof status === "number" && Array.isArray(errors);
 }
 
-function foreign(response: Response): Problem {
-  const title = response.statusText || "Not an answer of this service";
-  return { type: "about:blank", title, status: response.status, detail: title, code: "other", request_id: "", errors: [] };
+/** Always seconds, where the service says it. */
+function retryAfter(response: Response): number | undefined {
+  const text = response.headers.get("Retry-After") ?? "";
+  return /^[0-9]+$/.test(text) ? Number(text) : undefined;
+}
+
+/**
+ * An answer that is not the service's: what stands between gave it, in its own words. The request may have arrived all the
+ * same: repeat it with the same Idempotency-Key.
+ */
+export class ForeignAnswer extends DropError<"other"> {
+  constructor(readonly response: Response) {
+    const { status } = response;
+    const title = "Not an answer of this service";
+    const problem = { type: "about:blank", title, status, detail: title, code: "other", request_id: "", errors: [] };
+    super("other", problem, retryAfter(response), undefined);
+    this.name = "ForeignAnswer";
+  }
 }
 
 /** What a client does about a code. */
