@@ -115,8 +115,12 @@ pub(super) fn write_out(method: &str, operation: &mut Map<String, Value>) {
 }
 
 fn codes(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
-    let mut codes = vec![Code::RateLimited, Code::Internal, Code::Unavailable];
+    let mut codes = vec![Code::Internal, Code::Unavailable];
     let webhook = operation.get("tags") == Some(&json!(["Webhooks"]));
+    // A sender of webhooks is never told to slow down (contract 3.4).
+    if !webhook {
+        codes.push(Code::RateLimited);
+    }
     let session = operation
         .get("security")
         .and_then(Value::as_array)

@@ -15,9 +15,6 @@ use crate::{
     state::State,
 };
 
-/// When to ask again after `possible_duplicate`, in seconds: a payment of the last quarter hour is looked at each minute.
-const DUPLICATE_RETRY: u32 = 60;
-
 /// Everything that depends on rows, under the user's lock: two payments of one user are checked one after the other.
 pub(super) async fn check(
     state: &State,
@@ -29,9 +26,7 @@ pub(super) async fn check(
     account(order, standing.debtor.as_ref())?;
     limits(state, order, standing.paid_today)?;
     match standing.lookalike {
-        Some(first) if standing.lookalike != confirmed => {
-            Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY))
-        }
+        Some(first) if standing.lookalike != confirmed => Err(ApiError::duplicate_of(super::location(first))),
         Some(_) | None => capacity(tx, standing).await,
     }
 }
