@@ -44,7 +44,9 @@ pub(crate) fn sha256(token: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Standard base64 with padding (RFC 4648 section 4); the dependency set has no crate for it.

@@ -118,6 +118,7 @@ async fn the_flows_hold_against_providers_that_are_known_by_their_variables_alon
 ])]
 #[case::at_neonomics(&[Provider::Neonomics], &[
     "NEONOMICS_BASE_URL is required", "NEONOMICS_CLIENT_ID is required", "NEONOMICS_CLIENT_SECRET is required",
+    "SCA_HOSTS is required",
 ])]
 #[case::at_sumsub(&[Provider::Sumsub], &[
     "SUMSUB_APP_TOKEN is required", "SUMSUB_BASE_URL is required", "SUMSUB_SECRET_KEY is required",

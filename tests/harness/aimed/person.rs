@@ -99,7 +99,7 @@ async fn play(task: &Task, words: &str, providers: &str) {
         Task::SignIn(_) => comes_back(&format!("{}&person=anna", word("http"))).await,
         Task::ApproveConsent(_) | Task::ApprovePayment(_) => {
             let decision = browser().post(word("http")).form(&[("decision", "approve")]);
-            let back = location(decision.send().await.expect("an answer"));
+            let back = location(&decision.send().await.expect("an answer"));
             open(back).await;
         }
         Task::Verify(..) => {
@@ -115,8 +115,8 @@ async fn play(task: &Task, words: &str, providers: &str) {
 
 /// From `BankID` to our callback, and on into the app.
 async fn comes_back(page: &str) {
-    let callback = location(browser().get(page).send().await.expect("an answer"));
-    let app = location(open(callback).await);
+    let callback = location(&browser().get(page).send().await.expect("an answer"));
+    let app = location(&open(callback).await);
     assert_eq!(open(app).await.status(), 200);
 }
 
@@ -125,7 +125,7 @@ async fn open(page: Url) -> reqwest::Response {
     asked.send().await.expect("an answer")
 }
 
-fn location(answer: reqwest::Response) -> Url {
+fn location(answer: &reqwest::Response) -> Url {
     assert_eq!(answer.status(), 303, "of {}", answer.url().path());
     let place = answer.headers()[LOCATION].to_str().expect("text");
     answer.url().join(place).expect("an address")
