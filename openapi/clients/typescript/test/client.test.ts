@@ -60,13 +60,14 @@ for (const [status, type, body] of [
 // ── Tokens ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 test("a token that is refused is renewed once for all calls, and the new one is kept before it is used", async () => {
   const seen: string[] = [];
+  let late = 0;
   const answer = (request: IncomingMessage, response: ServerResponse) => {
     const { url, headers } = request;
     seen.push(`${url} ${headers.authorization ?? ""}`.trim());
     if (url === "/v1/auth/refresh") {
       json(response, 200, { accessToken: "new", refreshToken: "second", expiresIn: 600, tokenType: "Bearer" });
     } else if (headers.authorization === "Bearer new") json(response, 200, person);
-    else json(response, 401, problem(401, "unauthenticated"));
+    else setTimeout(() => json(response, 401, problem(401, "unauthenticated")), 80 * late++); // some only after the refresh
   };
   await served(answer, async (url) => {
     const kept: Saved[] = [];
