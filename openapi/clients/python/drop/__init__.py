@@ -4,7 +4,7 @@ from .answers import Advice, advice, data
 from .base import DropError, ForeignAnswer
 from .codes import Code
 from .events import follow
-from .session import Keep, LoginEnded, Saved, Session, StartedLogin, finish_login, start_login
+from .session import Keep, LoginEnded, NotKept, Saved, Session, StartedLogin, finish_login, start_login
 from .waiting import RESPOND_ASYNC, new_key, until, wait
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ForeignAnswer",
     "Keep",
     "LoginEnded",
+    "NotKept",
     "Saved",
     "Session",
     "StartedLogin",

@@ -44,10 +44,17 @@ def ours_alone(answer: httpx.Response) -> None:
         if isinstance(refused, ForeignAnswer):
             raise refused
         return
-    spoken = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    spoken = media_type(answer)
     expected = answer.status_code in (204, 303) or spoken in ("application/json", "text/event-stream")
-    if not expected:
+    # What has no type is ours where it is empty.
+    if not expected and (spoken or answer.read()):
         raise ForeignAnswer(answer.status_code, seconds(answer.headers))
+
+
+def media_type(answer: httpx.Response) -> str:
+    """What an answer says that it is, without parameters; empty where it does not say."""
+    named: str = answer.headers.get("content-type", "")
+    return named.partition(";")[0].strip().lower()
 
 
 def seconds(headers: Mapping[str, str]) -> int | None:

@@ -13,7 +13,7 @@ class DropError(Exception):
         super().__init__(f"{problem.code} ({problem.status}): {problem.detail} [request {problem.request_id}]")
         self.problem = problem
         self.code = problem.code
-        #: Seconds after which another attempt makes sense, where the service said so.
+        #: Seconds after which another attempt makes sense, where the service said so; with `possible_duplicate` another look.
         self.retry_after = retry_after
         #: Where to look, where the service said so: the equal payment of `possible_duplicate`, for one.
         self.location = location

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 from drop_client.models.transaction import Transaction
 
-from .answers import refusal
+from .answers import media_type, refusal, seconds
 from .base import ForeignAnswer
 from .codes import InternalError, RateLimited, Unavailable
 
@@ -39,6 +39,8 @@ def follow(
                     return
                 if answer.status_code != 200:
                     raise refusal(answer)
+                if media_type(answer) != "text/event-stream":
+                    raise ForeignAnswer(answer.status_code, seconds(answer.headers))
                 for event in events(answer.iter_bytes()):
                     last_event_id = event.id or last_event_id
                     pause = event.retry if event.retry is not None else pause

@@ -5,7 +5,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -61,7 +61,8 @@ class Saved:
     fresh_until: float
 
 
-#: Told of each session that begins and of each refresh, before its new tokens are used: a refresh token is good once.
+#: Told of each session that begins and of each refresh, before its new tokens are used: a refresh token is good once. What it
+#: raises goes to whoever needed the tokens; the session has them all the same, and does not tell of them again.
 Keep = Callable[[Saved], None]
 
 
@@ -91,8 +92,17 @@ def finish_login(base_url: str, login: StartedLogin, link: str, keep: Keep | Non
             return Session.begin(base_url, redeemed, keep)
 
 
+class NotKept(Exception):
+    """The login succeeded, and `keep` raised what this comes from: `session` lives, and only this error knows of it."""
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__("the session that has begun could not be kept")
+        self.session = session
+
+
 class Session:
-    """A person's session in an app: gives every call a live access token, and refreshes it before it ends."""
+    """A person's session in an app: gives every call a live access token, and refreshes it before it ends. For threads and
+    synchronous only: the generated calls that are named `asyncio` raise a TypeError."""
 
     def __init__(self, base_url: str, saved: Saved, keep: Keep | None = None) -> None:
         self.base_url = base_url
@@ -112,9 +122,13 @@ class Session:
     def begin(cls, base_url: str, logged_in: LoggedIn, keep: Keep | None = None) -> Self:
         """The session that a login has begun."""
         saved = _saved(logged_in.user.to_dict(), logged_in)
+        session = cls(base_url, saved, keep)
         if keep is not None:
-            keep(saved)
-        return cls(base_url, saved, keep)
+            try:
+                keep(saved)
+            except Exception as error:
+                raise NotKept(session) from error
+        return session
 
     @classmethod
     def restore(cls, base_url: str, saved: Saved, keep: Keep | None = None) -> Self:
@@ -148,10 +162,10 @@ class Session:
             answer = refresh_session.sync_detailed(client=client, body=body)
         except (httpx.TransportError, ForeignAnswer):
             answer = refresh_session.sync_detailed(client=client, body=body)
-        saved = _saved(self._saved.person, data(answer))
+        # First of all ours: the old refresh token is used up, whatever becomes of keeping the new one.
+        self._saved = _saved(self._saved.person, data(answer))
         if self._keep is not None:
-            self._keep(saved)
-        self._saved = saved
+            self._keep(self._saved)
 
 
 class _Bearer(httpx.Auth):
@@ -170,6 +184,9 @@ class _Bearer(httpx.Auth):
             return  # the session is over: the first answer says so as well
         request.headers["Authorization"] = f"Bearer {token}"
         yield request
+
+    def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        raise TypeError("a drop.Session is synchronous only: use a thread, and sync_detailed or sync")
 
 
 def _anybody(base_url: str, timeout: httpx.Timeout) -> Client:

@@ -1,5 +1,6 @@
 """The client beside a service that answers as it should not, and streams that are cut anywhere."""
 
+import asyncio
 import json
 import threading
 import time
@@ -10,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from drop import ForeignAnswer, Saved, Session, data, follow
+from drop import ForeignAnswer, NotKept, Saved, Session, StartedLogin, data, finish_login, follow
 from drop.codes import NotFound, Unauthenticated
 from drop.events import Event, events
+from drop_client.api.accounts import get_balance, refresh_balance
 from drop_client.api.auth import get_me
 
 TX = "tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697"
@@ -22,13 +24,19 @@ NEW_TOKENS = {"accessToken": "new", "refreshToken": "second", "expiresIn": 600, 
 Answer = tuple[int, dict[str, str], str]
 
 
+class Request(BaseHTTPRequestHandler):
+    """One whose body was read."""
+
+    body = b""
+
+
 @contextmanager
-def served(answer: Callable[[BaseHTTPRequestHandler], Answer]) -> Iterator[str]:
+def served(answer: Callable[[Request], Answer]) -> Iterator[str]:
     """A service of a few lines, for one test."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Request):
         def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.body = self.rfile.read(int(self.headers.get("content-length", 0)))
             status, headers, body = answer(self)
             self.send_response(status)
             for name, value in headers.items():
@@ -72,6 +80,7 @@ def problem(status: int, code: str) -> Answer:
         (503, "application/problem+json", '{"type": "about:blank", "title": "The edge\'s own"}'),
         (403, "application/json", "[]"),
         (200, "text/html", "<form>Please sign in to this network</form>"),
+        (202, "", "<form>Please sign in to this network</form>"),
     ],
 )
 def test_an_answer_in_foreign_words_is_a_typed_error(status: int, spoken: str, body: str) -> None:
@@ -79,6 +88,27 @@ def test_an_answer_in_foreign_words_is_a_typed_error(status: int, spoken: str, b
         with pytest.raises(ForeignAnswer) as foreign:
             data(get_me.sync_detailed(client=session(url).client))
     assert (foreign.value.code, foreign.value.problem.status, foreign.value.retry_after) == ("other", status, 7)
+
+
+# ── Answers without a body ──────────────────────────────────────────────────────────────────────────────────────────────
+LOGIN = StartedLogin("login", "https://bankid.example", "verifier")
+LINK = "app:/?login=login&login_code=code"
+NOTHING: Answer = (202, {}, "")
+
+
+def test_a_check_that_takes_longer_answers_202_with_nothing_in_it_and_is_asked_for_again() -> None:
+    answers = [NOTHING, shown(200, NEW_TOKENS | {"user": PERSON})]
+    with served(lambda _: answers.pop(0)) as url:
+        begun = finish_login(url, LOGIN, LINK)
+        assert begun is not None and begun.access_token() == "new"
+
+
+def test_a_balance_that_is_not_there_yet_is_202_with_nothing_in_it() -> None:
+    account = "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697"
+    with served(lambda _: NOTHING) as url:
+        for ask in (get_balance, refresh_balance):
+            answer = ask.sync_detailed(account, client=session(url).client)
+            assert (answer.status_code, data(answer)) == (202, None)
 
 
 # ── Tokens ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,6 +159,62 @@ def test_a_session_that_is_over_is_said_once_after_one_attempt() -> None:
         assert asked == ["/v1/me", "/v1/auth/refresh"]
         with pytest.raises(Unauthenticated):
             next(follow(session(url).http, TX))
+
+
+class FailsOnce:
+    """A disk that is full once."""
+
+    def __init__(self) -> None:
+        self.kept: list[Saved] = []
+        self._full = True
+
+    def __call__(self, saved: Saved) -> None:
+        if self._full:
+            self._full = False
+            raise OSError("the disk is full")
+        self.kept.append(saved)
+
+
+def test_a_pair_that_could_not_be_kept_is_used_nevertheless_and_whoever_asked_is_told() -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: Request) -> Answer:
+        if request.path != "/v1/auth/refresh":
+            return shown(200, PERSON)
+        bodies.append(request.body)
+        return shown(200, NEW_TOKENS)
+
+    keep = FailsOnce()
+    with served(answer) as url:
+        one = session(url, keep, fresh_for=-1)
+        with pytest.raises(OSError, match="the disk is full"):
+            data(get_me.sync_detailed(client=one.client))
+        assert one.access_token() == "new"
+        assert data(get_me.sync_detailed(client=one.client)).first_name == "Anna"
+        one.refresh()
+    assert [json.loads(body)["refreshToken"] for body in bodies] == ["first", "second"], "each is used once"
+    assert [saved.refresh_token for saved in keep.kept] == ["second"]
+
+
+def test_a_login_that_could_not_be_kept_is_an_error_with_its_session() -> None:
+    with served(lambda _: shown(200, NEW_TOKENS | {"user": PERSON})) as url:
+        with pytest.raises(NotKept) as failed:
+            finish_login(url, LOGIN, LINK, FailsOnce())
+        assert isinstance(failed.value.__cause__, OSError)
+        assert failed.value.session.access_token() == "new"
+
+
+def test_what_is_asynchronous_is_refused_before_anything_is_sent() -> None:
+    asked: list[str] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        asked.append(request.path)
+        return shown(200, PERSON)
+
+    with served(answer) as url:
+        with pytest.raises(TypeError, match="synchronous only"):
+            asyncio.run(get_me.asyncio_detailed(client=session(url).client))
+    assert asked == []
 
 
 def test_a_refresh_whose_answer_an_edge_lost_is_asked_for_once_more() -> None:
@@ -186,3 +272,10 @@ def test_a_stream_that_ends_is_taken_up_after_what_was_seen_as_soon_as_it_asks_f
 def test_what_no_waiting_cures_is_raised() -> None:
     with served(lambda _: problem(404, "not_found")) as url, pytest.raises(NotFound):
         next(follow(session(url).http, TX))
+
+
+@pytest.mark.parametrize("spoken", ["text/html", "application/json", ""])
+def test_what_is_no_stream_of_events_is_not_taken_for_one(spoken: str) -> None:
+    answers = [(200, {"Content-Type": spoken}, ": welcome\n\n"), problem(404, "not_found")]
+    with served(lambda _: answers.pop(0)) as url, pytest.raises(ForeignAnswer):
+        next(follow(session(url).http, TX, pause=0))

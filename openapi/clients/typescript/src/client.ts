@@ -1,6 +1,6 @@
 import createClient, { type Client, type Middleware } from "openapi-fetch";
 import type { paths } from "./generated/schema.js";
-import { ForeignAnswer } from "./problem.js";
+import { ForeignAnswer, mediaType } from "./problem.js";
 
 /** What gives calls their access token. */
 export type Access = {
@@ -59,11 +59,12 @@ function authorized(access: Access): Middleware {
   };
 }
 
-/** A success that is no JSON is not the service's, and reading it would fail in words of its own. */
+/** A success that is no JSON is not the service's, unless it is empty, and reading it would fail in words of its own. */
 const oursAlone: Middleware = {
-  onResponse({ response }) {
-    const [spoken] = (response.headers.get("Content-Type") ?? "").toLowerCase().split(";");
-    if (response.ok && response.status !== 204 && spoken?.trim() !== "application/json") throw new ForeignAnswer(response);
+  async onResponse({ response }) {
+    const type = mediaType(response);
+    if (!response.ok || type === "application/json") return;
+    if (type !== "" || (await response.clone().text()) !== "") throw new ForeignAnswer(response);
   },
 };
 

@@ -1,6 +1,6 @@
 import type { Drop } from "./client.js";
 import type { components } from "./generated/schema.js";
-import { DropError, refusal } from "./problem.js";
+import { advice, DropError, ForeignAnswer, mediaType, refusal } from "./problem.js";
 
 export type Transaction = components["schemas"]["Transaction"];
 
@@ -25,45 +25,39 @@ export async function* follow(drop: Drop, id: string, following: Following = {})
     try {
       const response = await open(send, drop, id, lastEventId, signal);
       if (response.status === 204) return;
-      if (response.ok && response.body !== null) {
-        for await (const event of events(response.body)) {
-          lastEventId = event.id ?? lastEventId;
-          pause = event.retry ?? pause;
-          if (event.data === "") continue;
-          const payment = JSON.parse(event.data) as Transaction;
-          yield payment;
-          if (payment.bankFinal) return;
-        }
-      } else {
-        const problem = refusal("followTransaction", await response.json().catch(() => undefined), response);
-        switch (problem.code) {
-          case "rate_limited":
-          case "unavailable":
-          case "internal_error":
-            asked = problem.retryAfter ?? 0;
-            break;
-          case "unauthenticated": // the session is over: a new token was tried
-          case "not_found":
-            throw problem;
-          case "other":
-            if (problem.problem.status < 500) throw problem;
-            asked = problem.retryAfter ?? 0;
-            break; // what stands before the service has lost it
-          default:
-            return problem satisfies never;
-        }
+      if (!response.ok) {
+        throw refusal("followTransaction", await response.json().catch(() => undefined), response);
+      }
+      if (response.body === null || mediaType(response) !== "text/event-stream") throw new ForeignAnswer(response);
+      for await (const event of events(response.body)) {
+        lastEventId = event.id ?? lastEventId;
+        pause = event.retry ?? pause;
+        if (event.data === "") continue;
+        const payment = JSON.parse(event.data) as Transaction;
+        yield payment;
+        if (payment.bankFinal) return;
       }
     } catch (error) {
-      // `fetch` reports a lost connection as a TypeError, and a refresh of the token may be asked to wait; nothing else is
-      // cured by coming back.
-      const mayWait = error instanceof DropError && (error.code === "rate_limited" || error.code === "unavailable");
-      if (mayWait) asked = error.retryAfter ?? 0;
-      else if (!(error instanceof TypeError)) throw error;
+      signal?.throwIfAborted();
+      if (!passes(error)) throw error;
+      asked = error instanceof DropError ? (error.retryAfter ?? 0) : 0;
     }
     const rest = Math.max(pause, asked * 1000);
     await new Promise((resolve) => setTimeout(resolve, rest));
     signal?.throwIfAborted();
   }
+}
+
+/** Whether coming back cures it, be it the stream's or that of a refresh on the way to it. */
+function passes(error: unknown): boolean {
+  if (error instanceof DropError) {
+    const { code, problem }: DropError = error;
+    // What no client knows, or what stands before the service has lost, goes by its status.
+    if (code === "other") return problem.status >= 500;
+    return advice[code] === "try again later, with the same Idempotency-Key";
+  }
+  // `fetch` reports a lost connection as a TypeError, and one that nobody answers ends as a session's refresh does.
+  return error instanceof TypeError || (error instanceof DOMException && error.name === "TimeoutError");
 }
 
 /** Longer than the service is silent, in milliseconds: every 15 s it sends a comment. */

@@ -15,4 +15,4 @@ export {
   type Problem,
   type Refusal,
 } from "./problem.js";
-export { finishLogin, LoginEnded, Session, startLogin, type Keep, type Saved, type StartedLogin } from "./session.js";
+export { finishLogin, LoginEnded, NotKept, Session, startLogin, type Keep, type Saved, type StartedLogin } from "./session.js";

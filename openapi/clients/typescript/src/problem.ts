@@ -12,7 +12,7 @@ export class DropError<C extends Code | "other" = Code | "other"> extends Error 
   constructor(
     readonly code: C,
     readonly problem: Problem,
-    /** Seconds after which another attempt makes sense, where the service said so. */
+    /** Seconds after which another attempt makes sense, where the service said so; with `possible_duplicate` another look. */
     readonly retryAfter: number | undefined,
     /** Where to look, where the service said so: the equal payment of `possible_duplicate`, for one. */
     readonly location: string | undefined,
@@ -27,7 +27,8 @@ export type Refusal<O extends Operation> = { [C in CodeOf<O> | "other"]: DropErr
 
 export type Answer<O extends Operation, T> =
   | { ok: true; status: number; data: T; response: Response }
-  | { ok: false; status: number; error: Refusal<O>; response: Response };
+  /** Without a response the call was not made: its session needed a new token, and that was refused. */
+  | { ok: false; status: number; error: Refusal<O>; response: Response | undefined };
 
 type Fetched<T> = { data?: T; error?: unknown; response: Response };
 
@@ -37,8 +38,12 @@ export async function outcome<O extends Operation, T>(operation: O, call: Promis
   try {
     fetched = await call;
   } catch (error) {
-    if (!(error instanceof ForeignAnswer)) throw error;
-    return { ok: false, status: error.response.status, error: error as DropError as Refusal<O>, response: error.response };
+    if (!(error instanceof DropError)) throw error;
+    const { problem, retryAfter, location } = error;
+    const response = error instanceof ForeignAnswer ? error.response : undefined;
+    const code = codeOf(operation, problem);
+    const own = code === error.code ? error : new DropError(code, problem, retryAfter, location);
+    return { ok: false, status: problem.status, error: own as Refusal<O>, response };
   }
   const { data, error, response } = fetched;
   if (response.ok) return { ok: true, status: response.status, data: data as T, response };
@@ -54,10 +59,13 @@ export async function data<O extends Operation, T>(operation: O, call: Promise<F
 
 export function refusal<O extends Operation>(operation: O, body: unknown, response: Response): Refusal<O> {
   if (!isProblem(body)) return new ForeignAnswer(response) as DropError as Refusal<O>;
-  const known: readonly string[] = answers[operation];
-  const code = known.includes(body.code) ? (body.code as Code) : "other";
   const location = response.headers.get("Location") ?? undefined;
-  return new DropError(code, body, retryAfter(response), location) as Refusal<O>;
+  return new DropError(codeOf(operation, body), body, retryAfter(response), location) as Refusal<O>;
+}
+
+function codeOf(operation: Operation, { code }: Problem): Code | "other" {
+  const known: readonly string[] = answers[operation];
+  return known.includes(code) ? (code as Code) : "other";
 }
 
 function isProblem(body: unknown): body is Problem {
@@ -65,6 +73,10 @@ function isProblem(body: unknown): body is Problem {
   const { code, request_id, status, errors } = body as Record<string, unknown>;
   return typeof code === "string" && typeof request_id === "string" && typeof status === "number" && Array.isArray(errors);
 }
+
+/** What an answer says that it is, without parameters; empty where it does not say. */
+export const mediaType = (response: Response): string =>
+  (response.headers.get("Content-Type") ?? "").split(";", 1).join("").trim().toLowerCase();
 
 /** Always seconds, where the service says it. */
 function retryAfter(response: Response): number | undefined {

@@ -33,8 +33,22 @@ export type Saved = {
   freshUntil: number;
 };
 
-/** Told of each session that begins and of each refresh, before its new tokens are used: a refresh token is good once. */
+/**
+ * Told of each session that begins and of each refresh, before its new tokens are used: a refresh token is good once. What it
+ * throws goes to whoever needed the tokens; the session has them all the same, and is not told to keep them again.
+ */
 export type Keep = (saved: Saved) => void | Promise<void>;
+
+/** The login succeeded, and `keep` threw `cause`: `session` lives, and only this error knows of it. */
+export class NotKept extends Error {
+  constructor(
+    readonly session: Session,
+    cause: unknown,
+  ) {
+    super("the session that has begun could not be kept", { cause });
+    this.name = "NotKept";
+  }
+}
 
 /** Redeems what the app's link was opened with. Null: it is not the link of this login, which goes on. */
 export async function finishLogin(
@@ -58,8 +72,13 @@ export async function finishLogin(
     // 202: the check takes longer than the service waits; the same request again waits on.
     if (redeemed.status === 200 && redeemed.data !== undefined) {
       const saved = toSave(redeemed.data.user, redeemed.data);
-      await keep?.(saved);
-      return Session.restore(baseUrl, saved, keep);
+      const session = Session.restore(baseUrl, saved, keep);
+      try {
+        await keep?.(saved);
+      } catch (error) {
+        throw new NotKept(session, error);
+      }
+      return session;
     }
   }
 }
@@ -87,7 +106,7 @@ export class Session {
   }
 
   async accessToken(): Promise<string> {
-    if (Date.now() >= this.saved.freshUntil) await this.refresh();
+    if (this.#refreshing !== undefined || Date.now() >= this.saved.freshUntil) await this.refresh();
     return this.saved.accessToken;
   }
 
@@ -101,8 +120,8 @@ export class Session {
 
   async #renewed(refused: string): Promise<string | undefined> {
     try {
-      // Another call may have been faster.
-      if (this.saved.accessToken === refused) await this.refresh();
+      // Another call may have been faster, and not have kept it yet.
+      if (this.#refreshing !== undefined || this.saved.accessToken === refused) await this.refresh();
       return this.saved.accessToken;
     } catch (error) {
       // The session is over: the first answer says so as well.
@@ -123,9 +142,9 @@ export class Session {
       if (error instanceof DropError && !(error instanceof ForeignAnswer)) throw error;
       return refreshed();
     });
-    const saved = toSave(this.saved.person, tokens);
-    await this.keep?.(saved);
-    this.saved = saved;
+    // First of all ours: the old refresh token is used up, whatever becomes of keeping the new one.
+    this.saved = toSave(this.saved.person, tokens);
+    await this.keep?.(this.saved);
   }
 }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { data, DropError, follow, ForeignAnswer, outcome, Session, type Saved } from "../src/index.js";
+import { data, DropError, finishLogin, follow, ForeignAnswer, NotKept, outcome, Session, type Saved } from "../src/index.js";
 import { events, type Event } from "../src/follow.js";
 
 const id = "tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697";
@@ -24,6 +24,8 @@ async function served(
   }
 }
 
+const tokens = { accessToken: "new", refreshToken: "second", expiresIn: 600, tokenType: "Bearer" };
+
 const session = (url: string, keep?: (saved: Saved) => void, freshUntil = Date.now() + 60_000): Session =>
   Session.restore(url, { person, accessToken: "old", refreshToken: "first", freshUntil }, keep);
 
@@ -43,8 +45,9 @@ for (const [status, type, body] of [
   [503, "application/problem+json", '{"type": "about:blank", "title": "The edge\'s own"}'],
   [403, "application/json", "[]"],
   [200, "text/html", "<form>Please sign in to this network</form>"],
+  [202, "", "<form>Please sign in to this network</form>"],
 ] as const) {
-  test(`${status} with ${body} is a typed error`, () =>
+  test(`${status} with ${body} in ${type || "no type"} is a typed error`, () =>
     served(
       (_, response) => void response.writeHead(status, { "Content-Type": type, "Retry-After": "7" }).end(body),
       async (url) => {
@@ -53,6 +56,39 @@ for (const [status, type, body] of [
         assert.ok(!answer.ok && answer.error instanceof ForeignAnswer && answer.error.code === "other");
         assert.deepEqual([answer.status, answer.error.problem.status, answer.error.retryAfter], [status, status, 7]);
         await assert.rejects(data("getMe", drop.GET("/v1/me")), ForeignAnswer);
+      },
+    ));
+}
+
+// ── Answers without a body ──────────────────────────────────────────────────────────────────────────────────────────────
+test("a check that takes longer answers 202 with nothing in it, and is asked for again", async () => {
+  let asked = 0;
+  const answer = (_: IncomingMessage, response: ServerResponse) => {
+    asked += 1;
+    if (asked === 1) response.writeHead(202).end();
+    else json(response, 200, { user: person, ...tokens });
+  };
+  await served(answer, async (url) => {
+    const login = { id: "login", authorizationUrl: url, verifier: "verifier" };
+    const begun = await finishLogin(url, login, new URL("app:/?login=login&login_code=code"));
+    assert.deepEqual([asked, await begun?.accessToken()], [2, "new"]);
+  });
+});
+
+for (const [how, headers] of [
+  ["says so", {}],
+  ["does not say so", { "Transfer-Encoding": "chunked" }],
+] as const) {
+  test(`a balance that is not there yet is 202 with nothing in it, whose length ${how}`, () =>
+    served(
+      (_, response) => void response.writeHead(202, headers).end(),
+      async (url) => {
+        const { drop } = session(url);
+        const params = { path: { id: "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697" } };
+        const read = await outcome("getBalance", drop.GET("/v1/bank-accounts/{id}/balance", { params }));
+        assert.deepEqual([read.status, read.ok && read.data], [202, undefined]);
+        const asked = drop.POST("/v1/bank-accounts/{id}/balance/refresh", { params });
+        assert.equal(await data("refreshBalance", asked), undefined);
       },
     ));
 }
@@ -102,6 +138,97 @@ test("a session that is over is said once, after one attempt", async () => {
     },
   );
 });
+
+test("what a refresh is refused with is an outcome of the call that needed it", () =>
+  served(
+    (_, response) => json(response, 401, problem(401, "unauthenticated")),
+    async (url) => {
+      const answer = await outcome("getMe", session(url, undefined, 0).drop.GET("/v1/me"));
+      assert.ok(!answer.ok && answer.error.code === "unauthenticated");
+      assert.deepEqual([answer.status, answer.response], [401, undefined]);
+    },
+  ));
+
+test("a code that only a refresh has is another one to the call that needed it", () =>
+  served(
+    (_, response) => json(response, 415, problem(415, "unsupported_media_type")),
+    async (url) => {
+      const answer = await outcome("getMe", session(url, undefined, 0).drop.GET("/v1/me"));
+      assert.ok(!answer.ok && answer.error.code === "other");
+      assert.deepEqual([answer.status, answer.error.problem.code], [415, "unsupported_media_type"]);
+    },
+  ));
+
+/** A disk that is full once. */
+function failsOnce(): { keep: (saved: Saved) => void; kept: Saved[] } {
+  const kept: Saved[] = [];
+  let full = true;
+  const keep = (saved: Saved) => {
+    if (full) {
+      full = false;
+      throw new Error("the disk is full");
+    }
+    kept.push(saved);
+  };
+  return { keep, kept };
+}
+
+test("a pair that could not be kept is used nevertheless, and whoever asked is told", async () => {
+  const bodies: string[] = [];
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    if (request.url !== "/v1/auth/refresh") return json(response, 200, person);
+    let body = "";
+    for await (const piece of request) body += String(piece);
+    bodies.push(body);
+    json(response, 200, tokens);
+  };
+  await served((request, response) => void answer(request, response), async (url) => {
+    const { keep, kept } = failsOnce();
+    const one = session(url, keep, 0);
+    await assert.rejects(data("getMe", one.drop.GET("/v1/me")), /the disk is full/);
+    assert.equal(await one.accessToken(), "new");
+    assert.deepEqual(await data("getMe", one.drop.GET("/v1/me")), person);
+    await one.refresh();
+    assert.deepEqual(bodies, ['{"refreshToken":"first"}', '{"refreshToken":"second"}'], "each is used once");
+    assert.deepEqual(kept.map(({ refreshToken }) => refreshToken), ["second"]);
+  });
+});
+
+test("a pair that is still being kept is not used", async () => {
+  let release = () => {};
+  const keeping = new Promise<void>((resolve) => (release = resolve));
+  await served(
+    (_, response) => json(response, 200, tokens),
+    async (url) => {
+      const saved = { person, accessToken: "old", refreshToken: "first", freshUntil: 0 };
+      let kept = false;
+      let told = () => {};
+      const asked = new Promise<void>((resolve) => (told = resolve));
+      const one = Session.restore(url, saved, async () => {
+        told();
+        await keeping;
+        kept = true;
+      });
+      const first = one.accessToken();
+      await asked;
+      const second = one.accessToken().then((token) => [token, kept]);
+      setTimeout(release, 50);
+      assert.deepEqual([await first, await second], ["new", ["new", true]]);
+    },
+  );
+});
+
+test("a login that could not be kept is an error with its session", () =>
+  served(
+    (_, response) => json(response, 200, { user: person, ...tokens }),
+    async (url) => {
+      const login = { id: "login", authorizationUrl: url, verifier: "verifier" };
+      const begun = finishLogin(url, login, new URL("app:/?login=login&login_code=code"), failsOnce().keep);
+      const error = await begun.then(() => undefined, (error: unknown) => error);
+      assert.ok(error instanceof NotKept && error.cause instanceof Error && error.cause.message === "the disk is full");
+      assert.equal(await error.session.accessToken(), "new");
+    },
+  ));
 
 test("a refresh whose answer an edge lost is asked for once more", async () => {
   let asked = 0;
@@ -172,4 +299,58 @@ test("what no waiting cures is thrown", () =>
     (_, response) => json(response, 404, problem(404, "not_found")),
     async (url) =>
       assert.rejects(follow(session(url).drop, id).next(), (error) => error instanceof DropError && error.code === "not_found"),
+  ));
+
+test("what is no stream of events is not taken for one", async () => {
+  for (const type of ["text/html", "application/json", ""]) {
+    await served(
+      (_, response) => void response.writeHead(200, { "Content-Type": type }).end(": welcome\n\n"),
+      async (url) => {
+        const signal = AbortSignal.timeout(5000);
+        await assert.rejects(follow(session(url).drop, id, { pause: 1, signal }).next(), ForeignAnswer);
+      },
+    );
+  }
+});
+
+for (const [what, refuse] of [
+  ["fails inside", (response: ServerResponse) => json(response, 500, problem(500, "internal_error"))],
+  ["is lost by an edge", (response: ServerResponse) => void response.writeHead(502).end("<h1>Bad gateway</h1>")],
+  ["is not answered", undefined],
+] as const) {
+  test(`a refresh that ${what} is no end of a stream`, async (context) => {
+    let refreshes = 0;
+    const answer = (request: IncomingMessage, response: ServerResponse) => {
+      if (request.url !== "/v1/auth/refresh") {
+        const stream = response.writeHead(200, { "Content-Type": "text/event-stream" });
+        return void stream.end(`data: ${JSON.stringify({ id, version: 1, bankFinal: true })}\n\n`);
+      }
+      refreshes += 1;
+      if (refreshes > 2) return json(response, 200, tokens); // a session asks once more by itself
+      return refuse?.(response);
+    };
+    // Nobody waits out the real time.
+    context.mock.method(AbortSignal, "timeout", () => {
+      const soon = new AbortController();
+      setTimeout(() => soon.abort(new DOMException("too long", "TimeoutError")), 200);
+      return soon.signal;
+    });
+    await served(answer, async (url) => {
+      const seen: number[] = [];
+      const { drop } = session(url, undefined, 0);
+      for await (const { version } of follow(drop, id, { pause: 1 })) seen.push(version);
+      assert.deepEqual(seen, [1]);
+    });
+  });
+}
+
+test("whoever follows may stop at any time", () =>
+  served(
+    (_, response) => void response.writeHead(200, { "Content-Type": "text/event-stream" }).write(": open\n\n"),
+    async (url) => {
+      const began = Date.now();
+      const signal = AbortSignal.timeout(100);
+      await assert.rejects(follow(session(url).drop, id, { signal, pause: 8000 }).next(), { name: "TimeoutError" });
+      assert.ok(Date.now() - began < 4000, "and waits for nothing then");
+    },
   ));
