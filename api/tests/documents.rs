@@ -382,12 +382,34 @@ fn a_link_leads_from_a_member_of_an_answer_to_an_operation_that_takes_it() {
 }
 
 #[test]
-fn nobody_is_told_when_to_pay_twice() {
+fn a_possible_duplicate_says_when_to_look_at_the_first_payment_again_and_no_other_conflict_does() {
     let documents = openapi::published();
     for document in [documents.v31, documents.v30] {
-        let duplicate = &document["paths"]["/v1/transactions"]["post"]["responses"]["409"]["headers"];
-        assert!(duplicate.get("Location").is_some() && duplicate.get("Retry-After").is_none());
+        for (route, operation) in published(&document) {
+            let Some(conflict) = operation["responses"].get("409") else {
+                continue;
+            };
+            let has = |header| conflict["headers"].get(header).is_some();
+            let pays = route == "POST /v1/transactions";
+            assert_eq!([has("Location"), has("Retry-After")], [pays; 2], "{route}");
+            if pays {
+                let meant = conflict["headers"]["Retry-After"]["description"].as_str().unwrap();
+                assert!(meant.contains("another look, at `Location`"), "{meant}");
+            }
+        }
     }
+}
+
+#[test]
+fn texts_are_described_as_long_as_they_are_taken() {
+    let document = openapi::published().v31;
+    let order = &document["components"]["schemas"]["NewTransaction"]["properties"];
+    let [name, remittance] = ["creditorName", "remittanceInformation"].map(|member| &order[member]);
+    assert_eq!(name["minLength"], 1);
+    assert!(name["pattern"].as_str().unwrap().ends_with("]+$"));
+    // Blank is the same as none.
+    assert_eq!(remittance.get("minLength"), None);
+    assert!(remittance["pattern"].as_str().unwrap().ends_with("]*$"));
 }
 
 #[test]

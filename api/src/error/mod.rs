@@ -169,6 +169,10 @@ pub enum ApiError {
     #[oai(status = 409)]
     Conflict(
         ProblemJson,
+        /// Seconds after which what stands in the way is worth another look, at `Location`. It never says that the same order may
+        /// be sent again then.
+        #[oai(header = "Retry-After")]
+        Option<u32>,
         /// What stands in the way.
         #[oai(header = "Location")]
         Option<String>,
@@ -246,11 +250,11 @@ impl ApiError {
         }
     }
 
-    /// 409 `possible_duplicate` of the payment at `location`. It says no time to come back: a client that did so by itself would
-    /// pay a second time once the first payment is over.
-    pub fn duplicate_of(location: String) -> Self {
+    /// 409 `possible_duplicate` of the payment at `location`, which is worth another look after these seconds. A client that sent
+    /// its order again by itself would pay a second time once the first payment is over.
+    pub fn duplicate_of(location: String, seconds: u32) -> Self {
         let code = Code::PossibleDuplicate;
-        Self::from_problem(code, Problem::of(code), None, Some(location))
+        Self::from_problem(code, Problem::of(code), Some(seconds), Some(location))
     }
 
     /// 422 `validation_failed` with the fields that are wrong.
@@ -279,7 +283,7 @@ impl ApiError {
             StatusCode::UNAUTHORIZED => Self::Unauthorized(json),
             StatusCode::FORBIDDEN => Self::Forbidden(json),
             StatusCode::NOT_FOUND => Self::NotFound(json),
-            StatusCode::CONFLICT => Self::Conflict(json, location),
+            StatusCode::CONFLICT => Self::Conflict(json, retry, location),
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(json),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType(json),
             StatusCode::UNPROCESSABLE_ENTITY => Self::Unprocessable(json),

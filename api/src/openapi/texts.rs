@@ -12,14 +12,13 @@ use drop_common::domain::{
 use serde_json::{Map, Value, json};
 
 /// What goes out, once spaces around it are gone.
-const PAYABLE: &str = "^[A-Za-zæøåÆØÅ0-9 _/?:().,'+-]+$";
+const PAYABLE: &str = "[A-Za-zæøåÆØÅ0-9 _/?:().,'+-]";
 /// Never negative: what is paid, and what a payment was.
 const AMOUNT: &str = r"^[0-9]{1,14}(\.[0-9]{1,3})?$";
 const CURRENCY: &str = "^[A-Z]{3}$";
 
 /// A member of a schema, and what is true of its texts.
 fn rules() -> Vec<(&'static str, &'static str, Value)> {
-    let payable = |longest: usize| json!({ "minLength": 1, "maxLength": longest, "pattern": PAYABLE });
     let status = words(PaymentStatus::ALL, PaymentStatus::as_str);
     let kyc = words(KycStatus::ALL, KycStatus::as_str);
     vec![
@@ -27,8 +26,17 @@ fn rules() -> Vec<(&'static str, &'static str, Value)> {
         ("InstructedAmount", "currency", json!({ "pattern": CURRENCY })),
         ("CachedBalance", "currency", json!({ "pattern": CURRENCY })),
         ("BankAccount", "currency", json!({ "pattern": CURRENCY })),
-        ("NewTransaction", "creditorName", payable(MAX_CREDITOR_NAME)),
-        ("NewTransaction", "remittanceInformation", payable(MAX_REMITTANCE)),
+        (
+            "NewTransaction",
+            "creditorName",
+            json!({ "minLength": 1, "maxLength": MAX_CREDITOR_NAME, "pattern": format!("^{PAYABLE}+$") }),
+        ),
+        (
+            "NewTransaction",
+            "remittanceInformation",
+            // Blank is the same as none.
+            json!({ "maxLength": MAX_REMITTANCE, "pattern": format!("^{PAYABLE}*$") }),
+        ),
         ("Transaction", "status", status.clone()),
         ("Standing", "status", status),
         (

@@ -15,6 +15,10 @@ use crate::{
     state::State,
 };
 
+/// When to look at the first payment again after `possible_duplicate`, in seconds: its bank is asked about one of the last
+/// quarter hour each minute.
+const LOOK_AGAIN: u32 = 60;
+
 /// Everything that depends on rows, under the user's lock: two payments of one user are checked one after the other.
 pub(super) async fn check(
     state: &State,
@@ -26,7 +30,9 @@ pub(super) async fn check(
     account(order, standing.debtor.as_ref())?;
     limits(state, order, standing.paid_today)?;
     match standing.lookalike {
-        Some(first) if standing.lookalike != confirmed => Err(ApiError::duplicate_of(super::location(first))),
+        Some(first) if standing.lookalike != confirmed => {
+            Err(ApiError::duplicate_of(super::location(first), LOOK_AGAIN))
+        }
         Some(_) | None => capacity(tx, standing).await,
     }
 }

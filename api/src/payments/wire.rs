@@ -49,11 +49,11 @@ pub struct NewTransaction {
     pub account_id: Text,
     /// How much.
     pub instructed_amount: InstructedAmount,
-    /// To whom: at most 70 characters that banks carry; æ, ø and å are written out.
+    /// To whom: at most 70 characters that banks carry; æ, ø and å are written out, and æ counts as two.
     pub creditor_name: Text,
     /// Where the money goes.
     pub creditor_account: CreditorAccount,
-    /// What the payee reads: at most 140 of the same characters.
+    /// What the payee reads: at most 140 of the same characters. Blank is the same as none.
     pub remittance_information: Option<Text>,
     /// The equal payment under way, `tx_…`, that this one is to be made beside: the id in `Location` of `possible_duplicate`.
     pub confirm_duplicate_of: Option<Text>,
