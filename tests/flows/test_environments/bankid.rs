@@ -1,22 +1,38 @@
 //! What the contract's section 3.1 says of `BankID`.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use drop_tests::{
     aimed::{Aimed, Task, answer, text},
     app_person::{CHALLENGE, VERIFIER},
-    person::browser,
+    person::{Answer, browser},
 };
 use reqwest::{
-    Method, Url,
+    Method, RequestBuilder, Url,
     header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE},
 };
 use serde_json::{Value, json};
 
-/// Somebody who is signed in.
+/// Somebody who is signed in, and stays so for as long as it takes.
 pub(super) struct Person {
     pub(super) user: String,
-    pub(super) token: String,
+    tokens: RefCell<Tokens>,
+    /// What exchanges a refresh token, without one.
+    refresh: RequestBuilder,
+}
+
+struct Tokens {
+    access: String,
+    refresh: String,
+}
+
+impl Tokens {
+    fn of(body: &Value) -> Self {
+        Self {
+            access: text(body, "accessToken"),
+            refresh: text(body, "refreshToken"),
+        }
+    }
 }
 
 /// A login that an app has started, and the parameters with which `BankID` is asked.
@@ -131,18 +147,49 @@ pub(super) async fn logs_in(aimed: &Aimed) -> Person {
     assert_eq!(again.problem(), (400, "invalid_state"), "a code is good once");
     let person = Person {
         user: text(&redeemed.body["user"], "id"),
-        token: text(&redeemed.body, "accessToken"),
+        tokens: RefCell::new(Tokens::of(&redeemed.body)),
+        refresh: aimed.request(Method::POST, "/v1/auth/refresh"),
     };
     let me: Value = person.get(aimed, "/v1/me").await;
     assert_eq!(text(&me, "id"), person.user);
+    // People take longer than a token lives: the rest of the way begins with one that is over.
+    "over".clone_into(&mut person.tokens.borrow_mut().access);
     person
 }
 
 impl Person {
     /// What is there.
     pub(super) async fn get(&self, aimed: &Aimed, path: &str) -> Value {
-        let seen = answer(aimed.request(Method::GET, path).bearer_auth(&self.token)).await;
+        let seen = self.asks(aimed.request(Method::GET, path)).await;
         assert_eq!(seen.status, 200, "{path}: {:?}", seen.problem());
         seen.body
+    }
+
+    /// What is there by now, for [`Aimed::until`].
+    ///
+    /// # Panics
+    /// When the request is refused: waiting would not help.
+    pub(super) async fn sees(&self, look: &RequestBuilder) -> Answer {
+        let seen = self.asks(look.try_clone().unwrap()).await;
+        assert!(!seen.status.is_client_error(), "refused: {:?}", seen.problem());
+        seen
+    }
+
+    /// Asks with the access token, and once more with a new one where it is over.
+    pub(super) async fn asks(&self, request: RequestBuilder) -> Answer {
+        let again = request.try_clone().unwrap();
+        let first = answer(self.signs(request)).await;
+        if first.status != 401 {
+            return first;
+        }
+        let token = json!({ "refreshToken": self.tokens.borrow().refresh });
+        let refreshed = answer(self.refresh.try_clone().unwrap().json(&token)).await;
+        assert_eq!(refreshed.status, 200, "refreshing: {:?}", refreshed.problem());
+        self.tokens.replace(Tokens::of(&refreshed.body));
+        answer(self.signs(again)).await
+    }
+
+    fn signs(&self, request: RequestBuilder) -> RequestBuilder {
+        request.bearer_auth(&self.tokens.borrow().access)
     }
 }

@@ -48,17 +48,12 @@ fn digest(secret: &str, body: &str) -> String {
 
 /// Sumsub makes the applicant, gives a token for its SDK, and says by a webhook that the person is genuine.
 pub(super) async fn is_verified(aimed: &mut Aimed, person: &Person) {
-    let start = aimed
-        .request(Method::POST, "/v1/kyc/applicant")
-        .bearer_auth(&person.token);
-    let started = answer(start.json(&json!({ "email": "anna@example.com" }))).await;
+    let start = aimed.request(Method::POST, "/v1/kyc/applicant");
+    let started = person.asks(start.json(&json!({ "email": "anna@example.com" }))).await;
     assert!(matches!(started.status.as_u16(), 201 | 202), "{:?}", started.problem());
     until_kyc(aimed, person, "the applicant is created", ("applicant", "created")).await;
 
-    let token = aimed
-        .request(Method::POST, "/v1/kyc/sdk-token")
-        .bearer_auth(&person.token);
-    let token = answer(token).await;
+    let token = person.asks(aimed.request(Method::POST, "/v1/kyc/sdk-token")).await;
     assert_eq!(token.status, 200, "{:?}", token.problem());
     assert!(!text(&token.body, "token").is_empty());
 
@@ -74,9 +69,9 @@ pub(super) async fn is_verified(aimed: &mut Aimed, person: &Person) {
 }
 
 async fn until_kyc(aimed: &mut Aimed, person: &Person, what: &str, (member, wanted): (&str, &str)) {
-    let look = aimed.request(Method::GET, "/v1/kyc").bearer_auth(&person.token);
+    let look = aimed.request(Method::GET, "/v1/kyc");
     let seen = async || {
-        let kyc = answer(look.try_clone().unwrap()).await;
+        let kyc = person.sees(&look).await;
         (kyc.body[member] == wanted).then_some(())
     };
     aimed.until(what, seen).await;

@@ -147,6 +147,8 @@ fn variables(at: &[Provider], given: &Environment, simulated: &str, app_link: &s
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     variables.insert("DROP_APP_LINK".to_owned(), app_link.to_owned());
+    // Approvals are waited for as long as everything else that a person does, unless it is said.
+    variables.insert("PISP_SCA_TIMEOUT_S".to_owned(), PATIENCE.as_secs().to_string());
     let read = drop_common::config::variables().into_iter();
     for name in read.flat_map(|name| [format!("{name}_FILE"), name]) {
         if let Some(value) = given
