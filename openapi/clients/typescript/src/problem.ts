@@ -27,7 +27,7 @@ export type Refusal<O extends Operation> = { [C in CodeOf<O> | "other"]: DropErr
 
 export type Answer<O extends Operation, T> =
   | { ok: true; status: number; data: T; response: Response }
-  /** Without a response the call was not made: its session needed a new token, and that was refused. */
+  /** Without a response it is not the call's own: its session needed a new token, and did not get one. */
   | { ok: false; status: number; error: Refusal<O>; response: Response | undefined };
 
 type Fetched<T> = { data?: T; error?: unknown; response: Response };
