@@ -5,9 +5,12 @@ mod bankid;
 mod identity;
 mod money;
 
+use std::time::Duration;
+
 use drop_common::config::Environment;
 use drop_sandbox::{Sandbox, SandboxConfig};
 use drop_tests::aimed::{self, Aimed, Person, Provider};
+use reqwest::Method;
 use rstest::rstest;
 use tokio::net::TcpListener;
 
@@ -110,6 +113,23 @@ async fn the_flows_hold_against_providers_that_are_known_by_their_variables_alon
         assert_eq!(calls.is_empty(), !providers.contains(&provider), "{provider:?}");
     }
     sandbox.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = r#"refused: (404, "not_found")"#)]
+async fn what_is_refused_is_not_waited_for() {
+    let public = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (sandbox, given) = elsewhere(&format!("http://{}", public.local_addr().unwrap())).await;
+    let (given, person) = (given.into_iter().collect(), Person::Simulated(sandbox.url()));
+    let program = env!("CARGO_BIN_EXE_drop-node");
+    let mut aimed = Aimed::start(program, &Provider::ALL, &given, public, person).await;
+    let person = bankid::logs_in(&aimed).await;
+    let look = aimed.request(Method::GET, "/v1/bank-accounts/acc_00000000000000000000000000000000");
+    let account = async || person.sees(&look).await.status.is_success().then_some(());
+    let waiting = aimed.until("there is an account", account);
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("it ends at once");
 }
 
 #[rstest]
