@@ -7,6 +7,7 @@ mod links;
 mod pages;
 mod routes;
 mod shape;
+mod texts;
 
 use drop_common::openapi;
 use poem_openapi::{OpenApi, OpenApiService, Webhook};
