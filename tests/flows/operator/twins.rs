@@ -249,11 +249,12 @@ async fn a_command_and_its_operation_show_the_same() {
         .await
         .unwrap();
     let user = format!("usr_{}", user.simple());
+    // One in which nothing comes to wait: how long that has waited would differ from one moment to the next.
     assert!(
         runs(
             &app,
             "lanes pause",
-            &[["upkeep", "--minutes", "15"].as_slice(), &BY].concat()
+            &[["login", "--minutes", "15"].as_slice(), &BY].concat()
         )
         .await
         .0
