@@ -325,7 +325,7 @@ async fn a_command_and_its_operation_show_the_same() {
         runs(
             &app,
             "lanes pause",
-            &[["upkeep", "--minutes", "15"].as_slice(), &BY].concat()
+            &[["login", "--minutes", "15"].as_slice(), &BY].concat()
         )
         .await
         .0
