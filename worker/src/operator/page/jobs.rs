@@ -162,9 +162,13 @@ fn list(look: &Look, search: &Search, found: &Found) -> Markup {
 /// A first few as a trial, then a tenth, then all.
 fn all_of_them(look: &Look, search: &Search, dead: i64) -> Markup {
     let shares = [
-        ("trial", jobs::TRIAL.min(dead)),
-        ("tenth", (dead / 10).clamp(1, jobs::MOST)),
-        ("all", dead.min(jobs::MOST)),
+        ("trial", "A trial of", jobs::TRIAL.min(dead)),
+        ("tenth", "A tenth:", (dead / 10).clamp(1, jobs::MOST)),
+        (
+            "all",
+            if dead > jobs::MOST { "The newest" } else { "All" },
+            dead.min(jobs::MOST),
+        ),
     ];
     let more = if dead >= 10_000 { " or more" } else { "" };
     html! {
@@ -178,8 +182,8 @@ fn all_of_them(look: &Look, search: &Search, dead: i64) -> Markup {
                 input type="hidden" name="error" value=(search.error.as_deref().unwrap_or_default());
                 fieldset.choices {
                     legend { "How many" }
-                    @for (share, jobs) in shares {
-                        label { input type="radio" name="share" value=(share) required checked[share == "trial"]; " " (share) " (" (jobs) ")" }
+                    @for (share, name, jobs) in shares {
+                        label { input type="radio" name="share" value=(share) required checked[share == "trial"]; " " (name) " " (jobs) }
                     }
                 }
                 (layout::because(look, &link(search, None)))

@@ -68,7 +68,7 @@ pub(super) fn state(standing: Option<&LaneStanding>) -> Markup {
         Some(lane) if lane.paused => badge("bad", "paused"),
         Some(lane) if lane.circuit_open => badge("bad", "circuit open"),
         Some(lane) if lane.throttled_until.is_some() => badge("warn", "throttled"),
-        Some(_) => badge("good", "open"),
+        Some(_) => badge("good", "runs"),
     }
 }
 

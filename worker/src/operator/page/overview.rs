@@ -38,10 +38,12 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
                     (tiles(reading))
                     (lanes(reading, &readings, standings.as_deref().unwrap_or_default()))
                     p.quiet { "Read " (age(Instant::now().duration_since(*at).as_secs_f64())) " ago; charts: the last hour, as this process has seen it." }
-                    (circuits(reading))
                 },
             }
-            (providers(&look))
+            div.beside {
+                @if let Some((_, reading)) = readings.last() { (circuits(reading)) }
+                (providers(&look))
+            }
             section aria-labelledby="workers" {
                 h2 #workers { "Workers with jobs" }
                 @let rows = owners.iter().map(|owner| vec![
@@ -142,9 +144,10 @@ fn tiles(reading: &Reading) -> Markup {
 }
 
 fn lanes(latest: &Reading, readings: &[(Instant, Arc<Reading>)], standings: &[LaneStanding]) -> Markup {
-    let rows: Vec<Vec<Markup>> = latest
-        .lanes
-        .iter()
+    let mut ordered: Vec<_> = latest.lanes.iter().collect();
+    ordered.sort_by_key(|lane| lane.lane);
+    let rows: Vec<Vec<Markup>> = ordered
+        .into_iter()
         .map(|lane| {
             let of = |reading: &Reading| {
                 let found = reading.lanes.iter().find(|read| read.lane == lane.lane);
