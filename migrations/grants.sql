@@ -76,6 +76,8 @@ GRANT SELECT, UPDATE ON lanes TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON breaker TO drop_worker;
 GRANT SELECT, INSERT, DELETE ON breaker_transitions TO drop_worker;
 GRANT SELECT, INSERT, DELETE ON cron_slots TO drop_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON workers TO drop_worker;
+GRANT SELECT, INSERT, DELETE ON operator_sign_outs TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rate_bucket TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_worker;
 GRANT SELECT ON retention_runs TO drop_worker;
@@ -87,6 +89,7 @@ GRANT EXECUTE ON FUNCTION breaker_close(text, uuid) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_set(text, boolean) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_worker;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_worker;
+GRANT EXECUTE ON FUNCTION died_of(text) TO drop_worker;
 
 -- Retention: one function for each class, which know themselves what is due, one that says that all of it was done, and the two
 -- that read what is kept.

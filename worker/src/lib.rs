@@ -8,6 +8,7 @@ mod gauges;
 mod idle_probe;
 mod jobs;
 pub mod operator;
+mod presence;
 mod queue_metrics;
 mod recording;
 mod registry;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,8 +15,12 @@ use drop_common::{
         CLAIM_BATCH_SIZE, CLAIM_DURATION, JOB_ATTEMPTS, JOB_DURATION, JOB_RESCUES, JOB_WAIT, JOBS_IN_FLIGHT,
         LANE_SLOTS, LAST_CLAIM, Metrics, WORKER_RESTARTS,
     },
-    queue::{ALL_KINDS, KINDS_BY_LANE, Lane, Watch},
+    queue::{
+        ALL_KINDS, KINDS_BY_LANE, Lane, Watch,
+        processes::{Load, Loads},
+    },
 };
+use uuid::Uuid;
 
 /// Longer than the longest pause and the slowest claim together: past it, the claimer is stuck.
 const LONGEST_ROUND: Duration = Duration::from_mins(1);
@@ -26,6 +33,9 @@ pub(crate) struct QueueMetrics {
     metrics: Arc<Metrics>,
     clock: Clock,
     last_round: Mutex<Instant>,
+    lanes: Vec<Lane>,
+    owner: OnceLock<Uuid>,
+    quiet: AtomicBool,
 }
 
 impl QueueMetrics {
@@ -45,7 +55,34 @@ impl QueueMetrics {
             metrics,
             clock,
             last_round: Mutex::new(now),
+            lanes: slots.keys().copied().collect(),
+            owner: OnceLock::new(),
+            quiet: AtomicBool::new(false),
         }
+    }
+
+    /// Whose the claims of this process are; `None`: it has not begun.
+    pub(crate) fn owner(&self) -> Option<Uuid> {
+        self.owner.get().copied()
+    }
+
+    /// From now on the process claims nothing, or again.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::Relaxed);
+    }
+
+    /// How each lane is served here.
+    pub(crate) fn loads(&self) -> Loads {
+        let load = |lane: &Lane| {
+            let value = |spec| whole(self.metrics.value(spec, &[lane.name()]).unwrap_or_default());
+            let load = Load {
+                slots: value(&LANE_SLOTS),
+                running: value(&JOBS_IN_FLIGHT),
+                restarts: value(&WORKER_RESTARTS),
+            };
+            (lane.name().to_owned(), load)
+        };
+        self.lanes.iter().map(load).collect()
     }
 
     /// Whether a claimer of any lane finished a round lately. One that failed is a round: a restart repairs no database. So is
@@ -60,7 +97,24 @@ impl QueueMetrics {
     }
 }
 
+/// A count as a gauge holds it.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a small count; what does not fit stays at the edge"
+)]
+fn whole(gauge: f64) -> i64 {
+    gauge as i64
+}
+
 impl Watch for QueueMetrics {
+    fn begins(&self, owner: Uuid) {
+        self.owner.get_or_init(|| owner);
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
     fn restarted(&self, lane: Lane) {
         self.metrics.count(&WORKER_RESTARTS, &[lane.name()]);
     }

@@ -37,6 +37,7 @@ use crate::{
     gauges::{self, Readings},
     idle_probe,
     operator::page,
+    presence,
     queue_metrics::QueueMetrics,
     registry::registry,
     schedule::Ticker,
@@ -176,6 +177,7 @@ async fn work_over(
         let (metrics, stop) = (Arc::clone(&metrics), served.clone());
         async move { alerts::keep_counted(&metrics, &stop).await }
     });
+    let presence = tokio::spawn(presence::keep_telling(db.clone(), Arc::clone(&queue), served.clone()));
     let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
     let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
     let probing = tokio::spawn(
@@ -201,6 +203,9 @@ async fn work_over(
     served.cancel();
     if gauges.await.is_err() {
         tracing::error!("the task that reads the gauges panicked");
+    }
+    if presence.await.is_err() {
+        tracing::error!("the task that tells that this worker is there panicked");
     }
     if idle_probes.await.is_err() {
         tracing::error!("the task that probes idle circuits panicked");

@@ -55,6 +55,8 @@ pub const OPERATOR_ACTION_NAMES: &[&str] = &[
     "payment.retried",
     "webhook.replayed",
     "webhook.dismissed",
+    "worker.quieted",
+    "worker.resumed",
 ];
 
 /// The exact reason; what the caller is told says less and is the outcome in `drop_logins_total`.

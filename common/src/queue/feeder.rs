@@ -114,6 +114,9 @@ impl Feeder {
     /// `calm`: the epoch of a breaker that was closed when it was last read, and past its slow start. It need not be read
     /// before each claim, which takes nothing while it is open.
     async fn claim(&self, free: usize, calm: &mut Option<i64>) -> Result<Vec<Claim>, StorageError> {
+        if self.claimer.watch.is_quiet() {
+            return Ok(Vec::new());
+        }
         let Some(key) = self.lane.breaker() else {
             return self.claimer.claim(self.lane, free).await;
         };

@@ -1,5 +1,4 @@
-//! What people look for in the queue: jobs by many filters, the dead by their errors, lanes and who works for them. Each reads
-//! a bounded number of rows, so that a page costs the same with a thousand jobs and with a million.
+//! What people look for in the queue: jobs by many filters, the dead by their errors, and lanes. Each reads a bounded number of rows, so that a page costs the same with a thousand jobs and with a million.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -23,12 +22,25 @@ pub struct Search {
     pub lane: Option<Lane>,
     /// The kind.
     pub kind: Option<String>,
-    /// A part of the last error; `…` stands for anything.
+    /// A part of the last error.
     pub error: Option<String>,
+    /// What they died of, whole, as [`DeadGroup::error`] has it; empty: of nothing that was written down.
+    pub died_of: Option<String>,
+    /// Of the dead, only those that were there when somebody looked.
+    pub seen: Option<Seen>,
     /// Only jobs with a smaller number: where the page before ended.
     pub before: Option<JobId>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// Up to where somebody saw the dead of a search: who dies later is none of those that they decide about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// The newest of them.
+    pub newest: JobId,
+    /// When the last of them died. Not always the newest: an older job may die later.
+    pub latest: DateTime<Utc>,
 }
 
 /// A page of a search.
@@ -63,7 +75,8 @@ macro_rules! search {
                  SELECT * FROM jobs WHERE "# + $state + r#" AND id < $1 ORDER BY id DESC LIMIT $2),
                found AS (
                  SELECT * FROM looked WHERE ($3::smallint IS NULL OR lane = $3) AND ($4::text IS NULL OR kind = $4)
-                    AND ($5::text IS NULL OR last_error ILIKE $5) ORDER BY id DESC LIMIT $6),
+                    AND ($5::text IS NULL OR last_error ILIKE $5) AND ($7::text IS NULL OR died_of(last_error) = $7)
+                  ORDER BY id DESC LIMIT $6),
                last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $2 ORDER BY id LIMIT 1)
                SELECT j.id AS "id!", j.kind AS "kind!", coalesce(l.name, j.lane::text) AS "lane!",
                       CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
@@ -78,6 +91,7 @@ macro_rules! search {
             $search.kind,
             $search.error.as_deref().map(pattern),
             i64::try_from($search.limit).unwrap_or(i64::MAX),
+            $search.died_of,
         )
         .fetch_all($db)
         .await?
@@ -118,15 +132,14 @@ fn summary(row: Read) -> JobSummary {
     }
 }
 
-/// A part of a text for `ILIKE`. What it reads as a wildcard is meant as it is written; the gap of a group's error is one.
+/// A part of a text for `ILIKE`. What it reads as a wildcard is meant as it is written.
 fn pattern(part: &str) -> String {
     let mut pattern = String::from("%");
     for letter in part.chars() {
-        match letter {
-            '%' | '_' | '\\' => pattern.extend(['\\', letter]),
-            '…' => pattern.push('%'),
-            _ => pattern.push(letter),
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
         }
+        pattern.push(letter);
     }
     pattern + "%"
 }
@@ -186,8 +199,7 @@ pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
         DeadGroup,
         r#"SELECT d.kind AS "kind!", coalesce(l.name, d.lane::text) AS "lane!", d.error AS "error!", count(*) AS "jobs!",
                   min(d.finished_at) AS "first!", max(d.finished_at) AS "last!"
-             FROM (SELECT kind, lane, finished_at,
-                          left(regexp_replace(coalesce(last_error, ''), '[0-9a-fA-F]{8}[0-9a-fA-F-]*|[0-9]+', '…', 'g'), 300) AS error
+             FROM (SELECT kind, lane, finished_at, died_of(last_error) AS error
                      FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
              LEFT JOIN lanes l USING (lane)
             GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 3 LIMIT 200"#,
@@ -197,33 +209,57 @@ pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
     .await?)
 }
 
-/// How many dead jobs match, up to ten thousand, and whether there are more.
-pub async fn count_dead(db: &PgPool, search: &Search) -> Result<i64, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM (
-             SELECT lane, kind, last_error FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
-            WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)"#,
+/// The dead jobs that match.
+#[derive(Debug)]
+pub struct Dead {
+    /// How many they are, among the newest ten thousand.
+    pub jobs: i64,
+    /// Up to where they were looked at; `None`: there are none.
+    pub seen: Option<Seen>,
+}
+
+/// How many dead jobs match.
+pub async fn count_dead(db: &PgPool, search: &Search) -> Result<Dead, StorageError> {
+    let counted = sqlx::query!(
+        r#"SELECT count(*) AS "jobs!", max(id) AS newest, max(finished_at) AS latest FROM (
+             SELECT id, lane, kind, last_error, finished_at FROM jobs WHERE state = 'dead' AND untold IS NULL AND id <= $6
+              ORDER BY id DESC LIMIT $1) d
+            WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)
+              AND ($5::text IS NULL OR died_of(last_error) = $5) AND finished_at <= coalesce($7::timestamptz, 'infinity')"#,
         GROUPED,
         search.lane.map(Lane::id),
         search.kind,
         search.error.as_deref().map(pattern),
+        search.died_of,
+        search.seen.map_or(JobId::MAX, |seen| seen.newest),
+        search.seen.map(|seen| seen.latest),
     )
     .fetch_one(db)
-    .await?)
+    .await?;
+    let seen = counted.newest.zip(counted.latest);
+    Ok(Dead {
+        jobs: counted.jobs,
+        seen: seen.map(|(newest, latest)| Seen { newest, latest }),
+    })
 }
 
 /// The newest dead jobs that match, at most so many: those that an action on all of them is done to.
 pub async fn dead(db: impl PgExecutor<'_>, search: &Search, limit: i64) -> Result<Vec<JobId>, StorageError> {
     Ok(sqlx::query_scalar!(
         r#"SELECT id AS "id!" FROM (
-             SELECT id, lane, kind, last_error FROM jobs WHERE state = 'dead' AND untold IS NULL ORDER BY id DESC LIMIT $1) d
+             SELECT id, lane, kind, last_error, finished_at FROM jobs WHERE state = 'dead' AND untold IS NULL AND id <= $7
+              ORDER BY id DESC LIMIT $1) d
             WHERE ($2::smallint IS NULL OR lane = $2) AND ($3::text IS NULL OR kind = $3) AND ($4::text IS NULL OR last_error ILIKE $4)
+              AND ($6::text IS NULL OR died_of(last_error) = $6) AND finished_at <= coalesce($8::timestamptz, 'infinity')
             ORDER BY id DESC LIMIT $5"#,
         GROUPED,
         search.lane.map(Lane::id),
         search.kind,
         search.error.as_deref().map(pattern),
         limit,
+        search.died_of,
+        search.seen.map_or(JobId::MAX, |seen| seen.newest),
+        search.seen.map(|seen| seen.latest),
     )
     .fetch_all(db)
     .await?)
@@ -248,6 +284,8 @@ pub struct LaneStanding {
     pub breaker: Option<String>,
     /// Its circuit is open.
     pub circuit_open: bool,
+    /// Since when it has been closed, as all are after a restore until the banks have told what they have.
+    pub closed_since: Option<DateTime<Utc>>,
 }
 
 /// Every lane this build knows, by number.
@@ -255,7 +293,7 @@ pub async fn lanes(db: impl PgExecutor<'_>) -> Result<Vec<LaneStanding>, Storage
     let rows = sqlx::query!(
         r#"SELECT l.lane, l.paused, l.paused_until, l.paused_by, l.paused_because,
                   CASE WHEN l.throttled_until > clock_timestamp() THEN l.throttled_until END AS throttled_until,
-                  l.breaker_key, coalesce(b.open, false) AS "circuit_open!"
+                  l.breaker_key, coalesce(b.open, false) AS "circuit_open!", l.closed_at
              FROM lanes l LEFT JOIN breaker b ON b.key = l.breaker_key ORDER BY l.lane"#
     )
     .fetch_all(db)
@@ -270,37 +308,10 @@ pub async fn lanes(db: impl PgExecutor<'_>) -> Result<Vec<LaneStanding>, Storage
             throttled_until: row.throttled_until,
             breaker: row.breaker_key,
             circuit_open: row.circuit_open,
+            closed_since: row.closed_at,
         })
     });
     Ok(known.collect())
-}
-
-/// A process that holds leases.
-#[derive(Debug, Serialize)]
-pub struct Owner {
-    /// Its id, made at its start.
-    pub owner: Uuid,
-    /// How many jobs it runs.
-    pub jobs: i64,
-    /// In which lanes.
-    pub lanes: Vec<String>,
-    /// When the lease ends that ends first.
-    pub lease_until: DateTime<Utc>,
-    /// Since when it has had the job that it has had longest.
-    pub oldest: DateTime<Utc>,
-}
-
-/// Who runs jobs at this moment. Whoever is idle is not among them.
-pub async fn owners(db: impl PgExecutor<'_>) -> Result<Vec<Owner>, StorageError> {
-    Ok(sqlx::query_as!(
-        Owner,
-        r#"SELECT j.owner AS "owner!", count(*) AS "jobs!", array_agg(DISTINCT coalesce(l.name, j.lane::text)) AS "lanes!",
-                  min(j.lease_until) AS "lease_until!", min(j.claimed_at) AS "oldest!"
-             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.state = 'running' AND j.claimed_at IS NOT NULL
-            GROUP BY j.owner ORDER BY 2 DESC LIMIT 100"#
-    )
-    .fetch_all(db)
-    .await?)
 }
 
 #[cfg(test)]
@@ -308,8 +319,7 @@ mod tests {
     use super::pattern;
 
     #[test]
-    fn only_the_gap_of_a_groups_error_stands_for_anything() {
+    fn a_part_of_an_error_is_looked_for_as_it_is_written() {
         assert_eq!(pattern("50% of _x\\"), "%50\\% of \\_x\\\\%");
-        assert_eq!(pattern("payment … is gone"), "%payment % is gone%");
     }
 }

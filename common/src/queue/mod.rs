@@ -65,6 +65,7 @@ pub mod operate;
 mod outcome;
 pub mod payloads;
 mod pressure;
+pub mod processes;
 mod prune;
 mod record;
 mod registry;

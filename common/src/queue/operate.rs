@@ -196,6 +196,14 @@ pub async fn cancel(tx: &mut Tx, id: JobId) -> Result<bool, StorageError> {
     sql::cancel(tx, id).await
 }
 
+/// Locks a lane, so that it stays as it is read until the end of the transaction.
+pub async fn lock_lane(tx: &mut Tx, lane: Lane) -> Result<(), StorageError> {
+    sqlx::query!("SELECT lane FROM lanes WHERE lane = $1 FOR NO KEY UPDATE", lane.id())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(())
+}
+
 /// Why a lane is paused.
 #[derive(Debug, Clone, Copy)]
 pub struct Pause<'a> {

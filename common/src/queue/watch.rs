@@ -2,10 +2,20 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::Lane;
 
 /// Called from the queue's tasks; must return at once.
 pub trait Watch: Send + Sync + 'static {
+    /// The process begins, and owns its claims as this.
+    fn begins(&self, _owner: Uuid) {}
+
+    /// Whether the process shall claim nothing just now.
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
     /// A claim statement took this long and returned this many jobs. The lane's claims work.
     fn claimed(&self, _lane: Lane, _jobs: usize, _took: Duration) {}
 

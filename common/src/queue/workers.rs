@@ -40,6 +40,7 @@ pub async fn run_workers<C: Send + Sync + 'static>(
     let stopping = CancellationToken::new();
     let _stop_feeders = stopping.clone().drop_guard();
     let (engine, acker) = engine(registry, context, &db, &around);
+    engine.claimer.watch.begins(engine.claimer.owner);
     let renewing = CancellationToken::new();
     let _stop_renewing = renewing.clone().drop_guard();
     renewer::start(

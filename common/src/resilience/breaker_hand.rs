@@ -25,6 +25,18 @@ pub struct Standing {
     pub failures: i32,
     /// How many open it.
     pub threshold: i32,
+    /// Seconds within which that many must fall.
+    pub window_seconds: f64,
+    /// Seconds that it is open before a probe.
+    pub open_seconds: f64,
+}
+
+/// Locks a breaker, so that it stays as it is read until the end of the transaction.
+pub async fn lock(tx: &mut Tx, key: &str) -> Result<(), StorageError> {
+    sqlx::query!("SELECT key FROM breaker WHERE key = $1 FOR UPDATE", key)
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Every breaker, banks' own among them.
@@ -33,7 +45,7 @@ pub async fn standings(db: impl PgExecutor<'_>) -> Result<Vec<Standing>, Storage
         Standing,
         r#"SELECT key, open, opened_at, retry_at, coalesce(probe_until > clock_timestamp(), false) AS "probing!", closed_at,
                   (SELECT count(*) FROM unnest(fails) failed WHERE failed > clock_timestamp() - fail_window)::int AS "failures!",
-                  threshold
+                  threshold, extract(epoch FROM fail_window)::float8 AS "window_seconds!", extract(epoch FROM open_for)::float8 AS "open_seconds!"
              FROM breaker ORDER BY key LIMIT 200"#
     )
     .fetch_all(db)

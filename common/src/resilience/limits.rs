@@ -59,6 +59,14 @@ pub(crate) async fn wait(
     Ok(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(1))
 }
 
+/// Forgets what was counted of `key`.
+pub async fn forget(db: impl PgExecutor<'_>, key: &str) -> Result<(), StorageError> {
+    sqlx::query!("DELETE FROM rate_bucket WHERE key = $1", key)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Removes the windows that nobody has used for ten minutes. One that is used just now is left to the next sweep: no request
 /// waits for this, nor this for a request. Returns how many.
 pub async fn sweep(db: &PgPool) -> Result<u64, StorageError> {

@@ -189,10 +189,20 @@ pub async fn open_of_state(tx: &mut Tx, state: &str, limit: i64) -> Result<Vec<W
     .await?)
 }
 
-/// Whether an event waits to be applied; `None`: there is no such event.
-pub async fn is_open(tx: &mut Tx, id: WebhookEventId) -> Result<Option<bool>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT applied_at IS NULL AND raw IS NOT NULL AS "open!" FROM webhook_events WHERE id = $1"#,
+/// An event before an operator changes it.
+#[derive(Debug)]
+pub struct Before {
+    pub state: String,
+    pub note: Option<String>,
+    /// It waits to be applied.
+    pub is_open: bool,
+}
+
+/// What the event is, locked; `None`: there is no such event.
+pub async fn before(tx: &mut Tx, id: WebhookEventId) -> Result<Option<Before>, StorageError> {
+    Ok(sqlx::query_as!(
+        Before,
+        r#"SELECT state, note, applied_at IS NULL AND raw IS NOT NULL AS "is_open!" FROM webhook_events WHERE id = $1 FOR NO KEY UPDATE"#,
         id.uuid()
     )
     .fetch_optional(&mut **tx)

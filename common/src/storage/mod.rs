@@ -29,6 +29,7 @@ pub mod kyc_reviews;
 pub mod logins;
 mod migrations;
 pub mod notifications;
+pub mod operators;
 pub mod payments;
 pub mod reseal;
 pub mod retention;

@@ -69,7 +69,7 @@ pub(super) fn final_code(word: &str) -> Result<BankStatus, String> {
 
 pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: PaymentsVerb) -> anyhow::Result<()> {
     match verb {
-        PaymentsVerb::List(output) => print::payments(&payments::in_review(db).await?, output.json),
+        PaymentsVerb::List(output) => print::payments(&payments::in_review(db, None, i64::MAX).await?, output.json),
         PaymentsVerb::Show { id, output } => show(db, id, &output).await,
         PaymentsVerb::Settle {
             id, bank_status, by, ..

@@ -1,6 +1,7 @@
 //! Login attempts at BankID. A state is used once, its code is taken once, its outcome is handed out once.
 
 mod outcome;
+mod story;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use uuid::Uuid;
 pub use self::outcome::{
     Ended, Outcome, ProvenLogin, give_login_code, hand_out, is_erased, outcome, proven_by_app, proven_by_browser,
 };
+pub use self::story::{Standing, standing_of, story};
 use super::{StorageError, Tx};
 use crate::domain::{
     ids::{LoginId, UserId},

@@ -33,14 +33,19 @@ pub struct InReview {
     pub why: Option<String>,
 }
 
-/// Those that wait, the oldest first.
-pub async fn in_review(db: &PgPool) -> Result<Vec<InReview>, StorageError> {
+/// Those that wait, the oldest first, from behind this one; at most so many.
+pub async fn in_review(db: &PgPool, after: Option<PaymentId>, limit: i64) -> Result<Vec<InReview>, StorageError> {
     let rows = sqlx::query!(
         r#"SELECT t.id AS "id: PaymentId", t.idempotency_key, t.status, t.bank_status, t.payment_id, t.created_at,
                   (SELECT a.detail ->> 'why' FROM audit_log a
                     WHERE a.object = 'tx_' || replace(t.id::text, '-', '') AND a.action = 'payment.needs_review'
                     ORDER BY a.id DESC LIMIT 1) AS why
-             FROM transactions t WHERE t.needs_review AND NOT t.bank_final ORDER BY t.created_at, t.id"#
+             FROM transactions t
+            WHERE t.needs_review AND NOT t.bank_final
+              AND ($1::uuid IS NULL OR (t.created_at, t.id) > (SELECT last.created_at, last.id FROM transactions last WHERE last.id = $1))
+            ORDER BY t.created_at, t.id LIMIT $2"#,
+        after.map(PaymentId::uuid),
+        limit,
     )
     .fetch_all(db)
     .await?;

@@ -9,6 +9,7 @@ use super::{By, Change, record, refusal};
 /// Opens the circuit, or closes it and makes it forget its failures.
 pub(crate) async fn set(db: &PgPool, key: &str, open: bool, by: &By) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
+    breaker_hand::lock(&mut tx, key).await?;
     let before = standing(&breaker_hand::standings(&mut *tx).await?, key);
     if !breaker_hand::set(&mut tx, key, open).await? {
         return Err(refusal(format!("circuit {key} is so already, or there is none")));

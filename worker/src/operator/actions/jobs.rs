@@ -98,7 +98,7 @@ pub(crate) async fn change_dead(
 ) -> anyhow::Result<usize> {
     let limit = match share {
         Share::Trial => TRIAL,
-        Share::Tenth => (look::count_dead(db, search).await? / 10).clamp(1, MOST),
+        Share::Tenth => (look::count_dead(db, search).await?.jobs / 10).clamp(1, MOST),
         Share::All => MOST,
     };
     let mut tx = db.begin().await?;

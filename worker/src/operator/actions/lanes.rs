@@ -14,6 +14,7 @@ use super::{By, Change, record, refusal};
 /// Claims nothing more from a lane, for this long or until somebody resumes it.
 pub(crate) async fn pause(db: &PgPool, lane: Lane, lasting: Option<Duration>, by: &By) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
+    operate::lock_lane(&mut tx, lane).await?;
     let before = standing(&look::lanes(&mut *tx).await?, lane);
     let pause = Pause {
         by: &by.operator,
@@ -35,6 +36,7 @@ pub(crate) async fn pause(db: &PgPool, lane: Lane, lasting: Option<Duration>, by
 /// Lets claims go on.
 pub(crate) async fn resume(db: &PgPool, lane: Lane, by: &By) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
+    operate::lock_lane(&mut tx, lane).await?;
     let before = standing(&look::lanes(&mut *tx).await?, lane);
     if !operate::resume(&mut tx, lane).await? {
         return Err(refusal(format!(

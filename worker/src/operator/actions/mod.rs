@@ -7,6 +7,7 @@ pub(crate) mod jobs;
 pub(crate) mod lanes;
 pub(crate) mod payments;
 pub(crate) mod webhooks;
+pub(crate) mod workers;
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use drop_common::{
     domain::ids::WebhookEventId,
     queue::{EnqueueOptions, Enqueued, enqueue_anew, payloads::ApplyKycEvent},
-    storage::inbox,
+    storage::inbox::{self, Before},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -31,18 +31,16 @@ pub(crate) async fn replay(db: &PgPool, which: Which, by: &By) -> anyhow::Result
     };
     let mut replayed = 0;
     for event in ids {
-        let open = inbox::is_open(&mut tx, event).await?;
-        let Some(open) = open else {
-            return Err(refusal(format!("there is no event {event}")));
-        };
-        if !open {
+        let before = inbox::before(&mut tx, event).await?;
+        let before = before.ok_or_else(|| refusal(format!("there is no event {event}")))?;
+        if !before.is_open {
             continue;
         }
         let enqueued = enqueue_anew(&mut tx, &ApplyKycEvent { event }, EnqueueOptions::default()).await?;
         // A job that waits or runs will see the event.
         if let Enqueued::New(job) = enqueued {
             let after = json!({ "job": job });
-            record(&mut tx, by, change("webhook.replayed", event, after)).await?;
+            record(&mut tx, by, change("webhook.replayed", event, &before, after)).await?;
             replayed += 1;
         }
     }
@@ -54,22 +52,24 @@ pub(crate) async fn replay(db: &PgPool, which: Which, by: &By) -> anyhow::Result
 pub(crate) async fn dismiss(db: &PgPool, ids: &[WebhookEventId], by: &By) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
     for &event in ids {
+        let before = inbox::before(&mut tx, event).await?;
+        let before = before.ok_or_else(|| refusal(format!("there is no event {event}")))?;
         if !inbox::dismiss(&mut tx, event).await? {
             return Err(refusal(format!("event {event} does not wait for a person")));
         }
-        let after = json!({ "state": "recorded" });
-        record(&mut tx, by, change("webhook.dismissed", event, after)).await?;
+        let after = json!({ "state": "recorded", "note": "dismissed" });
+        record(&mut tx, by, change("webhook.dismissed", event, &before, after)).await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-fn change(action: &'static str, event: WebhookEventId, after: Value) -> Change<'static> {
+fn change(action: &'static str, event: WebhookEventId, before: &Before, after: Value) -> Change<'static> {
     Change {
         action,
         object: event.to_string(),
         user: None,
-        before: json!({ "applied": false }),
+        before: json!({ "state": before.state, "note": before.note }),
         after,
         more: Value::Null,
     }

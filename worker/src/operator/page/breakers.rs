@@ -19,7 +19,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
     let history = breaker_hand::transitions(db, None, 50).await?;
     let body = html! {
         h1 { "Circuits" }
-        p.quiet { "Three failures within a minute open a circuit; a minute later one call probes, and its answer closes it." }
+        p.quiet { "So many failures within its window open a circuit. Some time later one call probes, and its answer closes it." }
         (list(&look, &standings))
         (past(&look, &history))
     };
@@ -49,7 +49,8 @@ fn list(look: &Look, standings: &[Standing]) -> Markup {
                     now,
                 ),
                 layout::maybe(circuit.retry_at, now),
-                html! { (circuit.failures) " of " (circuit.threshold) },
+                html! { (circuit.failures) " of " (circuit.threshold) " in " (layout::age(circuit.window_seconds)) },
+                html! { (layout::age(circuit.open_seconds)) },
             ];
             if look.who.may_change() {
                 row.push(actions(look, circuit));
@@ -57,7 +58,7 @@ fn list(look: &Look, standings: &[Standing]) -> Markup {
             row
         })
         .collect();
-    let mut head = vec!["Circuit", "State", "Since", "Next probe", "Failures"];
+    let mut head = vec!["Circuit", "State", "Since", "Next probe", "Failures", "Open for"];
     if look.who.may_change() {
         head.push("Change");
     }

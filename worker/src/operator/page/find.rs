@@ -1,7 +1,7 @@
-//! One box for every id: a job's number, a payment, an event, a person, a request, or the bank's id of a payment.
+//! One box for every id: a job's number, a payment, a login, an event, a person, a request, or the bank's id of a payment.
 
 use drop_common::{
-    domain::ids::{PaymentId, UserId, WebhookEventId},
+    domain::ids::{LoginId, PaymentId, UserId, WebhookEventId},
     queue::look,
     storage::payments,
 };
@@ -62,6 +62,9 @@ fn page_of(asked: &str) -> Option<String> {
     }
     if let Ok(payment) = asked.parse::<PaymentId>() {
         return Some(format!("/operator/payments/{payment}"));
+    }
+    if let Ok(login) = asked.parse::<LoginId>() {
+        return Some(format!("/operator/logins/{login}"));
     }
     if let Ok(event) = asked.parse::<WebhookEventId>() {
         return Some(format!("/operator/webhooks/{event}"));

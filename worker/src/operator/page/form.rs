@@ -29,6 +29,11 @@ impl Fields {
         self.all(name).next()
     }
 
+    /// Whether there is one of this name, though it may be empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(found, _)| found == name)
+    }
+
     /// The same as a value; what cannot be read as one is none.
     pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Option<T> {
         self.get(name)?.parse().ok()
@@ -56,7 +61,7 @@ pub(super) struct Act {
 impl<'a> FromRequest<'a> for Act {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let page = session::page(request);
-        let who = session::identify(request, &page).ok_or(Stop::SignIn)?;
+        let who = session::identify(request, &page).await?.ok_or(Stop::SignIn)?;
         if !who.may_change() {
             return Err(Stop::Forbidden("You may look, and change nothing.").into());
         }
@@ -92,12 +97,23 @@ impl Act {
     }
 }
 
-/// A browser says where a form was sent from.
+/// A browser says where a form was sent from: every one in `Origin`, and where it trusts the connection in `Sec-Fetch-Site`.
 pub(super) fn is_ours(request: &Request) -> Result<(), Stop> {
-    match request.header("sec-fetch-site") {
-        None | Some("same-origin") => Ok(()),
-        Some(_) => Err(Stop::Forbidden("This form was sent from another page.")),
-    }
+    let from_here = match (request.header("sec-fetch-site"), request.header(header::ORIGIN)) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => is_origin_of(origin, request.header(header::HOST)),
+        // No browser.
+        (None, None) => true,
+    };
+    from_here
+        .then_some(())
+        .ok_or(Stop::Forbidden("This form was sent from another page."))
+}
+
+/// Without the scheme: TLS may end before us.
+fn is_origin_of(origin: &str, host: Option<&str>) -> bool {
+    let named = origin.split_once("://").map(|(_, named)| named);
+    named.is_some() && named == host
 }
 
 pub(super) async fn read(body: Body) -> Result<Fields, Stop> {
@@ -132,6 +148,21 @@ mod tests {
         ] {
             assert!(!is_page(elsewhere), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn a_form_of_another_origin_is_not_ours() {
+        assert!(is_origin_of("http://127.0.0.1:9091", Some("127.0.0.1:9091")));
+        assert!(is_origin_of("https://ops.example", Some("ops.example")));
+        for foreign in [
+            "null",
+            "https://ops.example.evil.test",
+            "https://ops.example:444",
+            "ops.example",
+        ] {
+            assert!(!is_origin_of(foreign, Some("ops.example")), "{foreign}");
+        }
+        assert!(!is_origin_of("null", None));
     }
 
     #[test]

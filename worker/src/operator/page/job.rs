@@ -1,7 +1,7 @@
 //! One job: every failed attempt, its times, who has it, what it is about, and what follows from its death.
 
 use drop_common::{
-    domain::ids::{NotificationId, PaymentId, WebhookEventId},
+    domain::ids::{LoginId, NotificationId, PaymentId, WebhookEventId},
     queue::operate::{self, JobDetail},
 };
 use maud::{Markup, html};
@@ -91,6 +91,7 @@ fn payload(payload: &Value) -> Markup {
                 (name) " "
                 @match (name.as_str(), id) {
                     ("payment", Some(id)) => { @let id = PaymentId::from(id); a href={ "/operator/payments/" (id) } { code { (id) } } },
+                    ("login", Some(id)) => { @let id = LoginId::from(id); a href={ "/operator/logins/" (id) } { code { (id) } } },
                     ("event", Some(id)) => { @let id = WebhookEventId::from(id); a href={ "/operator/webhooks/" (id) } { code { (id) } } },
                     ("notification", Some(id)) => code { (NotificationId::from(id)) },
                     (_, Some(id)) => code { (id) },

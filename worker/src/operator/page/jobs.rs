@@ -1,8 +1,9 @@
 //! Jobs by many filters, the dead by what they died of, and what is done with several at once.
 
+use chrono::DateTime;
 use drop_common::queue::{
     ALL_KINDS, Lane,
-    look::{self, Found, Search},
+    look::{self, Dead, Found, Search, Seen},
 };
 use maud::{Markup, html};
 use poem::{Response, handler};
@@ -31,6 +32,11 @@ fn search_of(fields: &Fields) -> Result<Search, Stop> {
         lane: lane.transpose()?,
         kind: fields.get("kind").map(str::to_owned),
         error: fields.get("error").map(str::to_owned),
+        // Empty is an answer, too: those that left no error.
+        died_of: fields
+            .has("died_of")
+            .then(|| fields.get("died_of").unwrap_or_default().to_owned()),
+        seen: None,
         before: before.transpose()?,
         limit: A_PAGE,
     })
@@ -46,7 +52,16 @@ fn link(search: &Search, before: Option<i64>) -> String {
         ("error", search.error.as_deref().unwrap_or_default()),
         ("before", before.as_str()),
     ];
-    format!("/operator/jobs?{}", layout::encoded(&pairs))
+    let rest = layout::encoded(&pairs);
+    match &search.died_of {
+        Some(error) => format!("/operator/jobs?{}&{rest}", died_of(error)),
+        None => format!("/operator/jobs?{rest}"),
+    }
+}
+
+/// A group's error as a part of an address, where an empty one says something, too.
+fn died_of(error: &str) -> String {
+    serde_urlencoded::to_string([("died_of", error)]).unwrap_or_default()
 }
 
 #[handler]
@@ -64,9 +79,15 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
             a.button href="/operator/jobs/dead" { "Dead by error" }
         }
         (filter(&search))
+        @if let Some(error) = &search.died_of {
+            p.notice {
+                "Only those that died of " span.error { @if error.is_empty() { "no error" } @else { (error) } } " · "
+                a href=(link(&Search { died_of: None, ..search.clone() }, None)) { "of anything" }
+            }
+        }
         (list(&look, &search, &found))
         (layout::older(found.next.map(|next| link(&search, Some(next)))))
-        @if let Some(dead) = dead && look.who.may_change() && dead > 0 { (all_of_them(&look, &search, dead)) }
+        @if let Some(dead) = &dead && let Some(seen) = dead.seen && look.who.may_change() { (all_of_them(&look, &search, dead, seen)) }
     };
     Ok(layout::page(&look, "/operator/jobs", "Jobs", &body))
 }
@@ -159,8 +180,9 @@ fn list(look: &Look, search: &Search, found: &Found) -> Markup {
     }
 }
 
-/// A first few as a trial, then a tenth, then all.
-fn all_of_them(look: &Look, search: &Search, dead: i64) -> Markup {
+/// A first few as a trial, then a tenth, then all: of those that are counted here, and of none that die later.
+fn all_of_them(look: &Look, search: &Search, dead: &Dead, seen: Seen) -> Markup {
+    let dead = dead.jobs;
     let shares = [
         ("trial", "A trial of", jobs::TRIAL.min(dead)),
         ("tenth", "A tenth:", (dead / 10).clamp(1, jobs::MOST)),
@@ -180,6 +202,9 @@ fn all_of_them(look: &Look, search: &Search, dead: i64) -> Markup {
                 input type="hidden" name="lane" value=(search.lane.map(Lane::name).unwrap_or_default());
                 input type="hidden" name="kind" value=(search.kind.as_deref().unwrap_or_default());
                 input type="hidden" name="error" value=(search.error.as_deref().unwrap_or_default());
+                @if let Some(error) = &search.died_of { input type="hidden" name="died_of" value=(error); }
+                input type="hidden" name="newest" value=(seen.newest);
+                input type="hidden" name="latest" value=(seen.latest.timestamp_micros());
                 fieldset.choices {
                     legend { "How many" }
                     @for (share, name, jobs) in shares {
@@ -207,14 +232,10 @@ pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
                 ("state", "dead"),
                 ("lane", group.lane.as_str()),
                 ("kind", group.kind.as_str()),
-                ("error", group.error.as_str()),
             ];
+            let link = format!("/operator/jobs?{}&{}", layout::encoded(&filter), died_of(&group.error));
             vec![
-                // No filter says "without an error": a link would show, and offer to discard, those with any.
-                html! {
-                    @if group.error.is_empty() { (group.jobs) }
-                    @else { a href={ "/operator/jobs?" (layout::encoded(&filter)) } { (group.jobs) } }
-                },
+                html! { a href=(link) { (group.jobs) } },
                 html! { (group.kind) },
                 html! { span.error { @if group.error.is_empty() { "no error" } @else { (group.error) } } },
                 layout::moment(group.first, now),
@@ -263,6 +284,17 @@ pub(super) async fn change_dead(act: Act) -> Result<Response, Stop> {
         Some("all") => Share::All,
         _ => return Err(Stop::Unusable("It is not said how many.")),
     };
-    let changed = jobs::change_dead(&act.page.context.db, &search_of(&act.form)?, share, action, &act.by).await?;
+    let seen = act.form.parsed("newest").zip(act.form.parsed("latest"));
+    let seen = seen.and_then(|(newest, latest)| {
+        let latest = DateTime::from_timestamp_micros(latest)?;
+        Some(Seen { newest, latest })
+    });
+    let search = Search {
+        seen: Some(seen.ok_or(Stop::Unusable(
+            "It is not said which jobs were seen. Load the page anew.",
+        ))?),
+        ..search_of(&act.form)?
+    };
+    let changed = jobs::change_dead(&act.page.context.db, &search, share, action, &act.by).await?;
     Ok(act.done(action.name(), changed))
 }

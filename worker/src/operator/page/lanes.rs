@@ -17,13 +17,15 @@ use super::{
 };
 use crate::operator::actions::lanes;
 
-/// For how long a lane may be paused, in minutes; none: until somebody resumes it.
+/// What is sent for a pause without an end. One that is not said has none by mistake.
+const UNTIL_RESUMED: &str = "until-resumed";
+/// For how long a lane may be paused, in minutes.
 const ENDS: [(&str, &str); 5] = [
     ("15", "15 minutes"),
     ("60", "1 hour"),
     ("240", "4 hours"),
     ("1440", "a day"),
-    ("", "until somebody resumes it"),
+    (UNTIL_RESUMED, "until somebody resumes it"),
 ];
 
 #[handler]
@@ -36,9 +38,15 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
             let mut row = vec![
                 html! { a href={ "/operator/jobs?" (layout::encoded(&[("lane", lane.lane.name())])) } { (lane.lane.name()) } },
                 state(Some(lane)),
-                layout::maybe(lane.paused_until.or(lane.throttled_until), now),
                 html! {
-                    @if lane.paused { (lane.paused_because.as_deref().unwrap_or("–")) @if let Some(by) = &lane.paused_by { span.quiet { " · " (by) } } }
+                    @if let Some(until) = lane.paused_until.or(lane.throttled_until) { (layout::moment(until, now)) }
+                    @else if lane.closed_since.is_some() { "it is opened" }
+                    @else if lane.paused { "somebody resumes it" }
+                    @else { span.quiet { "–" } }
+                },
+                html! {
+                    @if let Some(since) = lane.closed_since { "a restore; closed since " (layout::moment(since, now)) }
+                    @else if lane.paused { (lane.paused_because.as_deref().unwrap_or("–")) @if let Some(by) = &lane.paused_by { span.quiet { " · " (by) } } }
                     @else if lane.throttled_until.is_some() { span.quiet { "the provider asked for it" } }
                 },
                 html! { @if let Some(breaker) = &lane.breaker { a href="/operator/breakers" { (breaker) } } @else { span.quiet { "–" } } },
@@ -65,6 +73,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
 pub(super) fn state(standing: Option<&LaneStanding>) -> Markup {
     match standing {
         None => badge("neutral", "not known"),
+        Some(lane) if lane.closed_since.is_some() => badge("bad", "closed"),
         Some(lane) if lane.paused => badge("bad", "paused"),
         Some(lane) if lane.circuit_open => badge("bad", "circuit open"),
         Some(lane) if lane.throttled_until.is_some() => badge("warn", "throttled"),
@@ -74,6 +83,10 @@ pub(super) fn state(standing: Option<&LaneStanding>) -> Markup {
 
 fn actions(look: &Look, lane: &LaneStanding) -> Markup {
     let name = lane.lane.name();
+    // Neither a pause nor its end: the banks must tell first what they have.
+    if lane.closed_since.is_some() {
+        return html! { code { "drop-worker restored" } };
+    }
     html! {
         details {
             summary { @if lane.paused { "Resume " } @else { "Pause " } span.hidden { (name) } }
@@ -104,7 +117,8 @@ fn lane(act: &Act) -> Result<Lane, Stop> {
 #[handler]
 pub(super) async fn pause(act: Act) -> Result<Response, Stop> {
     let lasting = match act.form.get("minutes") {
-        None => None,
+        None => return Err(Stop::Unusable("It is not said for how long.")),
+        Some(UNTIL_RESUMED) => None,
         Some(minutes) => match minutes.parse() {
             Ok(minutes @ 1..=10_080) => Some(Duration::from_mins(minutes)),
             _ => return Err(Stop::Unusable("That is no length of a pause.")),

@@ -9,11 +9,12 @@ use super::{assets, form::TOKEN, session::Look};
 use crate::operator::actions::LONGEST_REASON;
 
 /// The sections: path, name.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("/operator", "Overview"),
     ("/operator/jobs", "Jobs"),
     ("/operator/payments", "Payments"),
     ("/operator/lanes", "Lanes"),
+    ("/operator/workers", "Workers"),
     ("/operator/breakers", "Circuits"),
     ("/operator/cron", "Cron"),
     ("/operator/webhooks", "Webhooks"),
@@ -44,12 +45,12 @@ pub(super) fn page(look: &Look, section: &str, title: &str, body: &Markup) -> Re
                 }
             }
             form.find role="search" action="/operator/find" {
-                label.hidden for="q" { "Job, payment, event, person or request" }
-                input #q type="search" name="q" placeholder="job, tx_…, evt_…, usr_…, request id" autocomplete="off" spellcheck="false";
+                label.hidden for="q" { "Job, payment, login, event, person or request" }
+                input #q type="search" name="q" placeholder="job, tx_…, lgn_…, evt_…, usr_…, request" autocomplete="off" spellcheck="false";
             }
             div.who {
                 span { (who.name) " " (role(look)) }
-                @if who.by_token {
+                @if who.session.is_some() {
                     form method="post" action="/operator/sign-out" {
                         (token(look))
                         button.plain type="submit" { "Sign out" }

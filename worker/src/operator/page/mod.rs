@@ -15,6 +15,7 @@ mod job;
 mod jobs;
 mod lanes;
 mod layout;
+mod logins;
 mod overview;
 mod payment;
 mod payments;
@@ -23,6 +24,7 @@ mod session;
 mod sign_in;
 mod stop;
 mod webhooks;
+mod workers;
 
 use std::sync::Arc;
 
@@ -96,6 +98,9 @@ fn routes() -> Route {
         .at("/operator/payments/:id/settle", post(payment::settle))
         .at("/operator/payments/:id/track", post(payment::track))
         .at("/operator/payments/:id/retry", post(payment::retry))
+        .at("/operator/logins/:id", get(logins::show))
+        .at("/operator/workers", get(workers::show))
+        .at("/operator/workers/quiet", post(workers::quiet))
         .at("/operator/lanes", get(lanes::show))
         .at("/operator/lanes/pause", post(lanes::pause))
         .at("/operator/lanes/resume", post(lanes::resume))

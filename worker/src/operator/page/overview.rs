@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use drop_common::{
-    metrics::{JOBS_IN_FLIGHT, LANE_SLOTS, PROVIDER_REQUESTS, WORKER_RESTARTS},
-    queue::look::{self, LaneStanding},
+    metrics::PROVIDER_REQUESTS,
+    queue::{
+        look::{self, LaneStanding},
+        processes,
+    },
 };
 use maud::{Markup, html};
 use poem::{Response, handler};
@@ -21,8 +24,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
     let readings = look.page.readings.all();
     // What is known is shown also while the database is away.
     let standings = look::lanes(&look.page.context.db).await.ok();
-    let owners = look::owners(&look.page.context.db).await.unwrap_or_default();
-    let now = look.page.context.clock.now();
+    let processes = processes::all(&look.page.context.db).await.unwrap_or_default();
     let body = html! {
         div data-live {
             div.title {
@@ -45,17 +47,9 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
                 (providers(&look))
             }
             section aria-labelledby="workers" {
-                h2 #workers { "Workers with jobs" }
-                @let rows = owners.iter().map(|owner| vec![
-                    html! { code { (owner.owner) } },
-                    html! { (owner.jobs) },
-                    html! { (owner.lanes.join(", ")) },
-                    layout::moment(owner.lease_until, now),
-                    layout::moment(owner.oldest, now),
-                ]).collect::<Vec<_>>();
-                (layout::table(&["Process", "Jobs", "Lanes", "First lease ends", "Longest since"], &rows, "Nobody runs a job at this moment."))
+                h2 #workers { a href="/operator/workers" { "Workers" } }
+                (super::workers::list(&look, &processes, false))
             }
-            (this_process(&look))
         }
     };
     Ok(layout::page(&look, "/operator", "Overview", &body))
@@ -236,33 +230,6 @@ fn providers(look: &Look) -> Markup {
         section aria-labelledby="providers" {
             h2 #providers { "Providers" }
             (layout::table(&["Provider", "Calls of this process", "Other than ok"], &rows, "No providers."))
-        }
-    }
-}
-
-fn this_process(look: &Look) -> Markup {
-    let metrics = &look.page.context.metrics;
-    let rows: Vec<Vec<Markup>> = look
-        .page
-        .context
-        .settings
-        .worker
-        .lanes
-        .keys()
-        .map(|lane| {
-            let value = |spec| layout::whole(metrics.value(spec, &[lane.name()]).unwrap_or_default());
-            let restarts = value(&WORKER_RESTARTS);
-            vec![
-                html! { (lane.name()) },
-                html! { (value(&JOBS_IN_FLIGHT)) " of " (value(&LANE_SLOTS)) },
-                html! { @if restarts > 0 { (badge("warn", &restarts.to_string())) } @else { "0" } },
-            ]
-        })
-        .collect();
-    html! {
-        section aria-labelledby="process" {
-            h2 #process { "This process" }
-            (layout::table(&["Lane", "Slots taken", "Restarts"], &rows, "It serves no lane."))
         }
     }
 }

@@ -71,7 +71,7 @@ fn facts(look: &Look, payment: &Story) -> Markup {
 }
 
 /// One moment. The colour of its mark says where it was written down; its word does, too.
-fn told(moment: &Moment, began: chrono::DateTime<chrono::Utc>) -> Markup {
+pub(super) fn told(moment: &Moment, began: chrono::DateTime<chrono::Utc>) -> Markup {
     let since = (moment.at - began).num_milliseconds();
     html! {
         li.(moment.source) {

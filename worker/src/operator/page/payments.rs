@@ -25,7 +25,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
         })
         .flatten();
     let reviews = if before.is_none() {
-        payments::in_review(db).await?
+        payments::in_review(db, look.query.parsed("waits_after"), A_PAGE).await?
     } else {
         Vec::new()
     };
@@ -60,6 +60,9 @@ fn in_review(look: &Look, reviews: &[InReview]) -> Markup {
         section aria-labelledby="review" {
             h2 #review { "To review" }
             (layout::table(&["Payment", "Why", "Status", "Bank says", "With the bank", "Asked for"], &rows, "No payment waits for a person."))
+            @if reviews.len() == 50 && let Some(last) = reviews.last() {
+                p.older { a.button href={ "/operator/payments?waits_after=" (last.id) } rel="next" { "More that wait" } }
+            }
         }
     }
 }

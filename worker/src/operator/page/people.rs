@@ -16,12 +16,20 @@ use super::{
     stop::Stop,
 };
 
+const A_PAGE: i64 = 20;
+
 #[handler]
 pub(super) async fn show(look: Look, Path(id): Path<String>) -> Result<Response, Stop> {
     let user: UserId = id.parse().map_err(|_| Stop::NotFound)?;
     let db = &look.page.context.db;
     let person = kyc_history::of(db, user).await?.ok_or(Stop::NotFound)?;
-    let paid = payments::newest(db, Some(user), look.query.parsed("before"), 20).await?;
+    let paid = payments::newest(db, Some(user), look.query.parsed("before"), A_PAGE).await?;
+    let older = (paid.len() == 20)
+        .then(|| {
+            paid.last()
+                .map(|last| format!("/operator/people/{user}?before={}", last.id))
+        })
+        .flatten();
     let now = look.page.context.clock.now();
     let body = html! {
         div.title { h1 { "Person " code { (user) } } (decision(&person.kyc_status)) }
@@ -34,6 +42,7 @@ pub(super) async fn show(look: Look, Path(id): Path<String>) -> Result<Response,
         section aria-labelledby="payments" {
             h2 #payments { "Newest payments" }
             (super::payments::list(&look, &paid))
+            (layout::older(older))
         }
     };
     Ok(layout::page(&look, "", "Person", &body))
@@ -80,14 +89,15 @@ fn history(look: &Look, person: &Person) -> Markup {
     let log: Vec<Vec<Markup>> = person
         .log
         .iter()
-        .map(|row| {
-            vec![
+        .filter_map(|row| {
+            let detail = super::audit::told(look, &row.action, &row.detail)?;
+            Some(vec![
                 layout::moment(row.at, now),
                 html! { (row.actor) },
                 html! { strong { (row.action) } },
                 html! { code { (row.object) } },
-                super::payment::detail(&row.detail),
-            ]
+                super::payment::detail(&detail),
+            ])
         })
         .collect();
     html! {

@@ -1,4 +1,7 @@
 //! Who looks: by a cookie that we signed, or by a proxy that signed them in.
+//!
+//! The cookie is whole by itself, but for one thing that the database knows: whether its owner signed out. Where the database
+//! does not answer, a cookie is nobody's.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -6,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     config::{OperatorRole, OperatorToken, OperatorsConfig, is_operator_name},
     keyring::{Keyring, base64url, sha256},
+    storage::operators,
 };
 use poem::{
     FromRequest, Request, RequestBody,
@@ -16,8 +20,11 @@ use uuid::Uuid;
 
 use super::{Page, form::Fields, stop::Stop};
 
-/// The cookie's name.
-const COOKIE: &str = "drop_operator";
+/// The cookie's name. With this prefix a browser takes it over TLS alone, or from this machine, which a forwarded port is, and from
+/// no other host of the same site.
+const COOKIE: &str = "__Host-drop_operator";
+/// On a developer's machine, over plain HTTP, where not every browser would take the other one.
+const LOCAL_COOKIE: &str = "drop_operator";
 /// Marks what the script asks for by itself: that nobody is there does not keep them signed in.
 const BACKGROUND: &str = "x-background";
 /// How long somebody stays signed in who does nothing.
@@ -32,8 +39,8 @@ const RENEWED_AFTER: TimeDelta = TimeDelta::minutes(5);
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) role: OperatorRole,
-    /// By a token of ours: they can sign out.
-    pub(super) by_token: bool,
+    /// By a token of ours: the session that they can end.
+    pub(super) session: Option<Uuid>,
     /// What a form is bound to, so that it is good for nobody else.
     binding: String,
 }
@@ -65,7 +72,7 @@ pub(super) struct Look {
 impl<'a> FromRequest<'a> for Look {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
         let page = page(request);
-        let who = identify(request, &page).ok_or(Stop::SignIn)?;
+        let who = identify(request, &page).await?.ok_or(Stop::SignIn)?;
         let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
         Ok(Self { page, who, query })
     }
@@ -76,15 +83,22 @@ pub(super) fn page(request: &Request) -> Arc<Page> {
 }
 
 /// Who makes the request. A cookie that is no longer fresh is made anew.
-pub(super) fn identify(request: &Request, page: &Page) -> Option<Identity> {
-    let operators = &page.context.settings.operators;
-    if let Some(identity) = by_proxy(request, operators) {
-        return Some(identity);
+pub(super) async fn identify(request: &Request, page: &Page) -> Result<Option<Identity>, Stop> {
+    if let Some(identity) = by_proxy(request, &page.context.settings.operators) {
+        return Ok(Some(identity));
     }
     let now = page.context.clock.now();
-    let cookie = request.cookie().get(COOKIE)?;
+    let name = cookie_name(page.context.settings.profile.is_local());
+    let Some(cookie) = request.cookie().get(name) else {
+        return Ok(None);
+    };
     // The list decides, not the cookie: whoever is taken from it, or has another token there, is out with the worker's next start.
-    let (signed, token) = Signed::read(cookie.value_str(), page, now)?;
+    let Some((signed, token)) = Signed::read(cookie.value_str(), page, now) else {
+        return Ok(None);
+    };
+    if operators::has_signed_out(&page.context.db, signed.id).await? {
+        return Ok(None);
+    }
     if now - signed.seen > RENEWED_AFTER && request.header(BACKGROUND).is_none() {
         let renewed = Signed {
             seen: now,
@@ -92,12 +106,12 @@ pub(super) fn identify(request: &Request, page: &Page) -> Option<Identity> {
         };
         request.cookie().add(renewed.cookie(page, token));
     }
-    Some(Identity {
+    Ok(Some(Identity {
         name: signed.name,
         role: token.role,
-        by_token: true,
+        session: Some(signed.id),
         binding: signed.id.to_string(),
-    })
+    }))
 }
 
 /// The address that the request came from is the proxy's, or its headers are anybody's words.
@@ -123,7 +137,7 @@ fn by_proxy(request: &Request, operators: &OperatorsConfig) -> Option<Identity> 
     Some(Identity {
         name: name.to_owned(),
         role,
-        by_token: false,
+        session: None,
         binding: format!("proxy {name}"),
     })
 }
@@ -156,12 +170,29 @@ pub(super) fn sign_in(token: &str, page: &Page) -> Option<(Cookie, String)> {
     Some((signed.cookie(page, token), signed.name))
 }
 
-/// Takes the cookie away.
-pub(super) fn sign_out(request: &Request) {
-    let mut gone = Cookie::named(COOKIE);
-    gone.set_path("/operator");
+/// Ends the session on every worker, and takes the cookie away.
+pub(super) async fn sign_out(request: &Request, page: &Page, who: &Identity) -> Result<(), Stop> {
+    if let Some(session) = who.session {
+        operators::sign_out(&page.context.db, session).await?;
+    }
+    let mut gone = cookie(String::new(), page.context.settings.profile.is_local());
     gone.make_removal();
     request.cookie().add(gone);
+    Ok(())
+}
+
+const fn cookie_name(is_local: bool) -> &'static str {
+    if is_local { LOCAL_COOKIE } else { COOKIE }
+}
+
+/// The cookie with this value, or the one that takes it away: a browser ignores that, too, unless it is made like the other.
+fn cookie(value: String, is_local: bool) -> Cookie {
+    let mut cookie = Cookie::new_with_str(cookie_name(is_local), value);
+    cookie.set_path(if is_local { "/operator" } else { "/" });
+    cookie.set_http_only(true);
+    cookie.set_same_site(SameSite::Strict);
+    cookie.set_secure(!is_local);
+    cookie
 }
 
 /// What the cookie says.
@@ -178,13 +209,7 @@ impl Signed {
         let text = self.text();
         let bound = bound(&text, token);
         let mac = base64url(&page.context.keys.blind_index("operators.session", &bound));
-        let mut cookie = Cookie::new_with_str(COOKIE, format!("{text}~{mac}"));
-        cookie.set_path("/operator");
-        cookie.set_http_only(true);
-        cookie.set_same_site(SameSite::Strict);
-        // A browser takes such a cookie over plain HTTP from this machine, which a forwarded port is.
-        cookie.set_secure(!page.context.settings.profile.is_local());
-        cookie
+        cookie(format!("{text}~{mac}"), page.context.settings.profile.is_local())
     }
 
     fn text(&self) -> String {
@@ -227,4 +252,28 @@ fn is_one_of(keys: &Keyring, purpose: &str, text: &str, given: &str) -> bool {
     let made = keys.blind_indexes(purpose, text);
     made.iter()
         .any(|mac| base64url(mac).as_bytes().ct_eq(given.as_bytes()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_tls_no_other_host_of_the_site_can_set_the_cookie() {
+        for value in ["kari~1~2~3~mac", ""] {
+            let set = cookie(value.to_owned(), false).to_string();
+            assert!(set.starts_with("__Host-drop_operator="), "{set}");
+            for attribute in ["HttpOnly", "Secure", "SameSite=Strict"] {
+                assert!(set.contains(attribute), "{set}");
+            }
+            // Else a browser refuses the prefix.
+            assert!(set.ends_with("Path=/") || set.contains("Path=/;"), "{set}");
+            assert!(!set.contains("Domain"), "{set}");
+        }
+        let local = cookie("value".to_owned(), true).to_string();
+        assert!(
+            local.starts_with("drop_operator=") && !local.contains("Secure"),
+            "{local}"
+        );
+    }
 }

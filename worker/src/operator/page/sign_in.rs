@@ -1,24 +1,32 @@
 //! Signing in with a token, and out.
 
+use std::time::Duration;
+
 use drop_common::{
     metrics::OPERATOR_ACTIONS,
+    resilience::limits::{self, Limit},
     storage::audit::{self, Actor, Entry},
 };
 use maud::html;
 use poem::{
-    Body, Request, Response, handler,
+    Body, IntoResponse, Request, Response, handler,
     http::{StatusCode, header},
 };
 use serde_json::json;
 
 use super::{Page, form, layout, session, stop::Stop};
 
+/// So many tokens from one address may be nobody's, within [`WINDOW`]. A token is long and random: this keeps the log readable,
+/// and tells of whoever tries.
+const TRIES: u16 = 10;
+const WINDOW: Duration = Duration::from_mins(5);
+
 #[handler]
-pub(super) fn show(request: &Request) -> Response {
-    if session::identify(request, &session::page(request)).is_some() {
-        return to("/operator");
+pub(super) async fn show(request: &Request) -> Result<Response, Stop> {
+    if session::identify(request, &session::page(request)).await?.is_some() {
+        return Ok(to("/operator"));
     }
-    page(StatusCode::OK, None)
+    Ok(page(StatusCode::OK, None))
 }
 
 fn page(status: StatusCode, wrong: Option<&str>) -> Response {
@@ -42,11 +50,30 @@ pub(super) async fn sign_in(request: &Request, body: Body) -> Result<Response, S
     let shared = session::page(request);
     form::is_ours(request)?;
     let form = form::read(body).await?;
+    let from = request
+        .remote_addr()
+        .as_socket_addr()
+        .map(|peer| peer.ip().to_canonical());
+    let key = format!("operator.sign_in:{}", from.map(|ip| ip.to_string()).unwrap_or_default());
+    let mut tx = shared.context.db.begin().await?;
+    let limit = limits::hit(&mut tx, &key, TRIES, WINDOW).await?;
+    tx.commit().await?;
+    if let Limit::RetryAfter(seconds) = limit {
+        tracing::warn!("nobody may sign in to the operators' page from an address that tried too often");
+        return Ok(page(
+            StatusCode::TOO_MANY_REQUESTS,
+            Some("Too many tokens were nobody's. Wait some minutes."),
+        )
+        .with_header(header::RETRY_AFTER, seconds.to_string())
+        .into_response());
+    }
     let found = form.get("token").and_then(|token| session::sign_in(token, &shared));
     let Some((cookie, name)) = found else {
         tracing::warn!("somebody tried to sign in to the operators' page with a token that is nobody's");
         return Ok(page(StatusCode::FORBIDDEN, Some("That token is nobody's.")));
     };
+    // Whoever has a token has not been guessing.
+    limits::forget(&shared.context.db, &key).await?;
     note(&shared, &name).await?;
     request.cookie().add(cookie);
     Ok(to("/operator"))
@@ -72,7 +99,7 @@ async fn note(page: &Page, name: &str) -> Result<(), Stop> {
 #[handler]
 pub(super) async fn sign_out(request: &Request, body: Body) -> Result<Response, Stop> {
     let shared = session::page(request);
-    let who = session::identify(request, &shared).ok_or(Stop::SignIn)?;
+    let who = session::identify(request, &shared).await?.ok_or(Stop::SignIn)?;
     form::is_ours(request)?;
     let form = form::read(body).await?;
     if !form
@@ -81,7 +108,7 @@ pub(super) async fn sign_out(request: &Request, body: Body) -> Result<Response, 
     {
         return Err(Stop::Forbidden("This form is not one that the page made for you."));
     }
-    session::sign_out(request);
+    session::sign_out(request, &shared, &who).await?;
     Ok(to("/operator/sign-in"))
 }
 
