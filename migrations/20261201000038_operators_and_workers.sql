@@ -12,6 +12,7 @@ CREATE TABLE workers (
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   lanes jsonb NOT NULL,                           -- of each lane: slots, running, restarts
+  is_quiet boolean NOT NULL,                      -- it has heard that it shall be, and is
   quiet_since timestamptz,
   quiet_by text,
   quiet_because text,

@@ -1,10 +1,11 @@
 // Visits the operators' pages in headless Chromium as somebody with a keyboard, and prints what it found as one JSON object:
-// arguments are the browser's program, and a JSON object with url, token, pages and folder.
+// arguments are the browser's program, and a JSON object with url, token, folder, the pages to look at, what must be seen on some, and
+// the forms to send.
 import { chromium } from "playwright-core";
 
 const [program, given] = process.argv.slice(-2);
-const { url, token, pages, folder } = JSON.parse(given);
-const found = { console: [], foreign: [], overflow: [], unnamed: [], small: [], contrast: [], shots: 0, keyboard: {} };
+const { url, token, pages, sees, acts, folder } = JSON.parse(given);
+const found = { console: [], foreign: [], overflow: [], unnamed: [], small: [], contrast: [], shots: 0, keyboard: {}, unseen: [], done: [], live: {} };
 
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
 
@@ -112,8 +113,49 @@ for (const scheme of ["light", "dark"]) {
   await page.keyboard.press("Enter");
   await page.waitForURL(/did=lane\.paused/);
   found.keyboard.done = await page.locator("[role=status]").textContent();
-  await page.keyboard.press("Tab");
-  // Live: what changes is seen without a new visit; and a hidden page asks for nothing.
+  await context.close();
+}
+
+// What the table of features promises, as it is shown.
+{
+  const { context, page } = await open("light", sizes.wide);
+  await signIn(page);
+  for (const [path, texts] of Object.entries(sees)) {
+    await page.goto(url + path);
+    const shown = (await page.locator("main").textContent()).replace(/\s+/g, " ");
+    found.unseen.push(...texts.filter((text) => !shown.includes(text)).map((text) => `${path}: ${text}`));
+  }
+  await page.goto(`${url}/operator`);
+  found.charts = await page.locator("svg.chart polyline").count();
+
+  // And every action, by the form that offers it.
+  for (const { path, form, with: fields = {}, tick = [], choose, press } of acts) {
+    await page.goto(url + path);
+    for (const box of tick === "all" ? [] : tick) await page.locator(`input[type=checkbox][value="${box}"]`).check();
+    if (tick === "all") await page.locator("[data-choose-all]").click();
+    const sent = page.locator(form).first();
+    await sent.evaluate((element) => element.closest("details")?.setAttribute("open", ""));
+    if (choose) await sent.getByLabel(choose, { exact: false }).first().check();
+    for (const [name, value] of Object.entries({ reason: "seen in a browser", ...fields })) {
+      const field = sent.locator(`[name="${name}"]`);
+      if (await field.evaluate((element) => element.matches("select"))) await field.selectOption(value);
+      else await field.fill(value);
+    }
+    await sent.getByRole("button", { name: press }).first().click();
+    await page.waitForURL(/[?&]did=/);
+    found.done.push((await page.locator("[role=status]").textContent()).trim());
+  }
+
+  // The overview is current while somebody looks, and asks for nothing while nobody does.
+  await page.clock.install();
+  await page.goto(`${url}/operator`);
+  const refreshed = page.waitForResponse((answer) => answer.request().headers()["x-background"] === "1");
+  await page.clock.runFor(10_000);
+  found.live.seen = (await refreshed).status();
+  await page.evaluate(() => Object.defineProperty(document, "hidden", { value: true }));
+  found.live.hidden = 0;
+  page.on("request", () => (found.live.hidden += 1));
+  await page.clock.runFor(60_000);
   await context.close();
 }
 

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drop_common::{queue::processes, storage::patiently};
+use drop_common::{
+    queue::{Watch as _, processes},
+    storage::patiently,
+};
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +25,7 @@ pub(crate) async fn keep_telling(db: PgPool, queue: Arc<QueueMetrics>, stop: Can
         loop {
             ticks.tick().await;
             let Some(owner) = queue.owner() else { continue };
-            match patiently(processes::is_here(&db, owner, &queue.loads())).await {
+            match patiently(processes::is_here(&db, owner, &queue.loads(), queue.is_quiet())).await {
                 Ok(quiet) => queue.set_quiet(quiet),
                 Err(error) => tracing::warn!(%error, "nobody could be told that this worker is there"),
             }

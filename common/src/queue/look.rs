@@ -10,8 +10,8 @@ use crate::storage::StorageError;
 
 /// So many jobs of a state are read for one page of a search. Where too few of them match, the search goes on from there.
 const READ_FOR_A_PAGE: i64 = 5_000;
-/// So many of the newest dead are grouped.
-const GROUPED: i64 = 10_000;
+/// So many of the newest dead are grouped, and acted on at once: each is a page of the disk, and a text that is compared.
+pub const GROUPED: i64 = 5_000;
 
 /// Which jobs a search shows; what is absent does not matter.
 #[derive(Debug, Clone, Default)]
@@ -193,7 +193,7 @@ pub struct DeadGroup {
     pub last: DateTime<Utc>,
 }
 
-/// The newest ten thousand dead jobs by what they died of, the most frequent first.
+/// The newest [`GROUPED`] dead jobs by what they died of, the most frequent first.
 pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
     Ok(sqlx::query_as!(
         DeadGroup,
@@ -212,7 +212,7 @@ pub async fn dead_groups(db: &PgPool) -> Result<Vec<DeadGroup>, StorageError> {
 /// The dead jobs that match.
 #[derive(Debug)]
 pub struct Dead {
-    /// How many they are, among the newest ten thousand.
+    /// How many they are, among the newest [`GROUPED`].
     pub jobs: i64,
     /// Up to where they were looked at; `None`: there are none.
     pub seen: Option<Seen>,

@@ -36,7 +36,9 @@ pub struct Process {
     pub is_missing: bool,
     /// What it said of its lanes.
     pub lanes: Json<Loads>,
-    /// Since when it claims nothing.
+    /// It claims nothing.
+    pub is_quiet: bool,
+    /// Since when it shall claim nothing.
     pub quiet_since: Option<DateTime<Utc>>,
     /// Who wanted that.
     pub quiet_by: Option<String>,
@@ -50,14 +52,15 @@ pub struct Process {
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// The process is there. Whether it shall be quiet.
-pub async fn is_here(db: &PgPool, owner: Uuid, lanes: &Loads) -> Result<bool, StorageError> {
+/// The process is there, and is quiet or not. Whether it shall be.
+pub async fn is_here(db: &PgPool, owner: Uuid, lanes: &Loads, is_quiet: bool) -> Result<bool, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"INSERT INTO workers (owner, lanes) VALUES ($1, $2)
-           ON CONFLICT (owner) DO UPDATE SET seen_at = clock_timestamp(), lanes = excluded.lanes
+        r#"INSERT INTO workers (owner, lanes, is_quiet) VALUES ($1, $2, $3)
+           ON CONFLICT (owner) DO UPDATE SET seen_at = clock_timestamp(), lanes = excluded.lanes, is_quiet = excluded.is_quiet
            RETURNING quiet_since IS NOT NULL AS "quiet!""#,
         owner,
         Json(lanes) as _,
+        is_quiet,
     )
     .fetch_one(db)
     .await?)
@@ -78,7 +81,7 @@ pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<Process>, StorageError> 
         r#"SELECT coalesce(w.owner, l.owner) AS "owner!", w.started_at AS "started_at?", w.seen_at AS "seen_at?",
                   coalesce(w.seen_at < clock_timestamp() - interval '1 min', true) AS "is_missing!",
                   coalesce(w.lanes, '{}') AS "lanes!: Json<Loads>",
-                  w.quiet_since AS "quiet_since?", w.quiet_by AS "quiet_by?", w.quiet_because AS "quiet_because?",
+                  coalesce(w.is_quiet, false) AS "is_quiet!", w.quiet_since AS "quiet_since?", w.quiet_by AS "quiet_by?", w.quiet_because AS "quiet_because?",
                   coalesce(l.leases, 0) AS "leases!", l.lease_until AS "lease_until?", l.oldest AS "oldest?"
              FROM workers w
              FULL JOIN (SELECT owner, count(*) AS leases, min(lease_until) AS lease_until, min(claimed_at) AS oldest

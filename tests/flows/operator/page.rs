@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use drop_tests::app::{TestApp, eventually};
 use serde_json::{Value, json};
 
-use super::scene::{KARI, Visitor, audited, dead_jobs, payment_in_review, service};
+use super::scene::{KARI, Visitor, audited, dead_jobs, forms_of, payment_in_review, service, service_with};
 
 async fn count(app: &TestApp, query: &'static str) -> i64 {
     sqlx::query_scalar(query).fetch_one(&app.db).await.unwrap()
@@ -66,8 +66,11 @@ async fn a_lane_is_paused_with_a_reason_and_goes_on_by_itself_when_its_time_is_o
 async fn a_lane_that_was_paused_without_an_end_is_resumed_by_hand() {
     let app = service().await;
     let mut kari = Visitor::signed_in(&app, KARI).await;
-    kari.does("/operator/lanes/pause", &[("lane", "kyc.call")]).await;
-    let twice = kari.acts("/operator/lanes/pause", &[("lane", "kyc.call")]).await;
+    let unsaid = kari.acts("/operator/lanes/pause", &[("lane", "kyc.call")]).await;
+    assert_eq!(unsaid.status, 422, "nobody said for how long");
+    let for_good = [("lane", "kyc.call"), ("minutes", "until-resumed")];
+    kari.does("/operator/lanes/pause", &for_good).await;
+    let twice = kari.acts("/operator/lanes/pause", &for_good).await;
     assert_eq!(twice.status, 409, "{}", twice.text);
     assert!(twice.text.contains("so already"));
     kari.does("/operator/lanes/resume", &[("lane", "kyc.call")]).await;
@@ -107,46 +110,77 @@ async fn a_circuit_is_opened_and_closed_by_hand_with_its_history_on_the_page() {
 }
 
 #[tokio::test]
+async fn a_lane_that_is_closed_since_a_restore_is_no_pause_that_somebody_could_end_here() {
+    let app = service().await;
+    app.lane("payment.send", "paused = true, closed_at = clock_timestamp()")
+        .await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let lanes = kari.sees("/operator/lanes").await;
+    assert!(lanes.contains(">closed<"), "{lanes}");
+    assert!(forms_of(&lanes).iter().all(|form| !form.action.ends_with("/resume")));
+    let resumed = kari.acts("/operator/lanes/resume", &[("lane", "payment.send")]).await;
+    assert_eq!(resumed.status, 409);
+    app.abandon().await;
+}
+
+/// The form of a page with what is done with all dead jobs of its filter.
+fn with_all(page: &str, share: &str, verb: &str) -> Vec<(String, String)> {
+    let form = forms_of(page)
+        .into_iter()
+        .find(|form| form.action.ends_with("/change-dead"));
+    let ways = form.unwrap_or_else(|| panic!("{page}")).ways;
+    let holds = |way: &[(String, String)], name: &str, value: &str| way.contains(&(name.to_owned(), value.to_owned()));
+    let way = ways
+        .into_iter()
+        .find(|way| holds(way, "share", share) && holds(way, "verb", verb));
+    way.unwrap()
+}
+
+/// Does with all dead jobs what the page's form offers.
+async fn does_with_all(kari: &mut Visitor, page: &str, share: &str, verb: &str) {
+    let form = with_all(page, share, verb);
+    let given: Vec<(&str, &str)> = form
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    kari.does("/operator/jobs/change-dead", &given).await;
+}
+
+/// The page of a group, by what its jobs died of.
+async fn group(kari: &mut Visitor, error: &str) -> String {
+    let groups = kari.sees("/operator/jobs/dead").await;
+    let row = groups.split("<tr>").find(|row| row.contains(&format!(">{error}<")));
+    let row = row.unwrap_or_else(|| panic!("no group {error}: {groups}"));
+    let link = row
+        .split("href=\"")
+        .nth(1)
+        .and_then(|link| link.split('"').next())
+        .unwrap();
+    kari.sees(&link.replace("&amp;", "&")).await
+}
+
+#[tokio::test]
 async fn dead_jobs_are_grouped_by_what_they_died_of_and_a_trial_takes_five() {
     let app = service().await;
+    app.lane("balance.batch", "paused = true").await; // they shall stay as they are
     dead_jobs(&app, 30, "the bank answered").await;
     dead_jobs(&app, 2, "the lease ended").await;
-    app.lane("balance.batch", "paused = true").await; // they shall stay as they are
     let mut kari = Visitor::signed_in(&app, KARI).await;
     let groups = kari.sees("/operator/jobs/dead").await;
     assert!(
         groups.contains("the bank answered …") && groups.contains(">30<") && groups.contains(">2<"),
         "{groups}"
     );
-    let filter = [
-        ("kind", "sync-balance"),
-        ("lane", "balance.batch"),
-        ("error", "the bank answered …"),
-    ];
-    let act =
-        |share: &'static str, verb: &'static str| [filter.as_slice(), &[("share", share), ("verb", verb)]].concat();
-    kari.does("/operator/jobs/change-dead", &act("trial", "retry")).await;
-    assert_eq!(
-        count(
-            &app,
-            "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'ready'"
-        )
-        .await,
-        5
-    );
+    let ready = "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'ready'";
+    let page = group(&mut kari, "the bank answered …").await;
+    does_with_all(&mut kari, &page, "trial", "retry").await;
+    assert_eq!(count(&app, ready).await, 5);
     assert_eq!(audited(&app).await.len(), 5, "a row for each");
-    kari.does("/operator/jobs/change-dead", &act("tenth", "retry")).await;
+    does_with_all(&mut kari, &page, "tenth", "retry").await;
     assert_eq!(audited(&app).await.len(), 7, "of the 25 that are left");
-    kari.does("/operator/jobs/change-dead", &act("all", "discard")).await;
-    assert_eq!(
-        count(
-            &app,
-            "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'dead'"
-        )
-        .await,
-        2,
-        "those of another error"
-    );
+    does_with_all(&mut kari, &page, "all", "discard").await;
+    let dead = "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'dead'";
+    assert_eq!(count(&app, dead).await, 2, "those of another error");
     let audited = audited(&app).await;
     assert_eq!(audited.len(), 30);
     assert_eq!(
@@ -154,6 +188,178 @@ async fn dead_jobs_are_grouped_by_what_they_died_of_and_a_trial_takes_five() {
         (&"job.discarded".to_owned(), &json!("dead"))
     );
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn what_is_done_with_all_of_a_group_is_done_to_those_that_the_page_showed_and_to_no_others() {
+    let app = service().await;
+    app.lane("balance.batch", "paused = true").await;
+    let older = dead_jobs(&app, 1, "the bank answered").await[0];
+    sqlx::query("UPDATE jobs SET state = 'ready', finished_at = NULL WHERE id = $1")
+        .bind(older)
+        .execute(&app.db)
+        .await
+        .unwrap();
+    dead_jobs(&app, 3, "the bank answered").await;
+    dead_jobs(&app, 2, "the bank answered 503 to a read of").await;
+    let without = dead_jobs(&app, 2, "forgotten").await;
+    sqlx::query("UPDATE jobs SET last_error = NULL WHERE id = ANY ($1)")
+        .bind(&without)
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let page = group(&mut kari, "the bank answered …").await;
+    assert!(page.contains("jobs of this filter: 3"), "{page}");
+    // Somebody looks at it, and meanwhile two more die of the same: a new one, and an older one.
+    dead_jobs(&app, 1, "the bank answered").await;
+    sqlx::query("UPDATE jobs SET state = 'dead', finished_at = clock_timestamp() WHERE id = $1")
+        .bind(older)
+        .execute(&app.db)
+        .await
+        .unwrap();
+    does_with_all(&mut kari, &page, "all", "discard").await;
+    assert_eq!(audited(&app).await.len(), 3);
+    let dead = "SELECT count(*) FROM jobs WHERE kind = 'sync-balance' AND state = 'dead'";
+    assert_eq!(count(&app, dead).await, 2 + 2 + 2);
+    let page = group(&mut kari, "no error").await;
+    assert!(page.contains("jobs of this filter: 2"), "{page}");
+    does_with_all(&mut kari, &page, "all", "discard").await;
+    assert_eq!(count(&app, dead).await, 2 + 2);
+    assert_eq!(
+        count(
+            &app,
+            "SELECT count(*) FROM jobs WHERE state = 'dead' AND last_error IS NULL"
+        )
+        .await,
+        0
+    );
+    // A form that does not say what was seen does nothing.
+    let unseen = [("share", "all"), ("verb", "discard")];
+    assert_eq!(kari.acts("/operator/jobs/change-dead", &unseen).await.status, 422);
+    assert_eq!(count(&app, dead).await, 4);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_request_leads_to_the_jobs_that_it_caused() {
+    let app = service().await;
+    app.lane("balance.batch", "paused = true").await;
+    let job = dead_jobs(&app, 1, "the bank is away").await[0];
+    let request = uuid::Uuid::new_v4();
+    sqlx::query("UPDATE jobs SET request_id = $2 WHERE id = $1")
+        .bind(job)
+        .bind(request)
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let found = kari.sees(&format!("/operator/find?q={request}")).await;
+    assert!(found.contains(&format!("/operator/jobs/{job}\"")), "{found}");
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_login_tells_its_story_while_its_row_is_there_and_after() {
+    let app = service().await;
+    app.signed_in("anna").await;
+    let id: uuid::Uuid = sqlx::query_scalar("SELECT id FROM logins")
+        .fetch_one(&app.db)
+        .await
+        .unwrap();
+    let id = format!("lgn_{}", id.simple());
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let path = kari.get(&format!("/operator/find?q={id}")).await.location;
+    let story = kari.sees(&path).await;
+    for step in [
+        "login.started",
+        "callback.came_back",
+        "check-login enqueued",
+        "check-login done",
+        "login.succeeded",
+        "login.handed_out",
+    ] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+    for personal in ["Anna", "13897249477"] {
+        assert!(!story.contains(personal), "{personal}");
+    }
+    app.until_idle().await;
+    sqlx::query("DELETE FROM logins").execute(&app.db).await.unwrap();
+    let story = kari.sees(&path).await;
+    assert!(
+        story.contains("Its row is gone") && story.contains("login.succeeded"),
+        "{story}"
+    );
+    assert_eq!(
+        kari.get("/operator/logins/lgn_0192f0c1a2b37c4d8e5f60718293a4b5")
+            .await
+            .status,
+        404
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_worker_is_kept_quiet_and_goes_on() {
+    let app = service().await;
+    let owner = async || -> Option<uuid::Uuid> {
+        sqlx::query_scalar("SELECT owner FROM workers")
+            .fetch_optional(&app.db)
+            .await
+            .unwrap()
+    };
+    assert!(eventually(async || owner().await.is_some()).await);
+    let owner = owner().await.unwrap().to_string();
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let shown = kari.sees("/operator/workers").await;
+    assert!(
+        shown.contains(&owner.replace('-', "")[..12]) && shown.contains(">claims<"),
+        "{shown}"
+    );
+    let change = |quiet: &'static str| [("owner", owner.clone()), ("quiet", quiet.to_owned())];
+    let quiet = change("true");
+    let quiet = quiet.each_ref().map(|(name, value)| (*name, value.as_str()));
+    kari.does("/operator/workers/quiet", &quiet).await;
+    assert_eq!(kari.acts("/operator/workers/quiet", &quiet).await.status, 409);
+    let mut heard = async || kari.sees("/operator/workers").await.contains(">quiet<");
+    assert!(eventually(&mut heard).await, "it says so itself");
+    assert!(kari.sees("/operator/workers").await.contains("ticket 12"));
+    kari.does("/operator/cron/run", &[("name", "reconcile-kyc")]).await;
+    // It looks for jobs every second, and is heard of every five.
+    let rounds_later = "SELECT count(*) FROM workers, jobs
+                         WHERE kind = 'reconcile-kyc' AND state = 'ready' AND seen_at > created_at + interval '2 s'";
+    assert!(
+        eventually(async || count(&app, rounds_later).await == 1).await,
+        "nobody claims it"
+    );
+    let go_on = change("false");
+    let go_on = go_on.each_ref().map(|(name, value)| (*name, value.as_str()));
+    kari.does("/operator/workers/quiet", &go_on).await;
+    app.until_idle().await;
+    app.stop_worker().await;
+    assert_eq!(
+        count(&app, "SELECT count(*) FROM workers").await,
+        0,
+        "one that has ended is not missed"
+    );
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_overview_leads_to_the_dashboards_where_it_is_said_where_they_are() {
+    let app = service_with(&[("DROP_GRAFANA_URL", "https://grafana.example.com/d/drop")]).await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    assert!(
+        kari.sees("/operator")
+            .await
+            .contains("href=\"https://grafana.example.com/d/drop\"")
+    );
+    app.finish().await;
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    assert!(!kari.sees("/operator").await.contains("Dashboards"));
+    app.finish().await;
 }
 
 #[tokio::test]

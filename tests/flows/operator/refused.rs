@@ -1,12 +1,16 @@
 //! Who sees nothing, and who can change nothing.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use drop_tests::app::TestApp;
 
-use super::scene::{KARI, OLA, Visitor, audited, dead_jobs, entry, service, service_with};
+use super::scene::{
+    KARI, OLA, Visitor, audited, dead_jobs, entry, everything, forms_of, service, service_with, stands,
+};
 
 /// Every page. A person and an event that are not there are asked for like any other.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 16] = [
     "/operator",
     "/operator/find?q=1",
     "/operator/jobs",
@@ -20,6 +24,8 @@ const PAGES: [&str; 14] = [
     "/operator/webhooks",
     "/operator/webhooks/evt_0192f0c1a2b37c4d8e5f60718293a4b5",
     "/operator/people/usr_0192f0c1a2b37c4d8e5f60718293a4b5",
+    "/operator/logins/lgn_0192f0c1a2b37c4d8e5f60718293a4b5",
+    "/operator/workers",
     "/operator/audit",
 ];
 
@@ -50,19 +56,11 @@ fn forms(job: &str) -> Vec<(&'static str, Vec<(&'static str, &str)>)> {
             vec![("id", "evt_0192f0c1a2b37c4d8e5f60718293a4b5"), ("verb", "dismiss")],
         ),
         ("/operator/webhooks/replay-all", vec![("state", "received")]),
+        (
+            "/operator/workers/quiet",
+            vec![("owner", "0192f0c1-a2b3-7c4d-8e5f-60718293a4b5"), ("quiet", "true")],
+        ),
     ]
-}
-
-/// What the forms would change, in one text.
-async fn stands(app: &TestApp) -> String {
-    sqlx::query_scalar(
-        "SELECT concat_ws('; ', (SELECT string_agg(concat_ws(' ', id, state, attempt, unused), ',' ORDER BY id) FROM jobs WHERE kind = 'sync-balance'),
-                          (SELECT string_agg(concat_ws(' ', name, paused), ',' ORDER BY lane) FROM lanes),
-                          (SELECT string_agg(concat_ws(' ', key, open, epoch), ',' ORDER BY key) FROM breaker))",
-    )
-    .fetch_one(&app.db)
-    .await
-    .unwrap()
 }
 
 #[tokio::test]
@@ -98,26 +96,121 @@ async fn without_a_token_nothing_is_seen_and_nothing_is_changed() {
     app.abandon().await;
 }
 
+/// Every route that changes something, as the pages' forms name it, and what it does there.
+const KINDS: [&str; 18] = [
+    "/operator/breakers/set false",
+    "/operator/breakers/set true",
+    "/operator/cron/run",
+    "/operator/jobs/change cancel",
+    "/operator/jobs/change discard",
+    "/operator/jobs/change retry",
+    "/operator/jobs/change-dead discard",
+    "/operator/jobs/change-dead retry",
+    "/operator/lanes/pause",
+    "/operator/lanes/resume",
+    "/operator/payments/…/retry",
+    "/operator/payments/…/settle",
+    "/operator/payments/…/track",
+    "/operator/webhooks/change dismiss",
+    "/operator/webhooks/change replay",
+    "/operator/webhooks/replay-all",
+    "/operator/workers/quiet true",
+    "/operator/workers/quiet false",
+];
+
 #[tokio::test]
-async fn a_viewer_sees_every_page_and_can_change_nothing() {
+async fn a_viewer_sees_every_page_and_can_send_no_form_that_an_operator_sees() {
     let app = service().await;
-    let job = dead_jobs(&app, 1, "the bank is away").await[0].to_string();
-    app.lane("kyc.call", "paused = true").await;
-    let before = stands(&app).await;
+    let pages = everything(&app).await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
     let mut ola = Visitor::signed_in(&app, OLA).await;
-    for page in PAGES {
-        let shown = ola.get(page).await;
-        assert!(matches!(shown.status, 200 | 303 | 404), "{page}: {}", shown.status);
-        let forms = shown.text.matches("method=\"post\"").count();
-        assert!(forms <= 1, "{page}: a viewer has only the form to sign out");
+    let own = ola.form_token().await;
+    let before = stands(&app).await;
+    let mut kinds = BTreeSet::new();
+    for page in &pages {
+        let offered = forms_of(&ola.sees(page).await);
+        assert!(offered.is_empty(), "{page} offers a viewer {offered:?}");
+        for form in forms_of(&kari.sees(page).await) {
+            for way in &form.ways {
+                let kind = form.kind(way);
+                let given: Vec<(&str, &str)> = way
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str()))
+                    .collect();
+                let given = [given.as_slice(), &[("reason", "ticket 12"), ("form", &own)]].concat();
+                assert_eq!(ola.post(&form.action, &given).await.status, 403, "{kind}: {given:?}");
+                kinds.insert(kind);
+            }
+        }
     }
-    assert!(ola.sees("/operator/jobs?state=dead").await.contains("the bank is away"));
-    for (path, fields) in forms(&job) {
-        let shown = ola.acts(path, &fields).await;
-        assert_eq!(shown.status, 403, "{path}");
-    }
+    // The worker is not quiet, so nothing offers to let it go on.
+    let offered: Vec<&str> = KINDS
+        .into_iter()
+        .filter(|kind| !kind.ends_with("quiet false"))
+        .collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), offered);
     assert_eq!(stands(&app).await, before);
-    assert!(audited(&app).await.is_empty());
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn every_form_leaves_a_row_in_the_audit_log_that_says_who_why_before_and_after() {
+    let app = service().await;
+    let pages = everything(&app).await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    for kind in KINDS {
+        let mut offered = None;
+        for page in &pages {
+            let shown = kari.get(page).await.text; // a job that was discarded has no page any more
+            offered = forms_of(&shown).into_iter().find_map(|form| {
+                let way = form.ways.iter().find(|way| form.kind(way) == kind)?.clone();
+                Some((form.action, way))
+            });
+            if offered.is_some() {
+                break;
+            }
+        }
+        let (action, way) = offered.unwrap_or_else(|| panic!("no page offers {kind}"));
+        let before = audited(&app).await.len();
+        let given: Vec<(&str, &str)> = way
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let done = kari.does(&action, &given).await;
+        let changed: usize = done.location.rsplit("n=").next().unwrap().parse().unwrap();
+        let rows = audited(&app).await.split_off(before);
+        assert!(
+            changed > 0 && rows.len() == changed,
+            "{kind} changed {changed}: {rows:?}"
+        );
+        for (what, object, detail) in rows {
+            assert!(done.location.contains(&format!("did={what}")), "{kind}: {what}");
+            assert!(!object.is_empty());
+            assert_eq!(
+                (&detail["operator"], &detail["reason"]),
+                (&"kari".into(), &"ticket 12".into()),
+                "{kind}"
+            );
+            let (before, after) = (detail.get("before").unwrap(), detail.get("after").unwrap());
+            assert!(before != after, "{kind}: {before} and {after}");
+        }
+    }
+    // What those did that no other test looks at.
+    let did = async |query: &'static str| -> bool { sqlx::query_scalar(query).fetch_one(&app.db).await.unwrap() };
+    for query in [
+        "SELECT count(*) = 1 FROM transactions WHERE payment_id = 'found-there' AND NOT needs_review",
+        "SELECT count(*) = 1 FROM jobs WHERE kind = 'initiate-payment' AND state = 'ready'",
+        "SELECT count(*) = 3 FROM jobs WHERE kind = 'apply-kyc-event' AND state = 'ready'",
+        "SELECT count(*) = 1 FROM webhook_events WHERE note = 'dismissed'",
+        "SELECT fails = '{}' FROM breaker WHERE key = 'neonomics/pisp'",
+    ] {
+        assert!(did(query).await, "{query}");
+    }
+    let dismissed = audited(&app)
+        .await
+        .into_iter()
+        .find(|(what, ..)| what == "webhook.dismissed");
+    assert_eq!(dismissed.unwrap().2["before"]["state"], "quarantined");
     app.abandon().await;
 }
 
@@ -153,9 +246,107 @@ async fn a_form_that_the_page_did_not_make_for_this_operator_changes_nothing() {
         let given = [fields.as_slice(), &[("reason", "ticket 12"), ("form", &own)]].concat();
         assert_eq!(kari.post(path, &given).await.status, 403, "{path} from elsewhere");
     }
+    // A browser that trusts no plain connection says less, but the origin all the same.
+    for foreign in ["https://evil.test", "null"] {
+        kari.headers = vec![("origin", foreign.to_owned())];
+        for (path, fields) in forms(&job) {
+            let given = [fields.as_slice(), &[("reason", "ticket 12"), ("form", &own)]].concat();
+            assert_eq!(kari.post(path, &given).await.status, 403, "{path} from {foreign}");
+        }
+        let mut lured = Visitor::at(&app).await;
+        lured.headers.clone_from(&kari.headers);
+        let signed_in = lured.post("/operator/sign-in", &[("token", KARI)]).await;
+        assert_eq!((signed_in.status, lured.cookie), (403, None), "from {foreign}");
+    }
     assert_eq!(stands(&app).await, before);
     assert!(audited(&app).await.is_empty());
+    kari.headers = vec![("origin", app.worker_internal().await)];
+    kari.does("/operator/cron/run", &[("name", "prune")]).await;
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_copied_is_nobodys_once_its_owner_signed_out() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let (copied, token) = (kari.cookie.clone(), kari.form_token().await);
+    let mut elsewhere = Visitor::signed_in(&app, KARI).await;
+    kari.post("/operator/sign-out", &[("form", &token)]).await;
+    let mut thief = Visitor::at(&app).await;
+    thief.cookie.clone_from(&copied);
+    assert_eq!(thief.get("/operator").await.status, 303);
+    let given = [("name", "prune"), ("reason", "ticket 12"), ("form", &token)];
+    assert_eq!(
+        thief.post("/operator/cron/run", &given).await.location,
+        "/operator/sign-in"
+    );
+    assert_eq!(
+        elsewhere.get("/operator").await.status,
+        200,
+        "their other session goes on"
+    );
+    // Any other worker knows it, too.
+    app.stop_worker().await;
+    app.start_worker().await;
+    let mut thief = Visitor::at(&app).await;
+    thief.cookie = copied;
+    assert_eq!(thief.get("/operator").await.status, 303);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn whoever_tries_too_many_tokens_waits_whatever_they_try_then() {
+    let app = service().await;
+    let mut nobody = Visitor::at(&app).await;
+    for _ in 0..9 {
+        assert_eq!(
+            nobody.post("/operator/sign-in", &[("token", "guessed")]).await.status,
+            403
+        );
+    }
+    // Those who mistyped theirs are not kept out by it.
+    Visitor::signed_in(&app, KARI).await;
+    for _ in 0..10 {
+        assert_eq!(
+            nobody.post("/operator/sign-in", &[("token", "guessed")]).await.status,
+            403
+        );
+    }
+    for token in ["guessed", KARI] {
+        let refused = nobody.post("/operator/sign-in", &[("token", token)]).await;
+        assert_eq!(refused.status, 429);
+        assert!(refused.headers.contains_key("retry-after") && nobody.cookie.is_none());
+    }
+    app.advance(TimeDelta::minutes(6)).await;
+    Visitor::signed_in(&app, KARI).await;
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn what_a_compliance_officer_found_is_told_to_nobody_who_only_looks() {
+    let app = service().await;
+    let anna = app.signed_in("anna").await;
+    sqlx::query(
+        "INSERT INTO audit_log (actor, user_id, action, object, detail)
+         SELECT 'operator', id, action, object, jsonb_build_object('operator', 'siri', 'reason', 'canary-reason', 'finding', 'reported')
+           FROM users, (VALUES ('aml.case_closed', 'aml_1'), ('aml.case_opened', 'aml_1'), ('user.held', 'usr_1')) v (action, object)",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let person = format!("/operator/people/{}", anna.user);
+    let mut ola = Visitor::signed_in(&app, OLA).await;
+    for page in ["/operator/audit", &person] {
+        let shown = ola.sees(page).await;
+        assert!(shown.contains("user.held"), "{page}");
+        for secret in ["aml.", "reported", "canary-reason"] {
+            assert!(!shown.contains(secret), "{page} tells a viewer {secret}");
+        }
+    }
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let shown = kari.sees("/operator/audit").await;
+    assert!(shown.contains("aml.case_closed") && !shown.contains("reported"));
+    app.finish().await;
 }
 
 #[tokio::test]
@@ -258,7 +449,9 @@ async fn a_proxys_word_is_believed_from_the_proxy_alone_and_decides_the_role() {
     let app = service_with(&[("DROP_OPERATOR_PROXIES", "127.0.0.1")]).await;
     let mut visitor = Visitor::at(&app).await;
     visitor.headers = named("siri@drop.no", "staff,drop-operators");
-    visitor.does("/operator/lanes/pause", &[("lane", "upkeep")]).await;
+    visitor
+        .does("/operator/lanes/pause", &[("lane", "upkeep"), ("minutes", "15")])
+        .await;
     assert_eq!(audited(&app).await[0].2["operator"], "siri@drop.no");
     visitor.headers = named("siri@drop.no", "drop-viewers");
     assert_eq!(

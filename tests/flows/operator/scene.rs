@@ -146,6 +146,205 @@ pub(super) async fn audited(app: &TestApp) -> Vec<(String, String, Value)> {
         .unwrap()
 }
 
+/// A form of a page that changes something, filled in as the page offers it.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    /// Where it is sent.
+    pub(super) action: String,
+    /// Every way to send it: what is chosen of each choice, and by which button.
+    pub(super) ways: Vec<Vec<(String, String)>>,
+}
+
+impl Form {
+    /// What it does to what: two forms of the same kind do the same to different rows.
+    pub(super) fn kind(&self, way: &[(String, String)]) -> String {
+        let plain: Vec<&str> = self
+            .action
+            .split('/')
+            .map(|part| if part.contains('_') { "…" } else { part })
+            .collect();
+        let verbs = ["verb", "open", "quiet"];
+        let verb = way.iter().find(|(name, _)| verbs.contains(&name.as_str()));
+        format!("{} {}", plain.join("/"), verb.map_or("", |(_, value)| value))
+            .trim()
+            .to_owned()
+    }
+}
+
+/// The forms of a page that change something, but for the one to sign out.
+pub(super) fn forms_of(page: &str) -> Vec<Form> {
+    let mut forms = Vec::new();
+    for part in page.split("<form").skip(1) {
+        let (own, _) = part.split_once("</form>").expect("its end");
+        let (tag, inner) = own.split_once('>').expect("the end of its tag");
+        let action = attribute(tag, "action").unwrap_or_default();
+        if attribute(tag, "method").as_deref() != Some("post") || action.ends_with("/sign-out") {
+            continue;
+        }
+        let mut ways = vec![Vec::new()];
+        let mut choose = |name: &str, values: Vec<String>| {
+            let ways_before = std::mem::take(&mut ways);
+            for value in values {
+                ways.extend(ways_before.iter().map(|way: &Vec<(String, String)>| {
+                    let mut way = way.clone();
+                    way.push((name.to_owned(), value.clone()));
+                    way
+                }));
+            }
+        };
+        let mut radios: Vec<(String, Vec<String>)> = Vec::new();
+        for tag in tags(inner, "input") {
+            let (name, value) = (attribute(tag, "name").unwrap_or_default(), attribute(tag, "value"));
+            match attribute(tag, "type").as_deref() {
+                Some("radio") => {
+                    let value = value.expect("its value");
+                    match radios.iter_mut().find(|(known, _)| *known == name) {
+                        Some((_, values)) => values.push(value),
+                        None => radios.push((name, vec![value])),
+                    }
+                }
+                // The proof and the reason are the visitor's own, and where it leads back to changes nothing.
+                _ if ["form", "reason", "back"].contains(&name.as_str()) => {}
+                Some("text") => choose(
+                    &name,
+                    vec![
+                        value
+                            .filter(|text| !text.is_empty())
+                            .unwrap_or("found-there".to_owned()),
+                    ],
+                ),
+                _ => choose(&name, vec![value.unwrap_or_default()]),
+            }
+        }
+        for (name, values) in radios {
+            choose(&name, values);
+        }
+        if let Some(tag) = tags(inner, "select").next() {
+            let first = tags(inner, "option").find_map(|option| attribute(option, "value"));
+            choose(
+                &attribute(tag, "name").expect("its name"),
+                vec![first.expect("a choice")],
+            );
+        }
+        // Boxes that are ticked beside it.
+        if attribute(tag, "id").as_deref() == Some("selection") {
+            let boxes =
+                tags(page, "input").filter(|tag| attribute(tag, "form").is_some() && !tag.contains(" disabled"));
+            let first = boxes.filter_map(|tag| attribute(tag, "value")).next();
+            choose("id", first.into_iter().collect());
+        }
+        let buttons: Vec<(String, String)> = tags(inner, "button")
+            .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?)))
+            .collect();
+        if let Some((name, _)) = buttons.first() {
+            choose(name, buttons.iter().map(|(_, value)| value.clone()).collect());
+        }
+        forms.push(Form { action, ways });
+    }
+    forms
+}
+
+/// The insides of every such tag.
+fn tags<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let begin = format!("<{name} ");
+    let parts: Vec<&str> = page.split(begin.as_str()).skip(1).collect();
+    parts.into_iter().map(|part| part.split('>').next().unwrap_or_default())
+}
+
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let (_, after) = format!(" {tag}")
+        .split_once(&format!(" {name}=\""))
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))?;
+    let value = after.split('"').next()?;
+    let plain = value.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+    Some(plain.replace("&amp;", "&"))
+}
+
+/// One of everything that a page shows and an operator may change. The pages that show it.
+pub(super) async fn everything(app: &TestApp) -> Vec<String> {
+    let payment = payment_in_review(app).await;
+    // Nothing happens by itself from here on.
+    sqlx::raw_sql("UPDATE lanes SET paused = true WHERE name <> 'login'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO transactions
+         SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(), 'client_key', 'copy ' || n,
+                                                            'idempotency_key', gen_random_uuid(), 'hold', 0))).*
+           FROM transactions t, generate_series(1, 2) n;
+         INSERT INTO webhook_events (id, provider, event_key, event_type, raw, state, note)
+         SELECT gen_random_uuid(), 'sumsub', 'key-' || n, 'applicantReviewed', '{}', 'quarantined', 'not a JSON object'
+           FROM generate_series(1, 4) n;
+         INSERT INTO jobs (kind, lane, payload, max_attempts, run_at, request_id)
+         SELECT 'sync-balance', 5, jsonb_build_object('account', gen_random_uuid()), 5, clock_timestamp() + interval '1 day', gen_random_uuid()
+           FROM generate_series(1, 2);
+         SELECT breaker_set('sumsub/api', true);
+         UPDATE breaker SET fails = ARRAY[clock_timestamp()] WHERE key = 'neonomics/pisp'",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let dead = dead_jobs(app, 14, "the bank answered 503 to a read of").await;
+    dead_jobs(app, 3, "the lease ended").await;
+    let ids = async |query: &'static str| {
+        let found: Vec<String> = sqlx::query_scalar(query).fetch_all(&app.db).await.unwrap();
+        found
+    };
+    let heard_of = async || !ids("SELECT owner::text FROM workers").await.is_empty();
+    assert!(eventually(heard_of).await, "the worker tells that it is there");
+    let mut pages: Vec<String> = [
+        "/operator",
+        "/operator/jobs",
+        "/operator/jobs?state=ready",
+        "/operator/jobs?state=dead",
+        "/operator/jobs/dead",
+        "/operator/payments",
+        "/operator/lanes",
+        "/operator/workers",
+        "/operator/breakers",
+        "/operator/cron",
+        "/operator/webhooks",
+        "/operator/webhooks?state=quarantined",
+        "/operator/audit",
+        "/operator/find?q=nothing-of-this-name",
+    ]
+    .map(str::to_owned)
+    .into();
+    pages.push(format!("/operator/jobs/{}", dead[0]));
+    pages.push(format!("/operator/payments/{payment}"));
+    let paths =
+        "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key LIKE 'copy %'
+                 UNION ALL SELECT '/operator/webhooks/evt_' || replace(id::text, '-', '') FROM webhook_events
+                 UNION ALL SELECT '/operator/people/usr_' || replace(id::text, '-', '') FROM users
+                 UNION ALL SELECT '/operator/logins/lgn_' || replace(id::text, '-', '') FROM logins
+                 UNION ALL SELECT '/operator/jobs/' || id FROM jobs WHERE state = 'ready' AND kind = 'sync-balance'";
+    pages.extend(ids(paths).await);
+    pages
+}
+
+/// Everything that a form may change, as text. What the worker notes by itself is not in it.
+pub(super) async fn stands(app: &TestApp) -> String {
+    sqlx::query_scalar(
+        "SELECT concat_ws(E'\n',
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM transactions t),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM payment_attempts t),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM webhook_events t),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM notifications t),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY lane) FROM lanes t),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY key) FROM breaker t),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM breaker_transitions t),
+           (SELECT string_agg(concat_ws(' ', owner, quiet_since, quiet_by), ',' ORDER BY owner) FROM workers),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM jobs t WHERE NOT lane = 8 AND kind NOT LIKE 'reconcile-%'
+               AND kind NOT LIKE 'plan-%'),
+           (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM audit_log t
+             WHERE actor = 'operator' AND action <> 'operator.signed_in'))",
+    )
+    .fetch_one(&app.db)
+    .await
+    .unwrap()
+}
+
 /// Dead jobs, so many, which died of this.
 pub(super) async fn dead_jobs(app: &TestApp, count: i32, error: &str) -> Vec<i64> {
     sqlx::query_scalar(

@@ -192,7 +192,7 @@ fn all_of_them(look: &Look, search: &Search, dead: &Dead, seen: Seen) -> Markup 
             dead.min(jobs::MOST),
         ),
     ];
-    let more = if dead >= 10_000 { " or more" } else { "" };
+    let more = if dead >= look::GROUPED { " or more" } else { "" };
     html! {
         form.action method="post" action="/operator/jobs/change-dead" {
             fieldset {
@@ -247,7 +247,7 @@ pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
     let body = html! {
         div.title { h1 { "Dead jobs by error" } a.button href="/operator/jobs?state=dead" { "One by one" } }
         (layout::table(&["Jobs", "Kind", "Error", "First", "Last", "What followed"], &rows, "No job is dead."))
-        p.quiet { "The newest ten thousand. Where numbers and ids differ, … stands." }
+        p.quiet { "Of the newest " (look::GROUPED) ". Where numbers and ids differ, … stands." }
     };
     Ok(layout::page(&look, "/operator/jobs", "Dead jobs", &body))
 }

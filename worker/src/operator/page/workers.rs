@@ -82,10 +82,13 @@ fn short(owner: Uuid) -> String {
 fn state(process: &Process) -> Markup {
     if process.is_missing {
         badge("bad", "not heard of")
-    } else if process.quiet_since.is_some() {
-        badge("warn", "quiet")
     } else {
-        badge("good", "claims")
+        match (process.quiet_since.is_some(), process.is_quiet) {
+            (true, true) => badge("warn", "quiet"),
+            (true, false) => badge("warn", "will be quiet"),
+            (false, true) => badge("warn", "will go on"),
+            (false, false) => badge("good", "claims"),
+        }
     }
 }
 
