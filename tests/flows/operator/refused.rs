@@ -150,7 +150,7 @@ async fn a_viewer_sees_every_page_and_can_send_no_form_that_an_operator_sees() {
         .collect();
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), offered);
     assert_eq!(stands(&app).await, before);
-    app.abandon().await;
+    app.abandon_without_books().await;
 }
 
 #[tokio::test]
@@ -178,7 +178,9 @@ async fn every_form_leaves_a_row_in_the_audit_log_that_says_who_why_before_and_a
             .collect();
         let done = kari.does(&action, &given).await;
         let changed: usize = done.location.rsplit("n=").next().unwrap().parse().unwrap();
-        let rows = audited(&app).await.split_off(before);
+        let mut rows = audited(&app).await.split_off(before);
+        // What the domain writes of a payment that moves is beside it.
+        rows.retain(|(what, ..)| what != "payment.moved");
         assert!(
             changed > 0 && rows.len() == changed,
             "{kind} changed {changed}: {rows:?}"
@@ -211,7 +213,7 @@ async fn every_form_leaves_a_row_in_the_audit_log_that_says_who_why_before_and_a
         .into_iter()
         .find(|(what, ..)| what == "webhook.dismissed");
     assert_eq!(dismissed.unwrap().2["before"]["state"], "quarantined");
-    app.abandon().await;
+    app.abandon_without_books().await;
 }
 
 #[tokio::test]
@@ -328,8 +330,9 @@ async fn what_a_compliance_officer_found_is_told_to_nobody_who_only_looks() {
     let anna = app.signed_in("anna").await;
     sqlx::query(
         "INSERT INTO audit_log (actor, user_id, action, object, detail)
-         SELECT 'operator', id, action, object, jsonb_build_object('operator', 'siri', 'reason', 'canary-reason', 'finding', 'reported')
-           FROM users, (VALUES ('aml.case_closed', 'aml_1'), ('aml.case_opened', 'aml_1'), ('user.held', 'usr_1')) v (action, object)",
+         SELECT 'operator', id, action, 'aml_1', jsonb_build_object('operator', 'siri', 'reason', 'canary-reason') || more
+           FROM users, (VALUES ('aml.case_closed', '{\"finding\": \"reported\"}'::jsonb), ('aml.case_opened', '{}'),
+                               ('user.held', '{}')) v (action, more)",
     )
     .execute(&app.db)
     .await

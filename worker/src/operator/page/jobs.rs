@@ -128,7 +128,8 @@ fn filter(search: &Search) -> Markup {
 
 fn list(look: &Look, search: &Search, found: &Found) -> Markup {
     let now = look.page.context.clock.now();
-    let may_change = look.who.may_change();
+    let verbs = verbs(search.state.as_deref());
+    let may_change = look.who.may_change() && !verbs.is_empty();
     let rows: Vec<Vec<Markup>> = found
         .jobs
         .iter()
@@ -170,13 +171,25 @@ fn list(look: &Look, search: &Search, found: &Found) -> Markup {
                     (layout::because(look, &link(search, search.before)))
                     div.buttons {
                         button.plain type="button" data-choose-all hidden { "Choose all" }
-                        button type="submit" name="verb" value="retry" { "Retry" }
-                        button.danger type="submit" name="verb" value="discard" { "Discard" }
-                        button.danger type="submit" name="verb" value="cancel" { "Cancel" }
+                        @for (verb, name, class) in verbs { button.(class) type="submit" name="verb" value=(verb) { (name) } }
                     }
                 }
             }
         }
+    }
+}
+
+/// What can be done with jobs of this state, or of any: how it is sent, what it is called, and how it looks.
+fn verbs(state: Option<&str>) -> &'static [(&'static str, &'static str, &'static str)] {
+    const RETRY: (&str, &str, &str) = ("retry", "Retry", "usual");
+    const DISCARD: (&str, &str, &str) = ("discard", "Discard", "danger");
+    const CANCEL: (&str, &str, &str) = ("cancel", "Cancel", "danger");
+    match state {
+        None => &[RETRY, DISCARD, CANCEL],
+        Some("dead") => &[RETRY, DISCARD],
+        Some("untold") => &[RETRY],
+        Some("ready") => &[("retry", "Run now", "usual"), CANCEL],
+        Some(_) => &[],
     }
 }
 

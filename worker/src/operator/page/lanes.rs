@@ -85,7 +85,7 @@ fn actions(look: &Look, lane: &LaneStanding) -> Markup {
     let name = lane.lane.name();
     // Neither a pause nor its end: the banks must tell first what they have.
     if lane.closed_since.is_some() {
-        return html! { code { "drop-worker restored" } };
+        return html! { code { "drop-worker restored open" } };
     }
     html! {
         details {

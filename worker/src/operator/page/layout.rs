@@ -46,7 +46,7 @@ pub(super) fn page(look: &Look, section: &str, title: &str, body: &Markup) -> Re
             }
             form.find role="search" action="/operator/find" {
                 label.hidden for="q" { "Job, payment, login, event, person or request" }
-                input #q type="search" name="q" placeholder="job, tx_…, lgn_…, evt_…, usr_…, request" autocomplete="off" spellcheck="false";
+                input #q type="search" name="q" placeholder="job, tx_…, lgn_…, request id" autocomplete="off" spellcheck="false";
             }
             div.who {
                 span { (who.name) " " (role(look)) }

@@ -1,4 +1,5 @@
-// The pages work without this. It keeps the overview current while somebody looks, moves to the search box, and chooses all.
+// The pages work without this. It keeps the overview current while somebody looks, moves to the search box, chooses all, and
+// shows which section this is where there is no room for all of them.
 "use strict";
 
 const REFRESH_MS = 10_000;
@@ -31,3 +32,5 @@ for (const button of document.querySelectorAll("[data-choose-all]")) {
     for (const box of boxes) box.checked = all;
   });
 }
+
+document.querySelector("header nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

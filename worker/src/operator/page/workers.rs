@@ -36,7 +36,7 @@ pub(super) fn list(look: &Look, processes: &[Process], may_change: bool) -> Mark
             let sum = |of: fn(&Load) -> i64| process.lanes.values().map(of).sum::<i64>();
             let restarts = sum(|load| load.restarts);
             let mut row = vec![
-                html! { code { (short(process.owner)) } },
+                html! { code.whole { (short(process.owner)) } },
                 html! {
                     (state(process))
                     @if let (Some(by), Some(because)) = (&process.quiet_by, &process.quiet_because) { " " (because) span.quiet { " · " (by) } }
