@@ -67,7 +67,7 @@ function judge(narrow) {
   return wrong;
 }
 
-const sizes = { wide: { width: 1360, height: 900 }, narrow: { width: 390, height: 844 } };
+const sizes = { wide: { width: 1280, height: 900 }, narrow: { width: 390, height: 844 } };
 for (const scheme of ["light", "dark"]) {
   for (const [name, size] of Object.entries(sizes)) {
     const { context, page } = await open(scheme, size);

@@ -2,6 +2,9 @@
 
 mod browser;
 mod commands;
+mod dead;
+mod every_form;
+mod forms;
 mod page;
 mod refused;
 mod scene;
