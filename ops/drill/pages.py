@@ -177,7 +177,7 @@ def main():
             median, p99 = measured(visitor, path)
             slow = max(median, p99) >= LIMIT_MS
             well = well and not slow
-            print(f"  {name:<33}median {median:6.1f} ms, p99 {p99:6.1f} ms{'  too slow' if slow else ''}")
+            print(f"  {name:<33}median {median:6.1f} ms, p99 {p99:6.1f} ms{'  too slow' if slow else ''}", flush=True)
     finally:
         processes.end()
         shutil.rmtree(folder)

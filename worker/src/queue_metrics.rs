@@ -73,12 +73,17 @@ impl QueueMetrics {
 
     /// How each lane is served here.
     pub(crate) fn loads(&self) -> Loads {
+        let [slots, running, restarts] =
+            [&LANE_SLOTS, &JOBS_IN_FLIGHT, &WORKER_RESTARTS].map(|spec| self.metrics.values(spec));
         let load = |lane: &Lane| {
-            let value = |spec| whole(self.metrics.value(spec, &[lane.name()]).unwrap_or_default());
+            let of = |values: &[(Vec<String>, f64)]| {
+                let found = values.iter().find(|(labels, _)| labels[0] == lane.name());
+                found.map_or(0, |(_, value)| whole(*value))
+            };
             let load = Load {
-                slots: value(&LANE_SLOTS),
-                running: value(&JOBS_IN_FLIGHT),
-                restarts: value(&WORKER_RESTARTS),
+                slots: of(&slots),
+                running: of(&running),
+                restarts: of(&restarts),
             };
             (lane.name().to_owned(), load)
         };

@@ -133,25 +133,31 @@ impl Metrics {
 
     /// The value of a counter or gauge, for tests and the operator's page; `None` when there is no such series.
     pub fn value(&self, spec: &MetricSpec, values: &[&str]) -> Option<f64> {
-        let family = self
-            .registry
-            .gather()
-            .into_iter()
-            .find(|family| family.name() == spec.name)?;
-        let labels = spec.labels();
-        let metric = family.get_metric().iter().find(|metric| {
-            metric.get_label().iter().all(|pair| {
-                labels
-                    .iter()
-                    .position(|name| *name == pair.name())
-                    .is_some_and(|at| values.get(at) == Some(&pair.value()))
-            })
-        })?;
-        match spec.kind {
-            MetricKind::Counter => Some(metric.get_counter().get_value()),
-            MetricKind::Gauge(_) => Some(metric.get_gauge().get_value()),
-            MetricKind::Histogram(_) => None,
+        let found = self.values(spec).into_iter().find(|(labels, _)| labels == values);
+        found.map(|(_, value)| value)
+    }
+
+    /// Every series of a counter or gauge: the values of its labels, in the table's order, and its own.
+    pub fn values(&self, spec: &MetricSpec) -> Vec<(Vec<String>, f64)> {
+        let Some(family) = self.series.get(spec.name) else {
+            return Vec::new();
+        };
+        let mut values = Vec::new();
+        for family in family.collector().collect() {
+            for metric in family.get_metric() {
+                let label = |name: &&str| {
+                    let pair = metric.get_label().iter().find(|pair| pair.name() == *name);
+                    pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+                };
+                let value = match spec.kind {
+                    MetricKind::Counter => metric.get_counter().get_value(),
+                    MetricKind::Gauge(_) => metric.get_gauge().get_value(),
+                    MetricKind::Histogram(_) => continue,
+                };
+                values.push((spec.labels().iter().map(label).collect(), value));
+            }
         }
+        values
     }
 
     /// Everything in Prometheus' text format 0.0.4.

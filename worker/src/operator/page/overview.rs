@@ -207,14 +207,12 @@ fn circuits(reading: &Reading) -> Markup {
 
 /// What this process asked the providers, and how that went.
 fn providers(look: &Look) -> Markup {
-    let metrics = &look.page.context.metrics;
-    let mut totals: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for series in PROVIDER_REQUESTS.series() {
-        let value = metrics.value(&PROVIDER_REQUESTS, &series).unwrap_or_default();
-        let (provider, good) = (series[0], series.contains(&"ok"));
-        let (all, others) = totals.entry(provider).or_default();
+    let mut totals: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for (labels, value) in look.page.context.metrics.values(&PROVIDER_REQUESTS) {
+        let is_good = labels.iter().any(|label| label == "ok");
+        let (all, others) = totals.entry(labels.into_iter().next().unwrap_or_default()).or_default();
         *all += value;
-        *others += if good { 0.0 } else { value };
+        *others += if is_good { 0.0 } else { value };
     }
     let rows: Vec<Vec<Markup>> = totals
         .iter()
