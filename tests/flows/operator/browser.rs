@@ -72,7 +72,7 @@ async fn every_page_and_every_action_works_in_a_browser_by_keyboard_on_a_phone_i
     .await;
     let request = one(
         &app,
-        "SELECT min(request_id::text) FROM jobs WHERE state = 'ready' AND kind = 'sync-balance'",
+        "SELECT request_id::text FROM jobs WHERE state = 'ready' AND kind = 'sync-balance' ORDER BY id LIMIT 1",
     )
     .await;
     let events: Vec<String> =
