@@ -13,81 +13,78 @@ async fn one(app: &TestApp, query: &'static str) -> String {
     sqlx::query_scalar(query).fetch_one(&app.db).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_and_every_action_works_in_a_browser_by_keyboard_on_a_phone_in_light_and_in_dark() {
-    let app = service_with(&[("DROP_GRAFANA_URL", "https://grafana.example.com/d/drop")]).await;
-    everything(&app).await;
-    sqlx::raw_sql(
-        "UPDATE lanes SET paused_by = 'kari', paused_because = 'their maintenance', paused_until = now() + interval '50 min'
-          WHERE name = 'balance.batch';
-         UPDATE lanes SET paused = false WHERE name IN ('login', 'upkeep');
-         UPDATE lanes SET closed_at = now() WHERE name = 'payment.send';
-         INSERT INTO job_attempts (job_id, attempt, owner, result, started_at, ended_at, error)
-         SELECT j.id, n, gen_random_uuid(), CASE n WHEN 5 THEN 'dead' ELSE 'again' END, now() - (6 - n) * interval '4 s',
-                now() - (6 - n) * interval '3 s', j.last_error
-           FROM (SELECT min(id) AS id, min(last_error) AS last_error FROM jobs WHERE state = 'dead' AND kind = 'sync-balance') j, generate_series(1, 5) n",
-    )
-    .execute(&app.db)
-    .await
-    .unwrap();
-    let payment = one(
-        &app,
-        "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key = 'pay'",
-    )
-    .await;
-    let other = one(
-        &app,
-        "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key = 'copy 1'",
-    )
-    .await;
-    let third = one(
-        &app,
-        "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key = 'copy 2'",
-    )
-    .await;
-    let login = one(
-        &app,
-        "SELECT '/operator/logins/lgn_' || replace(id::text, '-', '') FROM logins",
-    )
-    .await;
-    let person = one(
-        &app,
-        "SELECT '/operator/people/usr_' || replace(id::text, '-', '') FROM users",
-    )
-    .await;
-    let dead = one(
-        &app,
-        "SELECT min(id)::text FROM jobs WHERE state = 'dead' AND kind = 'sync-balance'",
-    )
-    .await;
-    let next = one(
-        &app,
-        "SELECT (min(id) + 1)::text FROM jobs WHERE state = 'dead' AND kind = 'sync-balance'",
-    )
-    .await;
-    let ready = one(
-        &app,
-        "SELECT min(id)::text FROM jobs WHERE state = 'ready' AND kind = 'sync-balance'",
-    )
-    .await;
-    let request = one(
-        &app,
-        "SELECT request_id::text FROM jobs WHERE state = 'ready' AND kind = 'sync-balance' ORDER BY id LIMIT 1",
-    )
-    .await;
-    let events: Vec<String> =
-        sqlx::query_scalar("SELECT 'evt_' || replace(id::text, '-', '') FROM webhook_events ORDER BY id DESC")
-            .fetch_all(&app.db)
-            .await
-            .unwrap();
-    let worker = one(&app, "SELECT left(replace(owner::text, '-', ''), 12) FROM workers").await;
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("operator-page");
-    std::fs::create_dir_all(&folder).unwrap();
-    let found = chromium::visit(&json!({
-        "url": app.worker_internal().await,
-        "token": KARI,
-        "folder": folder,
-        "pages": {
+/// The rows that the browser looks at and acts on.
+struct Rows {
+    payment: String,
+    other: String,
+    third: String,
+    login: String,
+    person: String,
+    dead: String,
+    next: String,
+    ready: String,
+    request: String,
+    events: Vec<String>,
+    worker: String,
+}
+
+impl Rows {
+    async fn of(app: &TestApp) -> Self {
+        let payment =
+            "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key = 'pay'";
+        let other = "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key = 'copy 1'";
+        let third = "SELECT '/operator/payments/tx_' || replace(id::text, '-', '') FROM transactions WHERE client_key = 'copy 2'";
+        let events = "SELECT 'evt_' || replace(id::text, '-', '') FROM webhook_events WHERE state = 'quarantined' ORDER BY id DESC";
+        Self {
+            payment: one(app, payment).await,
+            other: one(app, other).await,
+            third: one(app, third).await,
+            login: one(
+                app,
+                "SELECT '/operator/logins/lgn_' || replace(id::text, '-', '') FROM logins",
+            )
+            .await,
+            person: one(
+                app,
+                "SELECT '/operator/people/usr_' || replace(id::text, '-', '') FROM users",
+            )
+            .await,
+            dead: one(
+                app,
+                "SELECT min(id)::text FROM jobs WHERE state = 'dead' AND kind = 'sync-balance'",
+            )
+            .await,
+            next: one(
+                app,
+                "SELECT (min(id) + 1)::text FROM jobs WHERE state = 'dead' AND kind = 'sync-balance'",
+            )
+            .await,
+            ready: one(
+                app,
+                "SELECT min(id)::text FROM jobs WHERE state = 'ready' AND kind = 'sync-balance'",
+            )
+            .await,
+            request: one(
+                app,
+                "SELECT request_id::text FROM jobs WHERE state = 'ready' AND kind = 'sync-balance' ORDER BY id LIMIT 1",
+            )
+            .await,
+            events: sqlx::query_scalar(events).fetch_all(&app.db).await.unwrap(),
+            worker: one(app, "SELECT left(replace(owner::text, '-', ''), 12) FROM workers").await,
+        }
+    }
+
+    fn pages(&self) -> Value {
+        let Self {
+            payment,
+            login,
+            person,
+            dead,
+            request,
+            events,
+            ..
+        } = self;
+        json!({
             "overview": "/operator",
             "jobs": "/operator/jobs?state=dead",
             "dead": "/operator/jobs/dead",
@@ -104,9 +101,22 @@ async fn every_page_and_every_action_works_in_a_browser_by_keyboard_on_a_phone_i
             "person": person,
             "audit": "/operator/audit",
             "found": format!("/operator/find?q={request}"),
-        },
-        // The table of features, line by line.
-        "sees": {
+        })
+    }
+
+    /// The table of features, line by line.
+    fn sees(&self) -> Value {
+        let Self {
+            payment,
+            login,
+            person,
+            dead,
+            ready,
+            request,
+            worker,
+            ..
+        } = self;
+        json!({
             "/operator": ["balance.batch", "Ready", "Running", "Dead", "Oldest ready", "Dashboards", "Providers", "neonomics/pisp"],
             "/operator/jobs?state=dead&error=503": ["the bank answered 503", "sync-balance"],
             "/operator/jobs?lane=balance.batch&kind=sync-balance&state=ready": [ready],
@@ -121,8 +131,22 @@ async fn every_page_and_every_action_works_in_a_browser_by_keyboard_on_a_phone_i
             (payment.clone()): ["payment.requested", "initiate-payment enqueued", "attempt.sent", "answer.ambiguous", "payment.needs_review"],
             (login.clone()): ["login.started", "callback.came_back", "check-login done", "login.succeeded"],
             (person.clone()): ["Identity check", "Decisions", "Newest payments"],
-        },
-        "acts": [
+        })
+    }
+
+    /// Every action, by the form that offers it.
+    fn acts(&self) -> Value {
+        let Self {
+            payment,
+            other,
+            third,
+            dead,
+            next,
+            ready,
+            events,
+            ..
+        } = self;
+        json!([
             { "path": format!("/operator/jobs/{dead}"), "form": "form.action", "press": "Run again" },
             { "path": format!("/operator/jobs/{ready}"), "form": "form.action", "press": "Cancel" },
             { "path": "/operator/jobs?state=dead", "form": "#selection", "tick": [next], "press": "Discard" },
@@ -143,7 +167,37 @@ async fn every_page_and_every_action_works_in_a_browser_by_keyboard_on_a_phone_i
             { "path": third, "form": "form[action$=retry]", "press": "Send it again" },
             { "path": "/operator/workers", "form": "form[action$=quiet]", "press": "Quiet" },
             { "path": "/operator/workers", "form": "form[action$=quiet]", "press": "go on" },
-        ],
+        ])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_and_every_action_works_in_a_browser_by_keyboard_on_a_phone_in_light_and_in_dark() {
+    let app = service_with(&[("DROP_GRAFANA_URL", "https://grafana.example.com/d/drop")]).await;
+    everything(&app).await;
+    sqlx::raw_sql(
+        "UPDATE lanes SET paused_by = 'kari', paused_because = 'their maintenance', paused_until = now() + interval '50 min'
+          WHERE name = 'balance.batch';
+         UPDATE lanes SET paused = false WHERE name IN ('login', 'upkeep');
+         UPDATE lanes SET closed_at = now() WHERE name = 'payment.send';
+         INSERT INTO job_attempts (job_id, attempt, owner, result, started_at, ended_at, error)
+         SELECT j.id, n, gen_random_uuid(), CASE n WHEN 5 THEN 'dead' ELSE 'again' END, now() - (6 - n) * interval '4 s',
+                now() - (6 - n) * interval '3 s', j.last_error
+           FROM (SELECT min(id) AS id, min(last_error) AS last_error FROM jobs WHERE state = 'dead' AND kind = 'sync-balance') j, generate_series(1, 5) n",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let rows = Rows::of(&app).await;
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("operator-page");
+    std::fs::create_dir_all(&folder).unwrap();
+    let found = chromium::visit(&json!({
+        "url": app.worker_internal().await,
+        "token": KARI,
+        "folder": folder,
+        "pages": rows.pages(),
+        "sees": rows.sees(),
+        "acts": rows.acts(),
     }))
     .await;
     if let Some(found) = found {

@@ -82,9 +82,9 @@ pub(super) fn forms_of(page: &str) -> Vec<Form> {
         }
         // Boxes that are ticked beside it.
         if attribute(tag, "id").as_deref() == Some("selection") {
-            let boxes =
+            let mut boxes =
                 tags(page, "input").filter(|tag| attribute(tag, "form").is_some() && !tag.contains(" disabled"));
-            let first = boxes.filter_map(|tag| attribute(tag, "value")).next();
+            let first = boxes.find_map(|tag| attribute(tag, "value"));
             choose("id", first.into_iter().collect());
         }
         let buttons: Vec<(String, String)> = tags(inner, "button")
