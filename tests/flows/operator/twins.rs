@@ -547,24 +547,6 @@ async fn what_stands_otherwise_is_refused_in_the_words_of_the_command_and_leaves
             &[NO_PAYMENT, "--payment-id", "x"],
         ),
         pair(
-            &of_payment("track"),
-            json!({ "payment_id": "two words" }),
-            "payments track",
-            &[NO_PAYMENT, "--payment-id", "two words"],
-        ),
-        pair(
-            &of_payment("track"),
-            json!({ "payment_id": "beep\u{7}" }),
-            "payments track",
-            &[NO_PAYMENT, "--payment-id", "beep\u{7}"],
-        ),
-        pair(
-            &of_payment("track"),
-            json!({ "payment_id": "  " }),
-            "payments track",
-            &[NO_PAYMENT, "--payment-id", "  "],
-        ),
-        pair(
             &format!("/workers/{NO_WORKER}/quiet"),
             json!({}),
             "workers quiet",
@@ -598,6 +580,23 @@ async fn what_stands_otherwise_is_refused_in_the_words_of_the_command_and_leaves
         let why = answer.body["detail"].as_str().unwrap();
         assert!(!done && said.contains(why), "{command}: {said} without {why}");
     }
+    for odd in ["two words", "beep\u{7}", "  "] {
+        let given = json!({ "payment_id": odd });
+        let (path, body, command, arguments) = pair(
+            &of_payment("track"),
+            given,
+            "payments track",
+            &[NO_PAYMENT, "--payment-id", odd],
+        );
+        let answer = kari.post(&path, &body).await;
+        assert!(
+            answer.body["detail"].to_string().contains("no id of a payment"),
+            "{}",
+            answer.body
+        );
+        let (done, said) = runs_pair(&app, command, &arguments).await;
+        assert!(!done && said.contains("no id of a payment"), "{said}");
+    }
     assert!(audited(&app).await.is_empty());
     app.abandon().await;
 }
@@ -607,6 +606,10 @@ async fn a_payment_is_settled_by_a_program_as_by_a_person() {
     let app = service().await;
     let payment = payment_in_review(&app).await;
     let kari = Program::of(&app, Some(KARI)).await;
+    let waiting = kari.get("/payments/review?limit=1").await.body;
+    assert_eq!(waiting[0]["id"], json!(payment));
+    let behind = kari.get(&format!("/payments/review?after={payment}")).await.body;
+    assert_eq!(behind, json!([]));
     let path = format!("/payments/{payment}/settle");
     for unusable in [
         json!({}),

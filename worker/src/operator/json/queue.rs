@@ -62,6 +62,7 @@ impl Queue {
     /// Count what waits, runs and is dead in each lane.
     ///
     /// And how long the oldest has waited that could run. As the worker that answers last read it, every ten seconds.
+    #[expect(clippy::unused_async, reason = "the framework's operations are async")]
     #[oai(path = "/stats", method = "get", operation_id = "countJobs")]
     async fn stats(&self, viewer: Viewer) -> Result<Shown<Vec<LaneReading>>, Refused> {
         let reading = viewer.readings.believed(Instant::now()).ok_or_else(Refused::not_read)?;
