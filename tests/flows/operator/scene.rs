@@ -226,7 +226,7 @@ pub(super) async fn stands(app: &TestApp) -> String {
            (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY lane) FROM lanes t),
            (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY key) FROM breaker t),
            (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM breaker_transitions t),
-           (SELECT string_agg(concat_ws(' ', owner, quiet_since, quiet_by), ',' ORDER BY owner) FROM workers),
+           (SELECT string_agg(concat_ws(' ', owner, quiet_since, quiet_by), ',' ORDER BY owner) FROM workers WHERE quiet_by IS NOT NULL),
            (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM jobs t WHERE NOT lane = 8 AND kind NOT LIKE 'reconcile-%'
                AND kind NOT LIKE 'plan-%'),
            (SELECT string_agg(to_jsonb(t)::text, ',' ORDER BY id) FROM audit_log t
