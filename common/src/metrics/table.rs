@@ -330,6 +330,9 @@ metrics! {
     /// Of the process, whether or not people were told: what is raised again within its quiet period counts, too.
     ALERTS_RAISED = "drop_alerts_raised_total", Counter, BOTH, [Label("alert", &alerts::NAMES)],
         "Alerts that the code raised, by name.";
+    /// Each answer with a 4xx other than 408 and 429: the address or the alert is wrong, and nobody is told by Sentry.
+    ALERTS_REFUSED = "drop_alerts_refused_total", Counter, BOTH, [Label("alert", &alerts::NAMES)],
+        "Alerts that Sentry refused for good, by name.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
