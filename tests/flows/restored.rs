@@ -1,11 +1,10 @@
 //! A restore to a point in time, as `ops/restore.md` has it: what was paid after that moment is forgotten here and not at the
 //! bank, and nothing is paid twice for that.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use drop_sandbox::Decision;
+use drop_sandbox::{Decision, Payment};
 use drop_tests::{
+    alerts,
     app::{TestApp, eventually},
     ledger::{Broken, Rule},
     person::{Answer, SignedIn},
@@ -37,7 +36,16 @@ async fn restored(app: &TestApp, verb: &[&str], list: &str) -> (bool, String) {
 fn list_of_the_bank(app: &TestApp) -> String {
     let orders = app.sandbox.neonomics().payments().into_iter();
     let lines: Vec<String> = orders
-        .map(|order| format!("{} {}", order.request_id, order.id))
+        .map(
+            |Payment {
+                 id, request_id, order, ..
+             }| {
+                let (amount, account) = (&order["instructedAmount"], &order["creditorAccount"]["bban"]);
+                let [amount, currency, account] =
+                    [&amount["amount"], &amount["currency"], account].map(|value| value.as_str().unwrap());
+                format!("{request_id} {id} {amount} {currency} {account}")
+            },
+        )
         .collect();
     lines.join("\n")
 }
@@ -94,6 +102,14 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
             "{key}"
         );
     }
+    // What may have left, its person cannot take back here, for the bank has it, and nobody may send it again.
+    let unsent = text(&unsent, "id");
+    let retry = ["payments", "retry", unsent];
+    let (sent, said) = app.operator(PROGRAM, &[&retry[..], &BY].concat()).await;
+    assert!(!sent && said.contains("is with the bank, may be"), "{said}");
+    anna.post(&format!("/v1/transactions/{unsent}/cancel"), &serde_json::json!({}))
+        .await;
+    assert_eq!(shown(&anna, unsent).await["status"], "processing");
     let resume = ["lanes", "resume", "payment.send"];
     let (resumed, said) = app.operator(PROGRAM, &[&resume[..], &BY].concat()).await;
     assert!(!resumed && said.contains("closed since a restore"), "{said}");
@@ -107,10 +123,21 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
     );
     let (opened, said) = restored(&app, &["open"], "one two three\n").await;
     assert!(!opened && said.contains("line 1 is not"), "{said}");
-    let (opened, said) = restored(&app, &["open"], &list_of_the_bank(&app)).await;
-    assert!(opened && said.contains("order.forgotten: 2"), "{said}");
+    // Of a release before, whose orders had their client's key: nobody knows whose it is.
+    let before = uuid::Uuid::new_v4().to_string();
+    let list = format!(
+        "{}\n{before} pay_before 80.00 NOK 265-1234567-89",
+        list_of_the_bank(&app)
+    );
+    let (opened, said) = restored(&app, &["open"], &list).await;
+    assert!(opened && said.contains("order.forgotten: 3"), "{said}");
+    assert!(
+        said.contains(&format!("tracked {unsent}")) && said.contains("order.conflict: 0"),
+        "the one of which nobody knew: {said}"
+    );
     app.until_idle().await;
 
+    nothing_else_is_given(&app, &anna, &account, &uuid, &before).await;
     // Whoever asks again under their key is given what there is. Five minutes have passed, and nobody waits for a link.
     for (key, amount) in [(uuid.as_str(), "40.00"), ("unapproved", "50.00")] {
         let again = pays(&anna, &account, key, amount).await;
@@ -121,25 +148,6 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
             "{key}"
         );
     }
-    // What may have left, its person cannot take back here, for the bank has it, and nobody may send it again. A person looks at it;
-    // they know from the bank that it did.
-    let unsent = text(&unsent, "id");
-    let retry = ["payments", "retry", unsent];
-    let (sent, said) = app.operator(PROGRAM, &[&retry[..], &BY].concat()).await;
-    assert!(!sent && said.contains("is with the bank, may be"), "{said}");
-    anna.post(&format!("/v1/transactions/{unsent}/cancel"), &serde_json::json!({}))
-        .await;
-    assert_eq!(shown(&anna, unsent).await["status"], "processing");
-    let known: BTreeMap<_, _> = app
-        .sandbox
-        .neonomics()
-        .payments()
-        .into_iter()
-        .map(|order| (order.minor, order.id))
-        .collect();
-    let track = ["payments", "track", unsent, "--payment-id", &known[&3_000]];
-    let (tracked, said) = app.operator(PROGRAM, &[&track[..], &BY].concat()).await;
-    assert!(tracked, "{said}");
     becomes(&anna, unsent, "completed").await;
     let new = pays(&anna, &account, "new", "60.00").await;
     anna.decides(text(&new, "scaRedirect"), Decision::Approve).await;
@@ -147,9 +155,32 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
     // Its time was over meanwhile.
     becomes(&anna, text(&waiting, "id"), "failed").await;
     assert_eq!(shown(&anna, text(&waiting, "id")).await["reason"], "sca_timeout");
+    // That of the one which came back has begun with that, and ends as any other's.
+    app.advance(TimeDelta::minutes(6)).await;
+    let anna = app.signed_in("anna").await;
+    let unapproved = pays(&anna, &account, "unapproved", "50.00").await;
+    becomes(&anna, text(&unapproved, "id"), "failed").await;
+    assert_eq!(shown(&anna, text(&unapproved, "id")).await["reason"], "sca_timeout");
 
     one_order_of_each(&app).await;
     app.finish_without_books().await;
+}
+
+/// Under the key of what is forgotten, and under that of an order of a release before.
+async fn nothing_else_is_given(app: &TestApp, anna: &SignedIn<'_>, account: &str, key: &str, before: &str) {
+    // Another amount under the key of what is forgotten is another payment, as under every key.
+    alerts::listen();
+    let other = pays(anna, account, key, "41.00").await;
+    assert_eq!(other.problem(), (422, "idempotency_key_reused"));
+    assert_eq!(alerts::about("another amount or payee").len(), 1);
+    let refused = pays(anna, account, before, "80.00").await;
+    assert_eq!(refused.problem(), (409, "conflict"));
+    // Nobody else's key leads to it.
+    let marko = app.signed_in("marko").await;
+    let his = marko.has_an_account().await;
+    let own = pays(&marko, &his, key, "70.00").await;
+    marko.decides(text(&own, "scaRedirect"), Decision::Approve).await;
+    becomes(&marko, text(&own, "id"), "completed").await;
 }
 
 /// What people heard of what was forgotten is true no more; what is said of the money is.
@@ -159,7 +190,7 @@ async fn one_order_of_each(app: &TestApp) {
     amounts.sort_unstable();
     assert_eq!(
         amounts,
-        [1_000, 2_000, 3_000, 4_000, 5_000, 6_000],
+        [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000],
         "one order of each payment"
     );
     let broken = app.books().await.broken();
@@ -173,4 +204,105 @@ async fn one_order_of_each(app: &TestApp) {
     let is_true = |broken: &&Broken| of_money(broken.rule) && !broken.what.contains("links handed out");
     let wrong: Vec<_> = broken.iter().filter(is_true).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contradicts_it_is_told() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.stop_worker().await;
+    let mut ids = Vec::new();
+    for (key, amount) in [
+        ("had", "10.00"),
+        ("changed", "20.00"),
+        ("ended", "30.00"),
+        ("missing", "40.00"),
+    ] {
+        let asked = anna.post_later("/v1/transactions", key, &order(&account, amount)).await;
+        ids.push(text(&asked, "id").to_owned());
+    }
+    let [had, changed, ended, missing] = ids.try_into().unwrap();
+    let (closed, said) = restored(&app, &["close", "--to", "2026-03-01T12:00:00Z"], "").await;
+    assert!(
+        closed && said.contains("every order since 2026-03-01T11:50:00Z"),
+        "{said}"
+    );
+    let settle = ["payments", "settle", &ended, "--never-arrived"];
+    let (settled, said) = app.operator(PROGRAM, &[&settle[..], &BY].concat()).await;
+    assert!(settled, "{said}");
+    app.advance(TimeDelta::minutes(5)).await;
+
+    let mut under = Vec::new();
+    for id in [&had, &changed, &ended] {
+        let of = format!("FROM transactions WHERE 'tx_' || replace(id::text, '-', '') = '{id}'");
+        under.push(value::<String>(&app, &format!("SELECT idempotency_key::text {of}")).await);
+    }
+    let (payee, forgotten) = ("NOK 265-1234567-89", uuid::Uuid::new_v4());
+    let list = [
+        format!("{} pay_had 10.00 {payee}", under[0]),
+        format!("{} pay_twice 10.00 {payee}", under[0]),
+        format!("{} pay_changed 20.00 NOK 265-1234567-88", under[1]),
+        format!("{} pay_ended 30.00 {payee}", under[2]),
+        format!("{forgotten} pay_forgotten 50.00 {payee}"),
+        format!("{forgotten} pay_again 50.00 {payee}"),
+    ];
+    let (opened, said) = restored(&app, &["open"], &list.join("\n")).await;
+    assert!(opened, "{said}");
+    for line in [
+        format!("tracked {had} pay_had"),
+        format!(
+            "conflict {} pay_twice, {had}: the bank has two orders of its X-Request-ID",
+            under[0]
+        ),
+        format!(
+            "conflict {} pay_changed, {changed}: the bank's order is of another amount or payee",
+            under[1]
+        ),
+        format!(
+            "conflict {} pay_ended, {ended}: it ended here as one that the bank does not have",
+            under[2]
+        ),
+        format!("forgotten {forgotten} pay_forgotten"),
+        format!("conflict {forgotten} pay_again: the bank has two orders of one X-Request-ID"),
+        format!("not tracked {missing}"),
+        "order.conflict: 4".to_owned(),
+    ] {
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    assert_eq!(said.matches("not tracked").count(), 1, "{said}");
+    let tracked = "SELECT string_agg(payment_id, ' ') FROM transactions WHERE sca_deadline > clock_timestamp() AND NOT needs_review";
+    assert_eq!(value::<String>(&app, tracked).await, "pay_had");
+    let waiting: i64 = value(
+        &app,
+        "SELECT count(*) FROM transactions WHERE needs_review AND NOT bank_final",
+    )
+    .await;
+    assert_eq!(waiting, 2, "a person looks at these");
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn what_was_restored_into_a_closed_time_is_closed_anew_and_awaits_the_list_of_the_restore_before() {
+    let app = TestApp::start().await;
+    let closes = async |to: &str| restored(&app, &["close", "--to", to], "").await;
+    let opens = async || restored(&app, &["open", "--no-orders"], "").await;
+    assert!(closes("2026-03-01T12:00:00Z").await.0);
+    app.advance(TimeDelta::minutes(10)).await;
+    // The backup is of a time after that: what has been opened, and sent, since then is forgotten.
+    let (closed, said) = closes("2026-03-01T15:00:00Z").await;
+    assert!(
+        closed && said.contains("every order since 2026-03-01T11:50:00Z"),
+        "{said}"
+    );
+    let (opened, said) = opens().await;
+    assert!(!opened && said.contains("may still be at what was sent last"), "{said}");
+    app.advance(TimeDelta::minutes(5)).await;
+    assert!(opens().await.0);
+    let (closed, said) = closes("2026-03-01T15:00:00Z").await;
+    assert!(
+        closed && said.contains("every order since 2026-03-01T14:50:00Z"),
+        "{said}"
+    );
+    app.abandon().await;
 }

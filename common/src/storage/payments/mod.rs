@@ -44,8 +44,11 @@ pub use self::{
         not_withdrawing, set_cancellation, set_state, withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
-    new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
-    restored::{ForgottenOrder, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten},
+    new::{AtBank, Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
+    restored::{
+        Forgotten, Here, OrderOfBank, compare, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten,
+        request_id_of, restored_since,
+    },
     review::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,
         reviewed,
