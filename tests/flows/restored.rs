@@ -2,6 +2,7 @@
 //! bank, and nothing is paid twice for that.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use drop_common::domain::ids::UserId;
 use drop_sandbox::{Decision, Payment};
 use drop_tests::{
     alerts,
@@ -9,8 +10,9 @@ use drop_tests::{
     ledger::{Broken, Rule},
     person::{Answer, SignedIn},
 };
+use uuid::Uuid;
 
-use crate::paying::{becomes, order, shown, value};
+use crate::paying::{becomes, execute, order, shown, value};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drop-node");
 const BY: [&str; 4] = ["--operator", "ops@getdrop.no", "--reason", "OPS-1"];
@@ -79,7 +81,7 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
         .unwrap()
         .to_owned();
     anna.decides(&link, Decision::Approve).await;
-    let uuid = uuid::Uuid::new_v4().to_string();
+    let uuid = Uuid::new_v4().to_string();
     let approved = pays(&anna, &account, &uuid, "40.00").await;
     anna.decides(text(&approved, "scaRedirect"), Decision::Approve).await;
     let unapproved = pays(&anna, &account, "unapproved", "50.00").await;
@@ -123,21 +125,15 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
     );
     let (opened, said) = restored(&app, &["open"], "one two three\n").await;
     assert!(!opened && said.contains("line 1 is not"), "{said}");
-    // Of a release before, whose orders had their client's key: nobody knows whose it is.
-    let before = uuid::Uuid::new_v4().to_string();
-    let list = format!(
-        "{}\n{before} pay_before 80.00 NOK 265-1234567-89",
-        list_of_the_bank(&app)
-    );
-    let (opened, said) = restored(&app, &["open"], &list).await;
-    assert!(opened && said.contains("order.forgotten: 3"), "{said}");
+    let (opened, said) = restored(&app, &["open"], &list_of_the_bank(&app)).await;
+    assert!(opened && said.contains("order.forgotten: 2"), "{said}");
     assert!(
         said.contains(&format!("tracked {unsent}")) && said.contains("order.conflict: 0"),
         "the one of which nobody knew: {said}"
     );
     app.until_idle().await;
 
-    nothing_else_is_given(&app, &anna, &account, &uuid, &before).await;
+    nothing_else_is_given(&app, &anna, &account, &uuid).await;
     // Whoever asks again under their key is given what there is. Five minutes have passed, and nobody waits for a link.
     for (key, amount) in [(uuid.as_str(), "40.00"), ("unapproved", "50.00")] {
         let again = pays(&anna, &account, key, amount).await;
@@ -166,19 +162,21 @@ async fn p1_after_a_restore_what_the_bank_has_is_found_again_and_nothing_is_paid
     app.finish_without_books().await;
 }
 
-/// Under the key of what is forgotten, and under that of an order of a release before.
-async fn nothing_else_is_given(app: &TestApp, anna: &SignedIn<'_>, account: &str, key: &str, before: &str) {
-    // Another amount under the key of what is forgotten is another payment, as under every key.
+/// Under the keys of what is forgotten.
+async fn nothing_else_is_given(app: &TestApp, anna: &SignedIn<'_>, account: &str, uuid: &str) {
+    // Another amount is another payment, as under every key. A UUID may be somebody else's key.
     alerts::listen();
-    let other = pays(anna, account, key, "41.00").await;
+    let other = pays(anna, account, "unapproved", "51.00").await;
     assert_eq!(other.problem(), (422, "idempotency_key_reused"));
-    assert_eq!(alerts::about("another amount or payee").len(), 1);
-    let refused = pays(anna, account, before, "80.00").await;
-    assert_eq!(refused.problem(), (409, "conflict"));
-    // Nobody else's key leads to it.
     let marko = app.signed_in("marko").await;
     let his = marko.has_an_account().await;
-    let own = pays(&marko, &his, key, "70.00").await;
+    for (person, account) in [(anna, account), (&marko, &his)] {
+        let other = pays(person, account, uuid, "41.00").await;
+        assert_eq!(other.problem(), (409, "conflict"));
+    }
+    assert_eq!(alerts::about("another amount or payee").len(), 1);
+    // A key that is no UUID leads to nothing of anybody else's.
+    let own = pays(&marko, &his, "unapproved", "70.00").await;
     marko.decides(text(&own, "scaRedirect"), Decision::Approve).await;
     becomes(&marko, text(&own, "id"), "completed").await;
 }
@@ -238,7 +236,7 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
         let of = format!("FROM transactions WHERE 'tx_' || replace(id::text, '-', '') = '{id}'");
         under.push(value::<String>(&app, &format!("SELECT idempotency_key::text {of}")).await);
     }
-    let (payee, forgotten) = ("NOK 265-1234567-89", uuid::Uuid::new_v4());
+    let (payee, forgotten) = ("NOK 265-1234567-89", Uuid::new_v4());
     let list = [
         format!("{} pay_had 10.00 {payee}", under[0]),
         format!("{} pay_twice 10.00 {payee}", under[0]),
@@ -280,6 +278,32 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
     .await;
     assert_eq!(waiting, 2, "a person looks at these");
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn an_order_of_which_only_the_ids_were_noted_is_given_to_nobody_and_calls_nobody() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let user = anna.user.parse::<UserId>().unwrap().uuid();
+    let (uuid, own) = (Uuid::new_v4(), Uuid::new_v5(&user, b"own"));
+    execute(
+        &app,
+        &format!(
+            "INSERT INTO forgotten_orders (request_id, payment_id) VALUES ('{uuid}', 'pay_1'), ('{own}', 'pay_2')"
+        ),
+    )
+    .await;
+    alerts::listen();
+    for key in [&uuid.to_string(), "own"] {
+        let refused = pays(&anna, &account, key, "10.00").await;
+        assert_eq!(refused.problem(), (409, "conflict"), "{key}");
+    }
+    for request_id in [uuid, own] {
+        assert_eq!(alerts::about(&request_id.to_string()), [""; 0]);
+    }
+    assert_eq!(app.sandbox.neonomics().payments().len(), 0);
+    app.finish().await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use drop_common::{
     storage::{
         Tx,
         audit::{self, Actor, Entry},
-        payments::{self, AtBank, Forgotten, NewPayment, Payment, Standing},
+        payments::{self, AtBank, Forgotten, NewPayment, Payment, RequestIds, Standing},
         users,
     },
 };
@@ -26,6 +26,7 @@ use poem::{Request, http::header};
 use poem_openapi::payload::Json;
 use serde_json::json;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{Initiation, NewTransaction, Transaction, checks::check, location};
 use crate::{
@@ -57,7 +58,8 @@ pub(super) async fn create(
     let kyc = users::lock_payer(&mut tx, user, session.session.into()).await?;
     let kyc = kyc.ok_or(ApiError::of(Code::Unauthenticated))?;
     failpoint!("pay.begun");
-    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), &order).await?;
+    let request_ids = RequestIds::of(user, key.as_str());
+    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), request_ids, &order).await?;
     // The same key is the same payment, before every other check.
     if standing.key_is_used {
         drop(tx);
@@ -67,7 +69,7 @@ pub(super) async fn create(
         return replay(state, first.ok_or(ApiError::of(Code::Internal))?, &order, prefer).await;
     }
     let confirmed = confirmed(body)?;
-    let at_bank = at_bank(state, user, key, &standing)?;
+    let at_bank = at_bank(state, &standing)?;
     if at_bank.is_none() {
         if kyc != KycStatus::Approved {
             return Err(ApiError::of(Code::KycRequired));
@@ -78,6 +80,7 @@ pub(super) async fn create(
     let checked = Checked {
         user,
         key,
+        request_ids,
         order: &order,
         confirmed,
         repeats: standing.just_made,
@@ -101,6 +104,7 @@ pub(super) async fn create(
 struct Checked<'a> {
     user: UserId,
     key: &'a IdempotencyKey,
+    request_ids: RequestIds,
     order: &'a PaymentOrder,
     /// The payment that the person says this one does not repeat.
     confirmed: Option<PaymentId>,
@@ -111,21 +115,16 @@ struct Checked<'a> {
 }
 
 /// The order under this key that the bank has and a restore has forgotten. What the bank has, it has, whatever its person may do today.
-fn at_bank<'a>(
-    state: &State,
-    user: UserId,
-    key: &IdempotencyKey,
-    standing: &'a Standing,
-) -> Result<Option<AtBank<'a>>, ApiError> {
+fn at_bank<'a>(state: &State, standing: &'a Standing) -> Result<Option<AtBank<'a>>, ApiError> {
     match &standing.forgotten {
         None => Ok(None),
-        Some(Forgotten::Same { payment_id }) => Ok(standing.debtor.as_ref().map(|_| AtBank {
+        Some(Forgotten::Same { request_id, payment_id }) => Ok(standing.debtor.as_ref().map(|_| AtBank {
+            request_id: *request_id,
             payment_id,
             sca_timeout: state.settings.payments.sca_timeout,
         })),
         // Or the list that operations gave us is wrong, and its person makes the payment once more under another key.
-        Some(Forgotten::Another) => {
-            let request_id = payments::request_id_of(user, key.as_str());
+        Some(Forgotten::Another { request_id }) => {
             alerts::raise(
                 &alerts::PAYMENT,
                 format_args!(
@@ -134,7 +133,7 @@ fn at_bank<'a>(
             );
             Err(ApiError::of(Code::IdempotencyKeyReused))
         }
-        Some(Forgotten::Somebodys) => Err(ApiError::of(Code::Conflict)),
+        Some(Forgotten::Unclear) => Err(ApiError::of(Code::Conflict)),
     }
 }
 
@@ -173,6 +172,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
     let Checked {
         user,
         key,
+        request_ids,
         order,
         confirmed,
         repeats,
@@ -189,7 +189,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         user,
         account: order.debtor(),
         client_key: key.as_str(),
-        idempotency_key: payments::request_id_of(user, key.as_str()),
+        idempotency_key: request_ids.own,
         fingerprint: *order.fingerprint().as_bytes(),
         amount: amount.minor,
         currency: amount.currency.code(),
@@ -205,11 +205,20 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         repeats,
         request_id: request_id::current(),
     };
-    // Only somebody's key of a release before could be the same, when keys went out as they were.
-    if !payments::insert(tx, &state.keys, new).await? {
-        return Err(ApiError::of(Code::Conflict));
+    // Another user's request with an equal key may commit at this moment, so the index is asked and no look before it. The last
+    // one is nobody else's.
+    let goes_by = if let Some(order) = at_bank {
+        vec![order.request_id]
+    } else {
+        let last = [request_ids.own, Uuid::new_v5(&id.uuid(), b"X-Request-ID")];
+        request_ids.of_client.into_iter().chain(last).collect()
+    };
+    for idempotency_key in goes_by {
+        if payments::insert(tx, &state.keys, NewPayment { idempotency_key, ..new }).await? {
+            return Ok(id);
+        }
     }
-    Ok(id)
+    Err(ApiError::of(Code::Conflict))
 }
 
 /// Waits for the link or an end, for a bounded time. Money is never decided here.

@@ -46,8 +46,8 @@ pub use self::{
     named::{Named, by_bank, by_state},
     new::{AtBank, Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
     restored::{
-        Forgotten, Here, OrderOfBank, compare, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten,
-        request_id_of, restored_since,
+        Forgotten, Here, OrderOfBank, RequestIds, compare, may_have_left_since, not_known_at_bank, note_forgotten,
+        prune_forgotten, restored_since,
     },
     review::{
         Event, InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, history, in_review, may_be_sent_again, paid_today_beside,

@@ -8,8 +8,7 @@ use uuid::Uuid;
 
 use super::{
     super::{StorageError, Tx},
-    Forgotten,
-    restored::request_id_of,
+    Forgotten, RequestIds,
 };
 use crate::domain::{
     account_number::{AccountNumber, Scheme},
@@ -25,6 +24,8 @@ pub const SEND_WITHIN: Duration = Duration::from_mins(5);
 /// An order that the bank has already, of which there is no link: its person has approved it, or does while the bank waits.
 #[derive(Clone, Copy)]
 pub struct AtBank<'a> {
+    /// Its `X-Request-ID`.
+    pub request_id: Uuid,
     /// The bank's id.
     pub payment_id: &'a str,
     /// How long its person may still take to approve it.
@@ -150,6 +151,7 @@ pub async fn standing(
     keys: &Keyring,
     user: UserId,
     client_key: &str,
+    request_ids: RequestIds,
     order: &PaymentOrder,
 ) -> Result<Standing, StorageError> {
     let (account, amount) = (order.debtor(), order.amount());
@@ -175,11 +177,13 @@ pub async fn standing(
                       AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
                   ) AS "just_made: PaymentId",
                   EXISTS (SELECT FROM lanes WHERE lane = $9 AND closed_at IS NOT NULL) AS "closed!",
-                  forgotten.payment_id AS "forgotten?", forgotten.agrees AS "forgotten_agrees?",
-                  EXISTS (SELECT FROM forgotten_orders WHERE request_id = $11) AS "somebodys!"
+                  forgotten.request_id AS "forgotten_request_id?", forgotten.payment_id AS "forgotten_payment_id?",
+                  forgotten.agrees AS "forgotten_agrees?"
              FROM (SELECT) AS one
-             LEFT JOIN (SELECT payment_id, amount = $4 AND currency = $5 AND creditor_account_masked = $10 AS agrees
-                          FROM forgotten_orders WHERE request_id = $8) forgotten ON true
+             LEFT JOIN (SELECT request_id, payment_id,
+                               amount = $4 AND currency = $5 AND creditor_account_masked = $10 AS agrees
+                          FROM forgotten_orders WHERE request_id IN ($8, $11)
+                         ORDER BY request_id = $8 DESC LIMIT 1) forgotten ON true
              LEFT JOIN (SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
                          WHERE a.id = $7 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
         user.uuid(),
@@ -189,10 +193,10 @@ pub async fn standing(
         amount.currency.code(),
         SEND_WITHIN.as_secs_f64(),
         account.uuid(),
-        request_id_of(user, client_key),
+        request_ids.own,
         Lane::PaymentSend.id(),
         order.creditor_account().masked(),
-        Uuid::try_parse(client_key).ok(),
+        request_ids.of_client,
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -207,11 +211,14 @@ pub async fn standing(
         lookalike: row.lookalike,
         just_made: row.just_made,
         closed: row.closed,
-        forgotten: match (row.forgotten, row.forgotten_agrees) {
-            (Some(payment_id), Some(true)) => Some(Forgotten::Same { payment_id }),
-            (Some(_), Some(false) | None) => Some(Forgotten::Another),
-            (None, _) => row.somebodys.then_some(Forgotten::Somebodys),
-        },
+        forgotten: row
+            .forgotten_request_id
+            .zip(row.forgotten_payment_id)
+            .map(|(request_id, payment_id)| match row.forgotten_agrees {
+                Some(true) => Forgotten::Same { request_id, payment_id },
+                Some(false) if request_id == request_ids.own => Forgotten::Another { request_id },
+                Some(false) | None => Forgotten::Unclear,
+            }),
     })
 }
 

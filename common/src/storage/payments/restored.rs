@@ -13,10 +13,24 @@ use crate::domain::{
     money::Amount,
 };
 
-/// The `X-Request-ID` of the payment that this user makes under this key. It follows from whose key it is and from no row, so that
-/// the same order is the same to the bank even where we have forgotten that it was made; and nobody else's key leads to it.
-pub fn request_id_of(user: UserId, client_key: &str) -> Uuid {
-    Uuid::new_v5(&user.uuid(), client_key.as_bytes())
+/// The `X-Request-ID`s that a payment goes by. They follow from its key and from no row, so that the same order is the same to the bank
+/// even where we have forgotten that it was made.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestIds {
+    /// The client's key, where it is a UUID: unless another payment goes by it, this is the one.
+    pub of_client: Option<Uuid>,
+    /// Else this: it follows from whose key it is, and nobody else's key leads to it.
+    pub own: Uuid,
+}
+
+impl RequestIds {
+    /// Those of the payment that this user makes under this key.
+    pub fn of(user: UserId, client_key: &str) -> Self {
+        Self {
+            of_client: Uuid::try_parse(client_key).ok(),
+            own: Uuid::new_v5(&user.uuid(), client_key.as_bytes()),
+        }
+    }
 }
 
 /// An order as the bank has it.
@@ -37,12 +51,17 @@ pub struct OrderOfBank {
 /// What the bank has under the key that somebody asks with, and a restore has forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forgotten {
-    /// What they ask for: the bank's id of it.
-    Same { payment_id: String },
-    /// An order of another amount or payee.
-    Another,
-    /// One whose `X-Request-ID` was its client's own key, as it was in releases before: nobody knows whose it is.
-    Somebodys,
+    /// What they ask for.
+    Same {
+        request_id: Uuid,
+        /// The bank's id of it.
+        payment_id: String,
+    },
+    /// An order of theirs, of another amount or payee.
+    Another { request_id: Uuid },
+    /// It may be theirs or not: of another amount or payee, under a key that somebody else may have sent too; or nobody wrote down
+    /// what it is of.
+    Unclear,
 }
 
 /// Open payments of which no row says that the bank has them, whoever looks at them already: their orders may have left after the
