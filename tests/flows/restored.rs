@@ -1,9 +1,9 @@
 //! A restore to a point in time, as `ops/restore.md` has it: what was paid after that moment is forgotten here and not at the
 //! bank, and nothing is paid twice for that.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use drop_common::domain::ids::UserId;
-use drop_sandbox::{Decision, Payment};
+use drop_sandbox::{Decision, Fault, Operation, Payment};
 use drop_tests::{
     alerts,
     app::{TestApp, eventually},
@@ -216,11 +216,12 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
         ("changed", "20.00"),
         ("ended", "30.00"),
         ("missing", "40.00"),
+        ("crossed", "60.00"),
     ] {
         let asked = anna.post_later("/v1/transactions", key, &order(&account, amount)).await;
         ids.push(text(&asked, "id").to_owned());
     }
-    let [had, changed, ended, missing] = ids.try_into().unwrap();
+    let [had, changed, ended, missing, crossed] = ids.try_into().unwrap();
     let (closed, said) = restored(&app, &["close", "--to", "2026-03-01T12:00:00Z"], "").await;
     assert!(
         closed && said.contains("every order since 2026-03-01T11:50:00Z"),
@@ -232,7 +233,7 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
     app.advance(TimeDelta::minutes(5)).await;
 
     let mut under = Vec::new();
-    for id in [&had, &changed, &ended] {
+    for id in [&had, &changed, &ended, &crossed] {
         let of = format!("FROM transactions WHERE 'tx_' || replace(id::text, '-', '') = '{id}'");
         under.push(value::<String>(&app, &format!("SELECT idempotency_key::text {of}")).await);
     }
@@ -244,6 +245,7 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
         format!("{} pay_ended 30.00 {payee}", under[2]),
         format!("{forgotten} pay_forgotten 50.00 {payee}"),
         format!("{forgotten} pay_again 50.00 {payee}"),
+        format!("{} pay_had 60.00 {payee}", under[3]),
     ];
     let (opened, said) = restored(&app, &["open"], &list.join("\n")).await;
     assert!(opened, "{said}");
@@ -263,12 +265,20 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
         ),
         format!("forgotten {forgotten} pay_forgotten"),
         format!("conflict {forgotten} pay_again: the bank has two orders of one X-Request-ID"),
+        format!(
+            "conflict {} pay_had, {had}: the bank has it under another X-Request-ID",
+            under[3]
+        ),
         format!("not tracked {missing}"),
-        "order.conflict: 4".to_owned(),
+        "order.conflict: 5".to_owned(),
     ] {
         assert!(said.contains(&line), "{line}: {said}");
     }
-    assert_eq!(said.matches("not tracked").count(), 1, "{said}");
+    assert_eq!(
+        said.matches("not tracked").count(),
+        1,
+        "the list has the others: {said}"
+    );
     let tracked = "SELECT string_agg(payment_id, ' ') FROM transactions WHERE sca_deadline > clock_timestamp() AND NOT needs_review";
     assert_eq!(value::<String>(&app, tracked).await, "pay_had");
     let waiting: i64 = value(
@@ -276,7 +286,34 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
         "SELECT count(*) FROM transactions WHERE needs_review AND NOT bank_final",
     )
     .await;
-    assert_eq!(waiting, 2, "a person looks at these");
+    assert_eq!(waiting, 3, "a person looks at these");
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_list_begins_before_a_payment_that_was_in_doubt_before_the_moment_that_is_restored() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
+    let asked = anna
+        .post_later("/v1/transactions", "doubt", &order(&account, "10.00"))
+        .await;
+    assert!(eventually(async || value(&app, "SELECT bool_and(needs_review) FROM transactions").await).await);
+    app.stop_worker().await;
+    app.advance(TimeDelta::hours(1)).await;
+
+    let moment: DateTime<Utc> = value(&app, "SELECT clock_timestamp()").await;
+    let began: DateTime<Utc> = value(&app, "SELECT created_at FROM transactions").await;
+    let since = (began - TimeDelta::minutes(10)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let (closed, said) = restored(&app, &["close", "--to", &moment.to_rfc3339()], "").await;
+    assert!(closed && said.contains(&format!("every order since {since}")), "{said}");
+    app.advance(TimeDelta::minutes(5)).await;
+    let (opened, said) = restored(&app, &["open"], &list_of_the_bank(&app)).await;
+    assert!(
+        opened && said.contains(&format!("tracked {}", text(&asked, "id"))) && !said.contains("not tracked"),
+        "{said}"
+    );
     app.abandon().await;
 }
 

@@ -17,7 +17,7 @@ use drop_common::{
     storage::{
         Tx,
         audit::{self, Actor, Entry},
-        payments::{self, Here, OrderOfBank},
+        payments::{self, Here, InDoubt, OrderOfBank},
         row_changes, sessions,
     },
 };
@@ -72,10 +72,11 @@ pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: Restor
 async fn close(db: &PgPool, to: DateTime<Utc>, by: &By) -> anyhow::Result<()> {
     let mut tx = db.begin().await?;
     // Of a time that was closed already, no list of the bank's has told yet what an earlier restore forgot.
-    let since = payments::restored_since(&mut tx)
-        .await?
-        .map_or(to, |earlier| earlier.min(to))
-        - UNDER_WAY;
+    let earlier = payments::restored_since(&mut tx).await?;
+    let in_doubt = payments::in_doubt(&mut tx).await?;
+    // Nor has it of a payment that was in doubt before: who is missing in the list is called never arrived.
+    let oldest = in_doubt.iter().map(|payment| payment.created_at).min();
+    let since = [earlier, oldest].into_iter().flatten().fold(to, DateTime::min) - UNDER_WAY;
     operate::close(&mut tx, Lane::PaymentSend).await?;
     let metrics = Arc::new(Metrics::new(Process::Worker, env!("CARGO_PKG_VERSION"), REVISION)?);
     let mover = Mover {
@@ -83,17 +84,16 @@ async fn close(db: &PgPool, to: DateTime<Utc>, by: &By) -> anyhow::Result<()> {
         actor: Actor::Operator,
         request_id: None,
     };
-    let (mut after, mut in_review) = (AfterCommit::default(), 0);
-    for id in payments::not_known_at_bank(&mut tx).await? {
+    let mut after = AfterCommit::default();
+    for &InDoubt { id, .. } in &in_doubt {
         // Or its person could take it back here, and somebody send it again, while the bank executes it.
         payments::may_have_left_since(&mut tx, id).await?;
         let why = "the database was restored to before its order may have left";
         after.extend(payment_moves::review(&mover, &mut tx, id, "ambiguous", why).await?);
         operate::end(&mut tx, InitiatePayment::KIND, &id.to_string()).await?;
-        in_review += 1;
     }
     // Those that were ended since are alive again, and nobody knows which.
-    let sessions = sessions::end_all(&mut tx).await?;
+    let (in_review, sessions) = (in_doubt.len(), sessions::end_all(&mut tx).await?);
     let found = json!({ "restored_to": to, "orders_since": since, "in_review": in_review, "sessions": sessions });
     record(&mut tx, by, "restored.closed", found).await?;
     after.raise();
@@ -141,9 +141,9 @@ async fn open(db: &PgPool, config: &PaymentsConfig, orders: &[OrderOfBank], by: 
             }
         }
     }
-    let mut not_listed = payments::not_known_at_bank(&mut tx).await?;
-    not_listed.retain(|id| !conflicts.contains(&Some(*id)));
-    said.extend(not_listed.iter().map(|id| format!("not tracked {id}")));
+    let mut not_listed = payments::in_doubt(&mut tx).await?;
+    not_listed.retain(|payment| orders.iter().all(|order| order.request_id != payment.request_id));
+    said.extend(not_listed.iter().map(|payment| format!("not tracked {}", payment.id)));
     operate::reopen(&mut tx, Lane::PaymentSend).await?;
     let found = json!({
         "listed": orders.len(),

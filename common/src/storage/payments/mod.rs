@@ -46,7 +46,7 @@ pub use self::{
     named::{Named, by_bank, by_state},
     new::{AtBank, Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
     restored::{
-        Forgotten, Here, OrderOfBank, RequestIds, compare, may_have_left_since, not_known_at_bank, note_forgotten,
+        Forgotten, Here, InDoubt, OrderOfBank, RequestIds, compare, in_doubt, may_have_left_since, note_forgotten,
         prune_forgotten, restored_since,
     },
     review::{

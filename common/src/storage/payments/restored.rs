@@ -64,11 +64,21 @@ pub enum Forgotten {
     Unclear,
 }
 
-/// Open payments of which no row says that the bank has them, whoever looks at them already: their orders may have left after the
-/// moment that was restored.
-pub async fn not_known_at_bank(db: &mut PgConnection) -> Result<Vec<PaymentId>, StorageError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT id AS "id: PaymentId" FROM transactions
+/// An open payment of which no row says that the bank has it.
+#[derive(Debug, Clone, Copy)]
+pub struct InDoubt {
+    pub id: PaymentId,
+    /// Its `X-Request-ID`.
+    pub request_id: Uuid,
+    /// Its order did not leave before.
+    pub created_at: DateTime<Utc>,
+}
+
+/// All of these, whoever looks at them already: their orders may have left after the moment that was restored.
+pub async fn in_doubt(db: &mut PgConnection) -> Result<Vec<InDoubt>, StorageError> {
+    Ok(sqlx::query_as!(
+        InDoubt,
+        r#"SELECT id AS "id: PaymentId", idempotency_key AS request_id, created_at FROM transactions
             WHERE NOT bank_final AND payment_id IS NULL ORDER BY id"#
     )
     .fetch_all(db)
