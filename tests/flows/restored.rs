@@ -274,6 +274,16 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
     ] {
         assert!(said.contains(&line), "{line}: {said}");
     }
+    let alerted = said.matches(r#""alert":"payment""#).count();
+    assert_eq!(alerted, 5, "somebody is called for each: {said}");
+    let audited: Vec<String> = value(
+        &app,
+        "SELECT array_agg(line) FROM audit_log, jsonb_array_elements_text(detail #> '{found,said}') line
+          WHERE action = 'restored.opened'",
+    )
+    .await;
+    assert_eq!(audited.len(), 8, "{audited:?}");
+    assert!(audited.iter().all(|line| said.contains(line)), "{audited:?}");
     assert_eq!(
         said.matches("not tracked").count(),
         1,

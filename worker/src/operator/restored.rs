@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Subcommand;
 use drop_common::{
+    alerts,
     config::{Environment, PaymentsConfig},
     domain::{
         account_number::AccountNumber,
@@ -23,6 +24,7 @@ use drop_common::{
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
+use tracing::warn;
 
 use super::{By, actions, print};
 use crate::jobs::payment_moves::{self, Mover};
@@ -118,7 +120,7 @@ async fn open(db: &PgPool, config: &PaymentsConfig, orders: &[OrderOfBank], by: 
         }
         Some(_) => {}
     }
-    let (mut said, mut forgotten, mut tracked, mut conflicts) = (Vec::new(), 0, Vec::new(), Vec::new());
+    let (mut said, mut forgotten, mut tracked, mut conflicts) = (Vec::new(), 0, Vec::new(), Vec::<String>::new());
     for order in orders {
         let OrderOfBank {
             request_id, payment_id, ..
@@ -135,12 +137,12 @@ async fn open(db: &PgPool, config: &PaymentsConfig, orders: &[OrderOfBank], by: 
                 said.push(format!("tracked {id} {payment_id}"));
             }
             Here::Conflict(of, why) => {
-                conflicts.push(of);
                 let of = of.map(|id| format!(", {id}")).unwrap_or_default();
-                said.push(format!("conflict {request_id} {payment_id}{of}: {why}"));
+                conflicts.push(format!("{request_id} {payment_id}{of}: {why}"));
             }
         }
     }
+    said.extend(conflicts.iter().map(|conflict| format!("conflict {conflict}")));
     let mut not_listed = payments::in_doubt(&mut tx).await?;
     not_listed.retain(|payment| orders.iter().all(|order| order.request_id != payment.request_id));
     said.extend(not_listed.iter().map(|payment| format!("not tracked {}", payment.id)));
@@ -151,16 +153,27 @@ async fn open(db: &PgPool, config: &PaymentsConfig, orders: &[OrderOfBank], by: 
         "tracked": tracked.len(),
         "not_tracked": not_listed.len(),
         "conflicts": conflicts.len(),
+        // Ids and words: what is printed is gone with its terminal.
+        "said": said,
     });
     record(&mut tx, by, "restored.opened", found).await?;
     tx.commit().await?;
-    for id in &tracked {
-        row_changes::tell(db, id.uuid()).await?;
-    }
     print::lines(&said);
     print::changed(forgotten, "order.forgotten");
     print::changed(tracked.len(), "payment.tracked");
     print::changed(conflicts.len(), "order.conflict");
+    for conflict in &conflicts {
+        alerts::raise(
+            &alerts::PAYMENT,
+            format_args!("the bank's list after a restore contradicts what is written here: {conflict}"),
+        );
+    }
+    for id in &tracked {
+        // Whoever waits for it finds it without this too, later.
+        if let Err(error) = row_changes::tell(db, id.uuid()).await {
+            warn!(payment.id = %id, "who waits for payment {id} is not told of its change: {error}");
+        }
+    }
     Ok(())
 }
 
