@@ -274,7 +274,7 @@ async fn what_the_bank_has_is_compared_with_what_is_written_here_and_what_contra
     ] {
         assert!(said.contains(&line), "{line}: {said}");
     }
-    let alerted = said.matches(r#""alert":"payment""#).count();
+    let alerted = said.matches("contradicts what is written here: ").count();
     assert_eq!(alerted, 5, "somebody is called for each: {said}");
     let audited: Vec<String> = value(
         &app,
