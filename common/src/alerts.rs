@@ -320,6 +320,13 @@ impl Quiet {
         self.raised().remove(&(alert.name, cause.to_owned()));
     }
 
+    /// Whether it was raised for this cause a while ago.
+    pub(crate) fn is_quiet(&self, alert: &Alert, cause: &str, now: Instant) -> bool {
+        let raised = self.raised();
+        let at = raised.get(&(alert.name, cause.to_owned()));
+        at.is_some_and(|at| now.saturating_duration_since(*at) < self.period)
+    }
+
     /// Whether it was not raised for this cause for a while; from now on it was.
     pub(crate) fn is_due(&self, alert: &Alert, cause: &str, now: Instant) -> bool {
         let mut raised = self.raised();

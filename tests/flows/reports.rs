@@ -7,7 +7,10 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use drop_common::queue::{self, EnqueueOptions, Enqueued};
+use drop_common::{
+    domain::ids::UserId,
+    queue::{self, EnqueueOptions, Enqueued},
+};
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     app::TestApp,
@@ -20,8 +23,9 @@ use drop_tests::{
     time,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::paying::order;
+use crate::paying::{execute, order};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drop-node");
 
@@ -174,6 +178,31 @@ async fn an_alert_that_sentry_refuses_for_good_is_counted_and_not_tried_again() 
     end(process).await;
     assert_eq!(ingest.alerts("webhook_digest").len(), 1);
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sentry_refused_for_good_is_not_sent_again_each_time_it_is_raised() {
+    let ingest = Ingest::start(Manner::NeverTakes).await;
+    let app = TestApp::start_fleet_with(FLEET, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let own = Uuid::new_v5(&anna.user.parse::<UserId>().unwrap().uuid(), b"forgotten");
+    let noted = format!("INSERT INTO forgotten_orders VALUES ('{own}', 'pay_1', now(), 1, 'NOK', '')");
+    execute(&app, &noted).await;
+    let asks = async || {
+        let order = order(&account, "2010.00");
+        let refused = anna.post_keyed("/v1/transactions", "forgotten", &order).await;
+        assert_eq!(refused.problem(), (422, "idempotency_key_reused"));
+    };
+    let is_about = |event: &Value, alert: &str| event["tags"]["alert.name"] == alert;
+    asks().await;
+    ingest.until("event", |event| is_about(event, "payment")).await;
+    asks().await;
+    // What is raised later is told later.
+    assert_eq!(forged_webhook(&app.url).await, 401);
+    ingest.until("event", |event| is_about(event, "webhook_digest")).await;
+    assert_eq!(ingest.alerts("payment").len(), 1);
+    drop(app);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,6 +105,7 @@ async fn tell_until(stop: CancellationToken, db: Option<PgPool>) {
     let teller = Arc::new(Teller {
         db,
         unasked: Quiet::new(QUIET),
+        refused: Quiet::new(QUIET),
     });
     let telling = async {
         loop {
@@ -126,6 +127,8 @@ struct Teller {
     db: Option<PgPool>,
     /// What was told without a row.
     unasked: Quiet,
+    /// What Sentry refused for good: whoever raises it again would be refused again.
+    refused: Quiet,
 }
 
 impl Teller {
@@ -137,7 +140,9 @@ impl Teller {
                 () = stop.cancelled() => true,
             };
             let now = Instant::now();
-            let mut due: Vec<Raised> = waiting().values().cloned().collect();
+            let is_refused = |raised: &Raised| self.refused.is_quiet(&raised.alert, &raised.turn.1, now);
+            let (refused, mut due): (Vec<_>, Vec<_>) = waiting().values().cloned().partition(is_refused);
+            forget(&refused.iter().collect::<Vec<_>>());
             due.retain(|raised| is_over || raised.not_before.is_none_or(|time| time <= now));
             for some in due.chunks(TOGETHER) {
                 self.tell_some(some).await;
@@ -174,6 +179,7 @@ impl Teller {
                 Delivery::Taken => told.push(raised),
                 Delivery::Refused(answer) => {
                     raised.refused(answer);
+                    let _first = self.refused.is_due(&raised.alert, &raised.turn.1, Instant::now());
                     refused.push(raised);
                 }
                 Delivery::NotTaken => left.push(raised),
