@@ -78,7 +78,7 @@ GRANT SELECT, INSERT, DELETE ON breaker_transitions TO drop_worker;
 GRANT SELECT, INSERT, DELETE ON cron_slots TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rate_bucket TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_worker;
-GRANT SELECT ON retention_runs TO drop_worker;
+GRANT SELECT, UPDATE (listed_at) ON retention_runs TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (free_at), DELETE ON alert_turns TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_fail(text, bigint, uuid, interval) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_probe(text, uuid, interval) TO drop_worker;

@@ -182,8 +182,15 @@ fn those_who_were_erased_are_listed_outside_the_database_every_hour_in_each_way_
         let objects = manifests(environment);
         let schedule = text(&named(&objects, "CronJob", "drop-erased")["spec"], "schedule").to_owned();
         assert!(schedule.ends_with(" * * * *"), "{environment}: {schedule}");
+        let pod = &named(&objects, "CronJob", "drop-erased")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        let is_quiet = |variable: &Value| text(variable, "name") == "RUST_LOG" && text(variable, "value") == "error";
+        assert!(list(&pod["containers"][0]["env"]).iter().any(is_quiet), "{environment}");
     }
-    let command = format!("/usr/local/bin/drop-worker {} >", list_of_the_erased().join(" "));
+    // Its log is the list, whatever the log's level is elsewhere.
+    let command = format!(
+        "RUST_LOG=error /usr/local/bin/drop-worker {} >",
+        list_of_the_erased().join(" ")
+    );
     let unit = read(&ops("systemd/drop-erased.service"));
     assert!(unit.contains(&command), "{command}");
     assert!(read(&ops("systemd/drop-erased.timer")).contains("OnCalendar=*-*-* *:"));

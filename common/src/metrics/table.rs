@@ -396,6 +396,9 @@ metrics! {
     /// Written by the program that does it, which ends before anybody could scrape it.
     RETENTION_LAST_SUCCESS = "drop_retention_last_success_timestamp_seconds", Gauge(0.0), WORKER, [],
         "When all that was due was last moved and deleted, as a Unix time.";
+    /// The same of what lists them every hour.
+    ERASED_LIST_LAST_SUCCESS = "drop_erased_list_last_success_timestamp_seconds", Gauge(0.0), WORKER, [],
+        "When those who were erased were last listed outside the database, as a Unix time.";
     /// Legal holds stop it on purpose.
     ERASURES_OLDEST_AGE = "drop_erasures_oldest_unmoved_age_seconds", Gauge(0.0), WORKER, [],
         "Time since the oldest erasure after which the person's records were not moved yet; 0 without one.";
