@@ -263,9 +263,11 @@ fn every_operation_can_succeed_and_every_error_is_a_problem() {
             // A login is started by a redirect and nothing else.
             let succeeds = |status: &str| status.starts_with('2') || status == "303";
             assert!(responses.keys().any(|status| succeeds(status)), "{route}");
-            for always in ["429", "500", "503", "default"] {
+            for always in ["500", "503", "default"] {
                 assert!(responses.contains_key(always), "{route} {always}");
             }
+            let is_webhook = route == "POST /v1/webhooks/sumsub";
+            assert_eq!(responses.contains_key("429"), !is_webhook, "{route}");
             for (status, response) in responses {
                 assert!(is_written(response.get("description")), "{route} {status}");
                 let media: Vec<&String> = response["content"]
@@ -377,6 +379,72 @@ fn a_link_leads_from_a_member_of_an_answer_to_an_operation_that_takes_it() {
         }
     }
     assert!(links > 10, "{links}");
+}
+
+#[test]
+fn a_possible_duplicate_says_when_to_look_at_the_first_payment_again_and_no_other_conflict_does() {
+    let documents = openapi::published();
+    for document in [documents.v31, documents.v30] {
+        for (route, operation) in published(&document) {
+            let Some(conflict) = operation["responses"].get("409") else {
+                continue;
+            };
+            let has = |header| conflict["headers"].get(header).is_some();
+            let pays = route == "POST /v1/transactions";
+            assert_eq!([has("Location"), has("Retry-After")], [pays; 2], "{route}");
+            if pays {
+                let meant = conflict["headers"]["Retry-After"]["description"].as_str().unwrap();
+                assert!(meant.contains("another look, at `Location`"), "{meant}");
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_are_described_as_long_as_they_are_taken() {
+    let document = openapi::published().v31;
+    let order = &document["components"]["schemas"]["NewTransaction"]["properties"];
+    let [name, remittance] = ["creditorName", "remittanceInformation"].map(|member| &order[member]);
+    assert_eq!(name["minLength"], 1);
+    assert!(name["pattern"].as_str().unwrap().ends_with("]+$"));
+    // Blank is the same as none.
+    assert_eq!(remittance.get("minLength"), None);
+    assert!(remittance["pattern"].as_str().unwrap().ends_with("]*$"));
+}
+
+#[test]
+fn ids_have_their_form_and_the_words_that_are_listed_are_explained() {
+    let document = openapi::published().v31;
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let (mut ids, mut words) = (0, 0);
+    for (name, schema) in schemas {
+        for (member, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let description = schema["description"].as_str().unwrap();
+            if description.contains("_…`") {
+                assert!(
+                    schema["pattern"].as_str().unwrap().ends_with("_[0-9a-f]{32}$"),
+                    "{name}.{member}"
+                );
+                ids += 1;
+            }
+            let listed = schema
+                .get("x-extensible-enum")
+                .filter(|_| (name.as_str(), member.as_str()) != ("Problem", "code"));
+            for word in listed.and_then(Value::as_array).into_iter().flatten() {
+                let word = format!("`{}`", word.as_str().unwrap());
+                assert!(description.contains(&word), "{name}.{member}: {word}");
+                words += 1;
+            }
+        }
+    }
+    assert!(ids > 10 && words > 40, "{ids} ids, {words} words");
+    for (route, operation) in published(&document) {
+        for parameter in operation["parameters"].as_array().unwrap() {
+            if parameter["in"] == "path" {
+                assert!(parameter["schema"]["pattern"].is_string(), "{route}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -151,12 +151,24 @@ class Drop:
         lines = children.stdout.splitlines()
         return next(int(line.split()[0]) for line in lines if line.endswith(f"drop-local {part}"))
 
+    def environment(self, part):
+        """What the launcher told a child of it."""
+        read = pathlib.Path(f"/proc/{self.process(part)}/environ").read_bytes().decode()
+        return dict(pair.split("=", 1) for pair in read.split("\0") if "=" in pair)
+
     def second_worker(self, lanes, port, **variables):
         """Another worker, as a second Deployment is: with the first one's environment, its own port and lanes."""
-        read = pathlib.Path(f"/proc/{self.process('worker')}/environ").read_bytes().decode()
-        env = dict(pair.split("=", 1) for pair in read.split("\0") if "=" in pair)
-        env.update(variables, DROP_WORKER_INTERNAL_LISTEN=f"127.0.0.1:{port}")
+        env = self.environment("worker") | variables | {"DROP_WORKER_INTERNAL_LISTEN": f"127.0.0.1:{port}"}
         return self.processes.start("second-worker", [self.programs / "drop-worker", "run", "--lanes", lanes], env)
+
+    def second_api(self, internal_port, **variables):
+        """Another API, and where people reach it."""
+        port = free_port()
+        listen = {"DROP_API_LISTEN": f"127.0.0.1:{port}", "DROP_API_INTERNAL_LISTEN": f"127.0.0.1:{internal_port}"}
+        # It ends with what it reads, as the launcher's own children do.
+        process = self.processes.start("second-api", [self.programs / "drop-local", "api"],
+                                       self.environment("api") | variables | listen, stdin=subprocess.PIPE)
+        return process, f"http://127.0.0.1:{port}"
 
 
 class Receivers(http.server.ThreadingHTTPServer):
@@ -208,20 +220,21 @@ class Watch:
     """Prometheus, Alertmanager and the Blackbox exporter. Rules, routes, grouping and inhibition are those of ops/ to the
     letter, but for `rules`; where they find what they scrape and whom they tell is this machine."""
 
-    def __init__(self, drop, folder, second_worker_port, rules=()):
+    def __init__(self, drop, folder, seconds, rules=()):
         self.drop, self.folder, self.receivers = drop, folder, Receivers()
         prometheus, alertmanager, blackbox = free_port(), free_port(), free_port()
         self.prometheus, self.alertmanager = (f"http://127.0.0.1:{port}" for port in (prometheus, alertmanager))
         host = lambda url: urllib.parse.urlsplit(url).netloc
         found_by_name = r"dns_sd_configs:\n *- names: \[drop-{}-internal[^\n]*\n( {{8}}[^\n]*\n)+"
         static = "static_configs:\n      - targets: [{}]\n".format
-        workers = f"'{host(drop.worker_internal)}', '127.0.0.1:{second_worker_port}'"
+        # Of each kind a second one, which is there when something needs it.
+        targets = lambda first, port: static(f"'{host(first)}', '127.0.0.1:{port}'")
         self._write("prometheus.yaml", "prometheus/prometheus.yaml", [
             (r"alertmanager\.monitoring\.svc:9093", f"127.0.0.1:{alertmanager}"),
             (r"blackbox-exporter\.monitoring\.svc:9115", f"127.0.0.1:{blackbox}"),
             (r"https://getdrop\.no/v1/health", f"{drop.api}/v1/health"),
-            (found_by_name.format("api"), static(f"'{host(drop.api_internal)}'")),
-            (found_by_name.format("worker"), static(workers)),
+            (found_by_name.format("api"), targets(drop.api_internal, seconds["api"])),
+            (found_by_name.format("worker"), targets(drop.worker_internal, seconds["worker"])),
         ])
         # No TLS on this machine.
         self._write("blackbox.yaml", "prometheus/blackbox.yaml", [("fail_if_not_ssl: true", "fail_if_not_ssl: false")])

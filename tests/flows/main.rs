@@ -70,6 +70,7 @@ mod settling;
 mod signing_keys;
 mod standard;
 mod starting_approvals;
+mod test_environments;
 mod tokens;
 mod unlinking;
 mod upgrade;

@@ -118,7 +118,7 @@ async fn a_client_secret_the_provider_does_not_know_is_502_token_exchange_failed
 }
 
 /// A P-256 key in PKCS#8 made for these tests; it signs nothing else.
-const CLIENT_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9Bwbs/W5GWWizDLdG8LB3LUQpTm80fFY3eSKbCEuOQ6hRANCAARr\
+pub(crate) const CLIENT_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9Bwbs/W5GWWizDLdG8LB3LUQpTm80fFY3eSKbCEuOQ6hRANCAARr\
     Mr3DhFIxL/B4mcztAsYQ0B4s33e56VKLAKMlC8g+8RwElGmd901TfrAOgF14gJgr4jvt7QfToae4WXMP2qvF";
 
 /// Its public half.

@@ -2,11 +2,15 @@
 //! `login/identity.rs`; Sumsub's: `kyc/secrets.rs`; the certificate: `client_certificate.rs`; the encryption key: `resealing.rs`.
 
 use drop_sandbox::Decision;
-use drop_tests::{app::TestApp, settings::BANKID_SECRET};
+use drop_tests::{
+    app::TestApp,
+    settings::{BANKID_SECRET, NEONOMICS_SECRET, SUMSUB_TOKEN},
+};
+use serde_json::json;
 
 use crate::{
     ops::{ops, read},
-    paying::{becomes, execute, pays, value},
+    paying::{becomes, execute, order, pays, value},
 };
 
 const NEXT: &str = "the-secret-after-this-one";
@@ -27,6 +31,62 @@ async fn bankids_client_secret_is_replaced_while_two_are_valid_and_nobody_is_kep
     app.sandbox.bankid().accept_client_secrets(&secrets[..1]);
     assert_eq!(app.log_in("anna").await.problem(), (502, "token_exchange_failed"));
     app.finish().await;
+}
+
+#[tokio::test]
+async fn neonomics_client_secret_is_replaced_while_two_are_valid_and_payments_go_on() {
+    let mut app = TestApp::start().await;
+    let secrets = [NEONOMICS_SECRET, NEXT];
+    app.sandbox.neonomics().accept_client_secrets(&secrets);
+    let anna = app.signed_in("anna").await;
+    let (user, token) = (anna.user.clone(), anna.token().to_owned());
+    let account = anna.has_an_account().await;
+    is_ordered(&app, &user, &token, &account, 1).await;
+    app.stop_worker().await;
+    app.reconfigure_worker(&[("NEONOMICS_CLIENT_SECRET", NEXT)]);
+    app.start_worker().await;
+    is_ordered(&app, &user, &token, &account, 2).await;
+    // Without the old one, and without what was given out for it.
+    app.sandbox.neonomics().accept_client_secrets(&secrets[1..]);
+    app.sandbox.neonomics().expire_tokens();
+    is_ordered(&app, &user, &token, &account, 3).await;
+    app.finish().await;
+}
+
+/// The worker calls the bank, and the person ends the payment there.
+async fn is_ordered(app: &TestApp, user: &str, token: &str, account: &str, number: usize) {
+    let person = app.signed_in_before(user, token);
+    let order = order(account, &format!("{number}.00"));
+    let asked = person
+        .post_keyed("/v1/transactions", &format!("key-{number}"), &order)
+        .await;
+    assert_eq!(asked.status, 201, "{:?}", asked.problem());
+    let link = asked.body["scaRedirect"].as_str().unwrap();
+    app.sandbox.bank().decide_at(link, Decision::Reject).unwrap();
+    becomes(&person, asked.body["id"].as_str().unwrap(), "failed").await;
+}
+
+#[tokio::test]
+async fn sumsubs_app_token_is_replaced_while_two_are_valid_and_nobody_waits_for_their_check() {
+    let mut app = TestApp::start().await;
+    let tokens = [SUMSUB_TOKEN, NEXT];
+    app.sandbox.sumsub().accept_app_tokens(&tokens);
+    gets_an_applicant(&app, "anna").await;
+    app.stop_worker().await;
+    app.reconfigure_worker(&[("SUMSUB_APP_TOKEN", NEXT)]);
+    app.start_worker().await;
+    gets_an_applicant(&app, "marko").await;
+    app.sandbox.sumsub().accept_app_tokens(&tokens[1..]);
+    gets_an_applicant(&app, "leap_day").await;
+    app.finish().await;
+}
+
+async fn gets_an_applicant(app: &TestApp, name: &str) {
+    let person = app.signed_in(name).await;
+    let asked = person
+        .post("/v1/kyc/applicant", &json!({ "email": format!("{name}@example.com") }))
+        .await;
+    assert_eq!(asked.status, 201, "{:?}", asked.problem());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,22 @@
 //! The search that every flow ends with, for what is secret or of a person: that it finds what one redaction less would show.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
-use drop_tests::{app::TestApp, canaries::Canaries, dump, fleet::Fleet, said};
+use drop_tests::{
+    app::TestApp,
+    canaries::{Canaries, SECRETS},
+    dump,
+    fleet::Fleet,
+    said,
+};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
 
-use crate::paying::order;
+use crate::{oidc::CLIENT_KEY, paying::order, tokens::NEW_KEY};
 
 #[tokio::test]
 async fn a_value_in_plain_is_found_in_whichever_column_or_line_it_is() {
@@ -98,6 +110,77 @@ async fn what_processes_of_their_own_say_is_searched_too() {
         assert!(said.contains(line), "{line}: {said}");
     }
     app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_secret_of_the_configuration_is_in_use_and_nothing_says_one_of_them() {
+    let (key, params) = (
+        KeyPair::generate().unwrap(),
+        CertificateParams::new(Vec::new()).unwrap(),
+    );
+    let (certificate, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+    let all = [
+        ("BANKID_CLIENT_KEY", CLIENT_KEY),
+        (
+            "DROP_ENCRYPTION_KEY_PREVIOUS",
+            "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=",
+        ),
+        ("DROP_ENCRYPTION_KEY_PREVIOUS_ID", "7"),
+        (
+            "DROP_OPERATOR_TOKENS",
+            "kari:operator:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        ),
+        ("DROP_SESSION_KEY_PREVIOUS", NEW_KEY),
+        ("NATIONAL_ID_PEPPER", "a pepper that is longer than 32 bytes"),
+        ("NATIONAL_ID_PEPPER_PREVIOUS", "the pepper before it, which is as long"),
+        ("NEONOMICS_CLIENT_CERT", &certificate),
+        ("NEONOMICS_CLIENT_KEY", &key),
+        ("PISP_CONSENT_ID", "agreed-with-the-provider"),
+        // Nobody listens there.
+        ("SENTRY_DSN", "http://0123456789abcdef0123456789abcdef@127.0.0.1:9/1"),
+        ("SUMSUB_APP_SECRET", "app-secret-for-local-use"),
+        ("SUMSUB_AUTH", "signed"),
+        ("SUMSUB_SECRET_KEY_PREVIOUS", "the-webhook-secret-before-it"),
+    ];
+    let fleet = Fleet {
+        program: env!("CARGO_BIN_EXE_drop-node"),
+        apis: 1,
+        workers: 1,
+    };
+    let app = TestApp::start_fleet_with(fleet, &all).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let paid = anna
+        .post_keyed("/v1/transactions", "one", &order(&account, "2010.00"))
+        .await;
+    assert_eq!(paid.status, 201, "{:?}", paid.problem());
+    let marko = app.signed_in("marko").await;
+    let applied = marko
+        .post("/v1/kyc/applicant", &json!({ "email": "marko@example.com" }))
+        .await;
+    assert_eq!(applied.status, 201, "{:?}", applied.problem());
+    let canaries = app.canaries().await;
+    canaries.assert_each_would_be_found();
+    for name in SECRETS {
+        assert!(canaries.of(name).next().is_some(), "{name} is not looked for");
+    }
+    assert_eq!(app.processes_that_can_be_scraped().await, 2);
+    app.finish().await;
+}
+
+#[test]
+fn what_the_configuration_reads_as_a_secret_is_looked_for_everywhere() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../common/src/config");
+    // A certificate is shown to whomever we connect to.
+    let mut read = BTreeSet::from(["NEONOMICS_CLIENT_KEY", "DROP_OPERATOR_TOKENS"].map(str::to_owned));
+    for entry in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for call in ["secret(\"", "secret_if_any(\""] {
+            let names = text.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+            read.extend(names.map(str::to_owned));
+        }
+    }
+    assert_eq!(read, SECRETS.map(str::to_owned).into());
 }
 
 #[test]

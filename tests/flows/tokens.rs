@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Another Ed25519 key in PKCS#8, as a variable has it; it signs nothing else.
-const NEW_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+pub(crate) const NEW_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
 
 async fn me(url: &str, token: &str) -> (u16, String) {
     let answer = browser().get(format!("{url}/v1/me")).bearer_auth(token).send().await;

@@ -63,18 +63,27 @@ async fn an_earlier_release_is_replaced_by_this_one_and_nobody_notices() {
     let (app, mut rollout): (TestApp, Rollout) = TestApp::start_rollout(old, false, &CHANGES).await;
     let schema = "SELECT count(*) FROM _sqlx_migrations";
     let before: i64 = value(&app, schema).await;
-    let began = std::time::Instant::now();
+    let (began, had_roles) = (std::time::Instant::now(), rollout.has_roles());
     let done = upgraded(&app, async |app| {
         app.migrate(&new).await;
         rollout.to(new.clone()).await;
+        if !had_roles {
+            rollout.give_roles(app);
+            rollout.to(new.clone()).await;
+        }
         rollout.everything_runs();
     })
     .await;
     let after: i64 = value(&app, schema).await;
     assert!(done.payments >= 9 && done.logins >= 9, "too little happened: {done:?}");
     eprintln!(
-        "{done:?} in {:?}, migrations {before} -> {after}, no request failed",
-        began.elapsed()
+        "{done:?} in {:?}, migrations {before} -> {after}, {}, no request failed",
+        began.elapsed(),
+        if had_roles {
+            "roles throughout"
+        } else {
+            "the owner, then roles"
+        }
     );
     app.finish().await;
 }

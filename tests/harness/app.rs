@@ -388,7 +388,7 @@ impl TestApp {
         worker.lock().await.as_ref().expect("a worker runs").internal.clone()
     }
 
-    /// Where the internal listeners are of what runs in this process.
+    /// Where the internal listeners are.
     pub(crate) async fn internal_listeners(&self) -> Vec<String> {
         match &self.service {
             Service::Tasks {
@@ -397,7 +397,7 @@ impl TestApp {
                 let worker = worker.lock().await.as_ref().map(|worker| worker.internal.clone());
                 worker.into_iter().chain([api_internal.clone()]).collect()
             }
-            Service::Processes(_) => Vec::new(),
+            Service::Processes(running) => running.internal_listeners(),
         }
     }
 

@@ -9,13 +9,25 @@ use serde_json::Value;
 use crate::person::browser;
 
 /// The variables that hold secrets.
-pub const SECRETS: [&str; 6] = [
+pub const SECRETS: [&str; 18] = [
+    "BANKID_CLIENT_KEY",
     "BANKID_CLIENT_SECRET",
+    "DATABASE_URL",
+    "DROP_ENCRYPTION_KEY",
+    "DROP_ENCRYPTION_KEY_PREVIOUS",
+    "DROP_OPERATOR_TOKENS",
+    "DROP_SESSION_KEY",
+    "DROP_SESSION_KEY_PREVIOUS",
+    "NATIONAL_ID_PEPPER",
+    "NATIONAL_ID_PEPPER_PREVIOUS",
+    "NEONOMICS_CLIENT_KEY",
     "NEONOMICS_CLIENT_SECRET",
+    "PISP_CONSENT_ID",
+    "SENTRY_DSN",
+    "SUMSUB_APP_SECRET",
     "SUMSUB_APP_TOKEN",
     "SUMSUB_SECRET_KEY",
-    "DROP_SESSION_KEY",
-    "DROP_ENCRYPTION_KEY",
+    "SUMSUB_SECRET_KEY_PREVIOUS",
 ];
 
 /// Values by what they are.
@@ -34,6 +46,16 @@ impl Canaries {
     pub fn add(&mut self, what: &str, value: &str) {
         assert!(value.len() >= 4, "{what}: {value:?} would be found anywhere");
         self.values.entry(what.to_owned()).or_default().insert(value.to_owned());
+    }
+
+    /// Looks for a secret of the configuration: the lines of a key, the password of an address, the hashes of a list.
+    pub fn add_secret(&mut self, what: &str, secret: &str) {
+        let parts = secret
+            .split(['\n', ',', ':', '@'])
+            .map(|part| part.trim().trim_matches('/'));
+        for part in parts.filter(|part| part.len() >= 16 && !part.starts_with("-----")) {
+            self.add(what, part);
+        }
     }
 
     /// Looks for one more where it is a word of its own.

@@ -12,7 +12,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{app::listener, ground::Addresses, processes::Node};
+use crate::{
+    app::listener,
+    ground::Addresses,
+    processes::{Node, TELLS},
+};
 
 /// So many processes of each kind.
 #[derive(Debug, Clone, Copy)]
@@ -84,9 +88,12 @@ pub(crate) fn worker(program: &str, variables: &[(&'static str, String)], addres
     node(program, "worker", variables, &addresses.worker, Stdio::null())
 }
 
-/// One process of the service. Nobody asks its internal listener, which is on any free port. Its variables may say otherwise.
+/// One process of the service, whose internal listener is on any free port. Its variables may say otherwise.
 fn node(program: &str, part: &str, variables: &[(&'static str, String)], database: &str, input: Stdio) -> Node {
+    let tells = std::env::temp_dir().join(format!("drop-node-{}", uuid::Uuid::new_v4().simple()));
+    let tells = tells.display().to_string();
     let mut all = vec![
+        (TELLS, tells.as_str()),
         ("DATABASE_URL", database),
         ("DROP_API_INTERNAL_LISTEN", "127.0.0.1:0"),
         ("DROP_WORKER_INTERNAL_LISTEN", "127.0.0.1:0"),
@@ -108,6 +115,12 @@ impl Running {
     /// The workers.
     pub(crate) fn workers(&mut self) -> &mut [Node] {
         &mut self.workers
+    }
+
+    /// Where the internal listeners are, as far as they have been told.
+    pub(crate) fn internal_listeners(&self) -> Vec<String> {
+        let nodes = self.apis.iter().chain(&self.workers);
+        nodes.filter_map(Node::internal).collect()
     }
 
     /// Fails if one has ended.

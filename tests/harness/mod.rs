@@ -3,6 +3,7 @@
 pub mod chromium;
 pub mod cluster;
 
+pub mod aimed;
 pub mod alerts;
 pub mod app;
 pub mod app_person;

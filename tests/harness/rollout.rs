@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use sqlx::PgPool;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -48,6 +49,8 @@ pub struct Rollout {
     apis: Vec<Api>,
     workers: Vec<Node>,
     balanced: Arc<Balanced>,
+    /// Whether each process logs in as its own role, and not as the owner of the tables.
+    has_roles: bool,
 }
 
 struct Api {
@@ -93,6 +96,7 @@ impl Rollout {
         public: TcpListener,
         variables: Vec<(&'static str, String)>,
         addresses: Addresses,
+        has_roles: bool,
     ) -> (Self, JoinHandle<()>) {
         let balanced = Arc::new(Balanced::default());
         let mut rollout = Self {
@@ -102,6 +106,7 @@ impl Rollout {
             apis: Vec::new(),
             workers: Vec::new(),
             balanced: Arc::clone(&balanced),
+            has_roles,
         };
         for _ in 0..2 {
             let api = rollout.start_api().await;
@@ -143,6 +148,21 @@ impl Rollout {
             old.signal("TERM");
             assert!(old.ended().await.success(), "a worker did not end in order");
         }
+    }
+
+    /// Whether each process logs in as its own role.
+    pub fn has_roles(&self) -> bool {
+        self.has_roles
+    }
+
+    /// From here on each process that starts logs in as its own role: what is left of "Giving a running system its roles"
+    /// (`ops/README.md`) where the tables are the migrations' already.
+    pub fn give_roles(&mut self, app: &TestApp) {
+        self.addresses = Addresses {
+            api: app.url_as(Role::Api),
+            worker: app.url_as(Role::Worker),
+        };
+        self.has_roles = true;
     }
 
     /// Fails if a process has ended by itself.
@@ -202,7 +222,7 @@ impl Rollout {
 
 impl TestApp {
     /// Starts two processes of each kind, which [`Rollout::to`] replaces. `migrated`: the database has the newest schema; else it has
-    /// that of the release, whose processes are then the owner of the tables, as releases without roles are.
+    /// that of the release, whose processes are the owner of the tables where its migrations grant the roles nothing yet.
     pub async fn start_rollout(build: Build, migrated: bool, changes: &[(&'static str, &str)]) -> (Self, Rollout) {
         let database = if migrated {
             TestDatabase::new().await
@@ -213,6 +233,9 @@ impl TestApp {
         let mut ground = Ground::on(database, changes).await;
         if !migrated {
             build.migrate(&owner).await;
+        }
+        let has_roles = roles_may_something(&ground.database.pool).await;
+        if !has_roles {
             ground.addresses = Addresses {
                 api: owner.clone(),
                 worker: owner,
@@ -220,7 +243,7 @@ impl TestApp {
         }
         let mut started = None;
         let start = async |public: TcpListener, variables: &[(&'static str, String)], at: &Addresses| {
-            let (rollout, balancer) = Rollout::start(build, public, variables.to_vec(), at.clone()).await;
+            let (rollout, balancer) = Rollout::start(build, public, variables.to_vec(), at.clone(), has_roles).await;
             started = Some(rollout);
             Running::elsewhere(balancer)
         };
@@ -232,6 +255,12 @@ impl TestApp {
     pub async fn migrate(&self, build: &Build) {
         build.migrate(&self.url_as(Role::Migrate)).await;
     }
+}
+
+/// Whether the migrations that were applied have granted something to the service's roles.
+async fn roles_may_something(db: &PgPool) -> bool {
+    let granted = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'drop_api' AND has_table_privilege(oid, 'transactions', 'INSERT'))";
+    sqlx::query_scalar(granted).fetch_one(db).await.expect("an answer")
 }
 
 impl Build {

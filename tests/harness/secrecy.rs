@@ -1,10 +1,14 @@
 //! Nothing that is secret or of a person is in what the service says or stores, whatever a test has done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     app::TestApp,
     canaries::{Canaries, SECRETS},
+    cluster::DATABASE_PASSWORD,
     dump, handed_out, said,
 };
 
@@ -69,8 +73,11 @@ impl TestApp {
             canaries.add(what, &value);
         }
         for name in SECRETS {
-            canaries.add(name, &self.variable(name).expect("every secret is set"));
+            if let Some(value) = self.variable(name) {
+                canaries.add_secret(name, &value);
+            }
         }
+        canaries.add_secret("DATABASE_URL", DATABASE_PASSWORD);
         canaries
     }
 
@@ -92,11 +99,18 @@ impl TestApp {
         found
     }
 
-    /// What the processes tell Prometheus, as far as they still run here.
+    /// How many processes are asked what they tell Prometheus.
+    pub async fn processes_that_can_be_scraped(&self) -> usize {
+        self.internal_listeners().await.len()
+    }
+
+    /// What the processes tell Prometheus, as far as they still run.
     async fn metrics(&self) -> String {
         let mut metrics = String::new();
         for internal in self.internal_listeners().await {
-            let answer = crate::person::browser().get(format!("{internal}/metrics")).send().await;
+            let request = crate::person::browser().get(format!("{internal}/metrics"));
+            // One that a test has stopped answers nothing.
+            let answer = request.timeout(Duration::from_secs(2)).send().await;
             if let Ok(answer) = answer {
                 metrics.push_str(&answer.text().await.unwrap_or_default());
             }

@@ -6,8 +6,10 @@ use drop_sandbox::SandboxConfig;
 const CLIENT_ID: &str = "drop-test";
 /// What the service proves itself to `BankID` with.
 pub const BANKID_SECRET: &str = "bankid-test-secret";
-const NEONOMICS_SECRET: &str = "neonomics-test-secret";
-const SUMSUB_TOKEN: &str = "sumsub-test-token";
+/// What the service proves itself to Neonomics with.
+pub const NEONOMICS_SECRET: &str = "neonomics-test-secret";
+/// What the service proves itself to Sumsub with.
+pub const SUMSUB_TOKEN: &str = "sumsub-test-token";
 /// What signs the webhooks of these tests.
 pub const SUMSUB_SECRET: &str = "sumsub-test-webhook-secret";
 /// An Ed25519 key in PKCS#8 made for these tests; it signs nothing else.

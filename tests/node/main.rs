@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use drop_common::{
     clock::Clock,
-    config::{ApiSettings, Environment},
+    config::{ApiSettings, Environment, WorkerSettings},
     providers, telemetry,
 };
 
@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
 async fn run(environment: Environment) -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("api") => api(&environment).await,
-        Some("worker") => drop_worker::run(&environment).await,
+        Some("worker") => worker(&environment).await,
         Some("migrate") => drop_worker::migrate(&environment).await,
         Some("operator") => {
             let Operator { verb } = Operator::parse_from(std::env::args().skip(1));
@@ -55,9 +55,21 @@ async fn api(environment: &Environment) -> anyhow::Result<()> {
     let public = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     public.set_nonblocking(true).context("standard input is no listener")?;
     let internal = tokio::net::TcpListener::bind(settings.api.internal_listen).await?;
-    // Any free port, which only this process knows.
+    tell(&internal)?;
+    drop_api::serve(settings, Clock::real(), public.try_into()?, internal).await
+}
+
+async fn worker(environment: &Environment) -> anyhow::Result<()> {
+    let settings = WorkerSettings::read(environment)?;
+    let internal = tokio::net::TcpListener::bind(settings.worker.internal_listen).await?;
+    tell(&internal)?;
+    drop_worker::run_on(settings, internal).await
+}
+
+/// Any free port, which only this process knows.
+fn tell(internal: &tokio::net::TcpListener) -> anyhow::Result<()> {
     if let Ok(file) = std::env::var("DROP_NODE_TELLS") {
         std::fs::write(file, internal.local_addr()?.to_string())?;
     }
-    drop_api::serve(settings, Clock::real(), public.try_into()?, internal).await
+    Ok(())
 }

@@ -20,4 +20,4 @@ pub use context::Context;
 pub use idle_probe::probe_idle_circuits;
 pub use registry::registry;
 pub use retain::retain;
-pub use run::{migrate, run, work};
+pub use run::{migrate, run, run_on, work};

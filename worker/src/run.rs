@@ -59,6 +59,11 @@ pub async fn run(environment: &Environment) -> anyhow::Result<()> {
                 settings.worker.internal_listen
             )
         })?;
+    run_on(settings, internal).await
+}
+
+/// The same on a listener that is bound already.
+pub async fn run_on(settings: WorkerSettings, internal: TcpListener) -> anyhow::Result<()> {
     let end = CancellationToken::new();
     listen_to_signals(end.clone(), settings.worker.drain + REST)?;
     let ended = work(settings, Clock::real(), internal, end.cancelled_owned()).await;
@@ -103,7 +108,7 @@ async fn told_twice(end: &CancellationToken, longest: Duration) -> io::Result<&'
     })
 }
 
-/// The same by the given clock and on a listener that is bound already, until `end`.
+/// The same by the given clock, until `end`.
 pub async fn work(
     settings: WorkerSettings,
     clock: Clock,

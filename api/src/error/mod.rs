@@ -169,7 +169,8 @@ pub enum ApiError {
     #[oai(status = 409)]
     Conflict(
         ProblemJson,
-        /// Seconds after which another attempt makes sense.
+        /// Seconds after which what stands in the way is worth another look, at `Location`. It never says that the same order may
+        /// be sent again then.
         #[oai(header = "Retry-After")]
         Option<u32>,
         /// What stands in the way.
@@ -249,7 +250,8 @@ impl ApiError {
         }
     }
 
-    /// 409 `possible_duplicate` of the payment at `location`.
+    /// 409 `possible_duplicate` of the payment at `location`, which is worth another look after these seconds. A client that sent
+    /// its order again by itself would pay a second time once the first payment is over.
     pub fn duplicate_of(location: String, seconds: u32) -> Self {
         let code = Code::PossibleDuplicate;
         Self::from_problem(code, Problem::of(code), Some(seconds), Some(location))

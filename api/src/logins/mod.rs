@@ -106,7 +106,7 @@ impl LoginsApi {
     async fn outcome(
         &self,
         request: &Request,
-        /// The login's id, from `Location`.
+        /// The login's id, `lgn_…`, from `Location`.
         id: Path<String>,
         /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
         /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.
@@ -147,7 +147,7 @@ impl LoginsApi {
     async fn redeem(
         &self,
         request: &Request,
-        /// The login's id, from the app's link.
+        /// The login's id, `lgn_…`, from the app's link.
         id: Path<String>,
         /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The
         /// service's own limit, 10 to 15 s, holds without it and is never exceeded. What is not there by then is 202.

@@ -81,7 +81,7 @@ impl Example for Notification {
 pub struct Notifications {
     /// At most 50.
     pub notifications: Vec<Notification>,
-    /// `before` of the next page; absent on the last one.
+    /// `before` of the next page, `ntf_…`; absent on the last one.
     pub next: Option<String>,
 }
 
@@ -111,7 +111,7 @@ impl NotificationsApi {
     async fn list(
         &self,
         session: Session,
-        /// Only notifications older than this one: `next` of the page before.
+        /// Only notifications older than this one, `ntf_…`: `next` of the page before.
         before: Query<Option<String>>,
     ) -> Result<Json<Notifications>, ApiError> {
         let before: Option<NotificationId> = before

@@ -102,11 +102,15 @@ pub(super) fn write_out(method: &str, operation: &mut Map<String, Value>) {
         let response = responses.entry(status.as_str()).or_insert_with(|| problem(""));
         response["description"] = json!(description(&same));
         response["content"][PROBLEM]["examples"] = same.iter().copied().map(example).collect();
-        // Both come with an open circuit only; no other failure of a provider knows when it ends.
+        // Both come with an open circuit and an equal payment only: no other failure of a provider knows when it ends, and no
+        // other conflict has a place to look at.
+        let never = match status {
+            StatusCode::BAD_GATEWAY => !same.contains(&Code::CircuitOpen),
+            StatusCode::CONFLICT => !same.contains(&Code::PossibleDuplicate),
+            _ => false,
+        };
         let headers = response.get_mut("headers").and_then(Value::as_object_mut);
-        if let Some(headers) =
-            headers.filter(|_| status == StatusCode::BAD_GATEWAY && !same.contains(&Code::CircuitOpen))
-        {
+        if let Some(headers) = headers.filter(|_| never) {
             headers.retain(|name, _| !["Retry-After", "Location"].contains(&name.as_str()));
         }
     }
@@ -115,8 +119,12 @@ pub(super) fn write_out(method: &str, operation: &mut Map<String, Value>) {
 }
 
 fn codes(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
-    let mut codes = vec![Code::RateLimited, Code::Internal, Code::Unavailable];
+    let mut codes = vec![Code::Internal, Code::Unavailable];
     let webhook = operation.get("tags") == Some(&json!(["Webhooks"]));
+    // A sender of webhooks is never told to slow down (contract 3.4).
+    if !webhook {
+        codes.push(Code::RateLimited);
+    }
     let session = operation
         .get("security")
         .and_then(Value::as_array)

@@ -7,6 +7,7 @@ mod links;
 mod pages;
 mod routes;
 mod shape;
+mod texts;
 mod v31;
 
 use poem_openapi::{OpenApi, OpenApiService, Webhook};

@@ -3,7 +3,7 @@
 use poem::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{errors, links};
+use super::{errors, links, texts};
 
 pub(super) const LICENSE: &str = "MIT OR Apache-2.0";
 /// The tags in reading order; the framework sorts them by name.
@@ -30,6 +30,7 @@ pub(super) fn published(mut document: Value) -> Value {
         tags.sort_by_key(|tag| CHAPTERS.iter().position(|chapter| tag["name"] == *chapter));
     }
     digest_as_security(&mut document);
+    texts::write_out(&mut document);
     let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     for (method, operation) in paths.filter_map(Value::as_object_mut).flat_map(operations) {

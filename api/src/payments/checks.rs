@@ -15,8 +15,9 @@ use crate::{
     state::State,
 };
 
-/// When to ask again after `possible_duplicate`, in seconds: a payment of the last quarter hour is looked at each minute.
-const DUPLICATE_RETRY: u32 = 60;
+/// When to look at the first payment again after `possible_duplicate`, in seconds: its bank is asked about one of the last
+/// quarter hour each minute.
+const LOOK_AGAIN: u32 = 60;
 
 /// Everything that depends on rows, under the user's lock: two payments of one user are checked one after the other.
 pub(super) async fn check(
@@ -30,7 +31,7 @@ pub(super) async fn check(
     limits(state, order, standing.paid_today)?;
     match standing.lookalike {
         Some(first) if standing.lookalike != confirmed => {
-            Err(ApiError::duplicate_of(super::location(first), DUPLICATE_RETRY))
+            Err(ApiError::duplicate_of(super::location(first), LOOK_AGAIN))
         }
         Some(_) | None => capacity(tx, standing).await,
     }

@@ -100,7 +100,7 @@ impl PaymentsApi {
     async fn list(
         &self,
         session: Session,
-        /// Only payments older than this one: the last id of the page before.
+        /// Only payments older than this one, `tx_…`: the last id of the page before.
         before: Query<Option<String>>,
     ) -> Result<Json<Transactions>, ApiError> {
         let before: Option<PaymentId> = before

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Object)]
 #[oai(example)]
 pub struct InstructedAmount {
-    /// A decimal number, such as `2010.00`.
+    /// A decimal number, such as `2010.00`, without a sign and with no more decimals than the currency has.
     pub amount: Text,
     /// ISO 4217, in capitals.
     pub currency: Text,
@@ -35,9 +35,9 @@ pub struct InstructedAmount {
 #[derive(Object)]
 #[oai(example, skip_serializing_if_is_none)]
 pub struct CreditorAccount {
-    /// An IBAN.
+    /// An IBAN, in groups or not.
     pub iban: Option<Text>,
-    /// A national account number.
+    /// A national account number: eleven digits for a Norwegian one, else at most 30 letters and digits, apart from dashes.
     pub bban: Option<Text>,
 }
 
@@ -49,13 +49,13 @@ pub struct NewTransaction {
     pub account_id: Text,
     /// How much.
     pub instructed_amount: InstructedAmount,
-    /// To whom.
+    /// To whom: at most 70 characters that banks carry; æ, ø and å are written out, and æ counts as two.
     pub creditor_name: Text,
     /// Where the money goes.
     pub creditor_account: CreditorAccount,
-    /// What the payee reads.
+    /// What the payee reads: at most 140 of the same characters. Blank is the same as none.
     pub remittance_information: Option<Text>,
-    /// The equal payment under way that this one is to be made beside.
+    /// The equal payment under way, `tx_…`, that this one is to be made beside: the id in `Location` of `possible_duplicate`.
     pub confirm_duplicate_of: Option<Text>,
 }
 
@@ -67,9 +67,20 @@ pub struct Transaction {
     pub id: String,
     /// `processing`, `completed`, `failed` or `cancelled`.
     pub status: String,
-    /// Why it failed.
+    /// Only with `failed`: why.
+    ///
+    /// - `bank_rejected`: the bank rejected it.
+    /// - `refused`: the bank did not take the order.
+    /// - `rate_limited`: the bank took no more orders at that moment; a new payment may be made.
+    /// - `not_sent`: it could not be sent in time, and never will be; a new payment may be made.
+    /// - `sca_timeout`: nobody approved it in time. Until `bankFinal` the bank may still complete it.
+    /// - `consent_expired`: the bank has to be linked again first.
+    /// - `kyc_required`: the person was no longer verified when it was to be sent.
     pub reason: Option<String>,
-    /// The bank's own word.
+    /// The bank's own word (ISO 20022).
+    ///
+    /// Before the approval: `RCVD`, `PDNG`, `PATC`, `ACTC`. Accepted: `ACCP`, `ACFC`, `ACWC`, `ACSP`, `ACWP`. The last word, with
+    /// `bankFinal`: `ACSC` or `ACCC` (paid), `RJCT`, `CANC`.
     pub bank_status: Option<String>,
     /// Nothing more comes from the bank.
     pub bank_final: bool,

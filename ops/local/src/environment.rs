@@ -2,7 +2,7 @@
 use std::ffi::OsString;
 
 use crate::ports::Ports;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, sha256};
 
 /// What is taken over from the launcher's own environment. Nothing else is, so that no variable lying in a shell
 /// (a `SENTRY_DSN`, a real provider's address) reaches the simulated system.
@@ -43,8 +43,12 @@ impl Addresses {
 }
 
 /// The environment of every child of one run, but for `DATABASE_URL`, of which each has its own. Secrets are new in each run,
-/// but for the webhooks' where somebody chose it.
-pub(crate) fn of_children(ports: Ports, webhook_secret: Option<String>) -> anyhow::Result<Vec<(OsString, OsString)>> {
+/// but for the webhooks' where somebody chose it. Whoever has the token is an operator.
+pub(crate) fn of_children(
+    ports: Ports,
+    webhook_secret: Option<String>,
+    operator_token: &str,
+) -> anyhow::Result<Vec<(OsString, OsString)>> {
     let Addresses { api, sandbox, .. } = Addresses::of(ports);
     let secrets = Secrets::new();
     let webhook_secret = webhook_secret.map_or_else(|| secrets.bytes(), Ok)?;
@@ -57,6 +61,10 @@ pub(crate) fn of_children(ports: Ports, webhook_secret: Option<String>) -> anyho
         ("DROP_API_LISTEN", listen(ports.api)),
         ("DROP_API_INTERNAL_LISTEN", listen(ports.api_internal)),
         ("DROP_WORKER_INTERNAL_LISTEN", listen(ports.worker_internal)),
+        (
+            "DROP_OPERATOR_TOKENS",
+            format!("local:operator:{}", sha256(operator_token)),
+        ),
         ("DROP_API_DRAIN_MS", "0".to_owned()), // there is no balancer that must notice
         ("DROP_WORKER_DRAIN_MS", "5000".to_owned()), // a person is waiting for Ctrl-C to be done
         ("DROP_SANDBOX_LISTEN", listen(ports.sandbox)),

@@ -14,6 +14,7 @@ use crate::environment::{self, Addresses};
 use crate::interrupt::Interrupts;
 use crate::person::Person;
 use crate::ports::{Held, Ports};
+use crate::secrets::Secrets;
 use crate::supervisor::Supervisor;
 use crate::walkthrough;
 
@@ -78,9 +79,10 @@ impl System {
         cluster.create_service_database(DATABASE).await?;
         let (ports, held) = Ports::choose()?;
         let addresses = Addresses::of(ports);
+        let operator_token = Secrets::new().token()?;
         let launcher = Launcher {
             program: std::env::current_exe().context("the launcher cannot find its own program")?,
-            environment: environment::of_children(ports, webhook_secret)?,
+            environment: environment::of_children(ports, webhook_secret, &operator_token)?,
             databases: [
                 (Part::Migrate, cluster.url_as(Role::Migrate, DATABASE)),
                 (Part::Api, cluster.url_as(Role::Api, DATABASE)),
@@ -93,7 +95,7 @@ impl System {
         if mode == Mode::Demo {
             return Ok(());
         }
-        print_addresses(&addresses);
+        print_addresses(&addresses, &operator_token);
         Err(self.children.a_child_ends().await)
     }
 
@@ -209,7 +211,7 @@ fn http_client() -> anyhow::Result<reqwest::Client> {
         .context("could not make an HTTP client")
 }
 
-fn print_addresses(addresses: &Addresses) {
+fn print_addresses(addresses: &Addresses, operator_token: &str) {
     let Addresses {
         api,
         api_internal,
@@ -221,6 +223,10 @@ fn print_addresses(addresses: &Addresses) {
         ("OpenAPI document", format!("{api}/openapi.json")),
         ("health", format!("{api}/v1/health")),
         ("metrics", format!("{api_internal}/metrics  {worker_internal}/metrics")),
+        (
+            "operators' page",
+            format!("{worker_internal}/operator  token {operator_token}"),
+        ),
         ("sandbox control", format!("{sandbox}/control")),
     ];
     for (what, url) in lines {

@@ -1,5 +1,6 @@
 //! Keys and passwords of one run. They are made at start, live in the children's environment and end with them.
 use anyhow::anyhow;
+use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::Ed25519KeyPair;
 
@@ -20,12 +21,32 @@ impl Secrets {
 
     /// 32 random bytes as base64.
     pub(crate) fn bytes(&self) -> anyhow::Result<String> {
-        let mut bytes = [0; 32];
+        Ok(base64(&self.random::<32>()?))
+    }
+
+    /// 16 random bytes in hex, for somebody to copy.
+    pub(crate) fn token(&self) -> anyhow::Result<String> {
+        Ok(hex(&self.random::<16>()?))
+    }
+
+    fn random<const LENGTH: usize>(&self) -> anyhow::Result<[u8; LENGTH]> {
+        let mut bytes = [0; LENGTH];
         self.0
             .fill(&mut bytes)
             .map_err(|_| anyhow!("the operating system gave no random bytes"))?;
-        Ok(base64(&bytes))
+        Ok(bytes)
     }
+}
+
+/// What a token is compared by.
+pub(crate) fn sha256(token: &str) -> String {
+    hex(digest(&SHA256, token.as_bytes()).as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// Standard base64 with padding (RFC 4648 section 4); the dependency set has no crate for it.
@@ -62,6 +83,12 @@ mod tests {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
         assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn a_tokens_digest_is_that_of_the_standard() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256("abc"), abc);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use drop_tests::{
     cluster::{ONE_LOGIN, Role},
     person::SignedIn,
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
     ops::{ops, read},
-    paying::{execute, order},
+    paying::{execute, order, value},
 };
 
 /// The statements of the section, in their order.
@@ -57,20 +57,69 @@ pub(super) async fn keeps_asking(person: &SignedIn<'_>) -> Infallible {
     }
 }
 
+/// Of a server that somebody else runs: no superuser, but a member of both.
+const SERVERS_OWNER: &str = "servers_owner";
+
+async fn as_the_servers_owner(app: &TestApp, step: &str) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect(&app.address_of("postgres")).await?;
+    let be_them = format!("SET SESSION AUTHORIZATION {SERVERS_OWNER}");
+    sqlx::raw_sql(AssertSqlSafe(be_them)).execute(&mut connection).await?;
+    let did = sqlx::raw_sql(AssertSqlSafe(step.to_owned()))
+        .execute(&mut connection)
+        .await;
+    connection.close().await?;
+    did.map(drop)
+}
+
+/// That table stays, the others before it have changed hands, and none of those is held for it.
+async fn somebody_holds_a_table(app: &TestApp, step: &str) {
+    let mut holding = app.db.begin().await.unwrap();
+    sqlx::query("LOCK TABLE users IN ACCESS SHARE MODE")
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    let code = as_the_servers_owner(app, step)
+        .await
+        .unwrap_err()
+        .into_database_error()
+        .unwrap()
+        .code()
+        .unwrap()
+        .into_owned();
+    assert_eq!(code, "55P03");
+    let owners = "SELECT string_agg(DISTINCT tableowner, ',') FROM pg_tables WHERE tablename";
+    for (tables, owner) in [
+        ("= 'users'", ONE_LOGIN),
+        ("IN ('audit_log', 'jobs', 'transactions')", "drop_migrate"),
+    ] {
+        assert_eq!(
+            value::<String>(app, &format!("{owners} {tables}")).await,
+            owner,
+            "{tables}"
+        );
+    }
+    holding.rollback().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_system_with_one_login_is_given_its_roles_while_it_serves() {
     let mut app = TestApp::start_with_one_login().await;
     let login = app.address_of(ONE_LOGIN);
-    let steps: [String; 3] = steps().try_into().expect("three steps in SQL");
+    let steps: [String; 4] = steps().try_into().expect("four steps in SQL");
     let anna = app.signed_in("anna").await;
     let account = anna.has_an_account().await;
     everything_works(&anna, &account, 0, &login).await;
     let adopting = async {
         execute(&app, &steps[0]).await;
+        let owner = format!("CREATE ROLE {SERVERS_OWNER}; GRANT {ONE_LOGIN}, drop_migrate TO {SERVERS_OWNER}");
+        execute(&app, &owner).await;
         everything_works(&anna, &account, 1, &login).await;
         execute(&app, &read(&ops("postgres/roles.sql"))).await;
         everything_works(&anna, &account, 2, &login).await;
-        execute(&app, &steps[1]).await;
+        somebody_holds_a_table(&app, &steps[1]).await;
+        for step in &steps[1..3] {
+            as_the_servers_owner(&app, step).await.unwrap();
+        }
         everything_works(&anna, &account, 3, &login).await;
         let owner = app.pool_as(Role::Migrate).await;
         storage::migrate(&owner).await.unwrap();
@@ -92,7 +141,7 @@ async fn a_system_with_one_login_is_given_its_roles_while_it_serves() {
     let anna = app.signed_in("anna").await;
     everything_works(&anna, &account, 6, &login).await;
 
-    execute(&app, &steps[2]).await;
+    execute(&app, &steps[3]).await;
     let refused = PgConnection::connect(&login).await.unwrap_err();
     let refused = refused.into_database_error().expect("the server's word");
     assert_eq!(refused.code().as_deref(), Some("28000"));

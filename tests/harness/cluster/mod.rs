@@ -17,7 +17,7 @@ mod watchdog;
 use anyhow::{Context, bail, ensure};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-pub use roles::{ONE_LOGIN, Role, for_login};
+pub use roles::{DATABASE_PASSWORD, ONE_LOGIN, Role, for_login};
 
 use account::Account;
 use given::Given;

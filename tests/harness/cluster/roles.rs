@@ -10,6 +10,10 @@ const ROLES: &str = include_str!("../../../ops/postgres/roles.sql");
 /// Who owns everything, and is every process, where there are no roles yet.
 pub const ONE_LOGIN: &str = "everybody";
 
+/// What each role's address has as its password. A private server lets everybody in without one, and so nobody but
+/// our own care keeps it from being told.
+pub const DATABASE_PASSWORD: &str = "database-test-password";
+
 /// Who a process is to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -87,5 +91,8 @@ impl Cluster {
 pub fn for_login(address: &str, login: &str) -> String {
     let mut address = Url::parse(address).expect("an address that we made");
     address.set_username(login).expect("an address with a host");
+    address
+        .set_password(Some(DATABASE_PASSWORD))
+        .expect("an address with a host");
     address.into()
 }

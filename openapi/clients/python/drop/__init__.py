@@ -1,10 +1,10 @@
 """What a generated client lacks: errors by code, logins and sessions, waiting, and following a payment."""
 
 from .answers import Advice, advice, data
-from .base import DropError
+from .base import DropError, ForeignAnswer
 from .codes import Code
 from .events import follow
-from .session import LoginEnded, Session, StartedLogin, finish_login, start_login
+from .session import Keep, LoginEnded, NotKept, Saved, Session, StartedLogin, finish_login, start_login
 from .waiting import RESPOND_ASYNC, new_key, until, wait
 
 __all__ = [
@@ -12,7 +12,11 @@ __all__ = [
     "Advice",
     "Code",
     "DropError",
+    "ForeignAnswer",
+    "Keep",
     "LoginEnded",
+    "NotKept",
+    "Saved",
     "Session",
     "StartedLogin",
     "advice",

@@ -1,12 +1,14 @@
 """From an answer to its data or its error, and what to do about an error."""
 
+import json
 from collections.abc import Mapping
 from typing import Literal, TypeVar, assert_never
 
+import httpx
 from drop_client.models.problem import Problem
 from drop_client.types import Response
 
-from .base import DropError
+from .base import DropError, ForeignAnswer
 from .codes import ERRORS, Code
 
 T = TypeVar("T")
@@ -23,9 +25,42 @@ def data(response: Response[T | Problem]) -> T:
 
 def error(problem: Problem, headers: Mapping[str, str]) -> DropError:
     """The error that a problem is."""
-    seconds = headers.get("retry-after", "")
     kind = ERRORS.get(problem.code, DropError)
-    return kind(problem, int(seconds) if seconds.isdigit() else None, headers.get("location"))
+    return kind(problem, seconds(headers), headers.get("location"))
+
+
+def refusal(answer: httpx.Response) -> DropError:
+    """The error that an answer is, whoever gave it."""
+    try:
+        return error(Problem.from_dict(json.loads(answer.read())), answer.headers)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ForeignAnswer(answer.status_code, seconds(answer.headers))
+
+
+def ours_alone(answer: httpx.Response) -> None:
+    """Raises what is neither a problem nor what an operation may answer. A generated call would stumble over its words."""
+    if answer.status_code >= 400:
+        refused = refusal(answer)
+        if isinstance(refused, ForeignAnswer):
+            raise refused
+        return
+    spoken = media_type(answer)
+    expected = answer.status_code in (204, 303) or spoken in ("application/json", "text/event-stream")
+    # What has no type is ours where it is empty.
+    if not expected and (spoken or answer.read()):
+        raise ForeignAnswer(answer.status_code, seconds(answer.headers))
+
+
+def media_type(answer: httpx.Response) -> str:
+    """What an answer says that it is, without parameters; empty where it does not say."""
+    named: str = answer.headers.get("content-type", "")
+    return named.partition(";")[0].strip().lower()
+
+
+def seconds(headers: Mapping[str, str]) -> int | None:
+    """`Retry-After`, where it is a number, which the service's always is."""
+    text = headers.get("retry-after", "")
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 Advice = Literal[

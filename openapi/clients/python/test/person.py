@@ -1,18 +1,36 @@
 """What a person does outside the app: at BankID, at their bank, before Sumsub's camera."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import httpx
+from drop.codes import RateLimited
 from drop_client.types import Unset
 
+T = TypeVar("T")
+
 SANDBOX = os.environ.get("DROP_SANDBOX", "http://127.0.0.1:9100")
+
+
+def patiently(step: Callable[[], T]) -> T:
+    """Waits where the service asks to: an address has ten logins a minute, and all programs here are at the same."""
+    while True:
+        try:
+            return step()
+        except RateLimited as refused:
+            time.sleep(refused.retry_after or 1)
 
 
 def signs_in(authorization_url: str, person: str) -> str:
     """Signs in on the device's browser; the link that the app is opened with."""
     back = redirect(httpx.get(f"{authorization_url}&person={person}"))
-    return redirect(httpx.get(back, headers={"Accept": "text/html"}))
+    answer = httpx.get(back, headers={"Accept": "text/html"})
+    while answer.status_code == 429:
+        time.sleep(int(answer.headers["retry-after"]))
+        answer = httpx.get(back, headers={"Accept": "text/html"})
+    return redirect(answer)
 
 
 def approves(sca_redirect: str | Unset) -> None:

@@ -11,6 +11,8 @@ from drop import (
     Code,
     DropError,
     LoginEnded,
+    Saved,
+    Session,
     advice,
     data,
     finish_login,
@@ -37,24 +39,29 @@ from drop_client.models.problem import Problem
 from drop_client.models.transaction import Transaction
 from drop_client.types import Response
 
-from person import CutAfterFirst, approves, is_verified, signs_in
+from person import CutAfterFirst, approves, is_verified, patiently, signs_in
 
 API = os.environ.get("DROP_API", "http://127.0.0.1:8080")
 
 
 def main() -> None:
     # ── Login ───────────────────────────────────────────────────────────────────────────────────────────────────────
-    abandoned = start_login(API)
+    abandoned = patiently(lambda: start_login(API))
     with pytest.raises(LoginEnded, match="bankid_cancelled"):
         finish_login(API, abandoned, signs_in(abandoned.authorization_url, "cancel"))
-    login = start_login(API)
+    login = patiently(lambda: start_login(API))
     link = signs_in(login.authorization_url, "leap_day")
     assert finish_login(API, abandoned, link) is None, "a link of another login is passed over"
-    session = finish_login(API, login, link)
-    assert session is not None and session.person.first_name == "Leif"
-    before = session.access_token()
-    session.refresh()
-    assert session.access_token() != before
+    kept: list[Saved] = []
+    first = patiently(lambda: finish_login(API, login, link, kept.append))
+    assert first is not None and first.person.first_name == "Leif"
+    before = first.access_token()
+    first.refresh()
+    assert first.access_token() != before
+    # The app was closed, and is opened again with what it has kept.
+    assert len(kept) == 2
+    session = Session.restore(API, kept[-1], kept.append)
+    assert session.access_token() == first.access_token() and session.person == first.person
 
     # ── Identity check ──────────────────────────────────────────────────────────────────────────────────────────────
     with pytest.raises(KycRequired):
@@ -94,12 +101,12 @@ def main() -> None:
         return create_transaction.sync_detailed(client=session.client, body=body, idempotency_key=key, prefer=prefer)
 
     key = new_key()
-    first = pay(key, order(), RESPOND_ASYNC)
-    assert first.status_code == 202, first.parsed
+    asked = pay(key, order(), RESPOND_ASYNC)
+    assert asked.status_code == 202, asked.parsed
     repeated = pay(key, order(), wait(10))
     assert repeated.status_code == 201 and repeated.headers["idempotent-replayed"] == "true"
     payment = data(repeated)
-    assert payment.id == data(first).id and first.headers["location"] == f"/v1/transactions/{payment.id}"
+    assert payment.id == data(asked).id and asked.headers["location"] == f"/v1/transactions/{payment.id}"
     with pytest.raises(IdempotencyKeyReused):
         data(pay(key, order(name="Somebody else"), wait(10)))
     with pytest.raises(PossibleDuplicate) as equal:
@@ -115,8 +122,8 @@ def main() -> None:
 
     transport = CutAfterFirst()
     seen: list[Transaction] = []
-    with httpx.Client(base_url=API, transport=transport) as http:
-        for state in follow(http, session.access_token, payment.id, pause=0.05):
+    with httpx.Client(base_url=API, transport=transport, auth=session.auth) as http:
+        for state in follow(http, payment.id, pause=0.05):
             seen.append(state)
             if len(seen) == 1:
                 approves(payment.sca_redirect)
@@ -128,7 +135,7 @@ def main() -> None:
     last = seen[-1]
     assert (last.status, last.bank_status, last.bank_final) == ("completed", "ACSC", True)
     assert transport.opened[:2] == [None, str(versions[0])], "it comes back with the last version that was shown"
-    assert not list(follow(session.http, session.access_token, payment.id, last_event_id=str(last.version)))
+    assert not list(follow(session.http, payment.id, last_event_id=str(last.version)))
     assert data(list_transactions.sync_detailed(client=session.client)).transactions[0].id == payment.id
 
     # ── Errors ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +147,7 @@ def main() -> None:
         data(get_me.sync_detailed(client=session.client))
     assert isinstance(over.value, DropError) and over.value.problem.status == 401
     with pytest.raises(Unauthenticated):
-        next(follow(session.http, session.access_token, payment.id))
+        next(follow(session.http, payment.id))
     print(f"Python: every step was as expected; versions {versions}")
 
 

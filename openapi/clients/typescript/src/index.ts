@@ -1,9 +1,10 @@
-export { connect, newKey, respondAsync, until, wait, type Drop } from "./client.js";
+export { connect, newKey, respondAsync, until, wait, type Access, type Drop } from "./client.js";
 export { follow, type Following, type Transaction } from "./follow.js";
 export {
   advice,
   data,
   DropError,
+  ForeignAnswer,
   outcome,
   statusOf,
   type Advice,
@@ -14,4 +15,4 @@ export {
   type Problem,
   type Refusal,
 } from "./problem.js";
-export { finishLogin, LoginEnded, Session, startLogin, type StartedLogin } from "./session.js";
+export { finishLogin, LoginEnded, NotKept, Session, startLogin, type Keep, type Saved, type StartedLogin } from "./session.js";

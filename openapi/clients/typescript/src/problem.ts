@@ -12,7 +12,7 @@ export class DropError<C extends Code | "other" = Code | "other"> extends Error 
   constructor(
     readonly code: C,
     readonly problem: Problem,
-    /** Seconds after which another attempt makes sense, where the service said so. */
+    /** Seconds after which another attempt makes sense, where the service said so; with `possible_duplicate` another look. */
     readonly retryAfter: number | undefined,
     /** Where to look, where the service said so: the equal payment of `possible_duplicate`, for one. */
     readonly location: string | undefined,
@@ -27,13 +27,25 @@ export type Refusal<O extends Operation> = { [C in CodeOf<O> | "other"]: DropErr
 
 export type Answer<O extends Operation, T> =
   | { ok: true; status: number; data: T; response: Response }
-  | { ok: false; status: number; error: Refusal<O>; response: Response };
+  /** Without a response it is not the call's own: its session needed a new token, and did not get one. */
+  | { ok: false; status: number; error: Refusal<O>; response: Response | undefined };
 
 type Fetched<T> = { data?: T; error?: unknown; response: Response };
 
 /** What came of a call: its data, or a problem whose code is one of the operation's. */
 export async function outcome<O extends Operation, T>(operation: O, call: Promise<Fetched<T>>): Promise<Answer<O, T>> {
-  const { data, error, response } = await call;
+  let fetched: Fetched<T>;
+  try {
+    fetched = await call;
+  } catch (error) {
+    if (!(error instanceof DropError)) throw error;
+    const { problem, retryAfter, location } = error;
+    const response = error instanceof ForeignAnswer ? error.response : undefined;
+    const code = codeOf(operation, problem);
+    const own = code === error.code ? error : new DropError(code, problem, retryAfter, location);
+    return { ok: false, status: problem.status, error: own as Refusal<O>, response };
+  }
+  const { data, error, response } = fetched;
   if (response.ok) return { ok: true, status: response.status, data: data as T, response };
   return { ok: false, status: response.status, error: refusal(operation, error, response), response };
 }
@@ -46,22 +58,44 @@ export async function data<O extends Operation, T>(operation: O, call: Promise<F
 }
 
 export function refusal<O extends Operation>(operation: O, body: unknown, response: Response): Refusal<O> {
-  // What stands between may answer in its own words.
-  const problem = isProblem(body) ? body : foreign(response);
-  const known: readonly string[] = answers[operation];
-  const code = known.includes(problem.code) ? (problem.code as Code) : "other";
-  const seconds = Number(response.headers.get("Retry-After") ?? Number.NaN);
+  if (!isProblem(body)) return new ForeignAnswer(response) as DropError as Refusal<O>;
   const location = response.headers.get("Location") ?? undefined;
-  return new DropError(code, problem, Number.isFinite(seconds) ? seconds : undefined, location) as Refusal<O>;
+  return new DropError(codeOf(operation, body), body, retryAfter(response), location) as Refusal<O>;
+}
+
+function codeOf(operation: Operation, { code }: Problem): Code | "other" {
+  const known: readonly string[] = answers[operation];
+  return known.includes(code) ? (code as Code) : "other";
 }
 
 function isProblem(body: unknown): body is Problem {
-  return typeof body === "object" && body !== null && "code" in body && "request_id" in body;
+  if (typeof body !== "object" || body === null) return false;
+  const { code, request_id, status, errors } = body as Record<string, unknown>;
+  return typeof code === "string" && typeof request_id === "string" && typeof status === "number" && Array.isArray(errors);
 }
 
-function foreign(response: Response): Problem {
-  const title = response.statusText || "Not an answer of this service";
-  return { type: "about:blank", title, status: response.status, detail: title, code: "other", request_id: "", errors: [] };
+/** What an answer says that it is, without parameters; empty where it does not say. */
+export const mediaType = (response: Response): string =>
+  (response.headers.get("Content-Type") ?? "").split(";", 1).join("").trim().toLowerCase();
+
+/** Always seconds, where the service says it. */
+function retryAfter(response: Response): number | undefined {
+  const text = response.headers.get("Retry-After") ?? "";
+  return /^[0-9]+$/.test(text) ? Number(text) : undefined;
+}
+
+/**
+ * An answer that is not the service's: what stands between gave it, in its own words. The request may have arrived all the
+ * same: repeat it with the same Idempotency-Key.
+ */
+export class ForeignAnswer extends DropError<"other"> {
+  constructor(readonly response: Response) {
+    const { status } = response;
+    const title = "Not an answer of this service";
+    const problem = { type: "about:blank", title, status, detail: title, code: "other", request_id: "", errors: [] };
+    super("other", problem, retryAfter(response), undefined);
+    this.name = "ForeignAnswer";
+  }
 }
 
 /** What a client does about a code. */

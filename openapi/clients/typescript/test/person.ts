@@ -1,12 +1,31 @@
 /** What a person does outside the app: at BankID, at their bank, before Sumsub's camera. */
 import assert from "node:assert/strict";
+import { DropError } from "../src/index.js";
 
 const sandbox = process.env["DROP_SANDBOX"] ?? "http://127.0.0.1:9100";
+
+/** Waits where the service asks to: an address has ten logins a minute, and all programs here are at the same. */
+export async function patiently<T>(step: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      if (!(error instanceof DropError && error.code === "rate_limited")) throw error;
+      await sleep(error.retryAfter ?? 1);
+    }
+  }
+}
+
+const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 /** Signs in on the device's browser; the link that the app is opened with. */
 export async function signsIn(authorizationUrl: string, person: string): Promise<URL> {
   const back = await redirect(fetch(`${authorizationUrl}&person=${person}`, { redirect: "manual" }));
-  return redirect(fetch(back, { redirect: "manual", headers: { Accept: "text/html" } }));
+  for (;;) {
+    const answer = await fetch(back, { redirect: "manual", headers: { Accept: "text/html" } });
+    if (answer.status !== 429) return redirect(answer);
+    await sleep(Number(answer.headers.get("Retry-After")));
+  }
 }
 
 /** Approves on the bank's page and comes back. */
@@ -49,7 +68,7 @@ export function cutAfterFirst(opened: (string | null)[]): typeof fetch {
   };
 }
 
-async function redirect(answer: Promise<Response>): Promise<URL> {
+async function redirect(answer: Response | Promise<Response>): Promise<URL> {
   const response = await answer;
   const place = response.headers.get("Location");
   assert.ok(response.status === 303 && place !== null, `${response.status} of ${new URL(response.url).pathname}`);

@@ -9,34 +9,43 @@ import {
   newKey,
   outcome,
   respondAsync,
+  Session,
   startLogin,
   until,
   wait,
   type Refusal,
+  type Saved,
   type Transaction,
 } from "../src/index.js";
-import { approves, cutAfterFirst, isVerified, signsIn } from "./person.js";
+import { approves, cutAfterFirst, isVerified, patiently, signsIn } from "./person.js";
 
 const api = process.env["DROP_API"] ?? "http://127.0.0.1:8080";
 
 // ── Login ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-const abandoned = await startLogin(api);
+const abandoned = await patiently(() => startLogin(api));
 await assert.rejects(
   finishLogin(api, abandoned, await signsIn(abandoned.authorizationUrl, "cancel")),
   (error) => error instanceof LoginEnded && error.code === "bankid_cancelled",
 );
-const login = await startLogin(api);
+const login = await patiently(() => startLogin(api));
 const link = await signsIn(login.authorizationUrl, "marko");
 assert.equal(await finishLogin(api, abandoned, link), null, "a link of another login is passed over");
-const session = await finishLogin(api, login, link);
-assert.ok(session);
-const { drop } = session;
-assert.equal(session.person.firstName, "Marko");
+const kept: Saved[] = [];
+const keep = (saved: Saved) => void kept.push(saved);
+const first = await patiently(() => finishLogin(api, login, link, keep));
+assert.ok(first);
+assert.equal(first.person.firstName, "Marko");
 
 // Tokens are refreshed once, however many calls want it.
-const before = await session.accessToken();
-await Promise.all([session.refresh(), session.refresh()]);
-assert.notEqual(await session.accessToken(), before);
+const before = await first.accessToken();
+await Promise.all([first.refresh(), first.refresh()]);
+assert.notEqual(await first.accessToken(), before);
+
+// The app was closed, and is opened again with what it has kept.
+assert.equal(kept.length, 2);
+const session = Session.restore(api, JSON.parse(JSON.stringify(kept.at(-1))) as Saved, keep);
+const { drop } = session;
+assert.equal(await session.accessToken(), await first.accessToken());
 
 // ── Identity check ──────────────────────────────────────────────────────────────────────────────────────────────────
 const early = await outcome("linkBank", drop.POST("/v1/bank-consents", keyed(newKey())));
@@ -87,11 +96,11 @@ const pay = (key: string, body: typeof order & { confirmDuplicateOf?: string }, 
     }),
   );
 const paying = newKey();
-const first = await pay(paying, order, respondAsync);
-assert.ok(first.ok && first.status === 202, `${first.status}`);
-assert.equal(first.response.headers.get("Location"), `/v1/transactions/${first.data.id}`);
+const asked = await pay(paying, order, respondAsync);
+assert.ok(asked.ok && asked.status === 202, `${asked.status}`);
+assert.equal(asked.response.headers.get("Location"), `/v1/transactions/${asked.data.id}`);
 const repeated = await pay(paying, order);
-assert.ok(repeated.ok && repeated.status === 201 && repeated.data.id === first.data.id);
+assert.ok(repeated.ok && repeated.status === 201 && repeated.data.id === asked.data.id);
 assert.equal(repeated.response.headers.get("Idempotent-Replayed"), "true");
 const { id, scaRedirect } = repeated.data;
 

@@ -20,16 +20,16 @@ pub(super) fn token(neonomics: &Neonomics, call: &Call) -> Reply {
     let Some(form) = call.form() else {
         return oauth_error(400, "invalid_request");
     };
-    let config = &neonomics.shared.config;
-    if single(&form, "client_id") != Some(&config.neonomics_client_id)
-        || single(&form, "client_secret") != Some(&config.neonomics_client_secret)
+    let mut state = locked(&neonomics.state);
+    let secret = single(&form, "client_secret");
+    if single(&form, "client_id") != Some(&neonomics.shared.config.neonomics_client_id)
+        || !state.client_secrets.iter().any(|known| secret == Some(known))
     {
         return oauth_error(401, "invalid_client");
     }
     if single(&form, "grant_type") != Some("client_credentials") {
         return oauth_error(400, "unsupported_grant_type");
     }
-    let mut state = locked(&neonomics.state);
     let seconds = state.settings.token_seconds;
     let token = format!("neo-{}", Uuid::new_v4().simple());
     state.tokens.insert(

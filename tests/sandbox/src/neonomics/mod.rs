@@ -21,7 +21,6 @@ use uuid::Uuid;
 
 use crate::{
     call::{Call, Reply},
-    clock::Clock,
     faults::Fault,
     journal::Entry,
     locked,
@@ -40,6 +39,7 @@ struct State {
     balances_changed: DateTime<Utc>,
     /// By IBAN: the moments of reads without a user in the last 24 hours.
     unattended: HashMap<String, Vec<DateTime<Utc>>>,
+    client_secrets: Vec<String>,
 }
 
 /// The simulated aggregator and the bank behind it; its methods are what a test can do to them.
@@ -50,7 +50,7 @@ pub struct Neonomics {
 
 impl Neonomics {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let state = Mutex::new(State::new(&shared.clock));
+        let state = Mutex::new(State::new(&shared));
         Self { shared, state }
     }
 
@@ -175,6 +175,11 @@ impl Neonomics {
         Ok(())
     }
 
+    /// The client is given access tokens for one of these secrets from now on.
+    pub fn accept_client_secrets(&self, secrets: &[&str]) {
+        locked(&self.state).client_secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+    }
+
     /// Ends every access token given out so far.
     pub fn expire_tokens(&self) {
         let now = self.shared.clock.now();
@@ -187,20 +192,21 @@ impl Neonomics {
     }
 
     pub(crate) fn reset(&self) {
-        *locked(&self.state) = State::new(&self.shared.clock);
+        *locked(&self.state) = State::new(&self.shared);
     }
 }
 
 impl State {
-    fn new(clock: &Clock) -> Self {
+    fn new(shared: &Shared) -> Self {
         Self {
             settings: BankSettings::default(),
             tokens: HashMap::new(),
             consents: BTreeMap::new(),
             payments: BTreeMap::new(),
             accounts: vec![Account::of_the_contract()],
-            balances_changed: clock.now(),
+            balances_changed: shared.clock.now(),
             unattended: HashMap::new(),
+            client_secrets: vec![shared.config.neonomics_client_secret.clone()],
         }
     }
 }

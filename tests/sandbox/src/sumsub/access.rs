@@ -12,13 +12,13 @@ use crate::{
 /// A signed request's time may differ from ours by this much, seconds.
 const SKEW: i64 = 60;
 
-pub(super) fn check(shared: &Shared, call: &Call, bearer_accepted: bool) -> Result<(), Reply> {
+pub(super) fn check(shared: &Shared, call: &Call, bearer_accepted: bool, app_tokens: &[String]) -> Result<(), Reply> {
     let bearer = call
         .header("authorization")
         .and_then(|value| value.strip_prefix("Bearer "));
     let allowed = match bearer {
-        Some(token) => bearer_accepted && token == shared.config.sumsub_app_token,
-        None => is_signed(shared, call),
+        Some(token) => bearer_accepted && app_tokens.iter().any(|known| known == token),
+        None => is_signed(shared, call, app_tokens),
     };
     if allowed {
         Ok(())
@@ -27,7 +27,7 @@ pub(super) fn check(shared: &Shared, call: &Call, bearer_accepted: bool) -> Resu
     }
 }
 
-fn is_signed(shared: &Shared, call: &Call) -> bool {
+fn is_signed(shared: &Shared, call: &Call, app_tokens: &[String]) -> bool {
     let Some((token, ts, signature)) = call
         .header("x-app-token")
         .zip(call.header("x-app-access-ts"))
@@ -52,7 +52,7 @@ fn is_signed(shared: &Shared, call: &Call) -> bool {
                 &call.body,
             )
     });
-    token == shared.config.sumsub_app_token && fresh && signed
+    app_tokens.iter().any(|known| known == token) && fresh && signed
 }
 
 fn signature(secret: &str, ts: &str, method: &str, path: &str, query: &str, body: &[u8]) -> String {

@@ -35,6 +35,17 @@ struct State {
     webhooks: Vec<Webhook>,
     webhook_url: Option<String>,
     bearer_refused: bool,
+    app_tokens: Vec<String>,
+}
+
+impl State {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            webhook_url: shared.config.sumsub_webhook_url.clone(),
+            app_tokens: vec![shared.config.sumsub_app_token.clone()],
+            ..Self::default()
+        }
+    }
 }
 
 /// The simulated provider; its methods are what a test can do to it.
@@ -51,16 +62,16 @@ impl Sumsub {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        let state = Mutex::new(State {
-            webhook_url: shared.config.sumsub_webhook_url.clone(),
-            ..State::default()
-        });
+        let state = Mutex::new(State::new(&shared));
         Ok(Self { shared, state, http })
     }
 
     pub(crate) fn answer(&self, operation: Operation, call: &Call) -> Reply {
-        let bearer_accepted = !locked(&self.state).bearer_refused;
-        if let Err(reply) = access::check(&self.shared, call, bearer_accepted) {
+        let (bearer_accepted, app_tokens) = {
+            let state = locked(&self.state);
+            (!state.bearer_refused, state.app_tokens.clone())
+        };
+        if let Err(reply) = access::check(&self.shared, call, bearer_accepted, &app_tokens) {
             return reply;
         }
         match operation {
@@ -79,6 +90,11 @@ impl Sumsub {
     /// Where webhooks go from now on.
     pub fn send_webhooks_to(&self, url: &str) {
         locked(&self.state).webhook_url = Some(url.to_owned());
+    }
+
+    /// The client authenticates itself by one of these app tokens from now on.
+    pub fn accept_app_tokens(&self, tokens: &[&str]) {
+        locked(&self.state).app_tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
     }
 
     /// Refuses the contract's Bearer token, as the real provider does; only signed requests pass then.
@@ -115,10 +131,7 @@ impl Sumsub {
     }
 
     pub(crate) fn reset(&self) {
-        *locked(&self.state) = State {
-            webhook_url: self.shared.config.sumsub_webhook_url.clone(),
-            ..State::default()
-        };
+        *locked(&self.state) = State::new(&self.shared);
     }
 
     /// Lets an event change the applicant, so that a later status read agrees with the webhook. Somebody unknown

@@ -1,0 +1,61 @@
+// Opens the pages in headless Chromium, and leaves of each a picture and the words that are in it: arguments are the browser's
+// program and a folder.
+import { chromium } from "playwright-core";
+import { writeFileSync } from "node:fs";
+
+const [program, folder] = process.argv.slice(-2);
+const { DROP_API: api, DROP_OPERATOR_PAGE: operator, DROP_OPERATOR_TOKEN: token } = process.env;
+const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
+
+/** A run's port is any free one. */
+function usual() {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(location.port, "8080");
+}
+
+/** The words in the window; of the elements chosen, where not all of them are the same each time. */
+function seen(chosen) {
+  const words = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const { data, parentElement: element } = texts.currentNode;
+    const box = element.getBoundingClientRect();
+    const inside = box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+    if (inside && data.trim() && !element.closest("script, style") && element.closest(chosen)) words.push(data.trim());
+  }
+  return words.join("\n") + "\n";
+}
+
+/** The documentation goes on arranging itself after it is there. */
+async function settled(page) {
+  for (let same = 0, before = ""; same < 10; ) {
+    await page.waitForTimeout(200);
+    const now = await page.evaluate(seen, "*");
+    same = now === before ? same + 1 : 0;
+    before = now;
+  }
+}
+
+async function take(name, chosen, open) {
+  const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 580 }, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  await open(page);
+  await settled(page);
+  await page.evaluate(usual);
+  await page.screenshot({ path: `${folder}/${name}.png` });
+  writeFileSync(`${folder}/${name}.txt`, await page.evaluate(seen, chosen));
+  await context.close();
+}
+
+await take("docs", "*", async (page) => {
+  await page.goto(`${api}/docs#tag/payments/POST/v1/transactions`);
+  await page.getByRole("heading", { name: "Pay." }).waitFor();
+  await page.evaluate(() => document.fonts.ready);
+});
+await take("operator", "h1, h2, h3, th, nav", async (page) => {
+  await page.goto(operator);
+  await page.locator("#token").fill(token);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(operator);
+});
+await browser.close();
