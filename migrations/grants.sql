@@ -80,7 +80,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON workers TO drop_worker;
 GRANT SELECT, INSERT, DELETE ON operator_sign_outs TO drop_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON rate_bucket TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_worker;
-GRANT SELECT ON retention_runs TO drop_worker;
+GRANT SELECT, UPDATE (listed_at) ON retention_runs TO drop_worker;
 GRANT SELECT, INSERT, UPDATE (free_at), DELETE ON alert_turns TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_fail(text, bigint, uuid, interval) TO drop_worker;
 GRANT EXECUTE ON FUNCTION breaker_probe(text, uuid, interval) TO drop_worker;

@@ -18,7 +18,7 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    metrics::{ALERTS_RAISED, Metrics},
+    metrics::{ALERTS_RAISED, ALERTS_REFUSED, Metrics},
     telemetry,
 };
 
@@ -231,6 +231,9 @@ pub(crate) const NAMES: [&str; ALL.len()] = {
 /// How often this process has raised each, by the place in the table: an alert is raised wherever it is met.
 static RAISED: [AtomicU64; ALL.len()] = [const { AtomicU64::new(0) }; ALL.len()];
 
+/// And how often Sentry has refused it for good.
+static REFUSED: [AtomicU64; ALL.len()] = [const { AtomicU64::new(0) }; ALL.len()];
+
 /// How often this process has raised it since it started.
 pub fn raised(alert: &Alert) -> u64 {
     place(alert).map_or(0, |place| RAISED[place].load(Ordering::Relaxed))
@@ -243,13 +246,25 @@ fn place(alert: &Alert) -> Option<usize> {
 /// Counts in the metrics what is raised, until `stop`.
 pub async fn keep_counted(metrics: &Metrics, stop: &CancellationToken) {
     let mut seconds = interval(Duration::from_secs(1));
-    let mut counted = ALL.map(|_| 0);
+    let (mut raised, mut refused) = (ALL.map(|_| 0), ALL.map(|_| 0));
     while stop.run_until_cancelled(seconds.tick()).await.is_some() {
-        for (alert, counted) in ALL.into_iter().zip(&mut counted) {
-            let raised = raised(alert);
-            metrics.count_more(&ALERTS_RAISED, &[alert.name], raised - *counted);
-            *counted = raised;
+        for (metric, seen, counted) in [
+            (&ALERTS_RAISED, &RAISED, &mut raised),
+            (&ALERTS_REFUSED, &REFUSED, &mut refused),
+        ] {
+            for ((name, seen), counted) in NAMES.iter().zip(seen).zip(counted) {
+                let seen = seen.load(Ordering::Relaxed);
+                metrics.count_more(metric, &[name], seen - *counted);
+                *counted = seen;
+            }
         }
+    }
+}
+
+/// Sentry will never take it.
+pub(crate) fn count_refused(alert: &Alert) {
+    if let Some(place) = place(alert) {
+        REFUSED[place].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -303,6 +318,13 @@ impl Quiet {
     /// Raised again for this cause, it is about something else.
     pub fn forget(&self, alert: &Alert, cause: &str) {
         self.raised().remove(&(alert.name, cause.to_owned()));
+    }
+
+    /// Whether it was raised for this cause a while ago.
+    pub(crate) fn is_quiet(&self, alert: &Alert, cause: &str, now: Instant) -> bool {
+        let raised = self.raised();
+        let at = raised.get(&(alert.name, cause.to_owned()));
+        at.is_some_and(|at| now.saturating_duration_since(*at) < self.period)
     }
 
     /// Whether it was not raised for this cause for a while; from now on it was.

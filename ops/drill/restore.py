@@ -201,7 +201,7 @@ def exercise(service, folder):
     exercise.step("base backup", "pg_basebackup")
     time.sleep(BEFORE_S)
     # So that at T some orders have not left yet.
-    service.operator(["lanes", "pause", "payment.send", "--operator", "drill", "--reason", "drill"])
+    service.operator(["lanes", "pause", "payment.send", "--until-resumed", "--operator", "drill", "--reason", "drill"])
     time.sleep(4)
     notified = int(service.sql("SELECT count(*) FROM notifications"))
     moment = datetime.datetime.fromtimestamp(float(service.sql("SELECT extract(epoch FROM clock_timestamp())")), datetime.UTC)
@@ -245,7 +245,7 @@ def exercise(service, folder):
     left = max(0.0, told + BANK_IS_DONE_S - time.monotonic())
     exercise.say(f"the bank may still be at what was sent last: {left:.0f} s")
     time.sleep(left)
-    orders = service.sandbox("/neonomics/payments")
+    orders = orders_since(service)
     (folder / "orders").write_text("".join(line_of(order, exercise.guide) + "\n" for order in orders))
     exercise.step("7 open", "restored open")
     opened = time.monotonic()
@@ -274,6 +274,13 @@ def line_of(order, guide):
         asked = order["order"]
         said += [asked["instructedAmount"]["amount"], asked["instructedAmount"]["currency"], *list(asked["creditorAccount"].values())[:1]]
     return " ".join(said)
+
+
+def orders_since(service):
+    """What the bank has since the time that `close` said, to the second."""
+    since = service.sql("SELECT detail #>> '{found,orders_since}' FROM audit_log WHERE action = 'restored.closed' ORDER BY id DESC LIMIT 1")[:19]
+    assert since, "`close` did not say since when the bank is to be asked"
+    return [order for order in service.sandbox("/neonomics/payments") if order["at"][:19] >= since]
 
 
 def look_at_each(exercise, orders):

@@ -101,8 +101,9 @@ fn the_manifests_leave_connections_free_when_everything_is_scaled_out_and_rolled
 }
 
 /// The role of each process, in the names of its files and secrets: `api` logs in as `drop_api`.
-const ROLES: [(&str, &str); 5] = [
+const ROLES: [(&str, &str); 6] = [
     ("drop-retain", "retention"),
+    ("drop-erased", "worker"),
     ("drop-migrate", "migrate"),
     ("drop-api", "api"),
     ("drop-worker-interactive", "worker"),
@@ -115,7 +116,9 @@ fn each_process_logs_in_to_the_database_as_its_own_role() {
     for (name, role) in ROLES {
         let template = match name {
             "drop-migrate" => &named(&objects, "Job", name)["spec"]["template"],
-            "drop-retain" => &named(&objects, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"],
+            "drop-retain" | "drop-erased" => {
+                &named(&objects, "CronJob", name)["spec"]["jobTemplate"]["spec"]["template"]
+            }
             _ => &named(&objects, "Deployment", name)["spec"]["template"],
         };
         let pod = &template["spec"];
@@ -155,10 +158,49 @@ fn each_process_logs_in_to_the_database_as_its_own_role() {
         ("drop-api", "api"),
         ("drop-worker@", "worker"),
         ("drop-retain", "retention"),
+        ("drop-erased", "worker"),
     ] {
         let unit = read(&ops(&format!("systemd/{unit}.service")));
         let credential = format!("LoadCredential=database-url:/etc/drop/secrets/{role}-database-url");
         assert!(unit.contains(&credential), "{credential}");
+    }
+}
+
+/// What lists those who were erased, every hour, without its program.
+pub(crate) fn list_of_the_erased() -> Vec<String> {
+    let objects = manifests("production");
+    let pod = &named(&objects, "CronJob", "drop-erased")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let command = list(&pod["containers"][0]["command"]).iter();
+    let words: Vec<String> = command.map(|word| word.as_str().expect("a word").to_owned()).collect();
+    assert_eq!(words[0], "/usr/local/bin/drop-worker");
+    words[1..].to_vec()
+}
+
+#[test]
+fn those_who_were_erased_are_listed_outside_the_database_every_hour_in_each_way_to_run_the_service() {
+    for environment in ENVIRONMENTS {
+        let objects = manifests(environment);
+        let schedule = text(&named(&objects, "CronJob", "drop-erased")["spec"], "schedule").to_owned();
+        assert!(schedule.ends_with(" * * * *"), "{environment}: {schedule}");
+        let pod = &named(&objects, "CronJob", "drop-erased")["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        let is_quiet = |variable: &Value| text(variable, "name") == "RUST_LOG" && text(variable, "value") == "error";
+        assert!(list(&pod["containers"][0]["env"]).iter().any(is_quiet), "{environment}");
+    }
+    // Its log is the list, whatever the log's level is elsewhere.
+    let command = format!(
+        "RUST_LOG=error /usr/local/bin/drop-worker {} >",
+        list_of_the_erased().join(" ")
+    );
+    let unit = read(&ops("systemd/drop-erased.service"));
+    assert!(unit.contains(&command), "{command}");
+    assert!(read(&ops("systemd/drop-erased.timer")).contains("OnCalendar=*-*-* *:"));
+    // While the past is there, its list must not be the newest.
+    let guide = read(&ops("restore.md"));
+    for object in ["cronjob/drop-retain", "cronjob/drop-erased"] {
+        for suspended in ["true", "false"] {
+            let line = format!("kubectl -n drop patch {object} --patch '{{\"spec\":{{\"suspend\":{suspended}}}}}'");
+            assert!(guide.contains(&line), "{line}");
+        }
     }
 }
 

@@ -430,6 +430,40 @@ async fn p7_what_was_ordered_and_what_has_happened_cannot_be_written_otherwise()
 }
 
 #[tokio::test]
+async fn p7_a_sealed_value_is_sealed_anew_by_reseal_alone_which_changes_nothing_else() {
+    let database = with_an_account().await;
+    let db = &database.pool;
+    let mut connection = db.acquire().await.unwrap();
+    stored(&mut connection, PaymentState::new()).await;
+    drop(connection);
+    // The order has left without what only the bank is told, but for its state.
+    let unseen =
+        "ALTER TABLE transactions DISABLE TRIGGER USER; UPDATE transactions SET callback_state_sealed = 'state';
+         ALTER TABLE transactions ENABLE TRIGGER USER";
+    sqlx::raw_sql(unseen).execute(db).await.unwrap();
+    let payee = r"creditor_account_sealed = '\x02', creditor_account_index = 'anew'";
+    let state = r"callback_state_sealed = '\x02'";
+    let (ordered, happened) = (Some("what_was_ordered_stays"), Some("what_happened_stays"));
+    for (reseals, change, rule) in [
+        (false, payee.to_owned(), ordered),
+        (false, state.to_owned(), happened),
+        (true, payee.to_owned(), None),
+        (true, state.to_owned(), None),
+        // Under the key that it was sealed with, it is another value.
+        (true, "creditor_account_sealed = 'sealed otherwise'".to_owned(), ordered),
+        (true, "creditor_account_index = 'anew'".to_owned(), ordered),
+        (true, "callback_state_sealed = 'state otherwise'".to_owned(), happened),
+        (true, format!("{payee}, hold = 0"), ordered),
+        (true, format!("{state}, needs_review = true"), happened),
+    ] {
+        let says = if reseals { "SET LOCAL drop.reseal = 'on'; " } else { "" };
+        let sql = format!("{says}UPDATE transactions SET {change}");
+        assert_eq!(refused_by(db, &sql).await.as_deref(), rule, "{sql}");
+    }
+    database.remove().await;
+}
+
+#[tokio::test]
 async fn p2_an_attempt_is_what_was_written_before_it_left_and_ends_once() {
     let database = with_an_account().await;
     let db = &database.pool;

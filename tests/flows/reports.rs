@@ -2,11 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
     time::{Duration, Instant},
 };
 
 use chrono::TimeDelta;
-use drop_common::queue::{self, EnqueueOptions, Enqueued};
+use drop_common::{
+    domain::ids::UserId,
+    queue::{self, EnqueueOptions, Enqueued},
+};
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
     app::TestApp,
@@ -19,8 +23,9 @@ use drop_tests::{
     time,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::paying::order;
+use crate::paying::{execute, order};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_drop-node");
 
@@ -142,6 +147,89 @@ async fn an_alert_that_sentry_did_not_take_is_tried_again_and_told_by_the_next_w
     let third = raised().await;
     end(third).await;
     assert_eq!(ingest.alerts("webhook_digest").len(), taken, "Sentry has it");
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_sentry_refuses_for_good_is_counted_and_not_tried_again() {
+    let (ingest, app) = (Ingest::start(Manner::NeverTakes).await, TestApp::start().await);
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let changes = [
+        ("SENTRY_DSN", ingest.dsn.as_str()),
+        ("DROP_API_DRAIN_MS", "0"),
+        ("DROP_API_INTERNAL_LISTEN", &free),
+    ];
+    let (process, url) = app.api_process(PROGRAM, &changes).await;
+    let raised = async || forged_webhook(&url).await == 401;
+    assert!(drop_tests::app::eventually(raised).await);
+    let counted = async || {
+        let scraped = browser().get(format!("http://{free}/metrics")).send().await.unwrap();
+        let text = scraped.text().await.unwrap();
+        let is_its = |line: &str| line.starts_with("drop_alerts_refused_total") && line.contains("webhook_digest");
+        text.lines().any(|line| is_its(line) && line.ends_with(" 1"))
+    };
+    assert!(drop_tests::app::eventually(counted).await, "it is not counted");
+    // What is left is told at the end.
+    ingest.becomes(Manner::Well);
+    end(process).await;
+    assert_eq!(ingest.alerts("webhook_digest").len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sentry_refused_for_good_is_not_sent_again_each_time_it_is_raised() {
+    let ingest = Ingest::start(Manner::NeverTakes).await;
+    let app = TestApp::start_fleet_with(FLEET, &[("SENTRY_DSN", &ingest.dsn)]).await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let own = Uuid::new_v5(&anna.user.parse::<UserId>().unwrap().uuid(), b"forgotten");
+    let noted = format!("INSERT INTO forgotten_orders VALUES ('{own}', 'pay_1', now(), 1, 'NOK', '')");
+    execute(&app, &noted).await;
+    let asks = async || {
+        let order = order(&account, "2010.00");
+        let refused = anna.post_keyed("/v1/transactions", "forgotten", &order).await;
+        assert_eq!(refused.problem(), (422, "idempotency_key_reused"));
+    };
+    let is_about = |event: &Value, alert: &str| event["tags"]["alert.name"] == alert;
+    asks().await;
+    ingest.until("event", |event| is_about(event, "payment")).await;
+    asks().await;
+    // What is raised later is told later.
+    assert_eq!(forged_webhook(&app.url).await, 401);
+    ingest.until("event", |event| is_about(event, "webhook_digest")).await;
+    assert_eq!(ingest.alerts("payment").len(), 1);
+    drop(app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_is_told_by_another_process_where_the_one_that_began_to_tell_it_has_died() {
+    let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
+    let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
+    let raised = async || {
+        let (process, url) = app.api_process(PROGRAM, &changes).await;
+        let raised = async || forged_webhook(&url).await == 401;
+        assert!(drop_tests::app::eventually(raised).await);
+        process
+    };
+    let told = async |times| {
+        let told = async || ingest.alerts("webhook_digest").len() == times;
+        assert!(drop_tests::app::eventually(told).await, "not {times} times");
+    };
+    let first = raised().await;
+    told(1).await;
+    end(first).await;
+    // As where it had got no further than this.
+    sqlx::query("UPDATE alert_turns SET free_at = now() + interval '4 s'")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let second = raised().await;
+    told(2).await;
+    drop(second);
     app.finish().await;
 }
 

@@ -7,9 +7,11 @@ use drop_tests::{
     settings::{BANKID_SECRET, NEONOMICS_SECRET, SUMSUB_TOKEN},
 };
 use serde_json::json;
-use sqlx::Executor as _;
 
-use crate::paying::{becomes, order, pays};
+use crate::{
+    ops::{ops, read},
+    paying::{becomes, execute, order, pays, value},
+};
 
 const NEXT: &str = "the-secret-after-this-one";
 
@@ -98,13 +100,13 @@ async fn a_database_login_is_replaced_by_a_second_one_of_its_role_and_payments_g
     let account = anna.has_an_account().await;
     let under_way = pays(&anna, &account, "under-way").await;
     for role in ["drop_api", "drop_worker"] {
-        let second =
-            format!("CREATE ROLE {role}_2 LOGIN IN ROLE {role}; ALTER ROLE {role}_2 SET search_path = public, pg_temp");
-        app.db
-            .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(second)))
-            .await
-            .unwrap();
+        execute(&app, &format!("CREATE ROLE {role}_2 LOGIN IN ROLE {role}")).await;
     }
+    // Settings belong to a login, and this gives the second one those of its role.
+    execute(&app, &read(&ops("postgres/roles.sql"))).await;
+    let settings = "SELECT count(*) FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole
+                     WHERE rolname IN ('drop_api_2', 'drop_worker_2') AND 'search_path=public, pg_temp' = ANY (setconfig)";
+    assert_eq!(value::<i64>(&app, settings).await, 2);
     app.log_in_as("_2");
     app.stop_worker().await;
     app.start_worker().await;
@@ -114,7 +116,7 @@ async fn a_database_login_is_replaced_by_a_second_one_of_its_role_and_payments_g
         let ended = format!(
             "ALTER ROLE {role} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
         );
-        app.db.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(ended))).await.unwrap();
+        execute(&app, &ended).await;
     }
     let link = under_way.body["scaRedirect"].as_str().unwrap();
     app.sandbox.bank().decide_at(link, Decision::Approve).unwrap();

@@ -10,7 +10,10 @@ use drop_tests::{
 };
 use rstest::rstest;
 
-use crate::paying::{approved, at_the_bank, audited, execute, value};
+use crate::{
+    paying::{approved, at_the_bank, audited, execute, value},
+    payment_faults::scene::{PROGRAM, kill},
+};
 
 /// Why its order is to be withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,5 +346,70 @@ async fn who_approves_and_comes_back_while_the_bank_is_asked_about_that_keeps_th
         value::<String>(&app, "SELECT status FROM transactions").await,
         "completed"
     );
+    app.abandon().await;
+}
+
+/// The commit of the intent is done, and its answer is lost: nothing has left by then, so nothing of it can be lost.
+#[rstest]
+#[case(Because::TimeIsOver)]
+#[case(Because::Wished)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_that_is_the_first_is_so_although_the_answer_to_its_intent_was_lost(#[case] because: Because) {
+    let app = TestApp::start_on_a_lossy_way().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(&app, &anna, &account).await;
+    because.happens(&app, &anna, &payment.id).await;
+    app.lose_commit_after("UPDATE transactions SET withdrawing_at");
+    app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 4);
+    app.sandbox.fault(Operation::PaymentCancel, Fault::status(404), 1);
+    let due = format!(
+        "UPDATE jobs SET run_at = clock_timestamp() WHERE kind = '{}'",
+        because.kind()
+    );
+    execute(&app, &due).await;
+    let worker = app.worker_process(PROGRAM, &[("DROP_LANES", "payment.poll")]);
+    let answered = async || withdrawals(&app) == 1 && !is_marked(&app).await;
+    let explains = "a withdrawal of before explains what the bank says later";
+    assert!(eventually(answered).await, "{explains}");
+    kill(worker).await;
+    assert!(app.has_lost_a_commit());
+    app.abandon().await;
+}
+
+/// Somebody is called once nothing more can be found out; here the next look does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_may_not_ask_for_a_withdrawal_once_more_leaves_it_to_the_next_one_and_calls_nobody() {
+    let app = TestApp::start().await;
+    app.sandbox.neonomics().configure(|bank| bank.forgets_withdrawn = true);
+    let anna = app.signed_in("anna").await;
+    with_a_lost_withdrawal(&app, &anna, Because::TimeIsOver, Fault::ExecuteThenDrop).await;
+    let looks = || app.sandbox.journal().entries_of(Operation::PaymentStatus).len();
+    let attempts = "SELECT max(attempt) FROM jobs WHERE kind = 'poll-payment'";
+    let (seen, tried): (_, i32) = (looks(), value(&app, attempts).await);
+    execute(
+        &app,
+        "UPDATE jobs SET run_at = clock_timestamp() WHERE kind = 'poll-payment' AND state = 'ready'",
+    )
+    .await;
+    let held_up = [
+        ("DROP_LANES", "payment.poll"),
+        ("DROP_FAILPOINT", "pay.polled=sleep:1000"),
+    ];
+    let worker = app.worker_process(PROGRAM, &held_up);
+    assert!(eventually(async || looks() > seen).await, "nobody looks");
+    // By others, in the moment between the look and the withdrawal.
+    execute(
+        &app,
+        "UPDATE breaker SET open = true, opened_at = clock_timestamp(), retry_at = clock_timestamp() + interval '60 s'
+          WHERE key = 'neonomics/pisp'",
+    )
+    .await;
+    let written =
+        format!("SELECT count(*) FROM jobs WHERE kind = 'poll-payment' AND state = 'ready' AND attempt > {tried}");
+    assert!(eventually(async || value::<i64>(&app, &written).await == 1).await);
+    kill(worker).await;
+    assert_eq!(withdrawals(&app), 1);
+    assert_eq!(standing(&app).await, Because::TimeIsOver.open());
     app.abandon().await;
 }

@@ -20,6 +20,8 @@ pub enum Manner {
     Slow(Duration),
     /// Says that it has had enough.
     Refuses,
+    /// Says that it never takes such a thing.
+    NeverTakes,
     /// Takes the request and never answers.
     Hangs,
 }
@@ -117,6 +119,7 @@ impl Endpoint for Desk {
             Manner::Well => {}
             Manner::Slow(time) => drop(tokio::time::timeout(time, std::future::pending::<()>()).await),
             Manner::Refuses => return Ok(StatusCode::TOO_MANY_REQUESTS.into()),
+            Manner::NeverTakes => return Ok(StatusCode::PAYLOAD_TOO_LARGE.into()),
             Manner::Hangs => std::future::pending().await,
         }
         Ok(Response::builder().content_type("application/json").body("{}"))

@@ -13,10 +13,10 @@ use drop_common::{
     alerts::{self, Quiet},
     metrics::{
         AML_CASES_OPEN, CIRCUIT_OPEN_SECONDS, CIRCUIT_STATE, CRON_LAST_SLOT, DB_OLDEST_SNAPSHOT_AGE,
-        ERASURES_OLDEST_AGE, JOBS, JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE, KYC_PENDING_OLDEST_AGE,
-        KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT, MetricSpec, Metrics, NOTIFICATIONS_OLDEST_AGE,
-        PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN, QUEUE_GAUGES_AGE,
-        RETENTION_LAST_SUCCESS, WEBHOOK_INBOX_OLDEST_AGE, WEBHOOKS_LEFT_OVER,
+        ERASED_LIST_LAST_SUCCESS, ERASURES_OLDEST_AGE, JOBS, JOBS_OLDEST_READY_AGE, KYC_APPROVAL_RATE,
+        KYC_PENDING_OLDEST_AGE, KYC_REVIEWS_LAST_HOUR, LANE_BLOCKED, LANE_READY_AGE_LIMIT, MetricSpec, Metrics,
+        NOTIFICATIONS_OLDEST_AGE, PAYMENTS_NEEDS_REVIEW, PAYMENTS_OLDEST_OPEN_AGE, PAYMENTS_OPEN, PISP_CIRCUIT_OPEN,
+        QUEUE_GAUGES_AGE, RETENTION_LAST_SUCCESS, WEBHOOK_INBOX_OLDEST_AGE, WEBHOOKS_LEFT_OVER,
     },
     queue::gauges::{self as queue, LaneReading},
     resilience::breaker::{self, BreakerKey},
@@ -41,7 +41,7 @@ const TOO_LONG: Duration = Duration::from_mins(5);
 /// of it again.
 pub(crate) const QUIET: Duration = Duration::from_mins(1);
 
-const FROM_DATABASE: [&MetricSpec; 21] = [
+const FROM_DATABASE: [&MetricSpec; 22] = [
     &JOBS,
     &JOBS_OLDEST_READY_AGE,
     &LANE_READY_AGE_LIMIT,
@@ -60,6 +60,7 @@ const FROM_DATABASE: [&MetricSpec; 21] = [
     &AML_CASES_OPEN,
     &NOTIFICATIONS_OLDEST_AGE,
     &RETENTION_LAST_SUCCESS,
+    &ERASED_LIST_LAST_SUCCESS,
     &ERASURES_OLDEST_AGE,
     &DB_OLDEST_SNAPSHOT_AGE,
     &CRON_LAST_SLOT,
@@ -298,6 +299,7 @@ impl Board {
         set(&AML_CASES_OPEN, number(domain.aml_cases_open));
         set(&NOTIFICATIONS_OLDEST_AGE, domain.notifications_oldest_age);
         set(&RETENTION_LAST_SUCCESS, domain.retention_last_success);
+        set(&ERASED_LIST_LAST_SUCCESS, domain.erased_listed);
         set(&ERASURES_OLDEST_AGE, domain.erasures_oldest_age);
         for (state, events) in [
             ("unmatched", domain.webhooks_unmatched),
@@ -356,6 +358,7 @@ mod tests {
             aml_cases_open: 0,
             notifications_oldest_age: 0.0,
             retention_last_success: 1_771_840_980.0,
+            erased_listed: 1_771_840_980.0,
             erasures_oldest_age: 0.0,
         };
         Reading {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use drop_common::{
+    alerts,
     domain::{
         ids::{PaymentId, UserId},
         kyc::KycStatus,
@@ -17,7 +18,7 @@ use drop_common::{
     storage::{
         Tx,
         audit::{self, Actor, Entry},
-        payments::{self, ForgottenOrder, NewPayment, Payment},
+        payments::{self, AtBank, Forgotten, NewPayment, Payment, RequestIds, Standing},
         users,
     },
 };
@@ -57,8 +58,8 @@ pub(super) async fn create(
     let kyc = users::lock_payer(&mut tx, user, session.session.into()).await?;
     let kyc = kyc.ok_or(ApiError::of(Code::Unauthenticated))?;
     failpoint!("pay.begun");
-    let request_ids = request_ids(user, key);
-    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), &request_ids, &order).await?;
+    let request_ids = RequestIds::of(user, key.as_str());
+    let standing = payments::standing(&mut tx, &state.keys, user, key.as_str(), request_ids, &order).await?;
     // The same key is the same payment, before every other check.
     if standing.key_is_used {
         drop(tx);
@@ -68,8 +69,7 @@ pub(super) async fn create(
         return replay(state, first.ok_or(ApiError::of(Code::Internal))?, &order, prefer).await;
     }
     let confirmed = confirmed(body)?;
-    // What the bank has, it has, whatever its person may do today.
-    let at_bank = standing.forgotten.as_ref().filter(|_| standing.debtor.is_some());
+    let at_bank = at_bank(state, &standing)?;
     if at_bank.is_none() {
         if kyc != KycStatus::Approved {
             return Err(ApiError::of(Code::KycRequired));
@@ -80,6 +80,7 @@ pub(super) async fn create(
     let checked = Checked {
         user,
         key,
+        request_ids,
         order: &order,
         confirmed,
         repeats: standing.just_made,
@@ -103,21 +104,37 @@ pub(super) async fn create(
 struct Checked<'a> {
     user: UserId,
     key: &'a IdempotencyKey,
+    request_ids: RequestIds,
     order: &'a PaymentOrder,
     /// The payment that the person says this one does not repeat.
     confirmed: Option<PaymentId>,
     /// The one that it does seem to repeat, and may.
     repeats: Option<PaymentId>,
     /// The order of it that the bank has and a restore has forgotten.
-    at_bank: Option<&'a ForgottenOrder>,
+    at_bank: Option<AtBank<'a>>,
 }
 
-/// The `X-Request-ID`s that a payment under this key goes by: the client's key where it is a UUID, else one that follows from
-/// whose key it is, the last of the list, which nobody else's can be. So the same order is the same to the bank even where we have forgotten that it was made.
-fn request_ids(user: UserId, key: &IdempotencyKey) -> Vec<Uuid> {
-    let theirs = Uuid::try_parse(key.as_str()).ok();
-    let own = Uuid::new_v5(&user.uuid(), key.as_str().as_bytes());
-    theirs.into_iter().chain([own]).collect()
+/// The order under this key that the bank has and a restore has forgotten. What the bank has, it has, whatever its person may do today.
+fn at_bank<'a>(state: &State, standing: &'a Standing) -> Result<Option<AtBank<'a>>, ApiError> {
+    match &standing.forgotten {
+        None => Ok(None),
+        Some(Forgotten::Same { request_id, payment_id }) => Ok(standing.debtor.as_ref().map(|_| AtBank {
+            request_id: *request_id,
+            payment_id,
+            sca_timeout: state.settings.payments.sca_timeout,
+        })),
+        // Or the list that operations gave us is wrong, and its person makes the payment once more under another key.
+        Some(Forgotten::Another { request_id }) => {
+            alerts::raise(
+                &alerts::PAYMENT,
+                format_args!(
+                    "X-Request-ID {request_id}, forgotten by a restore, is asked for with another amount or payee"
+                ),
+            );
+            Err(ApiError::of(Code::IdempotencyKeyReused))
+        }
+        Some(Forgotten::Unclear) => Err(ApiError::of(Code::Conflict)),
+    }
 }
 
 /// The bank is told within a bounded time or never.
@@ -132,7 +149,7 @@ async fn send(tx: &mut Tx, id: PaymentId) -> Result<Lane, ApiError> {
 }
 
 /// The bank has it already, and is asked how it is doing. Its link is forgotten: its person has been there, or pays it no more.
-async fn follow(tx: &mut Tx, user: UserId, id: PaymentId, order: &ForgottenOrder) -> Result<Lane, ApiError> {
+async fn follow(tx: &mut Tx, user: UserId, id: PaymentId, order: AtBank<'_>) -> Result<Lane, ApiError> {
     let entry = Entry {
         actor: Actor::User,
         user: Some(user),
@@ -155,6 +172,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
     let Checked {
         user,
         key,
+        request_ids,
         order,
         confirmed,
         repeats,
@@ -171,7 +189,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         user,
         account: order.debtor(),
         client_key: key.as_str(),
-        idempotency_key: id.uuid(),
+        idempotency_key: request_ids.own,
         fingerprint: *order.fingerprint().as_bytes(),
         amount: amount.minor,
         currency: amount.currency.code(),
@@ -180,7 +198,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         remittance_information: order.remittance().map(PaymentText::as_str).unwrap_or_default(),
         product,
         state: &secret,
-        payment_id: at_bank.map(|order| order.payment_id.as_str()),
+        at_bank,
         psu_ip: address.as_deref(),
         psu_user_agent: request.header(header::USER_AGENT).filter(|agent| agent.len() <= 512),
         confirmed_duplicate_of: confirmed,
@@ -189,11 +207,13 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
     };
     // Another user's request with an equal key may commit at this moment, so the index is asked and no look before it. The last
     // one is nobody else's.
-    let request_ids = match at_bank {
-        Some(order) => vec![order.request_id],
-        None => [request_ids(user, key), vec![Uuid::new_v5(&id.uuid(), b"X-Request-ID")]].concat(),
+    let goes_by = if let Some(order) = at_bank {
+        vec![order.request_id]
+    } else {
+        let last = [request_ids.own, Uuid::new_v5(&id.uuid(), b"X-Request-ID")];
+        request_ids.of_client.into_iter().chain(last).collect()
     };
-    for idempotency_key in request_ids {
+    for idempotency_key in goes_by {
         if payments::insert(tx, &state.keys, NewPayment { idempotency_key, ..new }).await? {
             return Ok(id);
         }

@@ -333,6 +333,9 @@ metrics! {
     /// Of the process, whether or not people were told: what is raised again within its quiet period counts, too.
     ALERTS_RAISED = "drop_alerts_raised_total", Counter, BOTH, [Label("alert", &alerts::NAMES)],
         "Alerts that the code raised, by name.";
+    /// Each answer with a 4xx other than 408 and 429: the address or the alert is wrong, and nobody is told by Sentry.
+    ALERTS_REFUSED = "drop_alerts_refused_total", Counter, BOTH, [Label("alert", &alerts::NAMES)],
+        "Alerts that Sentry refused for good, by name.";
     /// Whosever it is: a forgotten session, or a backup.
     DB_OLDEST_SNAPSHOT_AGE = "drop_db_oldest_snapshot_age_seconds", Gauge(0.0), WORKER, [],
         "Age of the oldest transaction that keeps the database from cleaning up; 0 without one.";
@@ -396,6 +399,9 @@ metrics! {
     /// Written by the program that does it, which ends before anybody could scrape it.
     RETENTION_LAST_SUCCESS = "drop_retention_last_success_timestamp_seconds", Gauge(0.0), WORKER, [],
         "When all that was due was last moved and deleted, as a Unix time.";
+    /// The same of what lists them every hour.
+    ERASED_LIST_LAST_SUCCESS = "drop_erased_list_last_success_timestamp_seconds", Gauge(0.0), WORKER, [],
+        "When those who were erased were last listed outside the database, as a Unix time.";
     /// Legal holds stop it on purpose.
     ERASURES_OLDEST_AGE = "drop_erasures_oldest_unmoved_age_seconds", Gauge(0.0), WORKER, [],
         "Time since the oldest erasure after which the person's records were not moved yet; 0 without one.";

@@ -224,10 +224,10 @@ pub async fn resume_ended(tx: &mut Tx) -> Result<Vec<Lane>, StorageError> {
 }
 
 /// Closes a lane: nothing is claimed from it, the API takes on no new work for it, and [`resume`] does not end that. One that is
-/// closed stays so since then.
+/// closed is so from now on: a backup may have been made while it was, and since when is older then than what was done after it.
 pub async fn close(tx: &mut Tx, lane: Lane) -> Result<(), StorageError> {
     sqlx::query!(
-        "UPDATE lanes SET paused = true, paused_until = NULL, closed_at = coalesce(closed_at, clock_timestamp()) WHERE lane = $1",
+        "UPDATE lanes SET paused = true, paused_until = NULL, closed_at = clock_timestamp() WHERE lane = $1",
         lane.id()
     )
     .execute(&mut **tx)

@@ -29,6 +29,27 @@ pub async fn take(db: impl PgExecutor<'_>, wanted: &[Turn], hold: Duration) -> R
     Ok(wanted.iter().filter(is_taken).cloned().collect())
 }
 
+/// How long each of these is somebody's yet; one that nobody has had is not among them.
+pub async fn free_in(db: impl PgExecutor<'_>, turns: &[Turn]) -> Result<Vec<(Turn, Duration)>, StorageError> {
+    let (alerts, causes) = columns(turns);
+    let held = sqlx::query!(
+        r#"SELECT alert, cause, greatest(extract(epoch FROM free_at - now()), 0)::float8 AS "seconds!"
+             FROM alert_turns JOIN unnest($1::text[], $2::text[]) AS asked (alert, cause) USING (alert, cause)"#,
+        &alerts,
+        &causes,
+    )
+    .fetch_all(db)
+    .await?;
+    let left = |turn: &Turn| {
+        let row = held.iter().find(|row| row.alert == turn.0 && row.cause == turn.1)?;
+        Some((
+            turn.clone(),
+            Duration::try_from_secs_f64(row.seconds).unwrap_or_default(),
+        ))
+    };
+    Ok(turns.iter().filter_map(left).collect())
+}
+
 /// Lets nobody have them for as long as this: for no time, where they are given back. They are the caller's.
 pub async fn keep(db: impl PgExecutor<'_>, turns: &[Turn], hold: Duration) -> Result<(), StorageError> {
     let (alerts, causes) = columns(turns);

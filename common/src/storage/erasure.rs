@@ -57,6 +57,14 @@ pub struct Erased {
     pub waits_for: Vec<String>,
 }
 
+/// Notes that they were listed where a restore of the database leaves the list alone.
+pub async fn note_listed(db: impl PgExecutor<'_>) -> Result<(), StorageError> {
+    sqlx::query!("UPDATE retention_runs SET listed_at = clock_timestamp()")
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Those who were erased in these last days, and those of before whose records are not moved yet; the oldest first.
 pub async fn erased(db: impl PgExecutor<'_>, days: i32) -> Result<Vec<Erased>, StorageError> {
     Ok(sqlx::query_as!(

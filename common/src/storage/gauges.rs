@@ -31,6 +31,8 @@ pub struct Reading {
     pub notifications_oldest_age: f64,
     /// When all that was due was last moved and deleted, as a Unix time.
     pub retention_last_success: f64,
+    /// When those who were erased were last listed outside the database, as a Unix time.
+    pub erased_listed: f64,
     /// Seconds since the oldest erasure whose person's records still lie where everybody works, and who is not held; 0 without one.
     pub erasures_oldest_age: f64,
 }
@@ -55,6 +57,7 @@ pub async fn read(db: impl PgExecutor<'_>) -> Result<Reading, StorageError> {
              (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(created_at))), 0)::float8
                 FROM notifications WHERE delivered_at IS NULL) AS "notifications_oldest_age!",
              (SELECT coalesce(extract(epoch FROM max(ended_at)), 0)::float8 FROM retention_runs) AS "retention_last_success!",
+             (SELECT coalesce(extract(epoch FROM max(listed_at)), 0)::float8 FROM retention_runs) AS "erased_listed!",
              (SELECT coalesce(greatest(0, extract(epoch FROM now() - min(erased_at))), 0)::float8
                 FROM users WHERE erased_at IS NOT NULL AND moved_at IS NULL AND held_at IS NULL) AS "erasures_oldest_age!"
            FROM (SELECT count(*) FILTER (WHERE result = 'approved') AS approved, count(*) AS decided

@@ -88,6 +88,8 @@ pub async fn reseal(tx: &mut Tx, keys: &Keyring, column: Column, after: Uuid) ->
         "SELECT id, {name}, {scheme} FROM {table} WHERE get_byte({name}, 0) <> $1 AND id > $2
           ORDER BY id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED"
     );
+    // Without this, no sealed value of a payment may be written otherwise.
+    sqlx::query!("SET LOCAL drop.reseal = 'on'").execute(&mut **tx).await?;
     // The last batch goes through the whole table, and nobody waits.
     sqlx::query!("SET LOCAL statement_timeout = '10min'")
         .execute(&mut **tx)

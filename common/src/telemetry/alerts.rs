@@ -1,6 +1,6 @@
 //! Alerts on their way to Sentry. Every process raises them, and a row for each cause of an alert decides who tells it: once in a
-//! quiet period, however many processes raise it however often. One that Sentry did not take is not told, and is tried again.
-//! The log has them all.
+//! quiet period, however many processes raise it however often. One that Sentry did not take is not told, and is tried again, unless
+//! Sentry will never take it. The log has them all.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,15 @@ use std::{
 };
 
 use futures_util::future::{join_all, select};
+use reqwest::StatusCode;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::reports;
+use super::{courier::Delivery, reports};
 use crate::{
-    alerts::{Alert, Quiet, Severity},
+    alerts::{self, Alert, Quiet, Severity},
     failpoint,
     storage::{
         StorageError,
@@ -50,8 +51,20 @@ struct Raised {
     alert: Alert,
     turn: Turn,
     about: String,
-    /// Of one that Sentry did not take before.
+    /// Of one that Sentry did not take before, or that another process may be telling.
     not_before: Option<Instant>,
+}
+
+impl Raised {
+    /// The log has the alert itself.
+    fn refused(&self, answer: StatusCode) {
+        tracing::error!(
+            alert = self.alert.name,
+            "Sentry refuses the alert {} for good: {answer}; it is not tried again",
+            self.alert.name
+        );
+        alerts::count_refused(&self.alert);
+    }
 }
 
 /// Keeps an alert for [`telling_alerts`]; returns at once.
@@ -92,6 +105,7 @@ async fn tell_until(stop: CancellationToken, db: Option<PgPool>) {
     let teller = Arc::new(Teller {
         db,
         unasked: Quiet::new(QUIET),
+        refused: Quiet::new(QUIET),
     });
     let telling = async {
         loop {
@@ -113,6 +127,8 @@ struct Teller {
     db: Option<PgPool>,
     /// What was told without a row.
     unasked: Quiet,
+    /// What Sentry refused for good: whoever raises it again would be refused again.
+    refused: Quiet,
 }
 
 impl Teller {
@@ -124,7 +140,9 @@ impl Teller {
                 () = stop.cancelled() => true,
             };
             let now = Instant::now();
-            let mut due: Vec<Raised> = waiting().values().cloned().collect();
+            let is_refused = |raised: &Raised| self.refused.is_quiet(&raised.alert, &raised.turn.1, now);
+            let (refused, mut due): (Vec<_>, Vec<_>) = waiting().values().cloned().partition(is_refused);
+            forget(&refused.iter().collect::<Vec<_>>());
             due.retain(|raised| is_over || raised.not_before.is_none_or(|time| time <= now));
             for some in due.chunks(TOGETHER) {
                 self.tell_some(some).await;
@@ -145,31 +163,58 @@ impl Teller {
             None => self.unasked.is_due(&raised.alert, &raised.turn.1, Instant::now()),
         };
         let (ours, others): (Vec<_>, Vec<_>) = some.iter().partition(is_ours);
-        forget(&others);
+        match asked {
+            Some(_) => self.leave(&others).await,
+            None => forget(&others),
+        }
 
         let sent = join_all(
             ours.iter()
                 .map(|raised| reports::tell(&raised.alert, &raised.turn.1, &raised.about)),
         )
         .await;
-        let (mut told, mut left) = (Vec::new(), Vec::new());
-        for (raised, is_told) in ours.into_iter().zip(sent) {
-            if is_told {
-                told.push(raised);
-            } else {
-                left.push(raised);
+        let (mut told, mut refused, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for (raised, delivery) in ours.into_iter().zip(sent) {
+            match delivery {
+                Delivery::Taken => told.push(raised),
+                Delivery::Refused(answer) => {
+                    raised.refused(answer);
+                    let _first = self.refused.is_due(&raised.alert, &raised.turn.1, Instant::now());
+                    refused.push(raised);
+                }
+                Delivery::NotTaken => left.push(raised),
             }
         }
         if asked.is_some() {
             self.keep(&told, QUIET).await;
-            self.keep(&left, Duration::ZERO).await;
+            // Another process may have another way to Sentry, and have it taken.
+            self.keep(&[left.as_slice(), &refused].concat(), Duration::ZERO).await;
         } else {
             for raised in &left {
                 self.unasked.forget(&raised.alert, &raised.turn.1);
             }
         }
         forget(&told);
-        try_again(&left);
+        forget(&refused);
+        try_again(&left, AGAIN);
+    }
+
+    /// To those who have the turn. Who has only begun to tell it may die over that, so it is asked for again as soon as it can
+    /// be free; what was told is quiet for longer, and then raised again by what has not passed.
+    async fn leave(&self, others: &[&Raised]) {
+        if others.is_empty() {
+            return;
+        }
+        let asked = turns(others.iter().copied());
+        let free_in = ask(self.db.as_ref().map(|db| alert_turns::free_in(db, &asked))).await;
+        for raised in others {
+            let left = free_in.iter().flatten().find(|(turn, _)| *turn == raised.turn);
+            match left {
+                Some((_, left)) if *left > SENDING => forget(&[raised]),
+                Some((_, left)) => try_again(&[raised], *left),
+                None => try_again(&[raised], AGAIN),
+            }
+        }
     }
 
     /// Where that does not succeed, they are others' soon.
@@ -198,8 +243,8 @@ fn forget(raised: &[&Raised]) {
     }
 }
 
-fn try_again(raised: &[&Raised]) {
-    let (mut waiting, later) = (waiting(), Instant::now() + AGAIN);
+fn try_again(raised: &[&Raised], after: Duration) {
+    let (mut waiting, later) = (waiting(), Instant::now() + after);
     for Raised { alert, turn, .. } in raised {
         if let Some(raised) = waiting.get_mut(&(alert.severity, turn.clone())) {
             raised.not_before = Some(later);

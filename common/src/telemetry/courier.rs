@@ -4,7 +4,7 @@
 
 use std::{io, thread};
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::{StatusCode, header::CONTENT_TYPE};
 use sentry::{Envelope, types::Dsn};
 use tokio::{
     runtime::Builder,
@@ -15,7 +15,18 @@ use tokio::{
 pub(super) struct Courier(mpsc::UnboundedSender<Letter>);
 
 /// An envelope, and who waits for what becomes of it.
-type Letter = (Vec<u8>, oneshot::Sender<bool>);
+type Letter = (Vec<u8>, oneshot::Sender<Delivery>);
+
+/// What became of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Sentry has it.
+    Taken,
+    /// Sentry will not take it however often it comes: its answer.
+    Refused(StatusCode),
+    /// Sentry was not reached, or cannot take it at present.
+    NotTaken,
+}
 
 impl Courier {
     /// `agent` is what the SDK calls itself.
@@ -31,9 +42,9 @@ impl Courier {
                     .header(CONTENT_TYPE, "application/x-sentry-envelope")
                     .body(envelope);
                 tokio::spawn(async move {
-                    let is_taken = request.send().await.is_ok_and(|answer| answer.status().is_success());
+                    let came = request.send().await.map(|answer| answer.status());
                     // Whoever sent it may have gone.
-                    let _gone = sender.send(is_taken);
+                    let _gone = sender.send(came.map_or(Delivery::NotTaken, delivery));
                 });
             }
         };
@@ -42,9 +53,21 @@ impl Courier {
         Ok(Self(desk))
     }
 
-    /// Whether Sentry has taken it.
-    pub(super) async fn send(&self, envelope: &Envelope) -> bool {
+    /// What becomes of it.
+    pub(super) async fn send(&self, envelope: &Envelope) -> Delivery {
         let (mut bytes, (sender, outcome)) = (Vec::new(), oneshot::channel());
-        envelope.to_writer(&mut bytes).is_ok() && self.0.send((bytes, sender)).is_ok() && outcome.await == Ok(true)
+        if envelope.to_writer(&mut bytes).is_err() || self.0.send((bytes, sender)).is_err() {
+            return Delivery::NotTaken;
+        }
+        outcome.await.unwrap_or(Delivery::NotTaken)
+    }
+}
+
+fn delivery(answer: StatusCode) -> Delivery {
+    match answer {
+        answer if answer.is_success() => Delivery::Taken,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Delivery::NotTaken,
+        answer if answer.is_client_error() => Delivery::Refused(answer),
+        _ => Delivery::NotTaken,
     }
 }

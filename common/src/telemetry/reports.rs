@@ -29,7 +29,10 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{courier::Courier, is_of_the_wire, scrub};
+use super::{
+    courier::{Courier, Delivery},
+    is_of_the_wire, scrub,
+};
 use crate::{
     alerts::{Alert, Severity},
     config::SentryConfig,
@@ -149,9 +152,11 @@ where
 }
 
 /// Tells an alert; `cause` is the hash of its cause. Name and cause make the issue: what is about another cause is another one,
-/// of which people hear. Whether Sentry has taken it.
-pub(super) async fn tell(alert: &Alert, cause: &str, about: &str) -> bool {
-    let Some(alerts) = ALERTS.get() else { return false };
+/// of which people hear.
+pub(super) async fn tell(alert: &Alert, cause: &str, about: &str) -> Delivery {
+    let Some(alerts) = ALERTS.get() else {
+        return Delivery::NotTaken;
+    };
     let level = match alert.severity {
         Severity::Critical => sentry::Level::Fatal,
         Severity::High => sentry::Level::Error,
@@ -171,7 +176,7 @@ pub(super) async fn tell(alert: &Alert, cause: &str, about: &str) -> bool {
     };
     match alerts.client.prepare_event(event, None) {
         Some(event) => alerts.courier.send(&Envelope::from(event)).await,
-        None => false,
+        None => Delivery::NotTaken,
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use super::{BY, PROGRAM, count, does, dump};
 use crate::{
+    deployment::list_of_the_erased,
     ops::{ops, read},
     paying::{execute, value},
 };
@@ -46,9 +47,11 @@ async fn restore(app: &TestApp) {
     execute(app, &read(&ops("postgres/roles.sql"))).await;
 }
 
-/// The list as it is kept beside the backups.
+/// The list as it is kept beside the backups: what runs every hour writes it.
 async fn listed(app: &TestApp) -> String {
-    let (listed, list) = app.operator(PROGRAM, &["users", "erased", "--json"]).await;
+    let command = list_of_the_erased();
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let (listed, list) = app.operator(PROGRAM, &command).await;
     assert!(listed, "{list}");
     list
 }

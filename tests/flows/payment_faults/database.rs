@@ -105,7 +105,7 @@ async fn p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_noth
     for commit in [
         // The attempt is committed and the worker does not know it. It has sent nothing yet, so it reads what became of it.
         "INSERT INTO payment_attempts",
-        // What the bank answered is committed and the worker does not know it. It finds that its job is done.
+        // What the bank answered is committed and the worker does not know it. It writes that again, and finds it there.
         "UPDATE payment_attempts",
         // The same with the start of its approval, and with what the bank answered to that.
         "UPDATE transactions SET authorisation = $2",
@@ -124,6 +124,24 @@ async fn p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_noth
     for call in [Operation::Payment, Operation::PaymentAuthorise] {
         assert_eq!(app.sandbox.journal().entries_of(call).len(), 4, "{call:?}");
     }
+    app.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acceptance_after_a_failure_that_is_written_twice_is_told_once() {
+    let app = TestApp::start_on_a_lossy_way().await;
+    let payer = Payer::of(&app).await;
+    app.sandbox.fault(Operation::Payment, Fault::status(503), 1);
+    let id = payer.orders().await;
+    app.lose_commit_after("SET outcome = 'accepted'");
+    let worker = app.worker_process(PROGRAM, &[("DROP_LANES", "payment.send")]);
+    let is_over = "SELECT count(*) FROM jobs WHERE kind = 'initiate-payment' AND state = 'done'";
+    let written = async || app.has_lost_a_commit() && value::<i64>(&app, is_over).await == 1;
+    assert!(eventually(written).await, "the worker does not go on");
+    kill(worker).await;
+    let told = "SELECT count(*) FROM audit_log WHERE action = 'payment.accepted_after_failure'";
+    assert_eq!(value::<i64>(&app, told).await, 1);
+    assert_eq!(payer.plays_out(&id).await, "completed");
     app.finish().await;
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     ops::{files, ops, read},
-    paying::{execute, pays},
+    paying::{execute, pays, value},
 };
 
 #[tokio::test]
@@ -195,6 +195,28 @@ async fn whoever_only_looks_sees_nothing_of_a_person_but_what_the_table_of_reten
         .collect();
     assert_eq!(shown, said);
     app.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_only_looks_sees_what_checks_found_of_five_people_or_more_once_the_hour_is_over() {
+    let app = TestApp::start().await;
+    for (hours_ago, label, people, checks) in [(2, "MANY", 5, 1), (2, "FEW", 4, 1), (2, "ONE", 1, 6), (0, "NOW", 5, 1)]
+    {
+        // Whose they are, and which events, does not matter here.
+        let found = format!(
+            "SET session_replication_role = replica;
+             INSERT INTO screening_results (id, user_id, screening_type, result, webhook_event_id, applicant_id, reject_labels,
+                    provider_at, created_at)
+             SELECT gen_random_uuid(), person.id, 'kyc', 'rejected', gen_random_uuid(), 'applicant', ARRAY['{label}'],
+                    clock_timestamp(), clock_timestamp() - interval '{hours_ago} hours'
+               FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, {people})) person, generate_series(1, {checks});
+             SET session_replication_role = origin"
+        );
+        execute(&app, &found).await;
+    }
+    let seen = "SELECT string_agg(reject_labels[1] || ' ' || checks, ', ') FROM look.screening_results";
+    assert_eq!(value::<String>(&app, seen).await, "MANY 5");
+    app.abandon().await;
 }
 
 #[tokio::test]

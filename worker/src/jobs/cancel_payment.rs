@@ -143,8 +143,7 @@ async fn withdraw(ctx: &Context, lease: &Lease, payment: &Payment, bank: &AtBank
             ..Asked::default()
         });
     }
-    let intent = Withdrawing::write(&mut moving).await?;
-    moving.commit().await?;
+    let intent = Withdrawing::commit(ctx, lease, moving).await?;
     failpoint!("cancel.withdrawing");
     Ok(Asked {
         intent: Some(intent),

@@ -1,5 +1,6 @@
 //! What is committed before a call that must not be made twice.
 
+use chrono::{DateTime, Utc};
 use drop_common::{
     domain::bank_order::Authorisation,
     queue::{JobError, Lease},
@@ -16,6 +17,8 @@ pub(super) enum Intent {
     Attempt(i64),
     /// That the approval is being started.
     Authorisation,
+    /// That the order is about to be withdrawn, since then.
+    Withdrawal(DateTime<Utc>),
 }
 
 impl Intent {
@@ -41,6 +44,7 @@ impl Intent {
         match self {
             Self::Attempt(attempt) => payments::is_under_way(&mut moving.tx, attempt).await,
             Self::Authorisation => Ok(moving.payment.authorisation == Some(Authorisation::Starting)),
+            Self::Withdrawal(since) => Ok(moving.payment.withdrawing_at == Some(since)),
         }
     }
 }

@@ -58,13 +58,13 @@ pub(super) async fn accepted(
         moving.payment.payment_id = Some(initiated.payment_id.clone());
         moving.payment.state.bank_status = word.or(moving.payment.state.bank_status);
         moving.payment.version = version;
+        if failed_before {
+            after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
+        }
     }
     if authorise {
         let options = EnqueueOptions::caused_by(lease.request_id());
         enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
-    }
-    if failed_before {
-        after_a_failure(ctx, &mut moving, &initiated.payment_id).await?;
     }
     let options = EnqueueOptions {
         delay: Duration::from_secs(1),

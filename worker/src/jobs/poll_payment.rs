@@ -69,19 +69,23 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
     let begun = if is_over || is_gone {
         recording::record(lease, || withdraws(ctx, lease, &payment, is_over, is_gone)).await?
     } else {
-        None
+        Begun::Nothing
     };
-    let withdrawal = if let Some((intent, timed_out)) = begun {
-        failpoint!("pay.withdrawing");
-        let answer = intent.understood(bank.withdraw().await);
-        failpoint!("pay.withdrawn");
-        Some(Withdrawn {
-            timed_out,
-            intent,
-            answer,
-        })
-    } else {
-        None
+    let (withdrawal, is_put_off) = match begun {
+        Begun::Withdrawal { intent, timed_out } => {
+            failpoint!("pay.withdrawing");
+            let answer = intent.understood(bank.withdraw().await);
+            failpoint!("pay.withdrawn");
+            let is_put_off = matches!(answer, Withdrawal::NotAsked);
+            let withdrawn = Withdrawn {
+                timed_out,
+                intent,
+                answer,
+            };
+            (Some(withdrawn), is_put_off)
+        }
+        Begun::PutOff => (None, true),
+        Begun::Nothing => (None, false),
     };
     let code = answer.as_ref().ok().and_then(Option::as_deref);
     let seen = Seen {
@@ -89,6 +93,7 @@ async fn poll(ctx: &Context, lease: &Lease, job: &PollPayment) -> Result<Verdict
         payment,
         answer,
         withdrawal,
+        is_put_off,
     };
     recording::record(lease, || write(ctx, lease, &seen)).await
 }
@@ -101,6 +106,18 @@ struct Seen {
     /// What it will pay, where it said that it changed something.
     order: Option<BankOrder>,
     withdrawal: Option<Withdrawn>,
+    /// The bank was to be asked to withdraw it, and the circuit is open: the next look asks.
+    is_put_off: bool,
+}
+
+/// What becomes of a withdrawal that a look calls for.
+enum Begun {
+    /// It calls for none.
+    Nothing,
+    /// The circuit is open.
+    PutOff,
+    /// It is committed that the bank is asked; because of the time, or once more.
+    Withdrawal { intent: Withdrawing, timed_out: bool },
 }
 
 /// An order that the bank was asked to withdraw.
@@ -131,7 +148,7 @@ async fn withdraws(
     payment: &Payment,
     is_over: bool,
     is_gone: bool,
-) -> Result<Option<(Withdrawing, bool)>, JobError> {
+) -> Result<Begun, JobError> {
     let mut moving = Moving::begin(ctx, lease, payment.id).await?;
     let (now, payment) = (moving.now, &moving.payment);
     let timed_out = is_over
@@ -142,12 +159,14 @@ async fn withdraws(
     let is_unwanted = payment.callback_at.is_none() || payment.cancellation.is_some();
     let again = is_gone && is_open && is_unwanted && payment.withdrawing_at.is_some();
     // Where this look has opened the circuit, nothing is withdrawn; the reconciliation ends the time all the same.
-    if !(timed_out || again) || moving.circuit_is_open().await?.is_some() {
-        return Ok(None);
+    if !(timed_out || again) {
+        return Ok(Begun::Nothing);
     }
-    let intent = Withdrawing::write(&mut moving).await?;
-    moving.commit().await?;
-    Ok(Some((intent, timed_out)))
+    if moving.circuit_is_open().await?.is_some() {
+        return Ok(Begun::PutOff);
+    }
+    let intent = Withdrawing::commit(ctx, lease, moving).await?;
+    Ok(Begun::Withdrawal { intent, timed_out })
 }
 
 /// Everything that was learned, written to the payment as it is now.
@@ -175,7 +194,7 @@ async fn write(ctx: &Context, lease: &Lease, seen: &Seen) -> Result<Verdict, Job
         None => None,
     };
     // Whether it was the end is not decided yet: the looks that follow tell.
-    if is_unknown(&seen.answer) && !matches!(withdrawal, Some(Withdrawal::Forgotten)) {
+    if is_unknown(&seen.answer) && !seen.is_put_off && !matches!(withdrawal, Some(Withdrawal::Forgotten)) {
         gone(&mut moving).await?;
     }
     bank_change::write(&mut moving, seen.order.as_ref()).await?;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use drop_common::{
     domain::bank_status::BankStatus,
-    queue::JobError,
+    queue::{JobError, Lease},
     storage::payments::{self, Payment},
 };
 use serde_json::json;
 
-use super::{at_bank::Withdrawal, payment_moves::Moving};
+use super::{at_bank::Withdrawal, intent::Intent, payment_moves::Moving};
+use crate::context::Context;
 
 /// No withdrawal is under way any more after this: more than a job and all its calls may take.
 const OVER_AFTER: Duration = Duration::from_mins(5);
@@ -28,11 +29,12 @@ pub(super) struct Withdrawing {
 }
 
 impl Withdrawing {
-    /// Writes it. The caller commits, and then asks the bank.
-    pub(super) async fn write(moving: &mut Moving<'_>) -> Result<Self, JobError> {
+    /// Writes and commits it. The caller then asks the bank.
+    pub(super) async fn commit(ctx: &Context, lease: &Lease, mut moving: Moving<'_>) -> Result<Self, JobError> {
         let before = moving.payment.withdrawing_at.is_some();
         let since = payments::withdrawing(&mut moving.tx, moving.payment.id).await?;
         moving.audit("payment.withdrawing", json!({})).await?;
+        Intent::Withdrawal(since).commit(ctx, lease, moving).await?;
         Ok(Self { before, since })
     }
 

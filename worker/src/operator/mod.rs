@@ -126,7 +126,7 @@ async fn operate_over(db: &PgPool, environment: &Environment, verb: Verb) -> any
         Verb::Webhooks(verb) => webhooks::operate(db, verb).await,
         Verb::Cases(verb) => cases::operate(db, verb).await,
         Verb::Users(verb) => users::operate(db, verb).await,
-        Verb::Restored(verb) => restored::operate(db, verb).await,
+        Verb::Restored(verb) => restored::operate(environment, db, verb).await,
         Verb::Reseal(what) => reseal::operate(environment, db, what).await,
         Verb::Stats(output) => print::stats(&gauges::lanes(db).await?, output.json),
         Verb::Workers(verb) => workers::operate(db, verb).await,

@@ -117,7 +117,8 @@ pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: Paymen
             Ok(())
         }
         PaymentsVerb::Track { id, payment_id, by } => {
-            actions::payments::track(db, id, &payment_id, &by).await?;
+            let config = PaymentsConfig::alone(environment)?;
+            actions::payments::track(db, &config, id, &payment_id, &by).await?;
             print::changed(1, "payment.tracked");
             Ok(())
         }

@@ -18,7 +18,7 @@ use drop_common::{
         audit::Done,
         erasure::Erased,
         inbox::{Detail, Summary},
-        payments::{ForgottenOrder, InReview, Listed, Moment},
+        payments::{InReview, Listed, Moment},
         retention::Kept,
     },
 };
@@ -574,9 +574,11 @@ pub(super) fn resealed(columns: &[(String, u64, i64)]) {
     table(["column", "sealed anew", "left"], rows);
 }
 
-/// An order that nothing here tells of: its person is to be told by somebody.
-pub(super) fn forgotten(order: &ForgottenOrder) {
-    println!("forgotten {} {}", order.request_id, order.payment_id);
+/// What was found out, a line each.
+pub(super) fn lines(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
+    }
 }
 
 /// Cases that keep what is left of their person where it is.

@@ -49,6 +49,10 @@ pub enum UsersVerb {
         /// In how many last days; as long as backups are kept.
         #[arg(long, default_value_t = 35)]
         days: i32,
+        /// It is kept where a restore of the database leaves it alone: note that there is a new one. When there is none for three
+        /// hours, somebody is told.
+        #[arg(long, requires = "json")]
+        note: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -89,7 +93,13 @@ pub(super) async fn operate(db: &PgPool, verb: UsersVerb) -> anyhow::Result<()> 
             print::person(&told.with_context(|| format!("there is no {id}"))?, output.json)
         }
         UsersVerb::Erase { id, by } => erase(db, id, &by).await,
-        UsersVerb::Erased { days, output } => print::erased(&erasure::erased(db, days).await?, output.json),
+        UsersVerb::Erased { days, note, output } => {
+            print::erased(&erasure::erased(db, days).await?, output.json)?;
+            if note {
+                erasure::note_listed(db).await?;
+            }
+            Ok(())
+        }
         UsersVerb::EraseAgain { list, by } => erase_again(db, &list, &by).await,
         UsersVerb::Hold { id, by } => hold(db, id, true, &by).await,
         UsersVerb::Release { id, by } => hold(db, id, false, &by).await,

@@ -44,8 +44,11 @@ pub use self::{
         not_withdrawing, set_cancellation, set_state, withdrawing, withdrawn,
     },
     named::{Named, by_bank, by_state},
-    new::{Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
-    restored::{ForgottenOrder, may_have_left_since, not_known_at_bank, note_forgotten, prune_forgotten},
+    new::{AtBank, Debtor, NewPayment, SEND_WITHIN, Standing, insert, standing},
+    restored::{
+        Forgotten, Here, InDoubt, OrderOfBank, RequestIds, compare, in_doubt, may_have_left_since, note_forgotten,
+        prune_forgotten, restored_since,
+    },
     review::{
         InReview, ONE_PAYMENT_OF_AN_ID, found_at_bank, in_review, may_be_sent_again, paid_today_beside, reviewed,
     },

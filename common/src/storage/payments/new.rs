@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     super::{StorageError, Tx},
-    ForgottenOrder,
+    Forgotten, RequestIds,
 };
 use crate::domain::{
     account_number::{AccountNumber, Scheme},
@@ -20,6 +20,17 @@ use crate::queue::Lane;
 
 /// How long an unsent payment may still be sent: nobody is charged for an order they have given up on.
 pub const SEND_WITHIN: Duration = Duration::from_mins(5);
+
+/// An order that the bank has already, of which there is no link: its person has approved it, or does while the bank waits.
+#[derive(Clone, Copy)]
+pub struct AtBank<'a> {
+    /// Its `X-Request-ID`.
+    pub request_id: Uuid,
+    /// The bank's id.
+    pub payment_id: &'a str,
+    /// How long its person may still take to approve it.
+    pub sca_timeout: Duration,
+}
 
 /// What a new payment stores.
 #[derive(Clone, Copy)]
@@ -37,8 +48,8 @@ pub struct NewPayment<'a> {
     pub remittance_information: &'a str,
     pub product: &'a str,
     pub state: &'a SecretString,
-    /// The bank's id of the order, where the bank has it already.
-    pub payment_id: Option<&'a str>,
+    /// The bank's order, where the bank has it already.
+    pub at_bank: Option<AtBank<'a>>,
     pub psu_ip: Option<&'a str>,
     pub psu_user_agent: Option<&'a str>,
     /// The payment that the person says this one does not repeat.
@@ -60,9 +71,9 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
          INSERT INTO transactions (id, user_id, account_id, client_key, idempotency_key, fingerprint, amount, currency, creditor_name,
             creditor_account_sealed, creditor_account_index, creditor_account_masked, remittance_information, product,
             callback_state_hash, callback_state_sealed, psu_ip, psu_user_agent, confirmed_duplicate_of, hold, expires_at, creditor_scheme,
-            payment_id)
+            payment_id, sca_deadline)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $7,
-            clock_timestamp() + make_interval(secs => $20), $21, $25)
+            clock_timestamp() + make_interval(secs => $20), $21, $25, clock_timestamp() + make_interval(secs => $26))
          ON CONFLICT DO NOTHING RETURNING account_id, amount),
          audited AS (INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
                      SELECT 'user', $2, 'payment.requested', $22, $23, $24 FROM made)
@@ -99,7 +110,8 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
             "repeats": new.repeats.map(|id| id.to_string()),
         }),
         new.request_id,
-        new.payment_id,
+        new.at_bank.map(|order| order.payment_id),
+        new.at_bank.map(|order| order.sca_timeout.as_secs_f64()),
     )
     .execute(&mut **tx)
     .await?;
@@ -128,8 +140,8 @@ pub struct Standing {
     /// No payment is taken on since a restore, until operations know what the bank has. In one statement with
     /// [`Standing::forgotten`], or what is noted between the two would be paid twice.
     pub closed: bool,
-    /// The order of one of the asked `X-Request-ID`s that the bank has and a restore has forgotten.
-    pub forgotten: Option<ForgottenOrder>,
+    /// What the bank has under this key and a restore has forgotten.
+    pub forgotten: Option<Forgotten>,
 }
 
 /// Looks at the account and at the user's other payments, in one statement: a payment waits for every round trip. The caller
@@ -139,7 +151,7 @@ pub async fn standing(
     keys: &Keyring,
     user: UserId,
     client_key: &str,
-    request_ids: &[Uuid],
+    request_ids: RequestIds,
     order: &PaymentOrder,
 ) -> Result<Standing, StorageError> {
     let (account, amount) = (order.debtor(), order.amount());
@@ -165,10 +177,13 @@ pub async fn standing(
                       AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
                   ) AS "just_made: PaymentId",
                   EXISTS (SELECT FROM lanes WHERE lane = $9 AND closed_at IS NOT NULL) AS "closed!",
-                  forgotten.request_id AS "forgotten_request_id?", forgotten.payment_id AS "forgotten_payment_id?"
+                  forgotten.request_id AS "forgotten_request_id?", forgotten.payment_id AS "forgotten_payment_id?",
+                  forgotten.agrees AS "forgotten_agrees?"
              FROM (SELECT) AS one
-             LEFT JOIN (SELECT request_id, payment_id FROM forgotten_orders WHERE request_id = ANY ($8)
-                         ORDER BY array_position($8, request_id) DESC LIMIT 1) forgotten ON true
+             LEFT JOIN (SELECT request_id, payment_id,
+                               amount = $4 AND currency = $5 AND creditor_account_masked = $10 AS agrees
+                          FROM forgotten_orders WHERE request_id IN ($8, $11)
+                         ORDER BY request_id = $8 DESC LIMIT 1) forgotten ON true
              LEFT JOIN (SELECT a.account_sealed, a.currency FROM bank_accounts a JOIN bank_consents c ON c.id = a.consent_id
                          WHERE a.id = $7 AND a.user_id = $1 AND a.status = 'linked' AND c.status = 'valid') debtor ON true"#,
         user.uuid(),
@@ -178,8 +193,10 @@ pub async fn standing(
         amount.currency.code(),
         SEND_WITHIN.as_secs_f64(),
         account.uuid(),
-        request_ids,
+        request_ids.own,
         Lane::PaymentSend.id(),
+        order.creditor_account().masked(),
+        request_ids.of_client,
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -197,12 +214,12 @@ pub async fn standing(
         forgotten: row
             .forgotten_request_id
             .zip(row.forgotten_payment_id)
-            .map(forgotten_order),
+            .map(|(request_id, payment_id)| match row.forgotten_agrees {
+                Some(true) => Forgotten::Same { request_id, payment_id },
+                Some(false) if request_id == request_ids.own => Forgotten::Another { request_id },
+                Some(false) | None => Forgotten::Unclear,
+            }),
     })
-}
-
-fn forgotten_order((request_id, payment_id): (Uuid, String)) -> ForgottenOrder {
-    ForgottenOrder { request_id, payment_id }
 }
 
 fn scheme_word(scheme: Scheme) -> &'static str {

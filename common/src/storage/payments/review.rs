@@ -117,14 +117,21 @@ pub async fn may_be_sent_again(tx: &mut Tx, id: PaymentId, within: Duration) -> 
 pub const ONE_PAYMENT_OF_AN_ID: &str = "transactions_by_payment_id";
 
 /// The bank has the payment under this id, as somebody found out there. False where it is known under another id. There
-/// is no link to hand out: the person may have approved it already.
-pub async fn found_at_bank(tx: &mut Tx, id: PaymentId, payment_id: &str) -> Result<bool, StorageError> {
+/// is no link to hand out: the person may have approved it already, and has as long as others have from now on.
+pub async fn found_at_bank(
+    tx: &mut Tx,
+    id: PaymentId,
+    payment_id: &str,
+    sca_timeout: Duration,
+) -> Result<bool, StorageError> {
     let found = sqlx::query!(
         "UPDATE transactions SET payment_id = $2, callback_state_sealed = NULL, needs_review = false,
+                sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $3)),
                 version = version + 1, updated_at = clock_timestamp()
           WHERE id = $1 AND (payment_id IS NULL OR payment_id = $2)",
         id.uuid(),
-        payment_id
+        payment_id,
+        sca_timeout.as_secs_f64(),
     )
     .execute(&mut **tx)
     .await?;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -41,6 +42,8 @@ const PRODUCTS: [&str; 7] = [
 pub struct Payment {
     /// Its id.
     pub id: String,
+    /// When it came, by the sandbox's clock.
+    pub at: DateTime<Utc>,
     /// The product it was ordered as.
     pub product: String,
     /// The `X-Request-ID` it was ordered under.
@@ -142,6 +145,7 @@ fn order(neonomics: &Neonomics, state: &State, call: &Call) -> Result<Payment, R
     let (minor, debtor_iban) = check(state, &order)?;
     Ok(Payment {
         id: format!("pay_{}", &Uuid::new_v4().simple().to_string()[..20]),
+        at: neonomics.shared.clock.now(),
         product,
         request_id,
         status: state.settings.initial_status.clone(),

@@ -32,7 +32,8 @@ pub(crate) async fn settle(
     code: Option<BankStatus>,
     by: &By,
 ) -> anyhow::Result<()> {
-    let (mut tx, payment) = under_review(db, id).await?;
+    let mut tx = db.begin().await?;
+    let payment = under_review(&mut tx, id).await?;
     let transition = match code {
         Some(code) => payment.state.on_bank_code(code.as_str(), &[]),
         None => payment.state.on_not_sent(),
@@ -61,7 +62,13 @@ pub(crate) async fn settle(
 }
 
 /// The bank has the payment under this id and has not ended it: it is asked until it does.
-pub(crate) async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By) -> anyhow::Result<()> {
+pub(crate) async fn track(
+    db: &PgPool,
+    config: &PaymentsConfig,
+    id: PaymentId,
+    payment_id: &str,
+    by: &By,
+) -> anyhow::Result<()> {
     let payment_id = payment_id.trim();
     let is_of_one_word = !payment_id
         .chars()
@@ -69,8 +76,23 @@ pub(crate) async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By)
     if payment_id.is_empty() || payment_id.len() > 255 || !is_of_one_word {
         return Err(refusal("that is no id of a payment"));
     }
-    let (mut tx, payment) = under_review(db, id).await?;
-    match payments::found_at_bank(&mut tx, id, payment_id).await {
+    let mut tx = db.begin().await?;
+    track_in(&mut tx, config, id, payment_id, by).await?;
+    tx.commit().await?;
+    row_changes::tell(db, id.uuid()).await?;
+    Ok(())
+}
+
+/// The same in a transaction of the caller's.
+pub(crate) async fn track_in(
+    tx: &mut Tx,
+    config: &PaymentsConfig,
+    id: PaymentId,
+    payment_id: &str,
+    by: &By,
+) -> anyhow::Result<()> {
+    let payment = under_review(tx, id).await?;
+    match payments::found_at_bank(tx, id, payment_id, config.sca_timeout).await {
         Ok(true) => {}
         Ok(false) => return Err(refusal(format!("the bank has payment {id} under another id"))),
         Err(error) if error.violates(payments::ONE_PAYMENT_OF_AN_ID) => {
@@ -79,19 +101,17 @@ pub(crate) async fn track(db: &PgPool, id: PaymentId, payment_id: &str, by: &By)
         // Its text names the kind of the failure and quotes no row.
         Err(error) => return Err(refusal(format!("that could not be written: {error}"))),
     }
-    enqueue_anew(&mut tx, &PollPayment { payment: id }, EnqueueOptions::default()).await?;
+    enqueue_anew(tx, &PollPayment { payment: id }, EnqueueOptions::default()).await?;
     let found = json!({ "payment_id": payment_id });
     let tracked = json!({ "status": payment.state.status.as_str(), "needs_review": false });
-    record(&mut tx, by, change("payment.tracked", &payment, tracked, &found)).await?;
-    tx.commit().await?;
-    row_changes::tell(db, id.uuid()).await?;
-    Ok(())
+    record(tx, by, change("payment.tracked", &payment, tracked, &found)).await
 }
 
 /// What follows is what follows a new order: at most four attempts within the time for that, and every check before each. It
 /// counts towards the limit of the day on which it is sent. What is held for it has been since it was asked for.
 pub(crate) async fn retry(db: &PgPool, config: &PaymentsConfig, id: PaymentId, by: &By) -> anyhow::Result<()> {
-    let (mut tx, payment) = under_review(db, id).await?;
+    let mut tx = db.begin().await?;
+    let payment = under_review(&mut tx, id).await?;
     let currency = payment.currency.parse()?;
     let limits = config
         .limits_in(currency)
@@ -119,14 +139,13 @@ pub(crate) async fn retry(db: &PgPool, config: &PaymentsConfig, id: PaymentId, b
 }
 
 /// Locks a payment that waits for a person; any other is left alone.
-async fn under_review(db: &PgPool, id: PaymentId) -> anyhow::Result<(Tx, Payment)> {
-    let mut tx = db.begin().await?;
-    let locked = payments::lock(&mut tx, id).await?;
+async fn under_review(tx: &mut Tx, id: PaymentId) -> anyhow::Result<Payment> {
+    let locked = payments::lock(tx, id).await?;
     let Locked { payment, .. } = locked.ok_or_else(|| refusal(format!("there is no payment {id}")))?;
     if !payment.needs_review || payment.state.bank_final {
         return Err(refusal(format!("payment {id} does not wait for a person")));
     }
-    Ok((tx, payment))
+    Ok(payment)
 }
 
 fn change<'a>(action: &'a str, payment: &Payment, after: Value, found: &Value) -> Change<'a> {

@@ -143,7 +143,9 @@ impl Payments {
         known_as: Json<KnownAs>,
     ) -> Result<Shown<Changed>, Refused> {
         let by = operator.because(&known_as.reason)?;
-        actions::payments::track(&operator.context.db, id_in_path(&id)?, &known_as.payment_id, &by).await?;
+        let context = &operator.context;
+        let config = &context.settings.payments;
+        actions::payments::track(&context.db, config, id_in_path(&id)?, &known_as.payment_id, &by).await?;
         Ok(operator.done("payment.tracked", 1))
     }
 

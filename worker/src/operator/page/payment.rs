@@ -170,7 +170,15 @@ pub(super) async fn settle(act: Act, Path(id): Path<String>) -> Result<Response,
 #[handler]
 pub(super) async fn track(act: Act, Path(id): Path<String>) -> Result<Response, Stop> {
     let at_bank = act.form.get("payment_id").unwrap_or_default();
-    actions::payments::track(&act.page.context.db, payment_of(&id)?, at_bank, &act.by).await?;
+    let context = &act.page.context;
+    actions::payments::track(
+        &context.db,
+        &context.settings.payments,
+        payment_of(&id)?,
+        at_bank,
+        &act.by,
+    )
+    .await?;
     Ok(act.done("payment.tracked", 1))
 }
 
