@@ -97,7 +97,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 ops/drill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--contract", action="store_true", help="only the contract's alerts: a quarter of an hour")
     parser.add_argument("--only", nargs="+", metavar="ALERT", help="only what causes these")
-    parser.add_argument("--built", metavar="FOLDER", help="where drop-local and drop-worker were built before")
+    parser.add_argument("--built", metavar="FOLDER", help="where drop-local, drop-api and drop-worker were built before")
     arguments = parser.parse_args()
     if unknown := set(arguments.only or []) - severities_of_the_rules().keys():
         parser.error(f"no such alert: {', '.join(sorted(unknown))}")

@@ -1,10 +1,12 @@
 """What causes each alert. Faults are the simulated providers' (tests/sandbox); what takes hours is moved back in the database,
 and what only the platform does to us, such as a database that lets nobody in, is done to the processes."""
 import contextlib
+import http.server
 import os
 import pathlib
 import signal
 import subprocess
+import threading
 
 from people import Person
 from runbooks import IDS
@@ -17,6 +19,24 @@ SHORTER = [
     (r"(?<=\[1h\] offset )7d", "1m"),
 ]
 LANES_OF_THE_SECOND = "upkeep"
+
+
+class Refusing(http.server.ThreadingHTTPServer):
+    """A stand-in for Sentry that knows no project."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Scene:
@@ -32,6 +52,21 @@ class Scene:
 
     def well_again(self, provider):
         self.drop.sandbox(f"/{provider}/faults", method="DELETE")
+
+    @contextlib.contextmanager
+    def webhooks_to_the_second_api(self):
+        """Of an API with Sumsub's next secret and a Sentry that refuses everything. What it counts must have been scraped once
+        before it counts."""
+        if not self.second_api:
+            old = self.drop.environment("api")["SUMSUB_SECRET_KEY"]
+            new = {"SUMSUB_SECRET_KEY": "the-new-secret-of-this-drill", "SUMSUB_SECRET_KEY_PREVIOUS": old}
+            dsn = f"http://drill@127.0.0.1:{Refusing().server_port}/1"
+            self.second_api, self.second_address = self.drop.second_api(self.second_api_port, SENTRY_DSN=dsn, **new)
+        counted = f'drop_alerts_refused_total{{instance="127.0.0.1:{self.second_api_port}"}}'
+        until("Prometheus to have found the second API", lambda: self.watch.query(counted))
+        self.drop.sandbox("/sumsub/settings", {"webhookUrl": f"{self.second_address}/v1/webhooks/sumsub"})
+        yield
+        self.drop.sandbox("/sumsub/settings", {"webhookUrl": f"{self.drop.api}/v1/webhooks/sumsub"})
 
     def lane(self, lane, verb):
         until = ["--until-resumed"] if verb == "pause" else []
@@ -206,23 +241,24 @@ def the_api_does_not_answer(scene):
 
 
 def sumsub_was_never_given_the_new_secret(scene):
-    """A second API already has it. What it counts must have been scraped once before it counts."""
-    old = scene.drop.environment("api")["SUMSUB_SECRET_KEY"]
-    new = {"SUMSUB_SECRET_KEY": "the-new-secret-of-this-drill", "SUMSUB_SECRET_KEY_PREVIOUS": old}
-    scene.second_api, public = scene.drop.second_api(scene.second_api_port, **new)
-    counted = f'drop_webhook_signatures_total{{secret="previous",instance="127.0.0.1:{scene.second_api_port}"}}'
-    until("Prometheus to have found the second API", lambda: scene.watch.query(counted))
-    scene.drop.sandbox("/sumsub/settings", {"webhookUrl": f"{public}/v1/webhooks/sumsub"})
-    Person.new(scene.drop).signed_in().is_approved()
-    scene.drop.sandbox("/sumsub/settings", {"webhookUrl": f"{scene.drop.api}/v1/webhooks/sumsub"})
+    """The second API already has it."""
+    with scene.webhooks_to_the_second_api():
+        Person.new(scene.drop).signed_in().is_approved()
+
+
+def sentry_has_no_such_project(scene):
+    """The second API reports to it, and has something to raise."""
+    with scene.webhooks_to_the_second_api():
+        webhook_with_a_bad_digest(scene)
 
 
 def nothing_is_deleted_any_more(scene):
-    """Nothing on this machine runs `drop-worker retain`: not for hours, and not for somebody who was erased a week ago."""
+    """Nothing on this machine runs `drop-worker retain` or lists who was erased: not for hours, and not for somebody who was erased a
+    week ago."""
     person = Person.new(scene.drop).signed_in()
     operator(scene, "users", "erase", person.user)
     scene.drop.sql(
-        "UPDATE retention_runs SET ended_at = now() - interval '4 hours';"
+        "UPDATE retention_runs SET ended_at = now() - interval '4 hours', listed_at = now() - interval '4 hours';"
         "UPDATE users SET erased_at = now() - interval '8 days' WHERE erased_at IS NOT NULL"
     )
 
@@ -238,8 +274,9 @@ CONTRACT = [
     (bank_answers_503_to_payments, ["PispCircuitOpen", "CircuitOpenLong"]),
 ]
 OURS_BEFORE = [
-    (nothing_is_deleted_any_more, ["RetentionLate", "ErasureStuck"]),
+    (nothing_is_deleted_any_more, ["RetentionLate", "ErasureStuck", "ErasedListLate"]),
     (sumsub_was_never_given_the_new_secret, ["WebhookSecretNotRotated"]),
+    (sentry_has_no_such_project, ["AlertsRefused"]),
     (somebody_forgets_a_transaction, ["OldSnapshot"]),
     (an_answer_of_the_bank_is_lost, ["PaymentsNeedReview", "JobsDead"]),
     (the_bank_settles_slowly, ["PaymentsOpenTooLong"]),
@@ -328,9 +365,10 @@ def sumsub_decides(scene):
         scene.drop.sandbox("/sumsub/reviews", {"reviews": [{"externalUserId": person, "answer": "GREEN"}]})
 
 
-def retention_runs_again(scene):
-    said = scene.drop.operator(["retain"], "drop_retention")
-    assert said.returncode == 0, said.stderr
+def retention_and_the_list_run_again(scene):
+    for command, role in [(["retain"], "drop_retention"), (["users", "erased", "--days", "35", "--json", "--note"], "drop_worker")]:
+        said = scene.drop.operator(command, role)
+        assert said.returncode == 0, said.stderr
 
 
 # In this order. Which alerts are over then.
@@ -345,7 +383,7 @@ MENDS = [
     (strangers_events_are_dismissed, ["WebhooksLeftOver"]),
     (the_forgotten_session_is_ended, ["OldSnapshot"]),
     (the_grant_is_given_back, ["CronLate"]),
-    (retention_runs_again, ["RetentionLate", "ErasureStuck"]),
+    (retention_and_the_list_run_again, ["RetentionLate", "ErasureStuck", "ErasedListLate"]),
 ]
 # By the second worker, from the start.
 CERTIFICATE = "CertificateExpires"

@@ -165,9 +165,7 @@ class Drop:
         """Another API, and where people reach it."""
         port = free_port()
         listen = {"DROP_API_LISTEN": f"127.0.0.1:{port}", "DROP_API_INTERNAL_LISTEN": f"127.0.0.1:{internal_port}"}
-        # It ends with what it reads, as the launcher's own children do.
-        process = self.processes.start("second-api", [self.programs / "drop-local", "api"],
-                                       self.environment("api") | variables | listen, stdin=subprocess.PIPE)
+        process = self.processes.start("second-api", [self.programs / "drop-api"], self.environment("api") | variables | listen)
         return process, f"http://127.0.0.1:{port}"
 
 
@@ -294,7 +292,7 @@ def programs(built):
     """The folder of the programs: built now, or before."""
     if built:
         return pathlib.Path(built).resolve()
-    subprocess.run(["cargo", "build", "--locked", "--package", "drop-local", "--package", "drop-worker"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--locked", *(f"--package={program}" for program in ("drop-local", "drop-api", "drop-worker"))], cwd=ROOT, check=True)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 
 
