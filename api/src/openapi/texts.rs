@@ -70,7 +70,8 @@ fn words<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str) -> Value {
 /// Writes it into the document.
 pub(super) fn write_out(document: &mut Value) {
     for (schema, member, rule) in rules() {
-        if let Some(Value::Object(text)) = document["components"]["schemas"][schema]["properties"].get_mut(member) {
+        let place = format!("/components/schemas/{schema}/properties/{member}");
+        if let Some(Value::Object(text)) = document.pointer_mut(&place) {
             text.extend(rule.as_object().cloned().unwrap_or_default());
         }
     }
