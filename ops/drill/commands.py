@@ -28,9 +28,10 @@ OURS = re.compile(r"(kubectl|kustomize|systemctl|aws|drop-worker|psql|ops/|cargo
 ELSEWHERE = [
     (r"drop-worker\(\)|kubectl .*\bexec\b", "NOT RUN: needs a pod in which something runs"),
     (r"kubectl .*\b(port-forward|logs)\b", "NOT RUN: needs a pod in which something runs"),
+    (r"drop-worker payments show", "by tests/flows/settling.rs"),
     (r"drop-worker (migrate|restored|users erase|lanes|payments)", "by ops/drill/restore.py, and by tests/flows/restored.rs"),
     (r"drop-worker reseal", "by tests/flows/resealing.rs"),
-    (r"drop-worker (stats|users kept|retain)", "by tests/flows/operation.rs, erasure and retention.rs"),
+    (r"drop-worker (stats|users kept|retain)", "by tests/flows/operator/commands.rs, erasure and retention.rs"),
     (r"pg_|cp -a|echo |touch |find ", "by ops/drill/restore.py"),
     (r"psql .*roles\.sql", "by ops/drill/restore.py, and by tests/flows/roles"),
     (r"ops/(check|upgrade)|python3 ops/drill|cargo (test|run)", "by whoever checks or looks: they are the checks, and the demo"),

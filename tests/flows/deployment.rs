@@ -9,9 +9,9 @@ use serde_yaml::Value;
 use crate::ops::{ENVIRONMENTS, documents, files, list, manifests, named, ops, read, text};
 
 /// What a process opens beside its pool: the API sends wake-ups; a worker sends and receives them, renews its leases and
-/// reads the gauges. The API's listener lives in its pool.
+/// reads the gauges and those of the balances. The API's listener lives in its pool.
 const API_BESIDE_POOL: u64 = 1;
-const WORKER_BESIDE_POOL: u64 = 4;
+const WORKER_BESIDE_POOL: u64 = 5;
 /// For the migrations, what deletes what is due, and people with psql or the operator's commands.
 const LEFT_FREE: u64 = 10;
 /// An Ed25519 key in PKCS#8 made for tests; it signs nothing.

@@ -602,6 +602,7 @@ impl TestApp {
     /// The same where the payments were moved to where no books are kept of them: the test has checked them before.
     pub async fn finish_without_books(self) {
         self.until_idle().await;
+        self.check_what_was_kept_secret(self.began).await;
         self.end().await;
     }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The columns that may hold a value in plain, of which kind it may be, and why.
-const IN_PLAIN: [(&str, &str, &str); 5] = [
+const IN_PLAIN: [(&str, &str, &str); 7] = [
     (
         "users.first_name",
         "name",
@@ -26,6 +26,12 @@ const IN_PLAIN: [(&str, &str, &str); 5] = [
         "the payee's name is a part of the order, which its person is shown and the law wants kept",
     ),
     ("transactions.creditor_name", "name", "people pay one another"),
+    (
+        "restricted.records.record",
+        "name",
+        "what the law wants kept of whoever was erased, as it was",
+    ),
+    ("restricted.records.record", "creditor", "the same"),
     (
         "bank_consents.sca_redirect",
         "consent",

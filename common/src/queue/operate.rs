@@ -68,6 +68,8 @@ pub struct JobDetail {
 pub struct Failure {
     /// The number of the claim.
     pub attempt: i32,
+    /// The process that had claimed it; absent for a job that came too late.
+    pub owner: Option<Uuid>,
     /// `again` or `dead`.
     pub result: String,
     /// When it was claimed; absent for a job that came too late.
@@ -104,7 +106,7 @@ pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageEr
     };
     let failures = sqlx::query_as!(
         Failure,
-        "SELECT attempt, result, started_at, ended_at, error FROM job_attempts WHERE job_id = $1 ORDER BY attempt",
+        "SELECT attempt, owner, result, started_at, ended_at, error FROM job_attempts WHERE job_id = $1 ORDER BY attempt",
         id
     )
     .fetch_all(db)

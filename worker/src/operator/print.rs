@@ -211,12 +211,13 @@ pub(super) fn job(job: &JobDetail, json: bool) -> anyhow::Result<()> {
             [
                 failure.attempt.to_string(),
                 failure.result.clone(),
+                text(failure.owner.as_ref()),
                 time(failure.started_at),
                 time(Some(failure.ended_at)),
                 text(failure.error.as_ref()),
             ]
         });
-        table(["claim", "result", "started", "ended", "error"], failures);
+        table(["claim", "result", "by", "started", "ended", "error"], failures);
     }
     Ok(())
 }

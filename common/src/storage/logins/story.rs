@@ -48,8 +48,8 @@ pub async fn standing_of(db: &PgPool, id: LoginId) -> Result<Option<Standing>, S
     }))
 }
 
-/// All that happened to a login, oldest first: its row's times, its audit rows, and its job with each failed claim, where what
-/// `BankID` answered is told of.
+/// All that happened to a login, oldest first: its row's times, its audit rows, and its job with each failed claim, whose error
+/// says what `BankID` answered if it did.
 pub async fn story(db: &PgPool, id: LoginId) -> Result<Vec<Moment>, StorageError> {
     let jobs: Vec<JobId> = look::about(db, id.uuid()).await?.iter().map(|job| job.id).collect();
     Ok(sqlx::query_as!(
@@ -67,7 +67,7 @@ pub async fn story(db: &PgPool, id: LoginId) -> Result<Vec<Moment>, StorageError
            UNION ALL
            SELECT created_at, 'job', 'worker', kind || ' enqueued', jsonb_build_object('request_id', request_id), id FROM work
            UNION ALL
-           SELECT a.ended_at, 'answer', 'provider', w.kind || CASE a.result WHEN 'dead' THEN ' died' ELSE ' failed' END,
+           SELECT a.ended_at, 'job', 'worker', w.kind || CASE a.result WHEN 'dead' THEN ' died' ELSE ' failed' END,
                   jsonb_build_object('claim', a.attempt, 'error', a.error), w.id
              FROM job_attempts a JOIN work w ON w.id = a.job_id
            UNION ALL

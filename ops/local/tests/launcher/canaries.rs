@@ -1,10 +1,21 @@
 //! What of a run of the launcher must not be seen.
 use std::fs;
 
-use drop_tests::canaries::{Canaries, SECRETS, members};
+use drop_tests::canaries::{Canaries, members};
 
 use crate::launched::Place;
 use crate::visitor::Visitor;
+
+/// The variables in which the launcher gives its children a secret.
+const SECRETS: [&str; 7] = [
+    "BANKID_CLIENT_SECRET",
+    "DROP_ENCRYPTION_KEY",
+    "DROP_OPERATOR_TOKENS",
+    "DROP_SESSION_KEY",
+    "NEONOMICS_CLIENT_SECRET",
+    "SUMSUB_APP_TOKEN",
+    "SUMSUB_SECRET_KEY",
+];
 
 /// Adds the launcher's secrets, from its children's environment.
 pub(crate) fn add_secrets_of(place: &Place, canaries: &mut Canaries) {

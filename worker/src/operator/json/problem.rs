@@ -41,7 +41,7 @@ impl Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
             StatusCode::UNPROCESSABLE_ENTITY => "validation_failed",
             StatusCode::TOO_MANY_REQUESTS => "rate_limited",
-            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
             status if status.is_client_error() => "bad_request",
             _ => "internal_error",
         };
@@ -98,7 +98,7 @@ pub(super) enum Refused {
     /// An error of ours; nothing was changed (`internal_error`).
     #[oai(status = 500, content_type = "application/problem+json")]
     Failed(Json<Box<Problem>>),
-    /// Nothing was read from the database lately (`temporarily_unavailable`).
+    /// Nothing was read from the database lately (`unavailable`).
     #[oai(status = 503, content_type = "application/problem+json")]
     NotRead(Json<Box<Problem>>),
 }

@@ -88,6 +88,7 @@ fn attempts(look: &Look, job: &JobDetail) -> Markup {
             vec![
                 html! { (failure.attempt) },
                 html! { (failure.result) },
+                html! { @if let Some(owner) = failure.owner { code { (owner) } } },
                 layout::maybe(failure.started_at, now),
                 layout::moment(failure.ended_at, now),
                 html! { span.error { (failure.error.as_deref().unwrap_or_default()) } },
@@ -97,7 +98,7 @@ fn attempts(look: &Look, job: &JobDetail) -> Markup {
     html! {
         section aria-labelledby="attempts" {
             h2 #attempts { "Failed attempts" }
-            (layout::table(&["Claim", "Result", "Started", "Ended", "Error"], &rows, "None has failed."))
+            (layout::table(&["Claim", "Result", "By", "Started", "Ended", "Error"], &rows, "None has failed."))
         }
     }
 }

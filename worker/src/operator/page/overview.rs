@@ -109,7 +109,6 @@ fn tiles(reading: &Reading) -> Markup {
             86_400.0,
             "/operator/webhooks",
         ),
-        count("Compliance cases", domain.aml_cases_open, "/operator/audit"),
         oldest(
             "Oldest undelivered notice",
             domain.notifications_oldest_age,

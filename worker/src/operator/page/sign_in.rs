@@ -32,7 +32,7 @@ fn page(status: StatusCode, wrong: Option<&str>) -> Response {
                 input #token type="password" name="token" autocomplete="current-password" required autofocus;
                 button.primary type="submit" { "Sign in" }
             }
-            p.quiet { "Whoever signs in, and all that they do, is written into the audit log." }
+            p.quiet { "Whoever signs in, and all that they change, is written into the audit log." }
         }
     };
     layout::bare(status, "Sign in", &body)
