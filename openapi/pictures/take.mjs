@@ -1,10 +1,11 @@
-// Opens the pages in headless Chromium, and leaves of each a picture and the words that are in it: arguments are the browser's
+// Opens the pages in headless Chromium, and leaves of some a picture and the words that are in it: arguments are the browser's
 // program and a folder.
 import { chromium } from "playwright-core";
 import { writeFileSync } from "node:fs";
 
 const [program, folder] = process.argv.slice(-2);
 const { DROP_API: api, DROP_OPERATOR_PAGE: operator, DROP_OPERATOR_TOKEN: token } = process.env;
+const ours = [api, operator].map((address) => new URL(address).origin);
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
 
 /** A run's port is any free one. */
@@ -36,21 +37,40 @@ async function settled(page) {
   }
 }
 
-async function take(name, chosen, open) {
+/** Opens a page, which must have nothing to complain about and ask no other host for anything. */
+async function look(open, then) {
   const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 580 }, reducedMotion: "reduce" });
   const page = await context.newPage();
+  const wrong = [];
+  page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
+  page.on("pageerror", (error) => wrong.push(String(error)));
+  page.on("request", (request) => {
+    const { protocol, origin } = new URL(request.url());
+    if (protocol.startsWith("http") && !ours.includes(origin)) wrong.push(request.url());
+  });
   await open(page);
   await settled(page);
-  await page.evaluate(usual);
-  await page.screenshot({ path: `${folder}/${name}.png` });
-  writeFileSync(`${folder}/${name}.txt`, await page.evaluate(seen, chosen));
+  if (wrong.length) throw new Error(`${page.url()}: ${wrong.join("; ")}`);
+  await then?.(page);
   await context.close();
+}
+
+async function take(name, chosen, open) {
+  await look(open, async (page) => {
+    await page.evaluate(usual);
+    await page.screenshot({ path: `${folder}/${name}.png` });
+    writeFileSync(`${folder}/${name}.txt`, await page.evaluate(seen, chosen));
+  });
 }
 
 await take("docs", "*", async (page) => {
   await page.goto(`${api}/docs#tag/payments/POST/v1/transactions`);
   await page.getByRole("heading", { name: "Pay." }).waitFor();
   await page.evaluate(() => document.fonts.ready);
+});
+await look(async (page) => {
+  await page.goto(`${api}/docs/swagger`);
+  await page.getByText("/v1/transactions", { exact: true }).first().waitFor();
 });
 await take("operator", "h1, h2, h3, th, nav", async (page) => {
   await page.goto(operator);

@@ -1,13 +1,17 @@
 //! What operators see on the page, and what becomes of what they do there.
 
 use chrono::TimeDelta;
-use drop_tests::app::{TestApp, eventually};
+use drop_tests::{
+    app::{TestApp, eventually},
+    person::browser,
+};
 use serde_json::{Value, json};
 
 use super::{
     forms::forms_of,
     scene::{KARI, Visitor, audited, count, dead_jobs, payment_in_review, service, service_with},
 };
+use crate::paying::{approved, becomes, pays};
 
 /// The only action that was done: what, on what, and its detail.
 async fn only_audited(app: &TestApp) -> (String, String, Value) {
@@ -312,6 +316,33 @@ async fn chosen_jobs_are_changed_all_or_none_and_are_found_by_many_filters() {
     let actions: Vec<_> = audited(&app).await.into_iter().map(|(action, ..)| action).collect();
     assert_eq!(actions, ["job.retried", "job.retried", "job.cancelled"]);
     app.abandon().await;
+}
+
+#[tokio::test]
+async fn a_payment_that_was_paid_tells_its_way_from_the_order_to_the_notice() {
+    let app = service().await;
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let paid = pays(&anna, &account, "first").await.body;
+    let (id, link) = (paid["id"].as_str().unwrap(), paid["scaRedirect"].as_str().unwrap());
+    browser().get(approved(&app, link)).send().await.unwrap();
+    becomes(&anna, id, "completed").await;
+    app.until_idle().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let story = kari.sees(&format!("/operator/payments/{id}")).await;
+    for step in [
+        "payment.requested",
+        "initiate-payment enqueued",
+        "initiate-payment done",
+        "payment.initiated",
+        "callback.came_back",
+        "poll-payment done",
+        "payment.moved",
+        "payment delivered",
+    ] {
+        assert!(story.contains(step), "{step}: {story}");
+    }
+    app.finish().await;
 }
 
 #[tokio::test]
