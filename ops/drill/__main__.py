@@ -2,7 +2,7 @@
 
 Starts the whole system with the simulated providers, and a Prometheus, an Alertmanager and a Blackbox exporter of Debian's
 packages with the rules, routes and modules of ops/. Those whom Alertmanager would tell are stand-ins. Then each alert is
-caused, waited for, and its runbook walked through; at the end what is wrong is mended, and the alerts must be over. Needs a
+caused, waited for, and its runbook walked through; at the end what can be mended is, and the alerts about that must be over. Needs a
 Rust toolchain, PostgreSQL's programs, curl and openssl.
 """
 import argparse
