@@ -19,7 +19,7 @@ import causes
 import runbooks
 from system import OPS, Drop, Processes, Watch, free_port, need, programs, tool, until
 
-# The longest `for` and window of a rule, OldSnapshot's, and a little.
+# The longest window and `for` of a rule, OldSnapshot's and UpkeepStandsStill's, and as much again for a busy machine.
 LONGEST = 1500
 # A circuit closes within a minute, a plan of balance reads is made every five and spread over four.
 MENDED = 720

@@ -2,13 +2,14 @@
 //! is what `ops/check` looks at.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use clap::Subcommand as _;
 use drop_common::{
+    alerts,
     metrics::{CRON_LAST_SLOT, MetricKind, TABLE},
     queue::payloads::ALL_KINDS,
 };
@@ -36,6 +37,16 @@ pub(crate) fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     found.sort();
     assert!(!found.is_empty(), "no .{extension} in ops/{folder}");
     found
+}
+
+/// The pages of all alerts: those of the rules, and those that the code raises.
+fn runbooks() -> Vec<PathBuf> {
+    [files("runbooks", "md"), files("runbooks/raised", "md")].concat()
+}
+
+/// A file's name without its extension.
+fn stem(path: &Path) -> String {
+    path.file_stem().expect("a name").to_string_lossy().into_owned()
 }
 
 pub(crate) fn documents(path: &Path) -> Vec<Value> {
@@ -79,7 +90,7 @@ fn queries() -> Vec<(String, String)> {
             }
         }
     }
-    for path in files("runbooks", "md") {
+    for path in runbooks() {
         let runbook = read(&path);
         let blocks = runbook.split("```promql\n").skip(1);
         let blocks = blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned());
@@ -176,15 +187,27 @@ fn every_alert_has_a_severity_and_a_runbook_and_every_runbook_an_alert() {
         assert_eq!(text(annotations, "runbook_url"), address);
         alerts.insert(name.to_owned());
     }
-    let runbooks = files("runbooks", "md");
-    let named = runbooks
-        .iter()
-        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
-    assert_eq!(alerts, named.collect());
+    let named = files("runbooks", "md");
+    assert_eq!(alerts, named.iter().map(|path| stem(path)).collect());
+}
+
+#[test]
+fn every_alert_fires_in_a_case_and_stays_silent_in_another() {
+    let (mut fires, mut stays_silent) = (BTreeSet::new(), BTreeSet::new());
+    let cases = documents(&ops("prometheus/alerts_test.yaml")).remove(0)["tests"].clone();
+    for look in list(&cases).iter().flat_map(|case| list(&case["alert_rule_test"])) {
+        let expected = look["exp_alerts"].as_sequence().map_or(0, Vec::len);
+        let seen = if expected > 0 { &mut fires } else { &mut stays_silent };
+        seen.insert(text(look, "alertname").to_owned());
+    }
+    let rules = rules("prometheus/alerts.yaml");
+    let alerts: BTreeSet<_> = rules.iter().map(|rule| text(rule, "alert").to_owned()).collect();
+    assert_eq!(fires, alerts, "promtool is shown when each fires");
+    assert_eq!(stays_silent, alerts, "promtool is shown when each does not");
 }
 
 /// What a reader puts in place of each placeholder.
-const FILLED: [(&str, &str); 9] = [
+const FILLED: [(&str, &str); 10] = [
     ("\"<why>\"", "why"),
     ("\"<ticket>\"", "ticket"),
     ("\"<release>\"", "release"),
@@ -193,6 +216,7 @@ const FILLED: [(&str, &str); 9] = [
     ("<lane>", "login"),
     ("<theirs>", "theirs"),
     ("<tx_…>", "tx_00000000000000000000000000000001"),
+    ("<lgn_…>", "lgn_00000000000000000000000000000001"),
     ("<evt_…>", "evt_00000000000000000000000000000001"),
 ];
 
@@ -216,7 +240,7 @@ fn every_command_in_the_runbooks_is_one_of_ours() {
     let program = Verb::augment_subcommands(clap::Command::new("drop-worker"));
     let others = ["drop-worker migrate", "drop-worker retain"];
     let mut tried = 0;
-    for path in [files("runbooks", "md"), files("runbooks/raised", "md")].concat() {
+    for path in runbooks() {
         for command in commands(&read(&path)) {
             let tries = [command.clone(), format!("{command} --operator you --reason why")];
             // A sentence may leave out who does it and why, which it has said before.
@@ -235,18 +259,21 @@ fn every_command_in_the_runbooks_is_one_of_ours() {
 }
 
 #[test]
-fn the_runbooks_of_alerts_that_the_code_raises_are_named_as_they_are() {
-    let table = include_str!("../../common/src/alerts.rs");
-    let names: BTreeSet<_> = files("runbooks/raised", "md")
-        .iter()
-        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
-        .collect();
-    for name in &names {
-        assert!(table.contains(&format!("name: \"{name}\"")), "{name}");
+fn every_alert_that_the_code_raises_has_a_page_of_its_name_and_severity_and_every_page_an_alert() {
+    let (mut raised, mut pages) = (BTreeMap::new(), BTreeMap::new());
+    for alert in alerts::ALL {
+        raised.insert(alert.name.to_owned(), alert.severity.as_str().to_owned());
     }
-    for consents in ["consent_link", "consent_not_ended"] {
-        assert!(names.contains(consents), "{consents}");
+    for path in files("runbooks/raised", "md") {
+        let (name, page) = (stem(&path), read(&path));
+        assert_eq!(page.lines().next(), Some(&*format!("# {name}")));
+        for part in ["\n## First look\n", "\n## Actions\n", "\n## Escalate\n"] {
+            assert!(page.contains(part), "{name}: {part}");
+        }
+        let severity = page.split("**").nth(1).unwrap_or_default();
+        pages.insert(name, severity.trim_end_matches('.').to_lowercase());
     }
+    assert_eq!(raised, pages);
 }
 
 /// What is applied to an environment: the base and its own files.

@@ -336,7 +336,7 @@ async fn a_payment_that_was_paid_tells_its_way_from_the_order_to_the_notice() {
         "initiate-payment done",
         "payment.initiated",
         "callback.came_back",
-        "poll-payment done",
+        "poll-payment enqueued",
         "payment.moved",
         "payment delivered",
     ] {
