@@ -31,7 +31,7 @@ ELSEWHERE = [
     (r"drop-worker payments show", "by tests/flows/settling.rs"),
     (r"drop-worker (migrate|restored|users erase|lanes|payments)", "by ops/drill/restore.py, and by tests/flows/restored.rs"),
     (r"drop-worker reseal", "by tests/flows/resealing.rs"),
-    (r"drop-worker (stats|users kept|retain)", "by tests/flows/operator/commands.rs, erasure and retention.rs"),
+    (r"drop-worker (stats|users kept|retain|cases list)", "by tests/flows/operator, erasure and retention.rs"),
     (r"pg_|cp -a|echo |touch |find ", "by ops/drill/restore.py"),
     (r"psql .*roles\.sql", "by ops/drill/restore.py, and by tests/flows/roles"),
     (r"ops/(check|upgrade)|python3 ops/drill|cargo (test|run)", "by whoever checks or looks: they are the checks, and the demo"),
