@@ -266,9 +266,15 @@ async fn play(way: &Way<'_>, steps: &[Step], last: &str, forgets: bool) -> TestC
         "CANC" => told == (Some("cancelled"), None),
         other => return Err(TestCaseError::fail(format!("{other} is no last word"))),
     };
-    // Who came back may have approved it: an order that the bank has forgotten then is not withdrawn once more to be sure.
-    let answer_lost = [Step::Mishap(Mishap::AnswerLost), Step::ComeBack];
-    if forgets && said.withdrawn && shown["bankFinal"] == false && answer_lost.iter().all(|step| steps.contains(step)) {
+    // Who came back may have approved it, and an order that the bank has accepted is approved: where the bank has forgotten it then,
+    // it is not withdrawn once more to be sure, and a person looks at it.
+    let before_approval = ["RCVD", "PDNG", "PATC", "ACTC"];
+    let may_be_approved = steps.iter().any(|step| match step {
+        Step::Says(word) => !before_approval.contains(word),
+        step => *step == Step::ComeBack,
+    });
+    let answer_lost = steps.contains(&Step::Mishap(Mishap::AnswerLost));
+    if forgets && said.withdrawn && shown["bankFinal"] == false && answer_lost && may_be_approved {
         let reviewed = format!("SELECT needs_review FROM transactions WHERE id = '{}'", way.row);
         prop_assert!(value::<bool>(payer.app, &reviewed).await, "{shown}");
         let jobs = format!("DELETE FROM jobs WHERE payload ->> 'payment' = '{}'", way.row);
