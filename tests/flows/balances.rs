@@ -1,13 +1,13 @@
 //! Balances that are read without their owner (contract 3.2).
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use drop_common::{
     domain::ids::{AccountId, RefreshId, UserId},
     queue::{
-        self,
+        self, EnqueueOptions,
         payloads::{PlanBalanceSyncs, RefreshBalance, SyncBalance},
     },
-    storage::{balance_reads, schedule},
+    storage::{Tx, balance_reads, schedule},
 };
 use drop_sandbox::{Account, Fault, Operation};
 use drop_tests::app::{TestApp, eventually};
@@ -30,10 +30,16 @@ pub(crate) async fn plan_reads(app: &TestApp, plan: i64) {
         .expect("the database answers");
     let slot = schedule::now(&app.db).await.expect("the database answers") - TimeDelta::minutes(plan);
     let mut tx = app.db.begin().await.expect("the database answers");
-    queue::enqueue(&mut tx, &PlanBalanceSyncs { slot })
+    enqueue_plan(&mut tx, slot).await;
+    tx.commit().await.expect("the database answers");
+}
+
+/// Has a slot planned, also where the worker's own schedule has had it: a job is known by the second of its slot, and a test
+/// may ask in just that second.
+pub(crate) async fn enqueue_plan(tx: &mut Tx, slot: DateTime<Utc>) {
+    queue::enqueue_anew(tx, &PlanBalanceSyncs { slot }, EnqueueOptions::default())
         .await
         .expect("the database answers");
-    tx.commit().await.expect("the database answers");
 }
 
 /// Plans a read of one account that may leave at once.

@@ -3,7 +3,6 @@
 use std::{slice, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use drop_common::queue::{self, payloads::PlanBalanceSyncs};
 use drop_sandbox::{Fault, Operation, Provider};
 use drop_tests::{
     app::{TestApp, eventually},
@@ -15,7 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    balances::{IBAN, count},
+    balances::{IBAN, count, enqueue_plan},
     circuits::is_open,
     four_reads::{most_in_a_window, reads},
 };
@@ -31,7 +30,7 @@ async fn work(app: &TestApp, worker: &Arc<Context>) {
     // Of the time that passes here: several steps of the test may fall into one second of the database's.
     let slot = app.now();
     let mut tx = app.db.begin().await.unwrap();
-    queue::enqueue(&mut tx, &PlanBalanceSyncs { slot }).await.unwrap();
+    enqueue_plan(&mut tx, slot).await;
     tx.commit().await.unwrap();
     app.run_jobs_by(slice::from_ref(worker)).await;
     probe_idle_circuits(worker).await;

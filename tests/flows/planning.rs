@@ -1,13 +1,13 @@
 //! Very many accounts that are due at once, after an outage say (contract 3.2).
 
 use chrono::TimeDelta;
-use drop_common::{
-    queue::{self, payloads::PlanBalanceSyncs},
-    storage::schedule,
-};
+use drop_common::storage::schedule;
 use drop_tests::{app::TestApp, time};
 
-use crate::{balances::count, paying::execute};
+use crate::{
+    balances::{count, enqueue_plan},
+    paying::execute,
+};
 
 #[tokio::test]
 async fn very_many_due_accounts_are_planned_in_batches_and_the_next_plan_takes_what_is_left() {
@@ -108,7 +108,7 @@ async fn due_accounts(app: &TestApp, more: i32) {
 async fn plan(app: &TestApp, minutes_ago: i64) {
     let slot = schedule::now(&app.db).await.unwrap() - TimeDelta::minutes(minutes_ago);
     let mut tx = app.db.begin().await.unwrap();
-    queue::enqueue(&mut tx, &PlanBalanceSyncs { slot }).await.unwrap();
+    enqueue_plan(&mut tx, slot).await;
     tx.commit().await.unwrap();
 }
 
