@@ -22,7 +22,8 @@ use drop_common::{
     telemetry::{self, LogFormat},
 };
 use drop_sandbox::Sandbox;
-use drop_tests::settings;
+use drop_tests::{person::browser, settings};
+use reqwest::Client;
 use tokio::process::{Child, Command};
 
 use crate::{database::Database, worker::resident_mib};
@@ -32,6 +33,7 @@ pub(crate) struct Service {
     pub(crate) url: String,
     pub(crate) sandbox: Sandbox,
     worker_internal: SocketAddr,
+    client: Client,
     addresses: AtomicU32,
     _api: Child,
     worker: Child,
@@ -58,6 +60,7 @@ impl Service {
             url,
             sandbox,
             worker_internal,
+            client: browser(),
             addresses: AtomicU32::new(0),
             _api: start("api", public, &variables)?,
             worker: start("worker", worker, &variables)?,
@@ -85,7 +88,8 @@ impl Service {
     /// Seconds the worker has spent in calls to a provider's operation so far, by its own metric.
     pub(crate) async fn seconds_at(&self, provider: &str, operation: &str) -> anyhow::Result<f64> {
         let series = "drop_provider_request_duration_seconds_sum";
-        let scraped = drop_tests::person::browser()
+        let scraped = self
+            .client
             .get(format!("http://{}/metrics", self.worker_internal))
             .send()
             .await?
@@ -103,7 +107,7 @@ impl Service {
         let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
         for _ in 0..400 {
             ticks.tick().await;
-            let asked = drop_tests::person::browser().get(format!("{}/v1/health", self.url));
+            let asked = self.client.get(format!("{}/v1/health", self.url));
             if asked.send().await.is_ok_and(|answer| answer.status() == 200) {
                 return Ok(());
             }
