@@ -47,6 +47,7 @@ GRANT SELECT, INSERT, UPDATE (told_at) ON alerts_told TO drop_api;
 GRANT SELECT, INSERT, UPDATE (free_at) ON alert_turns TO drop_api;
 GRANT EXECUTE ON FUNCTION jobs_hasten(text, text) TO drop_api;
 GRANT EXECUTE ON FUNCTION jobs_hasten_spaced(text, text, interval) TO drop_api;
+GRANT EXECUTE ON FUNCTION lane_admission(smallint, integer) TO drop_api;
 GRANT EXECUTE ON FUNCTION owner_of_payment(uuid) TO drop_api;
 GRANT EXECUTE ON FUNCTION owner_of_payment_at_bank(text) TO drop_api;
 GRANT EXECUTE ON FUNCTION owner_of_consent(uuid) TO drop_api;

@@ -2,11 +2,7 @@
 
 use drop_common::{
     domain::{account_number::AccountNumber, ids::PaymentId, payment::PaymentOrder},
-    queue::{self, Lane},
-    storage::{
-        Tx,
-        payments::{Debtor, Standing},
-    },
+    storage::payments::{Debtor, Standing},
 };
 use secrecy::ExposeSecret;
 
@@ -20,9 +16,8 @@ use crate::{
 const LOOK_AGAIN: u32 = 60;
 
 /// Everything that depends on rows, under the user's lock: two payments of one user are checked one after the other.
-pub(super) async fn check(
+pub(super) fn check(
     state: &State,
-    tx: &mut Tx,
     order: &PaymentOrder,
     standing: &Standing,
     confirmed: Option<PaymentId>,
@@ -33,7 +28,8 @@ pub(super) async fn check(
         Some(first) if standing.lookalike != confirmed => {
             Err(ApiError::duplicate_of(super::location(first), LOOK_AGAIN))
         }
-        Some(_) | None => capacity(tx, standing).await,
+        // Refused here, nothing was started and the key stays unused.
+        Some(_) | None => ApiError::unless_admitted(standing.admission),
     }
 }
 
@@ -61,12 +57,4 @@ fn limits(state: &State, order: &PaymentOrder, paid_today: i64) -> Result<(), Ap
     limits
         .check(order.amount(), paid_today)
         .map_err(|_broken| ApiError::of(Code::LimitExceeded))
-}
-
-/// Whether the payment could be sent about now. Refused here, nothing was started and the key stays unused.
-async fn capacity(tx: &mut Tx, standing: &Standing) -> Result<(), ApiError> {
-    if standing.closed {
-        return Err(ApiError::retry_after(Code::Overloaded, queue::CLOSED_RETRY));
-    }
-    ApiError::unless_admitted(queue::admit(&mut **tx, Lane::PaymentSend).await?)
 }

@@ -74,7 +74,7 @@ pub(super) async fn create(
         if kyc != KycStatus::Approved {
             return Err(ApiError::of(Code::KycRequired));
         }
-        check(state, &mut tx, &order, &standing, confirmed).await?;
+        check(state, &order, &standing, confirmed)?;
     }
     failpoint!("pay.validated");
     let checked = Checked {

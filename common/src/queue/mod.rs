@@ -82,6 +82,7 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use self::pressure::CLOSED_RETRY;
 pub use self::{
     after_commit::AfterCommit,
     drain::drain,
@@ -93,7 +94,7 @@ pub use self::{
     lease::Lease,
     outcome::{JobError, Outcome, Recorded, Verdict},
     payloads::{ALL_KINDS, KINDS_BY_LANE},
-    pressure::{Admission, CLOSED_RETRY, admit, throttle},
+    pressure::{Admission, admit, throttle},
     prune::prune,
     registry::{Handler, Registry},
     wake::Wake,

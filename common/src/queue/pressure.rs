@@ -9,7 +9,7 @@ use super::{Lane, enqueue::millis};
 use crate::storage::StorageError;
 
 /// When to ask again for what a closed lane would do, in seconds: a person opens it.
-pub const CLOSED_RETRY: u32 = 60;
+pub(crate) const CLOSED_RETRY: u32 = 60;
 
 /// Whether the API may take on new work for a lane, and when to ask again, in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,38 +28,29 @@ pub enum Admission {
     },
 }
 
-/// Asks in the request's own transaction (`&mut *tx`), and is never cached. Of a half-open circuit it refuses where a job
-/// waits to probe; only one that would be claimed as the probe counts, or nobody would be. Lanes without a limit are never
-/// overloaded: webhook events are not shed. Reads one job of a lane, however many wait: every payment asks.
+/// Asks in the request's own transaction (`&mut *tx`), and is never cached. Lanes without a limit are never overloaded: webhook
+/// events are not shed. A payment asks the same in its own statement: [`Admission::of`].
 pub async fn admit(db: impl PgExecutor<'_>, lane: Lane) -> Result<Admission, StorageError> {
     let row = sqlx::query!(
-        r#"SELECT CASE WHEN b.open AND (b.retry_at > clock_timestamp() OR b.probe_until > clock_timestamp()
-                         OR EXISTS (SELECT FROM lanes p CROSS JOIN LATERAL (
-                                       SELECT FROM jobs WHERE lane = p.lane AND state = 'ready' AND run_at <= now()
-                                        ORDER BY run_at, id LIMIT 1) j
-                                     WHERE p.breaker_key = b.key AND p.probe_rank IS NOT NULL AND NOT p.paused
-                                       AND coalesce(p.throttled_until <= now(), true)))
-                       THEN greatest(1, ceil(extract(epoch FROM greatest(b.retry_at, b.probe_until) - clock_timestamp())))::int
-                   END AS circuit_open,
-                  CASE WHEN l.closed_at IS NOT NULL THEN $2
-                       WHEN l.throttled_until > clock_timestamp() OR oldest.run_at < clock_timestamp() - l.max_ready_age
-                       THEN greatest(1, ceil(extract(epoch FROM greatest(
-                              l.throttled_until - clock_timestamp(), clock_timestamp() - oldest.run_at - l.max_ready_age))))::int
-                   END AS overloaded
-             FROM lanes l LEFT JOIN breaker b ON b.key = l.breaker_key
-             CROSS JOIN LATERAL (SELECT min(run_at) AS run_at FROM jobs WHERE lane = l.lane AND state = 'ready') oldest
-            WHERE l.lane = $1"#,
+        "SELECT circuit_open, overloaded FROM lane_admission($1, $2)",
         lane.id(),
-        CLOSED_RETRY.cast_signed(),
+        CLOSED_RETRY.cast_signed()
     )
     .fetch_one(db)
     .await?;
-    let seconds = |seconds: i32| u32::try_from(seconds).unwrap_or(1);
-    Ok(match (row.circuit_open.map(seconds), row.overloaded.map(seconds)) {
-        (Some(retry_after), _) => Admission::CircuitOpen { retry_after },
-        (None, Some(retry_after)) => Admission::Overloaded { retry_after },
-        (None, None) => Admission::Admitted,
-    })
+    Ok(Admission::of(row.circuit_open, row.overloaded))
+}
+
+impl Admission {
+    /// By what `lane_admission` says of the lane.
+    pub(crate) fn of(circuit_open: Option<i32>, overloaded: Option<i32>) -> Self {
+        let seconds = |seconds: i32| u32::try_from(seconds).unwrap_or(1);
+        match (circuit_open.map(seconds), overloaded.map(seconds)) {
+            (Some(retry_after), _) => Self::CircuitOpen { retry_after },
+            (None, Some(retry_after)) => Self::Overloaded { retry_after },
+            (None, None) => Self::Admitted,
+        }
+    }
 }
 
 /// The provider asked for a pause (429): nothing of the lane is claimed for this long. A longer pause stays.

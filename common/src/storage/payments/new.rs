@@ -16,7 +16,7 @@ use crate::domain::{
     payment::PaymentOrder,
 };
 use crate::keyring::{Keyring, sha256};
-use crate::queue::Lane;
+use crate::queue::{Admission, CLOSED_RETRY, Lane};
 
 /// How long an unsent payment may still be sent: nobody is charged for an order they have given up on.
 pub const SEND_WITHIN: Duration = Duration::from_mins(5);
@@ -137,9 +137,9 @@ pub struct Standing {
     /// An equal payment of the last minute that is over by now. Another one is allowed; the audit names the two together,
     /// for whoever clicked twice.
     pub just_made: Option<PaymentId>,
-    /// No payment is taken on since a restore, until operations know what the bank has. In one statement with
-    /// [`Standing::forgotten`], or what is noted between the two would be paid twice.
-    pub closed: bool,
+    /// Whether it could be sent about now. Since a restore, until operations know what the bank has, no payment is taken on: asked
+    /// in one statement with [`Standing::forgotten`], or what is noted between the two would be paid twice.
+    pub admission: Admission,
     /// What the bank has under this key and a restore has forgotten.
     pub forgotten: Option<Forgotten>,
 }
@@ -176,10 +176,10 @@ pub async fn standing(
                     WHERE user_id = $1 AND creditor_account_index = ANY ($3) AND amount = $4 AND currency = $5
                       AND bank_final AND created_at > clock_timestamp() - interval '60 s' ORDER BY id DESC LIMIT 1
                   ) AS "just_made: PaymentId",
-                  EXISTS (SELECT FROM lanes WHERE lane = $9 AND closed_at IS NOT NULL) AS "closed!",
+                  lane.circuit_open, lane.overloaded,
                   forgotten.request_id AS "forgotten_request_id?", forgotten.payment_id AS "forgotten_payment_id?",
                   forgotten.agrees AS "forgotten_agrees?"
-             FROM (SELECT) AS one
+             FROM lane_admission($9, $12) AS lane
              LEFT JOIN (SELECT request_id, payment_id,
                                amount = $4 AND currency = $5 AND creditor_account_masked = $10 AS agrees
                           FROM forgotten_orders WHERE request_id IN ($8, $11)
@@ -197,6 +197,7 @@ pub async fn standing(
         Lane::PaymentSend.id(),
         order.creditor_account().masked(),
         request_ids.of_client,
+        CLOSED_RETRY.cast_signed(),
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -210,7 +211,7 @@ pub async fn standing(
         paid_today: row.paid_today,
         lookalike: row.lookalike,
         just_made: row.just_made,
-        closed: row.closed,
+        admission: Admission::of(row.circuit_open, row.overloaded),
         forgotten: row
             .forgotten_request_id
             .zip(row.forgotten_payment_id)
