@@ -7,7 +7,10 @@ use serde::Serialize;
 use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::{JobId, Lane, operate::JobSummary};
+use super::{
+    JobId, Lane,
+    operate::{JobSummary, select_jobs, summary},
+};
 use crate::storage::StorageError;
 
 /// So many jobs of a state are read for one page of a search. Where too few of them match, the search goes on from there.
@@ -56,52 +59,20 @@ pub struct Found {
     pub next: Option<JobId>,
 }
 
-/// Jobs as lists show them: the columns are written once, and each reader says which jobs.
-macro_rules! summaries {
-    ($which:literal, $($parameter:expr),+) => {
-        sqlx::query_as!(
-            JobSummary,
-            r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
-                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                      j.max_attempts, j.run_at, j.finished_at, j.last_error
-                 FROM jobs j LEFT JOIN lanes l USING (lane) WHERE "# + $which,
-            $($parameter),+
-        )
-    };
-}
-
-struct Read {
-    id: JobId,
-    kind: String,
-    lane: String,
-    state: String,
-    attempts: i32,
-    max_attempts: i32,
-    run_at: DateTime<Utc>,
-    finished_at: Option<DateTime<Utc>>,
-    last_error: Option<String>,
-    matches: bool,
-}
-
 /// The state is written out in each statement, since a parameter could not use the partial indexes. Rows that do not match are
 /// read, too, but only the last one's number leaves the database.
 macro_rules! search {
     ($state:literal, $search:expr, $db:expr) => {
-        sqlx::query_as!(
-            Read,
-            r#"WITH looked AS MATERIALIZED (
+        select_jobs!(
+            with (r#"WITH looked AS MATERIALIZED (
                  SELECT id, lane, kind, last_error FROM jobs WHERE "# + $state + r#" AND id < $1 ORDER BY id DESC LIMIT $2),
                found AS (
                  SELECT id FROM looked WHERE ($3::smallint IS NULL OR lane = $3) AND ($4::text IS NULL OR kind = $4)
                     AND ($5::text IS NULL OR last_error ILIKE $5) AND ($7::text IS NULL OR died_of(last_error) = $7)
                   ORDER BY id DESC LIMIT $6),
-               last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $2 ORDER BY id LIMIT 1)
-               SELECT j.id AS "id!", j.kind AS "kind!", coalesce(l.name, j.lane::text) AS "lane!",
-                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                      j.max_attempts AS "max_attempts!", j.run_at AS "run_at!", j.finished_at, j.last_error, shown.matches AS "matches!"
-                 FROM (SELECT id, true AS matches FROM found UNION ALL SELECT id, false FROM last) shown
-                 JOIN jobs j USING (id) LEFT JOIN lanes l USING (lane)
-                ORDER BY 1 DESC"#,
+               last AS (SELECT id FROM looked WHERE (SELECT count(*) FROM looked) = $2 ORDER BY id LIMIT 1)"#),
+            also r#"shown.matches AS "matches!""#,
+            "JOIN (SELECT id, true AS matches FROM found UNION ALL SELECT id, false FROM last) shown USING (id) ORDER BY j.id DESC",
             $search.before.unwrap_or(JobId::MAX),
             READ_FOR_A_PAGE,
             $search.lane.map(Lane::id),
@@ -110,6 +81,7 @@ macro_rules! search {
             i64::try_from($search.limit).unwrap_or(i64::MAX),
             $search.died_of,
         )
+        .map(|row| (row.matches, summary!(row)))
         .fetch_all($db)
         .await?
     };
@@ -126,27 +98,16 @@ pub async fn search(db: &PgPool, search: &Search) -> Result<Found, StorageError>
         Some("untold") => search!("untold IS NOT NULL", search, db),
         Some(_) => Vec::new(),
     };
-    let last_read = read.iter().find(|row| !row.matches).map(|row| row.id);
-    let jobs: Vec<JobSummary> = read.into_iter().filter(|row| row.matches).map(summary).collect();
+    let last_read = read.iter().find(|(matches, _)| !matches).map(|(_, job)| job.id);
+    let jobs: Vec<_> = read
+        .into_iter()
+        .filter_map(|(matches, job)| matches.then_some(job))
+        .collect();
     let next = match jobs.last() {
         Some(last) if jobs.len() == search.limit => Some(last.id),
         _ => last_read,
     };
     Ok(Found { jobs, next })
-}
-
-fn summary(row: Read) -> JobSummary {
-    JobSummary {
-        id: row.id,
-        kind: row.kind,
-        lane: row.lane,
-        state: row.state,
-        attempts: row.attempts,
-        max_attempts: row.max_attempts,
-        run_at: row.run_at,
-        finished_at: row.finished_at,
-        last_error: row.last_error,
-    }
 }
 
 /// The same until so many are found or there is no older job, however many rows must be read for that.
@@ -180,20 +141,20 @@ fn pattern(part: &str) -> String {
 /// The jobs about a row, whichever kind of row it is, newest first: their payloads name it.
 pub async fn about(db: impl PgExecutor<'_>, row: Uuid) -> Result<Vec<JobSummary>, StorageError> {
     // The expression is that of the index `jobs_about`.
-    let about = summaries!(
-        "coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
-                  payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
-                  payload ->> 'refresh') = $1
+    let about = select_jobs!(
+        "WHERE coalesce(payload ->> 'payment', payload ->> 'event', payload ->> 'notification', payload ->> 'account',
+                        payload ->> 'consent', payload ->> 'login', payload ->> 'applicant', payload ->> 'token',
+                        payload ->> 'refresh') = $1
           ORDER BY j.id DESC LIMIT 200",
         row.to_string()
     );
-    Ok(about.fetch_all(db).await?)
+    Ok(about.map(|row| summary!(row)).fetch_all(db).await?)
 }
 
 /// The jobs that a request caused, newest first.
 pub async fn of_request(db: impl PgExecutor<'_>, request: Uuid) -> Result<Vec<JobSummary>, StorageError> {
-    let caused = summaries!("j.request_id = $1 ORDER BY j.id DESC LIMIT 200", request);
-    Ok(caused.fetch_all(db).await?)
+    let caused = select_jobs!("WHERE j.request_id = $1 ORDER BY j.id DESC LIMIT 200", request);
+    Ok(caused.map(|row| summary!(row)).fetch_all(db).await?)
 }
 
 /// Dead jobs of one kind that died of the same.

@@ -35,6 +35,38 @@ pub struct JobSummary {
     pub last_error: Option<String>,
 }
 
+/// Jobs with the columns of a [`JobSummary`], which are written here alone. A reader says which jobs, and what else it wants of them.
+macro_rules! select_jobs {
+    ($(with ($($with:tt)+),)? $(also $column:literal,)? $which:literal, $($parameter:expr),+ $(,)?) => {
+        sqlx::query!(
+            $($($with)+ +)? r#" SELECT j.id AS "id!", j.kind AS "kind!", coalesce(l.name, j.lane::text) AS "lane!",
+                      CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
+                      j.max_attempts AS "max_attempts!", j.run_at AS "run_at!", j.finished_at, j.last_error"#
+                $(+ ", " + $column)? + " FROM jobs j LEFT JOIN lanes l USING (lane) " + $which,
+            $($parameter),+
+        )
+    };
+}
+pub(super) use select_jobs;
+
+/// The summary of a row of [`select_jobs`].
+macro_rules! summary {
+    ($row:ident) => {
+        JobSummary {
+            id: $row.id,
+            kind: $row.kind,
+            lane: $row.lane,
+            state: $row.state,
+            attempts: $row.attempts,
+            max_attempts: $row.max_attempts,
+            run_at: $row.run_at,
+            finished_at: $row.finished_at,
+            last_error: $row.last_error,
+        }
+    };
+}
+pub(super) use summary;
+
 /// A job with its history.
 #[derive(Debug, Clone, Serialize, Object)]
 pub struct JobDetail {
@@ -82,28 +114,14 @@ pub struct Failure {
 
 /// One job with its history.
 pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageError> {
-    let row = sqlx::query!(
-        r#"SELECT j.id, j.kind, coalesce(l.name, j.lane::text) AS "lane!",
-                  CASE WHEN j.untold IS NULL THEN j.state ELSE 'untold' END AS "state!", j.attempt - j.unused AS "attempts!",
-                  j.max_attempts, j.run_at, j.finished_at, j.last_error, j.untold, j.payload, j.unique_key, j.request_id,
-                  j.created_at, j.expires_at, j.owner, j.lease_until
-             FROM jobs j LEFT JOIN lanes l USING (lane) WHERE j.id = $1"#,
+    let row = select_jobs!(
+        also "j.untold, j.payload, j.unique_key, j.request_id, j.created_at, j.expires_at, j.owner, j.lease_until",
+        "WHERE j.id = $1",
         id
     )
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let summary = JobSummary {
-        id: row.id,
-        kind: row.kind,
-        lane: row.lane,
-        state: row.state,
-        attempts: row.attempts,
-        max_attempts: row.max_attempts,
-        run_at: row.run_at,
-        finished_at: row.finished_at,
-        last_error: row.last_error,
-    };
     let failures = sqlx::query_as!(
         Failure,
         "SELECT attempt, owner, result, started_at, ended_at, error FROM job_attempts WHERE job_id = $1 ORDER BY attempt",
@@ -112,7 +130,7 @@ pub async fn show(db: &PgPool, id: JobId) -> Result<Option<JobDetail>, StorageEr
     .fetch_all(db)
     .await?;
     Ok(Some(JobDetail {
-        summary,
+        summary: summary!(row),
         untold: row.untold,
         payload: row.payload,
         unique_key: row.unique_key,
