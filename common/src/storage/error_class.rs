@@ -61,7 +61,15 @@ impl ErrorClass {
         }
     }
 
-    fn of(error: &sqlx::Error) -> Self {
+    /// Whether it passes by itself, so that the same work may succeed a moment later.
+    pub(super) const fn passes(self) -> bool {
+        match self {
+            Self::Connection | Self::Pool | Self::Contention | Self::Timeout | Self::Resources => true,
+            Self::Constraint | Self::Other => false,
+        }
+    }
+
+    pub(super) fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => Self::of_state(error.code().as_deref().unwrap_or_default()),
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
@@ -75,11 +83,14 @@ impl ErrorClass {
     /// Of an SQLSTATE.
     fn of_state(state: &str) -> Self {
         match state {
+            // Serialisation failure, deadlock, lock not had in time.
             "40001" | "40P01" | "55P03" => Self::Contention,
+            // Our own limits of a statement's and of an idle transaction's time.
             "57014" | "25P03" => Self::Timeout,
-            "25006" | "53300" => Self::Connection,
+            // The server ends, or starts; it is read-only, so no longer the primary; it has no more connections.
+            "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "53300" => Self::Connection,
             _ => match state.get(..2) {
-                Some("08" | "57") => Self::Connection,
+                Some("08") => Self::Connection,
                 Some("23") => Self::Constraint,
                 Some("53") => Self::Resources,
                 _ => Self::Other,
@@ -100,7 +111,7 @@ mod tests {
             (Timeout, &["57014", "25P03"]),
             (Constraint, &["23505", "23514"]),
             (Resources, &["53100", "53200"]),
-            (Other, &["42P01", "22P02", ""]),
+            (Other, &["42P01", "22P02", "57P04", ""]),
         ] {
             for state in states {
                 assert_eq!(ErrorClass::of_state(state), class, "{state}");

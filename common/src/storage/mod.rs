@@ -147,18 +147,7 @@ impl StorageError {
     /// transaction was in the way.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Database(error) => match code(error) {
-                Some(code) => passes(&code),
-                None => matches!(
-                    error,
-                    sqlx::Error::Io(_)
-                        | sqlx::Error::PoolTimedOut
-                        | sqlx::Error::PoolClosed
-                        | sqlx::Error::WorkerCrashed
-                        | sqlx::Error::Tls(_)
-                        | sqlx::Error::Protocol(_)
-                ),
-            },
+            Self::Database(error) => ErrorClass::of(error).passes(),
             Self::Migrate(_)
             | Self::BeingMigrated
             | Self::RolesMissing(_)
@@ -207,19 +196,6 @@ impl fmt::Debug for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StorageError({self})")
     }
-}
-
-/// SQLSTATEs of what passes by itself, besides those of a lost connection (08…) and of too little disk, memory or
-/// connections (53…).
-const PASSING: [&str; 10] = [
-    "40001", "40P01", "55P03", // serialisation failure, deadlock, lock not had in time
-    "57014", "25P03", // our own limits of a statement's and of an idle transaction's time
-    "57P01", "57P02", "57P03", "57P05", // the server ends, or starts
-    "25006", // read-only: no longer the primary
-];
-
-fn passes(code: &str) -> bool {
-    PASSING.contains(&code) || code.starts_with("08") || code.starts_with("53")
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
