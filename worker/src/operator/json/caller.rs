@@ -27,19 +27,20 @@ use crate::{
 /// The scheme's name in the document.
 const TOKEN: &str = "Token";
 
-/// Somebody who may look.
-pub(super) struct Viewer {
+/// Somebody who asks: a [`Viewer`], or an [`Operator`].
+pub(super) struct Caller<const MAY_CHANGE: bool> {
     pub(super) context: Arc<Context>,
+    name: String,
     pub(super) role: OperatorRole,
     /// What the database said of itself lately.
     pub(super) readings: Arc<Readings>,
 }
 
+/// Somebody who may look.
+pub(super) type Viewer = Caller<false>;
+
 /// Somebody who may change something.
-pub(super) struct Operator {
-    pub(super) context: Arc<Context>,
-    name: String,
-}
+pub(super) type Operator = Caller<true>;
 
 impl Operator {
     /// Them, and why they do it.
@@ -95,56 +96,24 @@ fn bearer(request: &Request) -> Option<&str> {
     is_one.then_some(token.trim())
 }
 
-fn register(registry: &mut Registry) {
-    let scheme = MetaSecurityScheme {
-        ty: "http",
-        description: Some("A token of an operator or a viewer. The proxy that signs people in needs none."),
-        name: None,
-        key_in: None,
-        scheme: Some("bearer"),
-        bearer_format: None,
-        flows: None,
-        openid_connect_url: None,
-    };
-    registry.create_security_scheme(TOKEN, scheme);
-}
-
 // By hand: the framework's derive takes a token and nothing else.
-impl<'a> ApiExtractor<'a> for Viewer {
+impl<'a, const MAY_CHANGE: bool> ApiExtractor<'a> for Caller<MAY_CHANGE> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        register(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![TOKEN]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        let (context, _, role) = identify(request).await?;
-        let readings = request.data::<Arc<Readings>>().expect("the routes have their data");
-        Ok(Self {
-            context,
-            role,
-            readings: Arc::clone(readings),
-        })
-    }
-}
-
-impl<'a> ApiExtractor<'a> for Operator {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        register(registry);
+        let scheme = MetaSecurityScheme {
+            ty: "http",
+            description: Some("A token of an operator or a viewer. The proxy that signs people in needs none."),
+            name: None,
+            key_in: None,
+            scheme: Some("bearer"),
+            bearer_format: None,
+            flows: None,
+            openid_connect_url: None,
+        };
+        registry.create_security_scheme(TOKEN, scheme);
     }
 
     fn security_schemes() -> Vec<&'static str> {
@@ -157,13 +126,26 @@ impl<'a> ApiExtractor<'a> for Operator {
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let (context, name, role) = identify(request).await?;
-        if role != OperatorRole::Operator {
-            return Err(Refused::forbidden("You may look, and change nothing.").into());
+        if MAY_CHANGE {
+            may_change(request, role)?;
         }
-        // What a proxy knows people by, their browsers send along with what foreign pages ask for.
-        if request.method() != Method::GET && !form::is_from_here(request) {
-            return Err(Refused::forbidden("This was sent from another page.").into());
-        }
-        Ok(Self { context, name })
+        let readings = request.data::<Arc<Readings>>().expect("the routes have their data");
+        Ok(Self {
+            context,
+            name,
+            role,
+            readings: Arc::clone(readings),
+        })
     }
+}
+
+fn may_change(request: &Request, role: OperatorRole) -> Result<(), Refused> {
+    if role != OperatorRole::Operator {
+        return Err(Refused::forbidden("You may look, and change nothing."));
+    }
+    // What a proxy knows people by, their browsers send along with what foreign pages ask for.
+    if request.method() != Method::GET && !form::is_from_here(request) {
+        return Err(Refused::forbidden("This was sent from another page."));
+    }
+    Ok(())
 }
