@@ -17,7 +17,7 @@ use drop_common::{
     queue::{AfterCommit, Job as _, Lane, operate, payloads::InitiatePayment},
     storage::{
         Tx,
-        audit::{self, Actor, Entry},
+        audit::Actor,
         payments::{self, Here, InDoubt, OrderOfBank},
         row_changes, sessions,
     },
@@ -97,7 +97,7 @@ async fn close(db: &PgPool, to: DateTime<Utc>, by: &By) -> anyhow::Result<()> {
     // Those that were ended since are alive again, and nobody knows which.
     let (in_review, sessions) = (in_doubt.len(), sessions::end_all(&mut tx).await?);
     let found = json!({ "restored_to": to, "orders_since": since, "in_review": in_review, "sessions": sessions });
-    record(&mut tx, by, "restored.closed", found).await?;
+    note(&mut tx, by, "restored.closed", found).await?;
     after.raise();
     tx.commit().await?;
     after.say();
@@ -156,7 +156,7 @@ async fn open(db: &PgPool, config: &PaymentsConfig, orders: &[OrderOfBank], by: 
         // Ids and words: what is printed is gone with its terminal.
         "said": said,
     });
-    record(&mut tx, by, "restored.opened", found).await?;
+    note(&mut tx, by, "restored.opened", found).await?;
     tx.commit().await?;
     print::lines(&said);
     print::changed(forgotten, "order.forgotten");
@@ -213,14 +213,7 @@ fn order(line: &str) -> Option<OrderOfBank> {
     })
 }
 
-async fn record(tx: &mut Tx, by: &By, action: &str, found: Value) -> anyhow::Result<()> {
-    let entry = Entry {
-        actor: Actor::Operator,
-        user: None,
-        action,
-        object: Lane::PaymentSend.name().to_owned(),
-        detail: json!({ "operator": by.operator, "reason": by.reason, "found": found }),
-        request_id: None,
-    };
-    Ok(audit::record(tx, entry).await?)
+async fn note(tx: &mut Tx, by: &By, action: &str, found: Value) -> anyhow::Result<()> {
+    let lane = Lane::PaymentSend.name().to_owned();
+    actions::note(tx, by, None, action, lane, json!({ "found": found })).await
 }

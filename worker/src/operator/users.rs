@@ -14,7 +14,6 @@ use drop_common::{
     queue::{self, payloads::EndConsent},
     storage::{
         Tx, aml_cases,
-        audit::{self, Actor, Entry},
         consents::{self, Unlinking},
         erasure::{self, Erased},
         retention,
@@ -23,7 +22,7 @@ use drop_common::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{By, Output, answers, print};
+use super::{By, Output, actions, answers, print};
 
 /// What is done with people.
 #[derive(Debug, Subcommand)]
@@ -174,7 +173,7 @@ async fn forget(tx: &mut Tx, user: UserId, at: Option<DateTime<Utc>>, by: &By) -
         unlink(tx, user, consent, by).await?;
     }
     erasure::erase(tx, user, at).await?;
-    record(tx, user, "user.erased", user.to_string(), by, &json!({})).await?;
+    actions::note(tx, by, Some(user), "user.erased", user.to_string(), Value::Null).await?;
     Ok(Forgotten::Now)
 }
 
@@ -182,7 +181,7 @@ async fn forget(tx: &mut Tx, user: UserId, at: Option<DateTime<Utc>>, by: &By) -
 async fn unlink(tx: &mut Tx, user: UserId, consent: ConsentId, by: &By) -> anyhow::Result<()> {
     if let Some(Unlinking::Ended(was)) = consents::end(tx, user, consent).await? {
         let from = json!({ "from": was.as_str() });
-        record(tx, user, "consent.unlinked", consent.to_string(), by, &from).await?;
+        actions::note(tx, by, Some(user), "consent.unlinked", consent.to_string(), from).await?;
         if was != ConsentStatus::Requested {
             queue::enqueue(tx, &EndConsent { consent }).await?;
         }
@@ -196,24 +195,8 @@ async fn hold(db: &PgPool, user: UserId, held: bool, by: &By) -> anyhow::Result<
         bail!("{user} is so already, or there is nobody of this id; nothing was changed");
     }
     let action = if held { "user.held" } else { "user.released" };
-    record(&mut tx, user, action, user.to_string(), by, &json!({})).await?;
+    actions::note(&mut tx, by, Some(user), action, user.to_string(), Value::Null).await?;
     tx.commit().await?;
     print::changed(1, action);
     Ok(())
-}
-
-async fn record(tx: &mut Tx, user: UserId, action: &str, object: String, by: &By, more: &Value) -> anyhow::Result<()> {
-    let mut detail = json!({ "operator": by.operator, "reason": by.reason });
-    if let (Some(detail), Some(more)) = (detail.as_object_mut(), more.as_object()) {
-        detail.extend(more.clone());
-    }
-    let entry = Entry {
-        actor: Actor::Operator,
-        user: Some(user),
-        action,
-        object,
-        detail,
-        request_id: None,
-    };
-    Ok(audit::record(tx, entry).await?)
 }

@@ -90,19 +90,35 @@ pub(crate) struct Change<'a> {
 
 /// The audit row of a change, in its transaction.
 pub(crate) async fn record(tx: &mut Tx, by: &By, change: Change<'_>) -> anyhow::Result<()> {
-    let mut detail = json!({
-        "operator": by.operator, "reason": by.reason, "before": change.before, "after": change.after,
-    });
-    if let (Some(detail), Value::Object(more)) = (detail.as_object_mut(), change.more) {
-        detail.extend(more);
-    }
+    let mut more = json!({ "before": change.before, "after": change.after });
+    extend(&mut more, change.more);
+    note(tx, by, change.user, change.action, change.object, more).await
+}
+
+/// The audit row of what has no before and after.
+pub(crate) async fn note(
+    tx: &mut Tx,
+    by: &By,
+    user: Option<UserId>,
+    action: &str,
+    object: String,
+    more: Value,
+) -> anyhow::Result<()> {
+    let mut detail = json!({ "operator": by.operator, "reason": by.reason });
+    extend(&mut detail, more);
     let entry = Entry {
         actor: Actor::Operator,
-        user: change.user,
-        action: change.action,
-        object: change.object,
+        user,
+        action,
+        object,
         detail,
         request_id: None,
     };
     Ok(audit::record(tx, entry).await?)
+}
+
+fn extend(object: &mut Value, more: Value) {
+    if let (Value::Object(object), Value::Object(more)) = (object, more) {
+        object.extend(more);
+    }
 }
