@@ -46,53 +46,39 @@ pub enum JobsVerb {
         output: Output,
     },
     /// Run dead jobs again with all their attempts, and waiting ones at once.
-    Retry {
-        /// The jobs' numbers.
-        #[arg(required = true)]
-        ids: Vec<JobId>,
-        #[command(flatten)]
-        by: By,
-    },
+    Retry(TheseJobs),
     /// End the wait of jobs: a worker makes them dead within moments, with all that follows from that.
-    Cancel {
-        /// The jobs' numbers.
-        #[arg(required = true)]
-        ids: Vec<JobId>,
-        #[command(flatten)]
-        by: By,
-    },
+    Cancel(TheseJobs),
     /// Delete dead jobs and their histories, but not untold ones.
-    Discard {
-        /// The jobs' numbers.
-        #[arg(required = true)]
-        ids: Vec<JobId>,
-        #[command(flatten)]
-        by: By,
-    },
+    Discard(TheseJobs),
     /// Run again all dead jobs that match and were seen, or first a few of them. The newest come first, a thousand at most.
-    RetryDead {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        seen: SeenDead,
-        /// How many: five as a trial, a tenth, or all.
-        #[arg(long)]
-        share: Share,
-        #[command(flatten)]
-        by: By,
-    },
+    RetryDead(TheseDead),
     /// Delete all dead jobs that match and were seen, with their histories, or first a few of them. The newest come first, a thousand at most.
-    DiscardDead {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        seen: SeenDead,
-        /// How many: five as a trial, a tenth, or all.
-        #[arg(long)]
-        share: Share,
-        #[command(flatten)]
-        by: By,
-    },
+    DiscardDead(TheseDead),
+}
+
+/// Which jobs something is done to, by whom and why.
+#[derive(Debug, Args)]
+pub struct TheseJobs {
+    /// The jobs' numbers.
+    #[arg(required = true)]
+    ids: Vec<JobId>,
+    #[command(flatten)]
+    by: By,
+}
+
+/// Which dead jobs something is done to, by whom and why: those that match and were seen, or some of them.
+#[derive(Debug, Args)]
+pub struct TheseDead {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    seen: SeenDead,
+    /// How many: five as a trial, a tenth, or all.
+    #[arg(long)]
+    share: Share,
+    #[command(flatten)]
+    by: By,
 }
 
 /// What a job may be.
@@ -143,7 +129,7 @@ pub struct Which {
 
 /// Which dead jobs were seen: of a group as `jobs dead` has it, or of a list. No others are changed.
 #[derive(Debug, Args)]
-pub struct SeenDead {
+pub(super) struct SeenDead {
     /// The newest that was seen.
     #[arg(long)]
     newest: JobId,
@@ -191,38 +177,28 @@ pub(super) async fn operate(db: &PgPool, verb: JobsVerb) -> anyhow::Result<()> {
             let job = operate::show(db, id).await?;
             print::job(&job.with_context(|| format!("there is no job {id}"))?, output.json)
         }
-        JobsVerb::Retry { ids, by } => change(db, &ids, JobAction::Retry, &by).await,
-        JobsVerb::Cancel { ids, by } => change(db, &ids, JobAction::Cancel, &by).await,
-        JobsVerb::Discard { ids, by } => change(db, &ids, JobAction::Discard, &by).await,
-        JobsVerb::RetryDead { which, seen, share, by } => {
-            change_dead(db, which, &seen, share, JobAction::Retry, &by).await
-        }
-        JobsVerb::DiscardDead { which, seen, share, by } => {
-            change_dead(db, which, &seen, share, JobAction::Discard, &by).await
-        }
+        JobsVerb::Retry(these) => change(db, &these, JobAction::Retry).await,
+        JobsVerb::Cancel(these) => change(db, &these, JobAction::Cancel).await,
+        JobsVerb::Discard(these) => change(db, &these, JobAction::Discard).await,
+        JobsVerb::RetryDead(these) => change_dead(db, these, JobAction::Retry).await,
+        JobsVerb::DiscardDead(these) => change_dead(db, these, JobAction::Discard).await,
     }
 }
 
-async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &By) -> anyhow::Result<()> {
-    let changed = actions::change(db, ids, action, by).await?;
+async fn change(db: &PgPool, these: &TheseJobs, action: JobAction) -> anyhow::Result<()> {
+    let changed = actions::change(db, &these.ids, action, &these.by).await?;
     print::changed(changed, action.name());
     Ok(())
 }
 
-async fn change_dead(
-    db: &PgPool,
-    which: Which,
-    seen: &SeenDead,
-    share: Share,
-    action: JobAction,
-    by: &By,
-) -> anyhow::Result<()> {
+async fn change_dead(db: &PgPool, these: TheseDead, action: JobAction) -> anyhow::Result<()> {
     let seen = Seen {
-        newest: seen.newest,
-        oldest: seen.oldest,
-        latest: seen.latest,
+        newest: these.seen.newest,
+        oldest: these.seen.oldest,
+        latest: these.seen.latest,
     };
-    let changed = actions::change_dead(db, &which.search(), seen, share, action, by).await?;
+    let search = these.which.search();
+    let changed = actions::change_dead(db, &search, seen, these.share, action, &these.by).await?;
     print::changed(changed, action.name());
     Ok(())
 }

@@ -82,7 +82,7 @@ pub(crate) async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &B
 /// How many of the dead jobs that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Enum)]
 #[oai(rename_all = "lowercase")]
-pub enum Share {
+pub(crate) enum Share {
     /// A first few, to see what becomes of them.
     Trial,
     /// A tenth.
