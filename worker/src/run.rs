@@ -27,6 +27,7 @@ use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -169,22 +170,7 @@ async fn work_over(
     let served = CancellationToken::new();
     let _stop_around = served.clone().drop_guard();
     let readings = Arc::new(Readings::default());
-    let gauges = tokio::spawn({
-        let (database, metrics, stop) = (db.connect_options(), Arc::clone(&metrics), served.clone());
-        let readings = Arc::clone(&readings);
-        async move { gauges::keep_current(&database, metrics, readings, stop).await }
-    });
-    tokio::spawn({
-        let (db, metrics, stop) = (db.clone(), Arc::clone(&metrics), served.clone());
-        async move { database_metrics::keep_current(&db, &metrics, &stop).await }
-    });
-    tokio::spawn({
-        let (metrics, stop) = (Arc::clone(&metrics), served.clone());
-        async move { alerts::keep_counted(&metrics, &stop).await }
-    });
-    let presence = tokio::spawn(presence::keep_telling(db.clone(), Arc::clone(&queue), served.clone()));
-    let idle_probes = tokio::spawn(idle_probe::keep_probing(Arc::clone(&context), served.clone()));
-    let certificates = tokio::spawn(certificate::keep_current(Arc::clone(&context), served.clone()));
+    let beside = run_beside(&context, &queue, &readings, &served);
     let probing = tokio::spawn(
         Server::new_with_acceptor(TcpAcceptor::from_tokio(internal)?)
             .name("internal")
@@ -206,23 +192,49 @@ async fn work_over(
     })
     .await;
     served.cancel();
-    if gauges.await.is_err() {
-        tracing::error!("the task that reads the gauges panicked");
-    }
-    if presence.await.is_err() {
-        tracing::error!("the task that tells that this worker is there panicked");
-    }
-    if idle_probes.await.is_err() {
-        tracing::error!("the task that probes idle circuits panicked");
-    }
-    if certificates.await.is_err() {
-        tracing::error!("the task that keeps the client certificate current panicked");
+    for (what, task) in beside {
+        if task.await.is_err() {
+            tracing::error!("the task that {what} panicked");
+        }
     }
     probing
         .await
         .context("the internal listener panicked")?
         .context("the internal listener failed")?;
     Ok(ended?)
+}
+
+/// What goes on beside the jobs until `stop`; the tasks that are waited for, each with what it does.
+fn run_beside(
+    context: &Arc<Context>,
+    queue: &Arc<QueueMetrics>,
+    readings: &Arc<Readings>,
+    stop: &CancellationToken,
+) -> Vec<(&'static str, JoinHandle<()>)> {
+    tokio::spawn({
+        let (context, stop) = (Arc::clone(context), stop.clone());
+        async move { database_metrics::keep_current(&context.db, &context.metrics, &stop).await }
+    });
+    tokio::spawn({
+        let (context, stop) = (Arc::clone(context), stop.clone());
+        async move { alerts::keep_counted(&context.metrics, &stop).await }
+    });
+    let gauges = {
+        let (context, readings, stop) = (Arc::clone(context), Arc::clone(readings), stop.clone());
+        async move {
+            let (database, metrics) = (context.db.connect_options(), Arc::clone(&context.metrics));
+            gauges::keep_current(&database, metrics, readings, stop).await;
+        }
+    };
+    let presence = presence::keep_telling(context.db.clone(), Arc::clone(queue), stop.clone());
+    let idle_probes = idle_probe::keep_probing(Arc::clone(context), stop.clone());
+    let certificates = certificate::keep_current(Arc::clone(context), stop.clone());
+    vec![
+        ("reads the gauges", tokio::spawn(gauges)),
+        ("tells that this worker is there", tokio::spawn(presence)),
+        ("probes idle circuits", tokio::spawn(idle_probes)),
+        ("keeps the client certificate current", tokio::spawn(certificates)),
+    ]
 }
 
 /// Applies the missing migrations.
