@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use drop_common::{
     domain::ids::{KycApplicantId, UserId},
-    providers::{Class, http::Trace, sumsub::NewApplicant},
+    providers::{
+        Class,
+        http::Trace,
+        sumsub::{self, NewApplicant},
+    },
     queue::{
         AfterCommit, EnqueueOptions, Handler, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
         payloads::{CreateApplicant, ReadKycStatus},
@@ -58,38 +62,7 @@ impl Handler<Context> for CreateApplicant {
         let mut tx = lease.begin(&ctx.db).await?;
         match answer {
             Ok(created) => {
-                kyc::lock_applicant_id(&mut tx, &created.id).await?;
-                users::lock_kyc_status(&mut tx, applicant.user).await?;
-                let mut settlement = Settlement::default();
-                if kyc::user_of_applicant(&mut tx, &created.id)
-                    .await?
-                    .is_some_and(|owner| owner != applicant.user)
-                {
-                    // Sumsub says that it is theirs; whoever has it here would be judged by the other's papers.
-                    return Err(JobError::Failed("the applicant is another user's".into()));
-                }
-                if kyc::created(&mut tx, self.applicant, &created.id).await? {
-                    let detail = json!({ "applicant": applicant.id.to_string(), "adopted": created.adopted });
-                    record(
-                        &mut tx,
-                        applicant.user,
-                        "kyc.applicant_created",
-                        detail,
-                        lease.request_id(),
-                    )
-                    .await?;
-                    if created.adopted {
-                        // Sumsub may have decided long ago, and then no event comes any more.
-                        let question = ReadKycStatus {
-                            applicant: applicant.id,
-                            not_before: None,
-                        };
-                        enqueue_with(&mut tx, &question, EnqueueOptions::caused_by(lease.request_id())).await?;
-                    }
-                    // Sumsub may have told of them before it told us that it knows them.
-                    settlement =
-                        kyc_moves::replay(&ctx, &mut tx, applicant.user, &created.id, lease.request_id()).await?;
-                }
+                let settlement = created_there(&ctx, &mut tx, &applicant, &created, lease.request_id()).await?;
                 let recorded = lease.finish(tx, Outcome::Done).await?;
                 settlement.tell(&ctx);
                 info!(user.id = %user, "Sumsub knows user {user}");
@@ -121,6 +94,38 @@ impl Handler<Context> for CreateApplicant {
         failed(tx, self.applicant, "no_answer", None).await?;
         Ok(AfterCommit::default())
     }
+}
+
+/// Sumsub knows them. What it had told of them before is applied now.
+async fn created_there(
+    ctx: &Context,
+    tx: &mut Tx,
+    applicant: &kyc::Applicant,
+    created: &sumsub::Applicant,
+    request_id: Option<Uuid>,
+) -> Result<Settlement, JobError> {
+    kyc::lock_applicant_id(tx, &created.id).await?;
+    users::lock_kyc_status(tx, applicant.user).await?;
+    let owner = kyc::user_of_applicant(tx, &created.id).await?;
+    if owner.is_some_and(|owner| owner != applicant.user) {
+        // Sumsub says that it is theirs; whoever has it here would be judged by the other's papers.
+        return Err(JobError::Failed("the applicant is another user's".into()));
+    }
+    if !kyc::created(tx, applicant.id, &created.id).await? {
+        return Ok(Settlement::default());
+    }
+    let detail = json!({ "applicant": applicant.id.to_string(), "adopted": created.adopted });
+    record(tx, applicant.user, "kyc.applicant_created", detail, request_id).await?;
+    if created.adopted {
+        // Sumsub may have decided long ago, and then no event comes any more.
+        let question = ReadKycStatus {
+            applicant: applicant.id,
+            not_before: None,
+        };
+        enqueue_with(tx, &question, EnqueueOptions::caused_by(request_id)).await?;
+    }
+    // Sumsub may have told of them before it told us that it knows them.
+    kyc_moves::replay(ctx, tx, applicant.user, &created.id, request_id).await
 }
 
 async fn failed(
