@@ -4,7 +4,7 @@ use drop_tests::app::TestApp;
 use serde_json::{Value, json};
 
 use super::scene::{people, sends, signed};
-use crate::paying::execute;
+use crate::{operator::scene::audited, paying::execute};
 
 const BY: [&str; 4] = ["--operator", "kari", "--reason", "the release can read them"];
 
@@ -20,13 +20,6 @@ async fn does(app: &TestApp, arguments: &[&str]) -> String {
 
 async fn json_of(app: &TestApp, arguments: &[&str]) -> Value {
     serde_json::from_str(&does(app, &[arguments, &["--json"]].concat()).await).unwrap()
-}
-
-async fn audited(app: &TestApp) -> Vec<(String, String, Value)> {
-    sqlx::query_as("SELECT action, object, detail FROM audit_log WHERE actor = 'operator' ORDER BY id")
-        .fetch_all(&app.db)
-        .await
-        .unwrap()
 }
 
 fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {

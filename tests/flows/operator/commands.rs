@@ -1,8 +1,9 @@
 //! The operator's verbs: looking into the queue and changing it, each change with its audit row.
 
-use drop_sandbox::{Fault, Operation};
 use drop_tests::app::{TestApp, eventually};
 use serde_json::{Value, json};
+
+use super::scene::{audited, payment_in_review};
 
 const BY: [&str; 4] = ["--operator", "kari", "--reason", "the provider is well again"];
 
@@ -22,13 +23,6 @@ async fn refuses(app: &TestApp, arguments: &[&str]) -> String {
 
 async fn json_of(app: &TestApp, arguments: &[&str]) -> Value {
     serde_json::from_str(&does(app, arguments).await).unwrap()
-}
-
-async fn audited(app: &TestApp) -> Vec<(String, String, Value)> {
-    sqlx::query_as("SELECT action, object, detail FROM audit_log WHERE actor = 'operator' ORDER BY id")
-        .fetch_all(&app.db)
-        .await
-        .unwrap()
 }
 
 /// A job that died: the row it is about does not exist.
@@ -139,17 +133,7 @@ async fn a_paused_lane_claims_nothing_until_it_is_resumed() {
 #[tokio::test]
 async fn retrying_a_payment_that_may_have_left_sends_nothing_again() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    app.sandbox.fault(Operation::Payment, Fault::ExecuteThenDrop, 1);
-    let order = json!({
-        "accountId": account,
-        "instructedAmount": { "amount": "2010.00", "currency": "NOK" },
-        "creditorName": "Marko Petrovic",
-        "creditorAccount": { "bban": "265-1234567-89" },
-    });
-    let accepted = anna.post_later("/v1/transactions", "pay", &order).await;
-    assert_eq!(accepted.status, 202, "{:?}", accepted.problem());
+    payment_in_review(&app).await;
     let dead = async || json_of(&app, &["jobs", "list", "--state", "dead", "--json"]).await != json!([]);
     assert!(eventually(dead).await);
     let id = json_of(&app, &["jobs", "list", "--state", "dead", "--json"]).await[0]["id"].to_string();

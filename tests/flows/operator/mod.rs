@@ -8,5 +8,5 @@ mod every_form;
 mod forms;
 mod page;
 mod refused;
-mod scene;
+pub(crate) mod scene;
 mod twins;

@@ -144,7 +144,7 @@ pub(super) async fn count(app: &TestApp, query: &'static str) -> i64 {
 }
 
 /// What operators did, by the audit log.
-pub(super) async fn audited(app: &TestApp) -> Vec<(String, String, Value)> {
+pub(crate) async fn audited(app: &TestApp) -> Vec<(String, String, Value)> {
     sqlx::query_as("SELECT action, object, detail FROM audit_log WHERE actor = 'operator' AND action <> 'operator.signed_in' ORDER BY id")
         .fetch_all(&app.db)
         .await
