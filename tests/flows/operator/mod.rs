@@ -1,12 +1,14 @@
 //! What operators do: by commands, and on the page of the worker's internal listener.
 
 mod among_many;
+mod asking;
 mod browser;
 mod commands;
 mod dead;
 mod every_form;
 mod forms;
 mod page;
+mod programs;
 mod refused;
 pub(crate) mod scene;
 mod twins;
