@@ -9,7 +9,7 @@ use drop_tests::{
 use rstest::rstest;
 use serde_json::json;
 
-use crate::paying::{approved, at_the_bank, audited, execute, ordered, pays, shown, value};
+use crate::paying::{anna_at_the_bank, approved, at_the_bank, audited, execute, ordered, pays, shown, value};
 
 /// Asks to take it back, without waiting for the bank.
 async fn cancels(person: &SignedIn<'_>, id: &str) -> Answer {
@@ -65,9 +65,7 @@ async fn a_payment_that_has_not_left_is_cancelled_at_once_and_is_never_sent() {
 #[tokio::test]
 async fn a_payment_that_waits_for_approval_is_withdrawn_and_final_with_the_banks_next_word() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     let asked = cancels(&anna, &payment.id).await;
     assert_eq!(
         (asked.status.as_u16(), &asked.body["cancellation"]),
@@ -116,9 +114,7 @@ async fn the_answer_waits_for_the_bank() {
 #[tokio::test]
 async fn a_payment_that_the_bank_has_accepted_is_not_cancelled_and_its_word_counts() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     // Approved, and nobody has come back to say so.
     approved(&app, &payment.link);
     assert_eq!(cancels(&anna, &payment.id).await.status, 202);
@@ -140,9 +136,7 @@ async fn a_bank_that_wants_an_approval_for_it_has_cancelled_nothing_and_can_be_a
     let app = TestApp::start().await;
     let bank = app.sandbox.neonomics();
     bank.configure(|bank| bank.cancel_needs_approval = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     cancels(&anna, &payment.id).await;
     app.run_jobs().await;
     assert_eq!(
@@ -166,9 +160,7 @@ async fn a_wish_that_nobody_could_tell_the_bank_is_answered_all_the_same(
     #[case] so: (String, String, bool),
 ) {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     assert_eq!(cancels(&anna, &payment.id).await.status, 202);
     let the_job = "UPDATE jobs SET run_at = clock_timestamp() + interval '1 h' WHERE kind = 'cancel-payment'";
     execute(&app, the_job).await;
@@ -195,9 +187,7 @@ async fn a_wish_that_nobody_could_tell_the_bank_is_answered_all_the_same(
 #[tokio::test]
 async fn a_bank_that_does_not_answer_leaves_the_payment_to_its_own_course() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.sandbox.fault(Operation::PaymentCancel, Fault::status(503), 1);
     cancels(&anna, &payment.id).await;
     app.run_jobs().await;
@@ -262,9 +252,7 @@ async fn an_order_that_was_taken_back_while_it_could_not_leave_is_not_sent_any_m
 #[tokio::test]
 async fn only_the_owner_can_take_a_payment_back_and_only_while_it_is_processing() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.start_worker().await;
     let marko = app.signed_in("marko").await;
     let unknown = "tx_0190a5a47c7e7d5ab8a1f2d3c4b5a697";

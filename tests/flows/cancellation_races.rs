@@ -9,7 +9,7 @@ use drop_tests::{
     person::{Answer, SignedIn},
 };
 
-use crate::paying::{at_the_bank, audited, execute, shown, value};
+use crate::paying::{anna_at_the_bank, at_the_bank, audited, execute, shown, value};
 
 /// Asks to take it back, without waiting for the bank.
 async fn wishes(person: &SignedIn<'_>, id: &str) {
@@ -49,9 +49,7 @@ async fn reconcile(app: &TestApp) {
 #[tokio::test]
 async fn an_order_that_the_timeout_withdrew_first_is_taken_back() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     wishes(&anna, &payment.id).await;
     time_is_over(&app, 1).await;
     runs(&app, "poll-payment").await;
@@ -70,9 +68,7 @@ async fn an_order_that_the_timeout_withdrew_first_is_taken_back() {
 async fn an_order_that_the_timeout_withdrew_first_and_the_bank_forgot_is_taken_back() {
     let app = TestApp::start().await;
     app.sandbox.neonomics().configure(|bank| bank.forgets_withdrawn = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     wishes(&anna, &payment.id).await;
     time_is_over(&app, 1).await;
     for _ in 0..2 {
@@ -87,9 +83,7 @@ async fn an_order_that_the_timeout_withdrew_first_and_the_bank_forgot_is_taken_b
 #[tokio::test]
 async fn an_order_that_the_bank_withdraws_while_its_time_is_ended_is_taken_back() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     wishes(&anna, &payment.id).await;
     time_is_over(&app, 31).await;
     app.sandbox
@@ -120,9 +114,7 @@ async fn a_bank_that_did_not_say_is_not_called_one_that_refused_because_the_time
     let app = TestApp::start().await;
     let bank = app.sandbox.neonomics();
     bank.configure(|bank| bank.cancel_needs_approval = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     wishes(&anna, &payment.id).await;
     time_is_over(&app, 1).await;
     runs(&app, "poll-payment").await;
@@ -144,9 +136,7 @@ async fn a_bank_that_did_not_say_is_not_called_one_that_refused_because_the_time
 async fn what_the_bank_took_back_and_then_goes_on_with_is_not_taken_back_any_more() {
     let app = TestApp::start().await;
     let bank = app.sandbox.neonomics();
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     for (word, told) in [
         ("ACSP", ["processing", "", "unconfirmed"]),
         ("ACSC", ["completed", "", "refused"]),
@@ -223,9 +213,7 @@ async fn a_wish_whose_job_was_lost_is_answered_all_the_same() {
 #[tokio::test]
 async fn a_wish_that_the_bank_did_not_answer_is_fulfilled_once_the_timeout_has_withdrawn_the_order() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     wishes(&anna, &payment.id).await;
     app.sandbox.fault(Operation::PaymentCancel, Fault::Drop, 1);
     runs(&app, "cancel-payment").await;

@@ -53,6 +53,14 @@ pub(crate) async fn at_the_bank(app: &TestApp, person: &SignedIn<'_>, account: &
     AtBank { id, link }
 }
 
+/// The same of Anna's, for tests that need no more of her account.
+pub(crate) async fn anna_at_the_bank(app: &TestApp) -> (SignedIn<'_>, AtBank) {
+    let anna = app.signed_in("anna").await;
+    let account = anna.has_an_account().await;
+    let payment = at_the_bank(app, &anna, &account).await;
+    (anna, payment)
+}
+
 /// Approves at the bank; the address that the person is sent back to.
 pub(crate) fn approved(app: &TestApp, link: &str) -> String {
     let decided = app.sandbox.bank().decide_at(link, Decision::Approve);

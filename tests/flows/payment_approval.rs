@@ -10,7 +10,7 @@ use drop_tests::{
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::paying::{approved, at_the_bank, audited, busy, execute, pays, shown, value};
+use crate::paying::{anna_at_the_bank, approved, at_the_bank, audited, busy, execute, pays, shown, value};
 
 /// What a person is told once it is certain that a payment was not made.
 const NOT_MADE: &str = "Betalingen ble ikke gjennomført|Prøv igjen.";
@@ -48,9 +48,7 @@ fn timed_out(bank_final: bool) -> (Value, Value, Value) {
 #[tokio::test]
 async fn a_person_who_never_approves_has_failed_when_the_time_is_over_and_the_order_is_withdrawn() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(290)).await;
     app.run_jobs().await;
     assert_eq!(shown(&anna, &payment.id).await["status"], "processing");
@@ -83,9 +81,7 @@ async fn a_person_who_was_told_to_wait_hears_what_the_bank_said(#[case] word: &s
     let app = TestApp::start().await;
     let bank = app.sandbox.neonomics();
     bank.configure(|bank| bank.cancel_needs_approval = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(301)).await;
     app.run_jobs().await;
     assert_eq!(ended(&anna, &payment.id).await, timed_out(false));
@@ -108,9 +104,7 @@ async fn a_person_who_was_told_to_wait_hears_what_the_bank_said(#[case] word: &s
 async fn a_payment_that_is_gone_after_its_withdrawal_is_over_and_nobody_is_alerted() {
     alerts::listen();
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(301)).await;
     app.run_jobs().await;
     app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 1);
@@ -128,9 +122,7 @@ async fn a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polle
     let app = TestApp::start().await;
     let bank = app.sandbox.neonomics();
     bank.configure(|bank| bank.cancel_needs_approval = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(301)).await;
     app.run_jobs().await;
     let withdrawn: bool = value(
@@ -165,9 +157,7 @@ async fn a_payment_that_is_gone_and_was_not_withdrawn_is_reviewed_once_and_polle
 #[tokio::test]
 async fn where_a_bank_withdraws_no_orders_one_that_it_does_not_know_later_is_looked_at_by_a_person(#[case] code: u16) {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.sandbox.fault(Operation::PaymentCancel, Fault::status(code), 1);
     app.advance(TimeDelta::seconds(301)).await;
     app.run_jobs().await;
@@ -184,9 +174,7 @@ async fn where_a_bank_withdraws_no_orders_one_that_it_does_not_know_later_is_loo
 #[tokio::test]
 async fn one_mistaken_404_gives_up_no_order_whose_withdrawal_got_lost() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.sandbox.fault(Operation::PaymentCancel, Fault::Drop, 1);
     app.advance(TimeDelta::seconds(301)).await;
     app.run_jobs().await;
@@ -208,9 +196,7 @@ async fn one_mistaken_404_gives_up_no_order_whose_withdrawal_got_lost() {
 #[tokio::test]
 async fn who_comes_back_while_the_bank_is_asked_has_not_timed_out_and_the_bank_is_asked_again() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(301)).await;
     app.sandbox
         .fault(Operation::PaymentStatus, Fault::Delay { ms: 1_500 }, 1);
@@ -231,9 +217,7 @@ async fn who_comes_back_while_the_bank_is_asked_has_not_timed_out_and_the_bank_i
 #[tokio::test]
 async fn an_order_that_the_bank_will_not_withdraw_is_looked_at_again_before_it_counts_as_timed_out() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(301)).await;
     approved(&app, &payment.link); // and the person closes the browser
     let early = Fault::Status {
@@ -297,9 +281,7 @@ async fn a_forged_callback_is_404_and_does_not_even_let_the_bank_be_asked() {
 async fn the_callback_shows_the_payment_to_its_owner_only_and_sends_a_browser_to_the_result_page() {
     let page = "https://getdrop.no/paid";
     let app = TestApp::start_with(&[("DROP_PAYMENT_RESULT_URL", page)]).await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     let back = approved(&app, &payment.link);
     let by_bank = format!(
         "/api/payments/callback?paymentId={}",
@@ -334,9 +316,7 @@ async fn the_callback_shows_the_payment_to_its_owner_only_and_sends_a_browser_to
 #[tokio::test]
 async fn polling_outlives_a_busy_database_without_using_up_its_attempts() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     let back = approved(&app, &payment.link);
     opens(&back).await;
     let mut gate = app.db.begin().await.unwrap();
@@ -357,9 +337,7 @@ async fn polling_outlives_a_busy_database_without_using_up_its_attempts() {
 #[tokio::test]
 async fn what_the_bank_says_is_written_although_the_database_is_busy_at_first() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(301)).await;
     busy(&app, "TRIGGER busy BEFORE UPDATE ON transactions FOR EACH ROW", 2).await;
     app.run_jobs().await;
@@ -372,9 +350,7 @@ async fn what_the_bank_says_is_written_although_the_database_is_busy_at_first() 
 async fn a_payment_that_is_not_asked_for_any_more_is_reviewed_whatever_its_poll_died_of() {
     alerts::listen();
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (_, payment) = anna_at_the_bank(&app).await;
     // A word that a newer release wrote: this one cannot read the row.
     execute(
         &app,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     circuits::is_open,
-    paying::{at_the_bank, execute, shown},
+    paying::{anna_at_the_bank, at_the_bank, execute, shown},
 };
 
 const PISP: &str = "neonomics/pisp";
@@ -30,9 +30,7 @@ async fn runs(app: &TestApp, kind: &str) {
 #[tokio::test]
 async fn a_look_that_opens_the_circuit_is_the_last_call_and_the_time_is_ended_without_the_bank() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     execute(
         &app,
         "UPDATE breaker SET fails = ARRAY[clock_timestamp(), clock_timestamp()] WHERE key = 'neonomics/pisp';
@@ -94,9 +92,7 @@ async fn an_order_that_was_changed_is_not_read_once_the_circuit_is_open() {
 #[tokio::test]
 async fn a_wish_that_probes_looks_first_and_withdraws_once_that_is_answered() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     let request = anna.request(&format!("/v1/transactions/{}/cancel", payment.id));
     let asked = Answer::of(request.header("Prefer", "respond-async").send().await.unwrap()).await;
     assert_eq!(asked.status, 202, "{:?}", asked.problem());

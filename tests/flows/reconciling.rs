@@ -10,7 +10,7 @@ use drop_tests::{alerts, app::TestApp, person::browser};
 
 use rstest::rstest;
 
-use crate::paying::{approved, at_the_bank, audited, execute, order, ordered, shown, value};
+use crate::paying::{anna_at_the_bank, approved, at_the_bank, audited, execute, order, ordered, shown, value};
 
 async fn reconcile(app: &TestApp) {
     let mut tx = app.db.begin().await.unwrap();
@@ -31,9 +31,7 @@ async fn lose_jobs(app: &TestApp) {
 async fn a_payment_at_the_bank_whose_look_was_lost_is_looked_at_again_until_it_is_final() {
     alerts::listen();
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     approved(&app, &payment.link);
     for done in [false, true] {
         if done {
@@ -105,9 +103,7 @@ async fn a_payment_that_may_have_left_is_looked_at_by_a_person() {
 #[tokio::test]
 async fn a_person_hears_of_the_end_of_their_time_although_the_bank_cannot_be_asked_and_the_order_is_withdrawn_later() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     execute(
         &app,
         "UPDATE breaker SET open = true, opened_at = clock_timestamp(), retry_at = clock_timestamp() + interval '1 hour'
@@ -162,9 +158,7 @@ async fn what_a_person_approved_while_the_bank_could_not_be_asked_is_not_withdra
         bank.withdraws_approved = true;
         bank.progression = vec!["ACSP".into()];
     });
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     execute(
         &app,
         "UPDATE breaker SET open = true, opened_at = clock_timestamp(), retry_at = clock_timestamp() + interval '1 hour'
@@ -248,9 +242,7 @@ async fn a_payment_that_cannot_be_read_keeps_no_other_from_its_next_step() {
 #[tokio::test]
 async fn where_every_payment_has_its_next_step_nothing_is_changed() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     app.advance(TimeDelta::seconds(100)).await;
     let before: i64 = value(&app, "SELECT count(*) FROM audit_log").await;
     let version: i32 = value(&app, "SELECT version FROM transactions").await;

@@ -13,7 +13,7 @@ use drop_common::{
 };
 use drop_sandbox::{Decision, Fault, Operation};
 use drop_tests::{
-    app::TestApp,
+    app::{TestApp, eventually},
     database::TestDatabase,
     effects::{self, ALOUD, Effect, Way},
     fleet::Fleet,
@@ -41,6 +41,19 @@ async fn forged_webhook(url: &str) -> u16 {
     webhook.send().await.unwrap().status().as_u16()
 }
 
+/// One more API, which has raised an alert about such a webhook.
+async fn raised_by_another(app: &TestApp, changes: &[(&'static str, &str)]) -> Node {
+    let (process, url) = app.api_process(PROGRAM, changes).await;
+    assert!(eventually(async || forged_webhook(&url).await == 401).await);
+    process
+}
+
+/// The first event that tells of this alert.
+async fn told(ingest: &Ingest, alert: &str) -> Value {
+    let tells_of_it = |event: &Value| event["tags"]["alert.name"] == alert;
+    ingest.until("event", tells_of_it).await
+}
+
 async fn end(mut process: Node) {
     process.signal("TERM");
     process.ended().await;
@@ -51,21 +64,16 @@ async fn an_alert_is_told_once_in_its_quiet_period_however_many_processes_raise_
     let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
     let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
     // Each process raises it, for each keeps quiet about its own only; and each has told what it tells when it has ended.
-    let raised_by_another = async || {
-        let (process, url) = app.api_process(PROGRAM, &changes).await;
-        assert!(
-            drop_tests::app::eventually(async || browser().get(format!("{url}/v1/health")).send().await.is_ok()).await
-        );
-        assert_eq!(forged_webhook(&url).await, 401);
-        end(process).await;
+    let told_after_another = async || {
+        end(raised_by_another(&app, &changes).await).await;
         ingest.alerts("webhook_digest").len()
     };
-    assert_eq!(raised_by_another().await, 1);
-    assert_eq!(raised_by_another().await, 1);
+    assert_eq!(told_after_another().await, 1);
+    assert_eq!(told_after_another().await, 1);
     time::pass(&app.db, TimeDelta::seconds(14 * 60)).await;
-    assert_eq!(raised_by_another().await, 1, "within the quiet period");
+    assert_eq!(told_after_another().await, 1, "within the quiet period");
     time::pass(&app.db, TimeDelta::seconds(60)).await;
-    assert_eq!(raised_by_another().await, 2, "after it");
+    assert_eq!(told_after_another().await, 2, "after it");
     for event in ingest.alerts("webhook_digest") {
         assert_eq!(event["fingerprint"][0], "webhook_digest");
         assert_eq!(event["tags"]["alert.severity"], "high");
@@ -106,15 +114,13 @@ async fn an_alert_waits_behind_no_flood_of_timings() {
     );
     let (process, url) = app.api_process(PROGRAM, &[("SENTRY_DSN", &ingest.dsn)]).await;
     let answers = async || browser().get(format!("{url}/v1/health")).send().await.is_ok();
-    assert!(drop_tests::app::eventually(answers).await);
+    assert!(eventually(answers).await);
     // More than the queue of reports holds.
     for _ in 0..60 {
         assert!(answers().await);
     }
     assert_eq!(forged_webhook(&url).await, 401);
-    ingest
-        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
-        .await;
+    told(&ingest, "webhook_digest").await;
     drop(process);
     app.finish().await;
 }
@@ -123,28 +129,21 @@ async fn an_alert_waits_behind_no_flood_of_timings() {
 async fn an_alert_that_sentry_did_not_take_is_tried_again_and_told_by_the_next_who_raises_it() {
     let (ingest, app) = (Ingest::start(Manner::Refuses).await, TestApp::start().await);
     let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
-    let raised = async || {
-        let (process, url) = app.api_process(PROGRAM, &changes).await;
-        let raised = async || browser().get(format!("{url}/v1/health")).send().await.is_ok();
-        assert!(drop_tests::app::eventually(raised).await);
-        assert_eq!(forged_webhook(&url).await, 401);
-        process
-    };
     let came = async |times| {
         let came = async || ingest.alerts("webhook_digest").len() >= times;
-        assert!(drop_tests::app::eventually(came).await, "not {times} times");
+        assert!(eventually(came).await, "not {times} times");
     };
-    let first = raised().await;
+    let first = raised_by_another(&app, &changes).await;
     came(1).await;
     end(first).await;
     let before = ingest.alerts("webhook_digest").len();
-    let second = raised().await;
+    let second = raised_by_another(&app, &changes).await;
     came(before + 1).await;
     ingest.becomes(Manner::Well);
     came(before + 2).await;
     end(second).await;
     let taken = ingest.alerts("webhook_digest").len();
-    let third = raised().await;
+    let third = raised_by_another(&app, &changes).await;
     end(third).await;
     assert_eq!(ingest.alerts("webhook_digest").len(), taken, "Sentry has it");
     app.finish().await;
@@ -163,16 +162,14 @@ async fn an_alert_that_sentry_refuses_for_good_is_counted_and_not_tried_again() 
         ("DROP_API_DRAIN_MS", "0"),
         ("DROP_API_INTERNAL_LISTEN", &free),
     ];
-    let (process, url) = app.api_process(PROGRAM, &changes).await;
-    let raised = async || forged_webhook(&url).await == 401;
-    assert!(drop_tests::app::eventually(raised).await);
+    let process = raised_by_another(&app, &changes).await;
     let counted = async || {
         let scraped = browser().get(format!("http://{free}/metrics")).send().await.unwrap();
         let text = scraped.text().await.unwrap();
         let is_its = |line: &str| line.starts_with("drop_alerts_refused_total") && line.contains("webhook_digest");
         text.lines().any(|line| is_its(line) && line.ends_with(" 1"))
     };
-    assert!(drop_tests::app::eventually(counted).await, "it is not counted");
+    assert!(eventually(counted).await, "it is not counted");
     // What is left is told at the end.
     ingest.becomes(Manner::Well);
     end(process).await;
@@ -209,17 +206,11 @@ async fn what_sentry_refused_for_good_is_not_sent_again_each_time_it_is_raised()
 async fn an_alert_is_told_by_another_process_where_the_one_that_began_to_tell_it_has_died() {
     let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
     let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
-    let raised = async || {
-        let (process, url) = app.api_process(PROGRAM, &changes).await;
-        let raised = async || forged_webhook(&url).await == 401;
-        assert!(drop_tests::app::eventually(raised).await);
-        process
-    };
     let told = async |times| {
         let told = async || ingest.alerts("webhook_digest").len() == times;
-        assert!(drop_tests::app::eventually(told).await, "not {times} times");
+        assert!(eventually(told).await, "not {times} times");
     };
-    let first = raised().await;
+    let first = raised_by_another(&app, &changes).await;
     told(1).await;
     end(first).await;
     // As where it had got no further than this.
@@ -227,7 +218,7 @@ async fn an_alert_is_told_by_another_process_where_the_one_that_began_to_tell_it
         .execute(&app.db)
         .await
         .unwrap();
-    let second = raised().await;
+    let second = raised_by_another(&app, &changes).await;
     told(2).await;
     drop(second);
     app.finish().await;
@@ -240,12 +231,8 @@ async fn a_panic_of_whoever_tells_alerts_ends_none() {
         ("SENTRY_DSN", ingest.dsn.as_str()),
         ("DROP_FAILPOINT", "alerts.telling=panic"),
     ];
-    let (process, url) = app.api_process(PROGRAM, &changes).await;
-    let raised = async || forged_webhook(&url).await == 401;
-    assert!(drop_tests::app::eventually(raised).await);
-    ingest
-        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
-        .await;
+    let process = raised_by_another(&app, &changes).await;
+    told(&ingest, "webhook_digest").await;
     drop(process);
     app.finish().await;
 }
@@ -279,9 +266,7 @@ async fn an_api_ends_soon_although_neither_sentry_nor_the_database_answers() {
     let nowhere = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
     let changes = [("SENTRY_DSN", ingest.dsn.as_str()), ("DROP_API_DRAIN_MS", "0")];
     for changes in [changes.to_vec(), [&[nowhere][..], &changes].concat()] {
-        let (mut process, url) = app.api_process(PROGRAM, &changes).await;
-        let raised = async || forged_webhook(&url).await == 401;
-        assert!(drop_tests::app::eventually(raised).await);
+        let mut process = raised_by_another(&app, &changes).await;
         let begun = Instant::now();
         process.signal("TERM");
         process.ended().await;
@@ -295,12 +280,8 @@ async fn an_api_ends_soon_although_neither_sentry_nor_the_database_answers() {
 async fn an_alert_reaches_people_too_while_the_database_is_away() {
     let (ingest, app) = (Ingest::start(Manner::Well).await, TestApp::start().await);
     let nowhere = ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none");
-    let (process, url) = app.api_process(PROGRAM, &[nowhere, ("SENTRY_DSN", &ingest.dsn)]).await;
-    let raised = async || forged_webhook(&url).await == 401;
-    assert!(drop_tests::app::eventually(raised).await);
-    ingest
-        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
-        .await;
+    let process = raised_by_another(&app, &[nowhere, ("SENTRY_DSN", &ingest.dsn)]).await;
+    told(&ingest, "webhook_digest").await;
     drop(process);
     app.finish().await;
 }
@@ -328,9 +309,7 @@ async fn the_contracts_conditions_are_told_with_their_severity() {
         ("bankid_unreachable", Value::Null, "high"),
         ("balance_stale", json!("warning"), "medium"),
     ] {
-        let event = ingest
-            .until("event", |event| event["tags"]["alert.name"] == alert)
-            .await;
+        let event = told(&ingest, alert).await;
         assert_eq!(
             (&event["level"], &event["tags"]["alert.severity"]),
             (&level, &json!(severity))
@@ -417,9 +396,7 @@ async fn nothing_is_timed_at_a_rate_of_none_and_what_fails_is_told_all_the_same(
     let app = TestApp::start_fleet_with(FLEET, &changes).await;
     app.signed_in("anna").await;
     assert_eq!(forged_webhook(&app.url).await, 401);
-    ingest
-        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
-        .await;
+    told(&ingest, "webhook_digest").await;
     assert_eq!(ingest.items("transaction"), [Value::Null; 0]);
     app.finish().await;
 }
@@ -499,12 +476,8 @@ async fn whatever_goes_wrong_no_report_has_anything_of_a_person() {
     canaries.add("query", "of-a-query-string");
     canaries.add("body", "of-a-whole-body");
     canaries.add("person", "127.0.0.1:");
-    ingest
-        .until("event", |event| event["tags"]["alert.name"] == "webhook_digest")
-        .await;
-    ingest
-        .until("event", |event| event["tags"]["alert.name"] == "bankid_login_refused")
-        .await;
+    told(&ingest, "webhook_digest").await;
+    told(&ingest, "bankid_login_refused").await;
     ingest
         .until("transaction", |timed| timed["transaction"] == "initiate-payment")
         .await;
@@ -561,7 +534,7 @@ async fn without_a_dsn_there_is_no_client_and_no_thread_for_one() {
         let (database, worker, _) = misbehaving(Way::Together, &variables).await;
         let is_done = "SELECT count(*) = 1 FROM effects";
         let done = async || sqlx::query_scalar(is_done).fetch_one(&database.pool).await.unwrap();
-        assert!(drop_tests::app::eventually(done).await);
+        assert!(eventually(done).await);
         let named = worker
             .threads()
             .iter()

@@ -11,7 +11,7 @@ use drop_tests::{
 use rstest::rstest;
 
 use crate::{
-    paying::{approved, at_the_bank, audited, execute, value},
+    paying::{anna_at_the_bank, approved, at_the_bank, audited, execute, value},
     payment_faults::scene::{PROGRAM, kill},
 };
 
@@ -289,9 +289,7 @@ async fn who_comes_back_while_the_bank_says_again_that_it_knows_no_order_is_not_
 #[tokio::test]
 async fn a_withdrawal_that_never_left_because_the_circuit_opened_leaves_no_mark(#[case] because: Because) {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     because.happens(&app, &anna, &payment.id).await;
     execute(
         &app,
@@ -315,9 +313,7 @@ async fn who_approves_and_comes_back_while_the_bank_is_asked_about_that_keeps_th
     let app = TestApp::start().await;
     let bank = app.sandbox.neonomics();
     bank.configure(|bank| bank.withdraws_approved = true);
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (_, payment) = anna_at_the_bank(&app).await;
     // Nobody could look at the bank when the time was over, and now somebody can.
     execute(
         &app,
@@ -356,9 +352,7 @@ async fn who_approves_and_comes_back_while_the_bank_is_asked_about_that_keeps_th
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_that_is_the_first_is_so_although_the_answer_to_its_intent_was_lost(#[case] because: Because) {
     let app = TestApp::start_on_a_lossy_way().await;
-    let anna = app.signed_in("anna").await;
-    let account = anna.has_an_account().await;
-    let payment = at_the_bank(&app, &anna, &account).await;
+    let (anna, payment) = anna_at_the_bank(&app).await;
     because.happens(&app, &anna, &payment.id).await;
     app.lose_commit_after("UPDATE transactions SET withdrawing_at");
     app.sandbox.fault(Operation::PaymentStatus, Fault::status(404), 4);

@@ -5,7 +5,7 @@ use drop_sandbox::Review;
 use drop_tests::{alerts, app::TestApp};
 use serde_json::Value;
 
-use super::{BY, FIVE_YEARS, PROGRAM, count, does, operates, reviewed};
+use super::{BY, FIVE_YEARS, PROGRAM, anna_is_approved, count, does, operates, reviewed};
 use crate::paying::value;
 
 /// The one open case of a compliance officer.
@@ -26,9 +26,7 @@ async fn closes(app: &TestApp, case: &str) {
 #[tokio::test]
 async fn an_open_case_of_somebody_who_was_erased_stays_with_the_compliance_officer_until_it_is_closed() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     reviewed(&app, Review::of(&anna.user, "RED")).await;
     app.run_jobs().await;
     let case = open_case(&app).await;
@@ -54,9 +52,7 @@ async fn an_open_case_of_somebody_who_was_erased_stays_with_the_compliance_offic
 async fn a_refusal_for_good_that_is_told_after_the_erasure_opens_a_case_and_only_one() {
     alerts::listen();
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     does(&app, "erase", &anna.user).await;
     app.retain().await;
     for _ in 0..2 {
@@ -95,9 +91,7 @@ async fn a_refusal_for_good_that_is_told_after_the_erasure_opens_a_case_and_only
 #[tokio::test]
 async fn a_refusal_for_good_that_is_applied_after_the_erasure_opens_a_case() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     reviewed(&app, Review::of(&anna.user, "RED")).await;
     does(&app, "erase", &anna.user).await;
     app.run_jobs().await;

@@ -71,6 +71,14 @@ async fn canaries(app: &TestApp) -> Vec<String> {
     .await
 }
 
+/// Anna, who is approved. From here on jobs run by hand.
+async fn anna_is_approved(app: &TestApp) -> SignedIn<'_> {
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    app.stop_worker().await;
+    anna
+}
+
 /// Anna, with a payment at the bank that is not approved yet. From here on jobs run by hand.
 async fn anna_pays(app: &TestApp) -> (SignedIn<'_>, String, String) {
     let anna = app.signed_in("anna").await;
@@ -238,9 +246,7 @@ async fn whose_a_payment_was_is_kept_as_long_as_the_payment() {
 #[tokio::test]
 async fn what_is_held_is_not_moved_nor_deleted_until_the_hold_is_lifted() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     does(&app, "hold", &anna.user).await;
     let (erased, said) = operates(&app, "erase", &anna.user).await;
     assert!(!erased && said.contains("legal hold"), "{said}");
@@ -273,9 +279,7 @@ async fn what_is_held_is_not_moved_nor_deleted_until_the_hold_is_lifted() {
 #[tokio::test]
 async fn what_sumsub_still_tells_of_somebody_who_was_erased_changes_nobody_and_is_kept_apart() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     does(&app, "erase", &anna.user).await;
     app.retain().await;
     let kept = count(&app, "restricted.records WHERE class = 'webhook_events'").await;
@@ -375,9 +379,7 @@ async fn reviewed(app: &TestApp, review: Review) {
 #[tokio::test]
 async fn whoever_looks_at_what_is_kept_says_who_they_are_and_why_and_needs_another_role_than_the_workers() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     does(&app, "erase", &anna.user).await;
     app.retain().await;
     let (seen, _) = operates(&app, "kept", &anna.user).await;

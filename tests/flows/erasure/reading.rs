@@ -4,7 +4,7 @@ use drop_common::domain::ids::UserId;
 use drop_tests::{app::TestApp, cluster::Role};
 use sqlx::PgConnection;
 
-use super::{count, does};
+use super::{anna_is_approved, count, does};
 use crate::paying::{audited, execute};
 
 async fn note(db: &mut PgConnection, user: UserId) -> i64 {
@@ -30,9 +30,7 @@ async fn read(db: &mut PgConnection, note: i64) -> Result<usize, Option<String>>
 #[tokio::test]
 async fn nothing_is_read_that_whoever_reads_it_could_still_make_unnoted() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     does(&app, "erase", &anna.user).await;
     app.retain().await;
     let kept = usize::try_from(count(&app, "restricted.records").await).unwrap();

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use drop_tests::app::TestApp;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
-use super::{BY, PROGRAM, count, does, dump};
+use super::{BY, PROGRAM, anna_is_approved, count, does, dump};
 use crate::{
     deployment::list_of_the_erased,
     ops::{ops, read},
@@ -70,9 +70,7 @@ async fn erased_again(app: &TestApp, list: &str) -> (bool, String) {
 #[tokio::test]
 async fn whoever_a_restored_backup_brings_back_is_forgotten_again_by_the_list_beside_it() {
     let app = TestApp::start_on_its_own_server().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     let name: String = value(&app, "SELECT first_name FROM users").await;
     back_up(&app).await;
 

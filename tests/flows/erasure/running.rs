@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use drop_tests::{alerts, app::TestApp};
 
-use super::{FIVE_YEARS, count, does};
+use super::{FIVE_YEARS, anna_is_approved, count, does};
 use crate::paying::{audited, execute, value};
 
 #[tokio::test]
@@ -102,9 +102,7 @@ async fn somebody_who_cannot_be_moved_is_passed_over_and_told_and_the_others_go_
 async fn the_applicant_to_delete_is_told_before_it_is_forgotten() {
     alerts::listen();
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     let applicant: String = value(&app, "SELECT applicant_id FROM kyc_applicants").await;
     does(&app, "erase", &anna.user).await;
     app.retain().await;

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use drop_sandbox::Review;
 use drop_tests::app::{TestApp, eventually};
 
-use super::{count, does, operates, reviewed};
+use super::{anna_is_approved, count, does, operates, reviewed};
 use crate::{deployment::list_of_the_erased, metrics::Scrape, paying::execute};
 
 const LAST_SUCCESS: &str = "drop_retention_last_success_timestamp_seconds";
@@ -62,9 +62,7 @@ async fn a_list_of_the_erased_that_is_not_written_is_seen_and_one_that_is_looked
 #[tokio::test]
 async fn a_retention_that_does_not_run_and_an_erasure_that_does_not_end_are_seen() {
     let app = TestApp::start().await;
-    let anna = app.signed_in("anna").await;
-    anna.is_approved().await;
-    app.stop_worker().await;
+    let anna = anna_is_approved(&app).await;
     reviewed(&app, Review::of(&anna.user, "RED")).await;
     app.run_jobs().await;
     let (erased, said) = operates(&app, "erase", &anna.user).await;
