@@ -5,20 +5,16 @@ Fills the database of a system of its own: of the jobs most are done, 60,000 wai
 page is asked for, one after the other, as somebody does who is signed in. Fails where half of the answers to one page, or all but one
 in a hundred, take more than 200 ms to their first byte.
 """
-import argparse
 import hashlib
 import http.client
 import os
-import pathlib
 import re
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 import urllib.parse
 
-from system import Drop, Processes, free_port, need, programs, until
+from system import drop_alone, free_port, until
 
 MANY, DEAD, WAITING, UNDER_WAY, TO_REVIEW, PEOPLE, EVENTS = 1_000_000, 20_000, 60_000, 5_000, 300, 1_000, 200_000
 REQUESTS, LIMIT_MS = 100, 200
@@ -153,14 +149,7 @@ def measured(visitor, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--built", metavar="FOLDER", help="where drop-local and drop-worker were built before")
-    arguments = parser.parse_args()
-    need("psql", "ps")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="drop-pages-"))
-    processes = Processes(folder)
-    try:
-        drop = Drop(processes, programs(arguments.built))
+    with drop_alone(__doc__, "drop-pages-") as drop:
         began = time.monotonic()
         drop.sql(FILL)
         print(f"filled in {time.monotonic() - began:.0f} s")
@@ -178,9 +167,6 @@ def main():
             slow = max(median, p99) >= LIMIT_MS
             well = well and not slow
             print(f"  {name:<33}median {median:6.1f} ms, p99 {p99:6.1f} ms{'  too slow' if slow else ''}", flush=True)
-    finally:
-        processes.end()
-        shutil.rmtree(folder)
     sys.exit(0 if well else 1)
 
 

@@ -4,17 +4,13 @@ Fills the queue of a system of its own: half of the jobs could run but for a pau
 processes are scraped 200 times, one after the other. Fails where one scrape in a hundred takes more than 20 ms, or where the
 gauges about the queue are older than they should be.
 """
-import argparse
 import os
-import pathlib
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 import urllib.request
 
-from system import Drop, Processes, need, programs, until
+from system import drop_alone, until
 
 JOBS, SCRAPES, LIMIT_MS, OLDEST_GAUGES_S = 1_000_000, 200, 20, 30
 
@@ -71,21 +67,11 @@ def both(drop, beside):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--built", metavar="FOLDER", help="where drop-local was built before")
-    arguments = parser.parse_args()
-    need("psql", "ps")
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="drop-scrape-"))
-    processes = Processes(folder)
-    try:
-        drop = Drop(processes, programs(arguments.built))
+    with drop_alone(__doc__, "drop-scrape-") as drop:
         both(drop, "with an empty queue")
         fill(drop)
         until("the gauges to show the jobs", lambda: shows_them_all(drop.worker_internal))
         well = both(drop, f"beside {JOBS} jobs")
-    finally:
-        processes.end()
-        shutil.rmtree(folder)
     sys.exit(0 if well else 1)
 
 

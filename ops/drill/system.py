@@ -1,4 +1,6 @@
 """Drop on this machine, watched by a real Prometheus, Alertmanager and Blackbox exporter with the configuration of ops/."""
+import argparse
+import contextlib
 import http.server
 import json
 import os
@@ -9,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -300,3 +303,19 @@ def need(*programs):
     missing = [program for program in programs if not shutil.which(program)]
     if missing:
         raise SystemExit(f"not here: {', '.join(missing)}")
+
+
+@contextlib.contextmanager
+def drop_alone(doc, prefix):
+    """Drop for a program that measures it, by that program's arguments; all that was started is gone afterwards."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--built", metavar="FOLDER", help="where drop-local and drop-worker were built before")
+    arguments = parser.parse_args()
+    need("psql", "ps")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+    processes = Processes(folder)
+    try:
+        yield Drop(processes, programs(arguments.built))
+    finally:
+        processes.end()
+        shutil.rmtree(folder)
