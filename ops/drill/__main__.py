@@ -1,4 +1,4 @@
-"""python3 ops/drill: causes every alert of ops/prometheus/alerts.yaml on this machine, and sees it arrive in Alertmanager.
+"""python3 ops/drill: causes every alert of ops/prometheus on this machine, and sees it arrive in Alertmanager.
 
 Starts the whole system with the simulated providers, and a Prometheus, an Alertmanager and a Blackbox exporter of Debian's
 packages with the rules, routes and modules of ops/. Those whom Alertmanager would tell are stand-ins. Then each alert is
@@ -17,7 +17,7 @@ import time
 
 import causes
 import runbooks
-from system import OPS, Drop, Processes, Watch, free_port, need, programs, tool, until
+from system import ALERTS, OPS, Drop, Processes, Watch, free_port, need, programs, tool, until
 
 # The longest window and `for` of a rule, OldSnapshot's and UpkeepStandsStill's, and as much again for a busy machine.
 LONGEST = 1500
@@ -80,7 +80,8 @@ class Drill:
 
 
 def severities_of_the_rules():
-    return dict(re.findall(r"- alert: (\w+)[\s\S]*?severity: (\w+)", (OPS / "prometheus/alerts.yaml").read_text()))
+    rules = "".join((OPS / "prometheus" / name).read_text() for name in ALERTS)
+    return dict(re.findall(r"- alert: (\w+)[\s\S]*?severity: (\w+)", rules))
 
 
 def names_that_promtool_dislikes(drop):
