@@ -277,6 +277,13 @@ class Watch:
     def firing(self):
         return {alert["labels"]["alertname"] for alert in fetch(self.alertmanager + "/api/v2/alerts")}
 
+    def inhibited(self):
+        """The alerts that Alertmanager has and tells nobody of, each with those that hold it back."""
+        alerts = fetch(self.alertmanager + "/api/v2/alerts")
+        names = {alert["fingerprint"]: alert["labels"]["alertname"] for alert in alerts}
+        return {alert["labels"]["alertname"]: [names.get(source) for source in alert["status"]["inhibitedBy"]]
+                for alert in alerts if alert["status"]["inhibitedBy"]}
+
     def look(self):
         """Notes which alerts Alertmanager has. The new ones."""
         self.drop.processes.are_well()
