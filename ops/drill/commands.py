@@ -34,6 +34,7 @@ ELSEWHERE = [
     (r"drop-worker\(\)|kubectl .*\bexec\b", POD),
     (r"kubectl .*\bport-forward\b", POD),
     (r"docker compose", "NOT RUN: needs Docker"),
+    (r"cargo deny", "NOT RUN: needs a network"),
     (r"drop-worker payments show", ["tests/flows/settling.rs"]),
     (r"drop-worker (migrate|restored|lanes|payments)", ["ops/drill/restore.py", "tests/flows/restored.rs"]),
     (r"drop-worker reseal", ["tests/flows/resealing.rs"]),
