@@ -1,4 +1,4 @@
-"""python3 ops/drill: causes every alert of ops/prometheus/alerts.yaml on this machine, and sees it arrive in Alertmanager.
+"""python3 ops/drill: causes every alert of ops/prometheus on this machine, and sees it arrive in Alertmanager.
 
 Starts the whole system with the simulated providers, and a Prometheus, an Alertmanager and a Blackbox exporter of Debian's
 packages with the rules, routes and modules of ops/. Those whom Alertmanager would tell are stand-ins. Then each alert is
@@ -17,10 +17,12 @@ import time
 
 import causes
 import runbooks
-from system import OPS, Drop, Processes, Watch, free_port, need, programs, tool, until
+from system import ALERTS, OPS, Drop, Processes, Watch, free_port, need, programs, tool, until
 
 # The longest window and `for` of a rule, OldSnapshot's and UpkeepStandsStill's, and as much again for a busy machine.
 LONGEST = 1500
+# The source is there within two scrapes and a look at the rules.
+HELD_BACK = 120
 # A circuit closes within a minute, a plan of balance reads is made every five and spread over four.
 MENDED = 720
 
@@ -29,6 +31,7 @@ class Drill:
     def __init__(self, drop, watch, expected):
         self.drop, self.watch, self.expected = drop, watch, expected
         self.caused, self.walks, self.began = {}, {}, time.monotonic()
+        self.not_held_back = []
 
     def say(self, text):
         print(f"{time.monotonic() - self.began:6.0f} s  {text}", flush=True)
@@ -60,10 +63,21 @@ class Drill:
         except TimeoutError:
             self.say(f"  did not arrive, or told nobody: {alerts - (self.watch.arrived.keys() & self.watch.receivers.told.keys())}")
 
+    def holds_back(self, source, target):
+        """Whether Alertmanager tells nobody of the target because of the source, as its inhibit_rules say."""
+        try:
+            until("inhibition", lambda: source in self.watch.inhibited().get(target, ()), HELD_BACK, every=2)
+            self.say(f"  held back by {source}: {target}")
+        except TimeoutError:
+            self.say(f"  NOT held back by {source}: {target}, {self.watch.inhibited()}")
+            self.not_held_back.append((source, target))
+
     def table(self):
         """Prints it. Whether every alert that was caused arrived with its severity and was told, and each runbook works."""
         severities = severities_of_the_rules()
-        told, well = self.watch.receivers.told, True
+        told, well = self.watch.receivers.told, not self.not_held_back
+        for source, target in self.not_held_back:
+            print(f"\nnot held back by {source}: {target}")
         print(f"\n{'alert':<27}{'severity':<10}{'arrived after':<15}{'told':<26}{'after':<8}runbook")
         for alert in self.expected:
             if alert not in self.watch.arrived:
@@ -80,7 +94,8 @@ class Drill:
 
 
 def severities_of_the_rules():
-    return dict(re.findall(r"- alert: (\w+)[\s\S]*?severity: (\w+)", (OPS / "prometheus/alerts.yaml").read_text()))
+    rules = "".join((OPS / "prometheus" / name).read_text() for name in ALERTS)
+    return dict(re.findall(r"- alert: (\w+)[\s\S]*?severity: (\w+)", rules))
 
 
 def names_that_promtool_dislikes(drop):
@@ -140,7 +155,7 @@ def drill(processes, folder_of_programs, folder, wanted):
     drill.say(f"promtool check metrics: {disliked}")
     until("Prometheus to have scraped twice", watch.scraped)
     drill.say(f"scraped by Prometheus at {watch.prometheus}; Alertmanager at {watch.alertmanager}")
-    scene = causes.Scene(drop, watch, drill.wait_for, seconds["api"])
+    scene = causes.Scene(drop, watch, drill, seconds["api"])
     for cause, alerts in before:
         drill.cause(scene, cause, alerts)
     drill.wait_for(*(alert for _, alerts in before for alert in alerts))

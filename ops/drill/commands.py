@@ -1,8 +1,9 @@
-"""python3 ops/drill/commands.py: runs the commands of ops/README.md and ops/restore.md as they are written there.
+"""python3 ops/drill/commands.py: runs the commands of the guides (ops/*.md) as they are written there.
 
 Those of Kubernetes by kubectl, at a stand-in for the cluster (cluster.py); those of Amazon RDS by aws, at a stand-in, too
 (Python's moto); those of systemd by `systemctl --root`, as far as they need no running system. What is not run here is listed with
-where it is run, or why it is not. Fails with a command that fails, and with one that nobody has said anything about.
+where it is run, or why it is not. Fails with a command that fails, with one that nobody has said anything about, and with something
+said about none.
 """
 import collections
 import importlib.util
@@ -18,22 +19,30 @@ import urllib.request
 
 from cluster import Cluster
 from guide import FENCE
-from system import OPS, free_port
+from system import OPS, ROOT, free_port
 
-GUIDES = ("README.md", "restore.md")
+GUIDES = ("README.md", "restore.md", "retention.md")
 # What only the reader knows, and stands in a command that is run here.
 WORDS = {"<digest>": "a" * 64}
-OURS = re.compile(r"(kubectl|kustomize|systemctl|aws|drop-worker|psql|ops/|cargo|python3|openssl|printf|token=) ?")
-# Where it is run, or why it is not. The first that matches.
+OURS = re.compile(r"(kubectl|kustomize|systemctl|docker|aws|drop-worker|psql|ops/|cargo|python3|openssl|printf|token=) ?")
+# What a command has to find out, by the variable that it sets. Of drop-erased's jobs in the cluster the third has failed.
+FOUND = {"newest": "job.batch/drop-erased-2"}
+POD = "NOT RUN: needs a pod in which something runs"
+# Why a command is not run here, or where it is run: files or folders, of which one has the words of each such command of ours. The
+# first that matches.
 ELSEWHERE = [
-    (r"drop-worker\(\)|kubectl .*\bexec\b", "NOT RUN: needs a pod in which something runs"),
-    (r"kubectl .*\b(port-forward|logs)\b", "NOT RUN: needs a pod in which something runs"),
-    (r"drop-worker payments show", "by tests/flows/settling.rs"),
-    (r"drop-worker (migrate|restored|users erase|lanes|payments)", "by ops/drill/restore.py, and by tests/flows/restored.rs"),
-    (r"drop-worker reseal", "by tests/flows/resealing.rs"),
-    (r"drop-worker (stats|users kept|retain|cases list)", "by tests/flows/operator, erasure and retention.rs"),
-    (r"pg_|cp -a|echo |touch |find ", "by ops/drill/restore.py"),
-    (r"psql .*roles\.sql", "by ops/drill/restore.py, and by tests/flows/roles"),
+    (r"drop-worker\(\)|kubectl .*\bexec\b", POD),
+    (r"kubectl .*\bport-forward\b", POD),
+    (r"docker compose", "NOT RUN: needs Docker"),
+    (r"cargo deny", "NOT RUN: needs a network"),
+    (r"drop-worker payments show", ["tests/flows/settling.rs"]),
+    (r"drop-worker (migrate|restored|lanes|payments)", ["ops/drill/restore.py", "tests/flows/restored.rs"]),
+    (r"drop-worker reseal", ["tests/flows/resealing.rs"]),
+    (r"drop-worker (users|retain)", ["tests/flows/erasure"]),
+    (r"drop-worker cases", ["tests/flows/kyc/operators.rs"]),
+    (r"drop-worker stats", ["tests/flows/operator"]),
+    (r"pg_|cp -a|echo |touch |find ", ["ops/drill/restore.py"]),
+    (r"psql .*roles\.sql", ["ops/drill/restore.py", "tests/flows/roles"]),
     (r"ops/(check|upgrade)|python3 ops/drill|cargo (test|run)", "by whoever checks or looks: they are the checks, and the demo"),
 ]
 
@@ -53,7 +62,33 @@ def commands():
 
 
 def elsewhere(command):
-    return next((where for pattern, where in ELSEWHERE if re.search(pattern, command)), None)
+    return next((entry for entry in ELSEWHERE if re.search(entry[0], command)), None)
+
+
+def texts(place):
+    """What stands in a file, or in each file of a folder."""
+    path = ROOT / place
+    files = sorted(path.rglob("*.*")) if path.is_dir() else [path]
+    return [file.read_text() for file in files if file.is_file()]
+
+
+def is_run(command, places):
+    """What became of a command that is run elsewhere: our verbs must be among the words of a file there."""
+    verbs = re.match(r"drop-worker((?: [a-z][a-z-]*)*)", command)
+    wanted = verbs[1].split()[:2] if verbs else []
+    has = lambda text: all(re.search(rf"(?<![\w-]){word}(?![\w-])", text) for word in wanted)
+    if not any(has(text) for place in places for text in texts(place)):
+        return f"WRONG: {' and '.join(places)} have nothing of it"
+    return f"by {', and by '.join(places)}"
+
+
+def said_about_none(used):
+    """Entries above that no command needs any more, and places that are gone."""
+    for pattern, where in ELSEWHERE:
+        if pattern not in used:
+            yield f"no command of a guide is {pattern}"
+        if isinstance(where, list):
+            yield from (f"{place} is not there" for place in where if not (ROOT / place).exists())
 
 
 class Machine:
@@ -75,6 +110,9 @@ class Machine:
                              capture_output=True, text=True, timeout=120)
         assert ran.returncode == 0, ran.stderr.strip() or ran.stdout.strip()
         self.env = dict(variable.split("=", 1) for variable in kept.read_text().split("\0") if variable)
+        if sets := re.match(r"(\w+)=\$\(", command):
+            found = self.env[sets[1]]
+            assert found and found == FOUND.get(sets[1], found), f"{sets[1]} is {found!r}"
 
     def start_rds(self):
         """As `aws` finds it: by an address that only this machine knows."""
@@ -118,8 +156,8 @@ class Machine:
 
 def done(machine, command):
     """What became of a command, in words that begin with how it went."""
-    if where := elsewhere(command):
-        return where
+    if entry := elsewhere(command):
+        return is_run(command, entry[1]) if isinstance(entry[1], list) else entry[1]
     for word, meant in WORDS.items():
         command = command.replace(word, meant)
     try:
@@ -141,16 +179,20 @@ def main():
             raise SystemExit(f"not here: {needed}")
     if not importlib.util.find_spec("moto"):
         raise SystemExit("not here: Python's moto")
-    folder, counted = pathlib.Path(tempfile.mkdtemp(prefix="drop-commands-")), collections.Counter()
+    folder, counted, used = pathlib.Path(tempfile.mkdtemp(prefix="drop-commands-")), collections.Counter(), set()
     machine = Machine(folder)
     try:
         for guide, command in commands():
             said = done(machine, command)
+            used.add((elsewhere(command) or [None])[0])
             counted[re.match(r"\w+", said)[0]] += 1
-            print(f"{guide:<12}{command}\n            {said}")
+            print(f"{guide:<14}{command}\n              {said}")
     finally:
         machine.end()
         shutil.rmtree(folder)
+    for wrong in said_about_none(used):
+        counted["WRONG"] += 1
+        print(f"WRONG: {wrong}")
     print(f"{counted['ok']} run here, {counted['by']} run elsewhere, {counted['NOT']} not run, {counted['WRONG']} wrong")
     sys.exit(1 if counted["WRONG"] else 0)
 

@@ -19,6 +19,8 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPS = ROOT / "ops"
+# The files of ops/prometheus in which the alerts are.
+ALERTS = ("alerts.yaml", "alerts_platform.yaml")
 # The line by which the launcher says that everything is up.
 UP = "everything is up"
 PATIENCE = 120
@@ -219,9 +221,9 @@ def alertmanager_program():
 
 class Watch:
     """Prometheus, Alertmanager and the Blackbox exporter. Rules, routes, grouping and inhibition are those of ops/ to the
-    letter, but for `rules`; where they find what they scrape and whom they tell is this machine."""
+    letter, but for what is `shorter`; where they find what they scrape and whom they tell is this machine."""
 
-    def __init__(self, drop, folder, seconds, rules=()):
+    def __init__(self, drop, folder, seconds, shorter):
         self.drop, self.folder, self.receivers = drop, folder, Receivers()
         prometheus, alertmanager, blackbox = free_port(), free_port(), free_port()
         self.prometheus, self.alertmanager = (f"http://127.0.0.1:{port}" for port in (prometheus, alertmanager))
@@ -239,8 +241,8 @@ class Watch:
         ])
         # No TLS on this machine.
         self._write("blackbox.yaml", "prometheus/blackbox.yaml", [("fail_if_not_ssl: true", "fail_if_not_ssl: false")])
-        self._write("alerts.yaml", "prometheus/alerts.yaml", rules)
-        self._write("recording.yaml", "prometheus/recording.yaml", [])
+        for name in (*ALERTS, "recording.yaml"):
+            self._write(name, f"prometheus/{name}", shorter.get(name, ()))
         # Nobody is called: each receiver keeps its name, and is a stand-in.
         names = re.findall(r"(?m)^  - name: (\S+)", (OPS / "alertmanager/alertmanager.yaml").read_text())
         stand_ins = [f"  - name: {name}\n    webhook_configs: [{{url: '{self.receivers.url}'}}]\n" for name in names]
@@ -277,6 +279,13 @@ class Watch:
 
     def firing(self):
         return {alert["labels"]["alertname"] for alert in fetch(self.alertmanager + "/api/v2/alerts")}
+
+    def inhibited(self):
+        """The alerts that Alertmanager has and tells nobody of, each with those that hold it back."""
+        alerts = fetch(self.alertmanager + "/api/v2/alerts")
+        names = {alert["fingerprint"]: alert["labels"]["alertname"] for alert in alerts}
+        return {alert["labels"]["alertname"]: [names.get(source) for source in alert["status"]["inhibitedBy"]]
+                for alert in alerts if alert["status"]["inhibitedBy"]}
 
     def look(self):
         """Notes which alerts Alertmanager has. The new ones."""

@@ -65,6 +65,17 @@ async fn q7_one_signal_ends_a_worker_that_has_nothing_to_finish() {
     app.finish().await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_crashes_leaves_no_copy_of_its_memory() {
+    let app = TestApp::start_fleet(ONE_WORKER).await;
+    assert_eq!(app.log_in("anna").await.status, 200, "API and worker have started");
+    for node in app.processes() {
+        assert_eq!(node.core_dump_limits(), ["0", "0"]);
+    }
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn q7_a_second_signal_ends_a_worker_that_waits_for_a_call() {
     let mut app = TestApp::start_fleet(ONE_WORKER).await;

@@ -64,6 +64,13 @@ pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_sequence().map_or(&[], Vec::as_slice)
 }
 
+/// About what the processes say, and about what the platform does by the clock.
+const ALERTS: [&str; 2] = ["prometheus/alerts.yaml", "prometheus/alerts_platform.yaml"];
+
+fn alert_rules() -> Vec<Value> {
+    ALERTS.iter().flat_map(|file| rules(file)).collect()
+}
+
 /// The rules of a file, whatever their groups.
 fn rules(file: &str) -> Vec<Value> {
     let groups = documents(&ops(file)).remove(0)["groups"].clone();
@@ -76,12 +83,8 @@ fn rules(file: &str) -> Vec<Value> {
 /// Every query of rules, dashboards, runbooks and scalers, with the place it is from.
 fn queries() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for file in ["prometheus/alerts.yaml", "prometheus/recording.yaml"] {
-        found.extend(
-            rules(file)
-                .iter()
-                .map(|rule| (file.to_owned(), text(rule, "expr").to_owned())),
-        );
+    for rule in alert_rules().iter().chain(&rules("prometheus/recording.yaml")) {
+        found.push(("prometheus".to_owned(), text(rule, "expr").to_owned()));
     }
     for path in files("grafana", "json") {
         for panel in list(&documents(&path)[0]["panels"]) {
@@ -163,7 +166,7 @@ fn every_metric_that_is_asked_for_exists() {
 
 #[test]
 fn every_line_of_the_cron_table_is_watched() {
-    let rules = rules("prometheus/alerts.yaml");
+    let rules = alert_rules();
     let late = rules.iter().find(|rule| text(rule, "alert") == "CronLate");
     let watched = text(late.expect("an alert"), "expr");
     for name in CRON_LAST_SLOT.series().concat() {
@@ -173,8 +176,8 @@ fn every_line_of_the_cron_table_is_watched() {
 
 #[test]
 fn every_alert_has_a_severity_and_a_runbook_and_every_runbook_an_alert() {
-    let mut alerts = BTreeSet::new();
-    for rule in rules("prometheus/alerts.yaml") {
+    let mut names = BTreeSet::new();
+    for rule in alert_rules() {
         let name = text(&rule, "alert");
         let (labels, annotations) = (&rule["labels"], &rule["annotations"]);
         assert!(
@@ -185,10 +188,10 @@ fn every_alert_has_a_severity_and_a_runbook_and_every_runbook_an_alert() {
         assert!(!text(annotations, "summary").is_empty() && !text(annotations, "description").is_empty());
         let address = format!("https://docs.getdrop.no/runbooks/{name}");
         assert_eq!(text(annotations, "runbook_url"), address);
-        alerts.insert(name.to_owned());
+        names.insert(name.to_owned());
     }
     let named = files("runbooks", "md");
-    assert_eq!(alerts, named.iter().map(|path| stem(path)).collect());
+    assert_eq!(names, named.iter().map(|path| stem(path)).collect());
 }
 
 #[test]
@@ -200,10 +203,36 @@ fn every_alert_fires_in_a_case_and_stays_silent_in_another() {
         let seen = if expected > 0 { &mut fires } else { &mut stays_silent };
         seen.insert(text(look, "alertname").to_owned());
     }
-    let rules = rules("prometheus/alerts.yaml");
-    let alerts: BTreeSet<_> = rules.iter().map(|rule| text(rule, "alert").to_owned()).collect();
-    assert_eq!(fires, alerts, "promtool is shown when each fires");
-    assert_eq!(stays_silent, alerts, "promtool is shown when each does not");
+    let names: BTreeSet<_> = alert_rules()
+        .iter()
+        .map(|rule| text(rule, "alert").to_owned())
+        .collect();
+    assert_eq!(fires, names, "promtool is shown when each fires");
+    assert_eq!(stays_silent, names, "promtool is shown when each does not");
+}
+
+/// What runs by the clock in the manifests, and by hand in the compose file.
+const BY_THE_CLOCK: [&str; 3] = ["drop_retention_", "drop_erased_", "drop_erasures_"];
+
+#[test]
+fn prometheus_in_the_compose_file_has_no_rule_about_what_nobody_does_there() {
+    let prometheus = documents(&ops("docker/prometheus.yaml")).remove(0);
+    let jobs = list(&prometheus["scrape_configs"]).iter();
+    let scraped: Vec<&str> = jobs.map(|job| text(job, "job_name")).collect();
+    let mut seen = 0;
+    for file in list(&prometheus["rule_files"]) {
+        for rule in rules(&file.as_str().expect("a name").replace("../", "")) {
+            let query = text(&rule, "expr");
+            let asked = query.split("job=").skip(1).filter_map(|rest| rest.split('"').nth(1));
+            for job in asked.flat_map(|jobs| jobs.split('|')) {
+                assert!(scraped.contains(&job), "nobody scrapes {job}: {query}");
+                seen += 1;
+            }
+            let by_the_clock = words(query).any(|word| BY_THE_CLOCK.iter().any(|prefix| word.starts_with(prefix)));
+            assert!(!by_the_clock, "{query}");
+        }
+    }
+    assert!(seen > 0, "no rule names a job");
 }
 
 /// What a reader puts in place of each placeholder.

@@ -1,9 +1,11 @@
-//! Secrets that are replaced as `ops/README.md` has it, and have no test elsewhere. The session key: `tokens.rs`; the pepper:
-//! `login/identity.rs`; Sumsub's: `kyc/secrets.rs`; the certificate: `client_certificate.rs`; the encryption key: `resealing.rs`.
+//! Secrets that are replaced as `ops/README.md` has it, and have no test elsewhere ([`TESTED`]).
+
+use std::path::Path;
 
 use drop_sandbox::Decision;
 use drop_tests::{
-    app::TestApp,
+    app::{TestApp, eventually},
+    canaries::SECRETS,
     settings::{BANKID_SECRET, NEONOMICS_SECRET, SUMSUB_TOKEN},
 };
 use serde_json::json;
@@ -14,6 +16,126 @@ use crate::{
 };
 
 const NEXT: &str = "the-secret-after-this-one";
+
+/// Where each secret is replaced.
+const TESTED: [(&str, &str, &str); 11] = [
+    (
+        "BANKID_CLIENT_SECRET",
+        "rotation.rs",
+        "bankids_client_secret_is_replaced_while_two_are_valid_and_nobody_is_kept_out",
+    ),
+    (
+        "DATABASE_URL",
+        "rotation.rs",
+        "a_database_login_is_replaced_by_a_second_one_of_its_role_and_payments_go_on",
+    ),
+    (
+        "DROP_ENCRYPTION_KEY",
+        "resealing.rs",
+        "after_a_rotation_everything_is_sealed_anew_and_the_old_key_can_go",
+    ),
+    (
+        "DROP_OPERATOR_TOKENS",
+        "operator/refused.rs",
+        "a_token_that_is_replaced_ends_what_was_begun_with_it",
+    ),
+    (
+        "DROP_SESSION_KEY",
+        "tokens.rs",
+        "a_change_of_the_signing_key_logs_nobody_out_while_replicas_restart_one_by_one",
+    ),
+    (
+        "NATIONAL_ID_PEPPER",
+        "login/identity.rs",
+        "a_person_is_the_same_user_whichever_pepper_their_row_was_hashed_with",
+    ),
+    (
+        "NEONOMICS_CLIENT_KEY",
+        "client_certificate.rs",
+        "a_worker_shows_when_its_certificate_ends_and_takes_the_next_one_but_no_broken_one",
+    ),
+    (
+        "NEONOMICS_CLIENT_SECRET",
+        "rotation.rs",
+        "neonomics_client_secret_is_replaced_while_two_are_valid_and_payments_go_on",
+    ),
+    (
+        "SUMSUB_APP_SECRET",
+        "rotation.rs",
+        "sumsubs_app_token_is_replaced_with_its_secret_while_two_are_valid_and_nobody_waits_for_their_check",
+    ),
+    (
+        "SUMSUB_APP_TOKEN",
+        "rotation.rs",
+        "sumsubs_app_token_is_replaced_while_two_are_valid_and_nobody_waits_for_their_check",
+    ),
+    (
+        "SUMSUB_SECRET_KEY",
+        "kyc/secrets.rs",
+        "a_rotation_step_by_step_refuses_no_event_and_the_old_secret_at_its_end",
+    ),
+];
+
+/// Nothing of ours has to agree with another process about these: a worker or a Sentry that knows the new one is all there is to
+/// it. Of BankID's key `login/` shows that whichever key is configured signs.
+const READ_AT_START_ALONE: [&str; 3] = ["BANKID_CLIENT_KEY", "PISP_CONSENT_ID", "SENTRY_DSN"];
+
+/// The guide's statements with this word. `\password` is psql's own.
+fn statements(word: &str) -> String {
+    let guide = guide();
+    let blocks = guide
+        .split("```sql\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let about: Vec<&str> = blocks.filter(|block| block.contains(word)).collect();
+    assert_eq!(about.len(), 1, "blocks with {word}");
+    let lines: Vec<&str> = about[0].lines().filter(|line| !line.starts_with('\\')).collect();
+    lines.join("\n")
+}
+
+/// The guide's section.
+fn guide() -> String {
+    let text = read(&ops("README.md"));
+    let (_, section) = text.split_once("## Rotating keys and secrets").expect("the section");
+    section.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn each_secret_has_its_words_in_the_guide_and_a_test_that_replaces_it_or_a_reason_why_not() {
+    let guide = guide();
+    let known = |name: &str| TESTED.iter().any(|(secret, ..)| *secret == name) || READ_AT_START_ALONE.contains(&name);
+    for name in SECRETS {
+        let name = name.trim_end_matches("_PREVIOUS");
+        assert!(known(name), "{name}: no test, and no reason");
+        let named = [format!("`{name}`"), format!("`{name}_FILE`")];
+        assert!(
+            named.iter().any(|word| guide.contains(word)),
+            "{name} is not in the guide"
+        );
+    }
+    for (secret, file, test) in TESTED {
+        assert!(SECRETS.contains(&secret), "{secret}: nothing reads it");
+        let text = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("flows").join(file));
+        assert!(text.contains(&format!("async fn {test}(")), "{file}: no {test}");
+    }
+}
+
+#[tokio::test]
+async fn the_guide_counts_who_has_not_logged_in_since_the_pepper_was_changed() {
+    let app = TestApp::start().await;
+    app.signed_in("anna").await;
+    app.signed_in("marko").await;
+    let changed: String = value(&app, "SELECT clock_timestamp()::text").await;
+    let left = statements("login.succeeded").replace("<step 2>", &changed);
+    assert_eq!(value::<i64>(&app, &left).await, 2);
+    app.signed_in("anna").await;
+    // Who is new since has the new one.
+    app.signed_in("leap_day").await;
+    assert_eq!(value::<i64>(&app, &left).await, 1);
+    app.signed_in("marko").await;
+    assert_eq!(value::<i64>(&app, &left).await, 0);
+    app.finish().await;
+}
 
 #[tokio::test]
 async fn bankids_client_secret_is_replaced_while_two_are_valid_and_nobody_is_kept_out() {
@@ -69,7 +191,7 @@ async fn is_ordered(app: &TestApp, user: &str, token: &str, account: &str, numbe
 #[tokio::test]
 async fn sumsubs_app_token_is_replaced_while_two_are_valid_and_nobody_waits_for_their_check() {
     let mut app = TestApp::start().await;
-    let tokens = [SUMSUB_TOKEN, NEXT];
+    let tokens = [(SUMSUB_TOKEN, ""), (NEXT, "")];
     app.sandbox.sumsub().accept_app_tokens(&tokens);
     gets_an_applicant(&app, "anna").await;
     app.stop_worker().await;
@@ -78,6 +200,32 @@ async fn sumsubs_app_token_is_replaced_while_two_are_valid_and_nobody_waits_for_
     gets_an_applicant(&app, "marko").await;
     app.sandbox.sumsub().accept_app_tokens(&tokens[1..]);
     gets_an_applicant(&app, "leap_day").await;
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn sumsubs_app_token_is_replaced_with_its_secret_while_two_are_valid_and_nobody_waits_for_their_check() {
+    const SECRET: &str = "the-secret-of-the-first-token";
+    let signed = [("SUMSUB_AUTH", "signed"), ("SUMSUB_APP_SECRET", SECRET)];
+    let mut app = TestApp::start_with(&signed).await;
+    let tokens = [(SUMSUB_TOKEN, SECRET), ("the-token-after-this-one", NEXT)];
+    app.sandbox.sumsub().refuse_bearer(true);
+    app.sandbox.sumsub().accept_app_tokens(&tokens);
+    gets_an_applicant(&app, "anna").await;
+    // Both in one rollout: a token signs with its own secret alone.
+    app.stop_worker().await;
+    app.reconfigure_worker(&[("SUMSUB_APP_TOKEN", tokens[1].0), ("SUMSUB_APP_SECRET", tokens[1].1)]);
+    app.start_worker().await;
+    gets_an_applicant(&app, "marko").await;
+    app.sandbox.sumsub().accept_app_tokens(&tokens[1..]);
+    gets_an_applicant(&app, "leap_day").await;
+    // What a worker would have met that was forgotten.
+    app.sandbox.sumsub().accept_app_tokens(&tokens[..1]);
+    let person = app.signed_in("d_number").await;
+    let asked = person
+        .post("/v1/kyc/applicant", &json!({ "email": "late@example.com" }))
+        .await;
+    assert_eq!(asked.problem(), (502, "provider_error"));
     app.finish().await;
 }
 
@@ -100,9 +248,9 @@ async fn a_database_login_is_replaced_by_a_second_one_of_its_role_and_payments_g
     let account = anna.has_an_account().await;
     let under_way = pays(&anna, &account, "under-way").await;
     for role in ["drop_api", "drop_worker"] {
-        execute(&app, &format!("CREATE ROLE {role}_2 LOGIN IN ROLE {role}")).await;
+        execute(&app, &statements("CREATE ROLE").replace("drop_api", role)).await;
     }
-    // Settings belong to a login, and this gives the second one those of its role.
+    // Settings belong to a login, and this gives the second one those of its role, as the guide has it.
     execute(&app, &read(&ops("postgres/roles.sql"))).await;
     let settings = "SELECT count(*) FROM pg_db_role_setting JOIN pg_roles ON pg_roles.oid = setrole
                      WHERE rolname IN ('drop_api_2', 'drop_worker_2') AND 'search_path=public, pg_temp' = ANY (setconfig)";
@@ -113,10 +261,11 @@ async fn a_database_login_is_replaced_by_a_second_one_of_its_role_and_payments_g
     let second = app.start_replica(&[]).await;
     let anna = app.signed_in_before(&user, &token).at(&second);
     for role in ["drop_api", "drop_worker"] {
-        let ended = format!(
-            "ALTER ROLE {role} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
-        );
-        execute(&app, &ended).await;
+        // Where a password is asked for, whoever has none is let in no more; this server asks nobody.
+        execute(&app, &format!("ALTER ROLE {role} NOLOGIN")).await;
+        execute(&app, &statements("pg_terminate_backend").replace("drop_api", role)).await;
+        let is_over = format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = '{role}')");
+        assert!(eventually(async || value(&app, &is_over).await).await, "{role}");
     }
     let link = under_way.body["scaRedirect"].as_str().unwrap();
     app.sandbox.bank().decide_at(link, Decision::Approve).unwrap();

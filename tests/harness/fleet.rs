@@ -117,10 +117,14 @@ impl Running {
         &mut self.workers
     }
 
+    /// All of them, APIs first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Node> {
+        self.apis.iter().chain(&self.workers)
+    }
+
     /// Where the internal listeners are, as far as they have been told.
     pub(crate) fn internal_listeners(&self) -> Vec<String> {
-        let nodes = self.apis.iter().chain(&self.workers);
-        nodes.filter_map(Node::internal).collect()
+        self.all().filter_map(Node::internal).collect()
     }
 
     /// Fails if one has ended.

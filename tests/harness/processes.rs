@@ -80,6 +80,16 @@ impl Node {
         names.map(|name| name.trim_end().to_owned()).collect()
     }
 
+    /// How large a core dump of it may be, as its limits say: what it keeps to, and what it could ask for.
+    #[cfg(target_os = "linux")]
+    pub fn core_dump_limits(&self) -> Vec<String> {
+        let id = self.child.id().expect("the process has not ended");
+        let limits = fs::read_to_string(format!("/proc/{id}/limits")).expect("a running process");
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+        let words = core.expect("a limit for core dumps").split_whitespace();
+        words.take(2).map(str::to_owned).collect()
+    }
+
     /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()

@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{ParseError, filter_fn};
@@ -56,6 +57,7 @@ pub fn start(environment: &Environment, program: &'static str) -> Reports {
         return Reports::none();
     };
     log(config.log_format);
+    leave_no_core_dump();
     if let Some(sentry) = config.sentry {
         return Reports::start(&sentry, program);
     }
@@ -64,6 +66,18 @@ pub fn start(environment: &Environment, program: &'static str) -> Reports {
         tracing::warn!("nothing is reported to Sentry: there is no DSN in {file} (SENTRY_DSN_FILE)");
     }
     Reports::none()
+}
+
+/// A crash must not write our memory to a disk: it holds keys, and what people told us. The platform cannot be told so everywhere:
+/// Kubernetes has no word for it.
+fn leave_no_core_dump() {
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, nothing) {
+        tracing::warn!("a crash may leave a core dump, which has secrets in it: {error}");
+    }
 }
 
 /// Starts logging alone, and [redacts panics](redact_panics). `RUST_LOG` chooses what is shown; without it our crates speak

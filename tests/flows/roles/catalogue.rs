@@ -141,6 +141,26 @@ async fn everything_in_the_database_is_the_migrations_roles() {
 }
 
 #[tokio::test]
+async fn each_function_that_runs_as_its_owner_has_its_reason_in_the_guide() {
+    let database = TestDatabase::on_its_own_server().await;
+    let mut found: Vec<String> = sqlx::query_scalar(
+        "SELECT oid::regproc::text FROM pg_proc WHERE prosecdef AND pronamespace <> 'pg_catalog'::regnamespace",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    found.sort();
+    let guide = read(&ops("README.md"));
+    let (_, table) = guide.split_once("| function | called by | why |").expect("the table");
+    let table = table.split("\n\n").next().unwrap_or_default();
+    let names = table.lines().filter_map(|line| line.split('|').nth(1));
+    let mut named: Vec<&str> = names.flat_map(|names| names.split('`').skip(1).step_by(2)).collect();
+    named.sort_unstable();
+    assert_eq!(found, named);
+    database.remove().await;
+}
+
+#[tokio::test]
 async fn the_roles_have_no_power_over_the_server_and_nobody_else_comes_in() {
     let database = TestDatabase::on_its_own_server().await;
     let roles: Vec<(String, String)> = sqlx::query_as(

@@ -80,6 +80,14 @@ impl TestApp {
         }
     }
 
+    /// The processes of a fleet, APIs first.
+    pub fn processes(&self) -> Vec<&Node> {
+        match &self.service {
+            Service::Processes(running) => running.all().collect(),
+            Service::Tasks { .. } => panic!("API and worker are tasks"),
+        }
+    }
+
     /// Fails if a part of the service has ended.
     pub fn everything_runs(&mut self) {
         match &mut self.service {

@@ -1,24 +1,36 @@
 //! Who may ask: the contract's Bearer token, or the signed headers of the real provider.
 
+use chrono::{DateTime, Utc};
 use ring::hmac;
 use serde_json::json;
 
 use crate::{
     call::{Call, Reply},
     encoding::hmac_hex,
-    shared::Shared,
 };
 
 /// A signed request's time may differ from ours by this much, seconds.
 const SKEW: i64 = 60;
 
-pub(super) fn check(shared: &Shared, call: &Call, bearer_accepted: bool, app_tokens: &[String]) -> Result<(), Reply> {
+/// What the client was given: sent as Bearer alone, or sent with a signature that its secret made.
+#[derive(Clone)]
+pub(super) struct AppToken {
+    pub(super) token: String,
+    pub(super) secret: String,
+}
+
+pub(super) fn check(
+    now: DateTime<Utc>,
+    call: &Call,
+    bearer_accepted: bool,
+    app_tokens: &[AppToken],
+) -> Result<(), Reply> {
     let bearer = call
         .header("authorization")
         .and_then(|value| value.strip_prefix("Bearer "));
     let allowed = match bearer {
-        Some(token) => bearer_accepted && app_tokens.iter().any(|known| known == token),
-        None => is_signed(shared, call, app_tokens),
+        Some(token) => bearer_accepted && app_tokens.iter().any(|known| known.token == token),
+        None => is_signed(now, call, app_tokens),
     };
     if allowed {
         Ok(())
@@ -27,7 +39,7 @@ pub(super) fn check(shared: &Shared, call: &Call, bearer_accepted: bool, app_tok
     }
 }
 
-fn is_signed(shared: &Shared, call: &Call, app_tokens: &[String]) -> bool {
+fn is_signed(now: DateTime<Utc>, call: &Call, app_tokens: &[AppToken]) -> bool {
     let Some((token, ts, signature)) = call
         .header("x-app-token")
         .zip(call.header("x-app-access-ts"))
@@ -36,23 +48,16 @@ fn is_signed(shared: &Shared, call: &Call, app_tokens: &[String]) -> bool {
     else {
         return false;
     };
-    let fresh = ts
-        .parse::<i64>()
-        .is_ok_and(|at| (shared.clock.now().timestamp() - at).abs() <= SKEW);
+    let Some(AppToken { secret, .. }) = app_tokens.iter().find(|known| known.token == token) else {
+        return false;
+    };
+    let fresh = ts.parse::<i64>().is_ok_and(|at| (now.timestamp() - at).abs() <= SKEW);
     // The real provider has no path prefix; a client that signs its path before the base address is joined is as right here.
     let bare = call.path.strip_prefix("/sumsub").unwrap_or(&call.path);
-    let signed = [call.path.as_str(), bare].into_iter().any(|path| {
-        signature
-            == self::signature(
-                &shared.config.sumsub_app_secret,
-                ts,
-                &call.method,
-                path,
-                &call.query,
-                &call.body,
-            )
-    });
-    app_tokens.iter().any(|known| known == token) && fresh && signed
+    let signed = [call.path.as_str(), bare]
+        .into_iter()
+        .any(|path| signature == self::signature(secret, ts, &call.method, path, &call.query, &call.body));
+    fresh && signed
 }
 
 fn signature(secret: &str, ts: &str, method: &str, path: &str, query: &str, body: &[u8]) -> String {

@@ -20,6 +20,7 @@ use crate::{
     shared::Shared,
 };
 
+use self::access::AppToken;
 pub use self::{
     applicants::Applicant,
     review::{Review, TimeForm},
@@ -35,14 +36,17 @@ struct State {
     webhooks: Vec<Webhook>,
     webhook_url: Option<String>,
     bearer_refused: bool,
-    app_tokens: Vec<String>,
+    app_tokens: Vec<AppToken>,
 }
 
 impl State {
     fn new(shared: &Shared) -> Self {
         Self {
             webhook_url: shared.config.sumsub_webhook_url.clone(),
-            app_tokens: vec![shared.config.sumsub_app_token.clone()],
+            app_tokens: vec![AppToken {
+                token: shared.config.sumsub_app_token.clone(),
+                secret: shared.config.sumsub_app_secret.clone(),
+            }],
             ..Self::default()
         }
     }
@@ -71,7 +75,7 @@ impl Sumsub {
             let state = locked(&self.state);
             (!state.bearer_refused, state.app_tokens.clone())
         };
-        if let Err(reply) = access::check(&self.shared, call, bearer_accepted, &app_tokens) {
+        if let Err(reply) = access::check(self.shared.clock.now(), call, bearer_accepted, &app_tokens) {
             return reply;
         }
         match operation {
@@ -92,9 +96,13 @@ impl Sumsub {
         locked(&self.state).webhook_url = Some(url.to_owned());
     }
 
-    /// The client authenticates itself by one of these app tokens from now on.
-    pub fn accept_app_tokens(&self, tokens: &[&str]) {
-        locked(&self.state).app_tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
+    /// The client authenticates itself by one of these app tokens from now on, each given with its secret.
+    pub fn accept_app_tokens(&self, tokens: &[(&str, &str)]) {
+        let tokens = tokens.iter().map(|(token, secret)| AppToken {
+            token: (*token).to_owned(),
+            secret: (*secret).to_owned(),
+        });
+        locked(&self.state).app_tokens = tokens.collect();
     }
 
     /// Refuses the contract's Bearer token, as the real provider does; only signed requests pass then.
