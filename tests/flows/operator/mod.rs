@@ -4,6 +4,7 @@ mod among_many;
 mod browser;
 mod commands;
 mod dead;
+mod events;
 mod every_form;
 mod forms;
 mod page;
