@@ -6,6 +6,7 @@ mod commands;
 mod dead;
 mod events;
 mod every_form;
+mod find;
 mod forms;
 mod page;
 mod refused;
