@@ -1,6 +1,7 @@
 //! What operators do: by commands, and on the page of the worker's internal listener.
 
 mod among_many;
+mod arriving;
 mod browser;
 mod commands;
 mod dead;
