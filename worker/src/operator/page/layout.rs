@@ -124,7 +124,7 @@ pub(super) fn because(look: &Look, back: &str) -> Markup {
 pub(super) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! {
         time datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) title=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
-            (at.format("%Y-%m-%d %H:%M:%S")) " " span.quiet { "(" (apart(at, now)) ")" }
+            (at.format("%Y-%m-%d %H:%M:%S UTC")) " " span.quiet { "(" (apart(at, now)) ")" }
         }
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn told(moment: &Moment, began: chrono::DateTime<chrono::Utc>) -> Mar
     let since = (moment.at - began).num_milliseconds();
     html! {
         li.(moment.source) {
-            time datetime=(moment.at.to_rfc3339()) { (moment.at.format("%Y-%m-%d %H:%M:%S%.3f")) }
+            time datetime=(moment.at.to_rfc3339()) { (moment.at.format("%Y-%m-%d %H:%M:%S%.3f UTC")) }
             span.since { "+" (format!("{}.{:03} s", since / 1_000, (since % 1_000).abs())) }
             div.what {
                 strong { (moment.what) } " "
