@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use poem_openapi::Object;
 use serde::Serialize;
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::{StorageError, Tx};
@@ -167,15 +167,31 @@ pub async fn show(db: &PgPool, id: WebhookEventId, kind: &str) -> Result<Option<
     }))
 }
 
-/// The events of a state that wait to be applied, the oldest first.
-pub async fn open_of_state(tx: &mut Tx, state: &str, limit: i64) -> Result<Vec<WebhookEventId>, StorageError> {
+/// Events that wait, as somebody saw them: those of a state, and of a type if it is named, from the newest to the oldest.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub state: String,
+    pub event_type: Option<String>,
+    pub newest: WebhookEventId,
+    /// `None`: however old they are.
+    pub oldest: Option<WebhookEventId>,
+}
+
+/// Those of them that still wait, the newest first.
+pub async fn waiting(db: impl PgExecutor<'_>, seen: &Waiting, limit: i64) -> Result<Vec<WebhookEventId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT id AS "id: WebhookEventId" FROM webhook_events
-            WHERE state = $1 AND applied_at IS NULL AND raw IS NOT NULL ORDER BY received_at, id LIMIT $2"#,
-        state,
+        r#"SELECT id AS "id!: WebhookEventId" FROM (
+             SELECT id, state, event_type, raw FROM webhook_events WHERE applied_at IS NULL AND id <= $3 AND id >= $4
+              ORDER BY id DESC LIMIT $6) looked
+            WHERE state = $1 AND ($2::text IS NULL OR event_type = $2) AND raw IS NOT NULL ORDER BY id DESC LIMIT $5"#,
+        seen.state,
+        seen.event_type,
+        seen.newest.uuid(),
+        seen.oldest.map_or(Uuid::nil(), WebhookEventId::uuid),
         limit,
+        READ_FOR_A_PAGE,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(db)
     .await?)
 }
 

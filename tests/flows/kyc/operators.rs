@@ -26,6 +26,17 @@ fn with_by<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [arguments, BY.as_slice()].concat()
 }
 
+/// The options that say which events of this state somebody saw in the list.
+async fn waiting(app: &TestApp, state: &str) -> [String; 2] {
+    let listed = json_of(app, &["webhooks", "list", "--state", state]).await;
+    let events = listed.as_array().unwrap();
+    let id = |event: &Value| event["id"].as_str().unwrap().to_owned();
+    [
+        format!("--newest={}", id(events.first().unwrap())),
+        format!("--oldest={}", id(events.last().unwrap())),
+    ]
+}
+
 #[tokio::test]
 async fn events_are_listed_by_state_and_type_and_shown_with_their_bodies() {
     let app = TestApp::start().await;
@@ -84,7 +95,14 @@ async fn what_waits_is_applied_again_by_state_as_often_as_one_likes_and_audited_
          UPDATE users SET kyc_status = 'pending'; UPDATE kyc_applicants SET last_decision = NULL, last_event_at = NULL",
     )
     .await;
-    let replay = with_by(&["webhooks", "replay", "--state", "quarantined"]);
+    let seen = waiting(&app, "quarantined").await;
+    let replay = with_by(
+        &[
+            &["webhooks", "replay", "--state", "quarantined"],
+            seen.each_ref().map(String::as_str).as_slice(),
+        ]
+        .concat(),
+    );
     assert!(does(&app, &replay).await.contains("webhook.replayed: 1"));
     app.until_idle().await;
     assert_eq!(
@@ -143,7 +161,14 @@ async fn an_event_that_waits_for_its_applicant_is_applied_by_a_replay_once_that_
     )
     .await;
     app.until_idle().await;
-    let replay = with_by(&["webhooks", "replay", "--state", "unmatched"]);
+    let seen = waiting(&app, "unmatched").await;
+    let replay = with_by(
+        &[
+            &["webhooks", "replay", "--state", "unmatched"],
+            seen.each_ref().map(String::as_str).as_slice(),
+        ]
+        .concat(),
+    );
     does(&app, &replay).await;
     app.until_idle().await;
     assert_eq!(

@@ -105,7 +105,8 @@ fn tags<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     parts.into_iter().map(|part| part.split('>').next().unwrap_or_default())
 }
 
-fn attribute(tag: &str, name: &str) -> Option<String> {
+/// An attribute of a tag, as text.
+pub(super) fn attribute(tag: &str, name: &str) -> Option<String> {
     let (_, after) = format!(" {tag}")
         .split_once(&format!(" {name}=\""))
         .map(|(a, b)| (a.to_owned(), b.to_owned()))?;

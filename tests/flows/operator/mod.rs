@@ -2,10 +2,13 @@
 
 mod among_many;
 mod asking;
+mod arriving;
 mod browser;
 mod commands;
 mod dead;
+mod events;
 mod every_form;
+mod find;
 mod forms;
 mod page;
 mod programs;

@@ -8,8 +8,8 @@ use drop_tests::{
 use serde_json::{Value, json};
 
 use super::{
-    forms::forms_of,
-    scene::{KARI, Visitor, audited, count, dead_jobs, payment_in_review, service, service_with},
+    forms::{attribute, forms_of},
+    scene::{KARI, Visitor, audited, count, dead_jobs, everything, payment_in_review, service, service_with},
 };
 use crate::paying::{approved, becomes, pays};
 
@@ -123,24 +123,6 @@ async fn a_lane_that_is_closed_since_a_restore_is_no_pause_that_somebody_could_e
     assert!(forms_of(&lanes).iter().all(|form| !form.action.ends_with("/resume")));
     let resumed = kari.acts("/operator/lanes/resume", &[("lane", "payment.send")]).await;
     assert_eq!(resumed.status, 409);
-    app.abandon().await;
-}
-
-#[tokio::test]
-async fn a_request_leads_to_the_jobs_that_it_caused() {
-    let app = service().await;
-    app.lane("balance.batch", "paused = true").await;
-    let job = dead_jobs(&app, 1, "the bank is away").await[0];
-    let request = uuid::Uuid::new_v4();
-    sqlx::query("UPDATE jobs SET request_id = $2 WHERE id = $1")
-        .bind(job)
-        .bind(request)
-        .execute(&app.db)
-        .await
-        .unwrap();
-    let mut kari = Visitor::signed_in(&app, KARI).await;
-    let found = kari.sees(&format!("/operator/find?q={request}")).await;
-    assert!(found.contains(&format!("/operator/jobs/{job}\"")), "{found}");
     app.abandon().await;
 }
 
@@ -412,43 +394,6 @@ async fn a_schedule_is_run_between_its_slots() {
 }
 
 #[tokio::test]
-async fn events_are_shown_by_state_replayed_and_dismissed_without_their_bodies() {
-    let app = service().await;
-    let events: Vec<uuid::Uuid> = sqlx::query_scalar(
-        "INSERT INTO webhook_events (id, provider, event_key, event_type, raw, state, note)
-         SELECT gen_random_uuid(), 'sumsub', 'key-' || n, 'applicantReviewed', '{\"canary\": \"body\"}', 'quarantined', 'no applicant'
-           FROM generate_series(1, 2) n RETURNING id",
-    )
-    .fetch_all(&app.db)
-    .await
-    .unwrap();
-    let ids: Vec<String> = events.iter().map(|id| format!("evt_{}", id.simple())).collect();
-    let mut kari = Visitor::signed_in(&app, KARI).await;
-    let list = kari.sees("/operator/webhooks?state=quarantined").await;
-    assert!(ids.iter().all(|id| list.contains(id)));
-    assert!(!kari.sees("/operator/webhooks?state=applied").await.contains(&ids[0]));
-    let event = kari.sees(&format!("/operator/webhooks/{}", ids[0])).await;
-    assert!(event.contains("no applicant") && !event.contains("canary"), "{event}");
-    kari.does("/operator/webhooks/change", &[("id", &ids[0]), ("verb", "dismiss")])
-        .await;
-    kari.does("/operator/webhooks/replay-all", &[("state", "quarantined")])
-        .await;
-    let audited = audited(&app).await;
-    let done: Vec<_> = audited
-        .iter()
-        .map(|(action, object, _)| (action.as_str(), object.as_str()))
-        .collect();
-    assert_eq!(
-        done,
-        [
-            ("webhook.dismissed", ids[0].as_str()),
-            ("webhook.replayed", ids[1].as_str())
-        ]
-    );
-    app.finish().await;
-}
-
-#[tokio::test]
 async fn a_persons_check_is_told_by_ids_and_words_and_not_by_who_they_are() {
     let app = service().await;
     let anna = app.signed_in("anna").await;
@@ -522,5 +467,75 @@ async fn the_overview_shows_what_the_gauges_read() {
             .contains("/operator/jobs?state=dead&amp;lane=balance.batch\">3<")
     };
     assert!(eventually(&mut shown).await || eventually(&mut shown).await);
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn every_time_on_every_page_says_that_it_is_utc() {
+    let app = service().await;
+    let pages = everything(&app).await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let mut times = 0;
+    for page in pages {
+        for time in kari.sees(&page).await.split("<time ").skip(1) {
+            let (tag, shown) = time.split_once('>').unwrap();
+            let (shown, _) = shown.split_once("</time>").unwrap();
+            assert!(shown.contains(" UTC"), "{page}: {shown}");
+            let machine_readable = attribute(tag, "datetime").unwrap();
+            chrono::DateTime::parse_from_rfc3339(&machine_readable).unwrap();
+            times += 1;
+        }
+    }
+    assert!(times > 100, "{times}");
+    app.abandon_without_books().await;
+}
+
+#[tokio::test]
+async fn a_page_that_panics_is_answered_like_any_other_failure() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    // A time that is beyond every calendar: whoever reads it panics.
+    sqlx::raw_sql("INSERT INTO breaker_transitions (key, became, at) VALUES ('sumsub/api', 'open', 'infinity')")
+        .execute(&app.db)
+        .await
+        .unwrap();
+    let failed = kari.get("/operator/breakers").await;
+    assert_eq!(failed.status, 500, "{}", failed.text);
+    assert!(failed.text.contains("Something failed"), "{}", failed.text);
+    assert_eq!(failed.headers["cache-control"], "no-store");
+    assert!(failed.headers.contains_key("content-security-policy"));
+    kari.sees("/operator/lanes").await;
+    app.abandon().await;
+}
+
+#[tokio::test]
+async fn the_tiles_of_webhooks_lead_to_what_they_count() {
+    let app = service().await;
+    sqlx::raw_sql(
+        "INSERT INTO webhook_events (id, provider, event_key, raw, state)
+         SELECT gen_random_uuid(), 'sumsub', 'key-' || n, '{}', CASE n WHEN 1 THEN 'unmatched' ELSE 'quarantined' END FROM generate_series(1, 3) n",
+    )
+    .execute(&app.db)
+    .await
+    .unwrap();
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let links = ["unmatched", "quarantined"].map(|state| format!("/operator/webhooks?state={state}"));
+    let counted = |overview: &str| {
+        let tile = |link| {
+            overview
+                .split_once(&format!("href=\"{link}\""))?
+                .1
+                .split_once("class=\"value\">")
+        };
+        links
+            .each_ref()
+            .map(|link| tile(link)?.1.split('<').next()?.parse::<usize>().ok())
+    };
+    let mut is_read = async || counted(&kari.sees("/operator").await) == [Some(1), Some(2)];
+    assert!(eventually(&mut is_read).await || eventually(&mut is_read).await);
+    for (link, count) in links.iter().zip([1, 2]) {
+        let listed = kari.sees(link).await.matches("aria-label=\"Event evt_").count();
+        assert_eq!(listed, count, "{link}");
+    }
     app.abandon().await;
 }

@@ -3,7 +3,10 @@
 use chrono::TimeDelta;
 use drop_tests::app::TestApp;
 
-use super::scene::{KARI, OLA, Visitor, audited, dead_jobs, entry, found_by_compliance, service, service_with, stands};
+use super::{
+    arriving::sign_in_for,
+    scene::{KARI, OLA, Visitor, audited, dead_jobs, entry, found_by_compliance, service, service_with, stands},
+};
 
 /// Every page. A person and an event that are not there are asked for like any other.
 pub(super) const PAGES: [&str; 16] = [
@@ -69,8 +72,8 @@ async fn without_a_token_nothing_is_seen_and_nothing_is_changed() {
     for page in PAGES {
         let shown = nobody.get(page).await;
         assert_eq!(
-            (shown.status, shown.location.as_str(), shown.text.as_str()),
-            (303, "/operator/sign-in", ""),
+            (shown.status, shown.location, shown.text.as_str()),
+            (303, sign_in_for(page), ""),
             "{page}"
         );
     }

@@ -5,12 +5,13 @@ use drop_common::{
     config::OperatorRole,
     domain::ids::{LoginId, PaymentId, UserId, WebhookEventId},
     queue::{
-        JobId,
+        Job as _, JobId,
         look::{self, DeadGroup},
-        operate::JobSummary,
+        operate::{self, JobSummary},
+        payloads::ApplyKycEvent,
     },
     storage::{
-        StorageError,
+        StorageError, inbox,
         kyc_history::{self, Logged, Person},
         logins::{self, Standing as LoginStanding},
         payments::{self, Listed, Moment, Story},
@@ -167,9 +168,11 @@ pub(crate) enum Found {
 }
 
 /// Whose id that is: a job's number, a payment's, a login's, an event's, a person's, a request's, any row's that jobs are
-/// about, or the bank's id of a payment. Whether there is a job, login, event or person of that id, they themselves tell.
+/// about, or the bank's id of a payment.
 pub(crate) async fn find(db: &PgPool, asked: &str) -> Result<Found, StorageError> {
-    if let Some(found) = named(asked) {
+    if let Some(found) = named(asked)
+        && is_known(db, &found).await?
+    {
         return Ok(found);
     }
     let row = row_of(asked);
@@ -192,6 +195,18 @@ fn named(asked: &str) -> Option<Found> {
         .or_else(|| asked.parse().ok().map(Found::Login))
         .or_else(|| asked.parse().ok().map(Found::Event))
         .or_else(|| asked.parse().ok().map(Found::Person))
+}
+
+/// Whether anything is known of it: an id can be mistyped, and a row can be gone.
+async fn is_known(db: &PgPool, found: &Found) -> Result<bool, StorageError> {
+    Ok(match *found {
+        Found::Job(id) => operate::show(db, id).await?.is_some(),
+        Found::Payment(id) => payments::standing_of(db, id).await?.is_some(),
+        Found::Login(id) => login_story(db, id).await?.is_some(),
+        Found::Event(id) => inbox::show(db, id, ApplyKycEvent::KIND).await?.is_some(),
+        Found::Person(id) => kyc_history::of(db, id).await?.is_some(),
+        Found::Jobs(_) => true,
+    })
 }
 
 /// A row's id, with whichever prefix it is written, or a request's.

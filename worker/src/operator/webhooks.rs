@@ -5,7 +5,7 @@ use clap::Subcommand;
 use drop_common::{
     domain::ids::WebhookEventId,
     queue::{Job as _, payloads::ApplyKycEvent},
-    storage::inbox::{self, Filter},
+    storage::inbox::{self, Filter, Waiting},
 };
 use sqlx::PgPool;
 
@@ -69,9 +69,18 @@ pub enum WebhooksVerb {
         /// The events, `evt_…`.
         #[arg(required_unless_present = "state", conflicts_with = "state")]
         ids: Vec<WebhookEventId>,
-        /// All that wait in this state, the thousand oldest at most.
-        #[arg(long, value_parser = OPEN)]
+        /// Those that wait in this state and were seen, a thousand at most.
+        #[arg(long, value_parser = OPEN, requires = "newest", requires = "oldest")]
         state: Option<String>,
+        /// Of those only events of this type.
+        #[arg(long = "type", requires = "state")]
+        event_type: Option<String>,
+        /// The newest that was seen: the first one of the list.
+        #[arg(long, requires = "state")]
+        newest: Option<WebhookEventId>,
+        /// The oldest that was seen: the last one of the list.
+        #[arg(long, requires = "state")]
+        oldest: Option<WebhookEventId>,
         #[command(flatten)]
         by: By,
     },
@@ -103,8 +112,21 @@ pub(super) async fn operate(db: &PgPool, verb: WebhooksVerb) -> anyhow::Result<(
             print::changed(ids.len(), "webhook.dismissed");
             Ok(())
         }
-        WebhooksVerb::Replay { ids, state, by } => {
-            let which = state.map_or(Which::Ids(ids), Which::State);
+        WebhooksVerb::Replay {
+            ids,
+            state,
+            event_type,
+            newest,
+            oldest,
+            by,
+        } => {
+            let seen = state.zip(newest).map(|(state, newest)| Waiting {
+                state,
+                event_type,
+                newest,
+                oldest,
+            });
+            let which = seen.map_or(Which::Ids(ids), Which::Seen);
             let replayed = actions::webhooks::replay(db, which, &by).await?;
             print::changed(replayed, "webhook.replayed");
             Ok(())

@@ -3,7 +3,7 @@
 use drop_common::{
     domain::ids::WebhookEventId,
     queue::{EnqueueOptions, Enqueued, enqueue_anew, payloads::ApplyKycEvent},
-    storage::inbox::{self, Before},
+    storage::inbox::{self, Before, Waiting},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -17,8 +17,8 @@ pub(crate) const MOST: i64 = 1_000;
 pub(crate) enum Which {
     /// These.
     Ids(Vec<WebhookEventId>),
-    /// All that wait in this state, the oldest first.
-    State(String),
+    /// Those that somebody saw waiting, and none that came since.
+    Seen(Waiting),
 }
 
 /// All of them in one transaction, or none. The job looks at the event itself, and one that was applied meanwhile changes
@@ -27,7 +27,12 @@ pub(crate) async fn replay(db: &PgPool, which: Which, by: &By) -> anyhow::Result
     let mut tx = db.begin().await?;
     let ids = match which {
         Which::Ids(ids) => ids,
-        Which::State(state) => inbox::open_of_state(&mut tx, &state, MOST).await?,
+        Which::Seen(seen) => {
+            let mut waiting = inbox::waiting(&mut *tx, &seen, MOST).await?;
+            // As they came.
+            waiting.reverse();
+            waiting
+        }
     };
     let mut replayed = 0;
     for event in ids {

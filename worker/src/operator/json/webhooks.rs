@@ -3,7 +3,7 @@
 use drop_common::{
     domain::ids::{UserId, WebhookEventId},
     queue::{Job as _, payloads::ApplyKycEvent},
-    storage::inbox::{self, Detail, Filter, Summary},
+    storage::inbox::{self, Detail, Filter, Summary, Waiting},
 };
 use poem_openapi::{
     Object, OpenApi,
@@ -36,15 +36,22 @@ struct FoundEvents {
     next: Option<String>,
 }
 
-/// Which events, and why: some, or all that wait in a state.
+/// Which events, and why: some, or all that were seen waiting in a state, as a list of `/webhooks` has its newest and its oldest.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
 struct Replayed {
     /// The events, `evt_…`. Either these or `state`.
     #[oai(validator(min_items = 1, max_items = 1000))]
     ids: Option<Vec<String>>,
-    /// All that wait in this state, `received`, `unmatched` or `quarantined`: the thousand oldest at most.
+    /// Those that wait in this state, `received`, `unmatched` or `quarantined`, and were seen: the thousand newest at most.
     state: Option<String>,
+    /// Of those only events of this type.
+    #[oai(rename = "type")]
+    event_type: Option<String>,
+    /// The newest that was seen, `evt_…`. Needed with `state`: what came since stays as it is.
+    newest: Option<String>,
+    /// The oldest that was seen, `evt_…`. Needed with `state`.
+    oldest: Option<String>,
     /// Why; names no person.
     reason: String,
 }
@@ -126,7 +133,7 @@ impl Webhooks {
         let by = operator.because(&replayed.reason)?;
         let which = match (&replayed.ids, &replayed.state) {
             (Some(ids), None) => Which::Ids(events(ids)?),
-            (None, Some(state)) if OPEN.contains(&state.as_str()) => Which::State(state.clone()),
+            (None, Some(state)) if OPEN.contains(&state.as_str()) => Which::Seen(seen(state, &replayed)?),
             (None, Some(_)) => return Err(Refused::unusable("Events of that state do not wait.")),
             (Some(_), Some(_)) | (None, None) => return Err(Refused::unusable("Either ids or a state is needed.")),
         };
@@ -145,6 +152,16 @@ impl Webhooks {
         actions::dismiss(&operator.context.db, &ids, &by).await?;
         Ok(operator.done("webhook.dismissed", ids.len()))
     }
+}
+
+fn seen(state: &str, replayed: &Replayed) -> Result<Waiting, Refused> {
+    let unsaid = || Refused::unusable("It is not said which events were seen: the newest and the oldest are needed.");
+    Ok(Waiting {
+        state: state.to_owned(),
+        event_type: replayed.event_type.clone(),
+        newest: id_in_query(replayed.newest.as_deref())?.ok_or_else(unsaid)?,
+        oldest: Some(id_in_query(replayed.oldest.as_deref())?.ok_or_else(unsaid)?),
+    })
 }
 
 fn events(ids: &[String]) -> Result<Vec<WebhookEventId>, Refused> {

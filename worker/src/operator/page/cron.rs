@@ -27,7 +27,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
                 layout::moment(schedule.next, now),
                 html! { (schedule.taken) },
                 html! { @if schedule.skipped > 0 { (badge("warn", &schedule.skipped.to_string())) } @else { "0" } },
-                html! { a href={ "/operator/jobs?" (layout::encoded(&[("kind", &schedule.kind)])) } { "its jobs" } },
+                html! { a.whole href={ "/operator/jobs?" (layout::encoded(&[("kind", &schedule.kind)])) } { "its jobs" } },
             ];
             if look.who.may_change() {
                 row.push(html! {

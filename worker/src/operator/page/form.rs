@@ -61,7 +61,7 @@ pub(super) struct Act {
 impl<'a> FromRequest<'a> for Act {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> poem::Result<Self> {
         let page = session::page(request);
-        let who = session::identify(request, &page).await?.ok_or(Stop::SignIn)?;
+        let who = session::identify(request, &page).await?.ok_or(Stop::SignIn(None))?;
         if !who.may_change() {
             return Err(Stop::Forbidden("You may look, and change nothing.").into());
         }
@@ -126,12 +126,15 @@ pub(super) async fn read(body: Body) -> Result<Fields, Stop> {
     ))
 }
 
-/// A path of these pages, as it stands in a header.
-fn is_page(path: &str) -> bool {
-    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic());
-    is_plain
+/// The address of one of these pages, as it stands in a header. The path is letters, digits and what our own paths have between
+/// them: browsers read dots, backslashes and what is percent-encoded as ways to elsewhere.
+pub(super) fn is_page(address: &str) -> bool {
+    let (path, query) = address.split_once('?').unwrap_or((address, ""));
+    let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
+    (path == "/operator" || path.starts_with("/operator/"))
+        && path.bytes().all(is_ours)
         && !path.contains("//")
-        && (path == "/operator" || path.starts_with("/operator/") || path.starts_with("/operator?"))
+        && query.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -140,13 +143,38 @@ mod tests {
 
     #[test]
     fn what_was_done_leads_back_to_one_of_these_pages_and_nowhere_else() {
-        assert!(is_page("/operator") && is_page("/operator/jobs?state=dead&kind=x"));
+        for ours in [
+            "/operator",
+            "/operator?did=x",
+            "/operator/jobs?state=dead&kind=x",
+            "/operator/find?q=a%2F%2Fb",
+        ] {
+            assert!(is_page(ours), "{ours}");
+        }
         for elsewhere in [
             "//example.com",
+            "//example.com/operator/",
+            "/\\example.com",
+            "\\\\example.com",
+            "%2F%2Fexample.com",
+            "/%2Fexample.com",
             "/operator//x",
+            "/operator/\\x",
+            "/operator/%5Cx",
+            "/operator/../x",
+            "/operator/%2e%2e/x",
+            "/operator/..%2F..",
+            "/operator@example.com",
+            "/operator.example.com",
             "https://example.com",
+            "https:/operator",
+            "javascript:alert(1)",
+            "operator/jobs",
+            " /operator",
             "/operators",
+            "/metrics",
             "/operator/\r\nx",
+            "/operator?x\r\nset-cookie: y",
             "",
         ] {
             assert!(!is_page(elsewhere), "{elsewhere}");

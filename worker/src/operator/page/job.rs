@@ -9,13 +9,12 @@ use poem::{Response, handler, web::Path};
 use serde_json::Value;
 use uuid::Uuid;
 
-pub(super) use crate::operator::answers::consequence;
-
 use super::{
     layout::{self, job_state},
     session::Look,
     stop::Stop,
 };
+use crate::operator::answers::consequence;
 
 #[handler]
 pub(super) async fn show(look: Look, Path(id): Path<i64>) -> Result<Response, Stop> {

@@ -14,7 +14,10 @@ use super::{
     session::Look,
     stop::Stop,
 };
-use crate::operator::actions::jobs::{self, JobAction, Share};
+use crate::operator::{
+    actions::jobs::{self, JobAction, Share},
+    answers::{self, DeadJobs},
+};
 
 const STATES: [&str; 5] = ["ready", "running", "done", "dead", "untold"];
 const A_PAGE: usize = 50;
@@ -236,11 +239,11 @@ fn all_of_them(look: &Look, search: &Search, dead: &Dead, seen: Seen) -> Markup 
 
 #[handler]
 pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
-    let groups = look::dead_groups(&look.page.context.db).await?;
+    let dead = answers::dead_jobs(&look.page.context.db).await?;
     let now = look.page.context.clock.now();
-    let rows: Vec<Vec<Markup>> = groups
+    let rows: Vec<Vec<Markup>> = dead
         .iter()
-        .map(|group| {
+        .map(|DeadJobs { group, followed }| {
             let filter = [
                 ("state", "dead"),
                 ("lane", group.lane.as_str()),
@@ -253,7 +256,7 @@ pub(super) async fn show_dead(look: Look) -> Result<Response, Stop> {
                 html! { span.error { @if group.error.is_empty() { "no error" } @else { (group.error) } } },
                 layout::moment(group.first, now),
                 layout::moment(group.latest, now),
-                html! { span.quiet { (super::job::consequence(&group.kind)) } },
+                html! { span.quiet { (followed) } },
             ]
         })
         .collect();

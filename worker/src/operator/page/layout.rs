@@ -46,7 +46,7 @@ pub(super) fn page(look: &Look, section: &str, title: &str, body: &Markup) -> Re
             }
             form.find role="search" action="/operator/find" {
                 label.hidden for="q" { "Job, payment, login, event, person or request" }
-                input #q type="search" name="q" placeholder="job, tx_…, lgn_…, request id" autocomplete="off" spellcheck="false";
+                input #q type="search" name="q" placeholder="an id: job, tx_…, lgn_…" autocomplete="off" spellcheck="false";
             }
             div.who {
                 span { (who.name) " " (role(look)) }
@@ -115,7 +115,7 @@ pub(super) fn because(look: &Look, back: &str) -> Markup {
         input type="hidden" name="back" value=(back);
         label.reason {
             span { "Reason" }
-            input type="text" name="reason" required maxlength=(LONGEST_REASON) placeholder="ticket or cause; no person's data" autocomplete="off";
+            input type="text" name="reason" required maxlength=(LONGEST_REASON) placeholder="ticket or cause; no names" autocomplete="off";
         }
     }
 }
@@ -124,7 +124,7 @@ pub(super) fn because(look: &Look, back: &str) -> Markup {
 pub(super) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! {
         time datetime=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) title=(at.to_rfc3339_opts(SecondsFormat::Millis, true)) {
-            (at.format("%Y-%m-%d %H:%M:%S")) " " span.quiet { "(" (apart(at, now)) ")" }
+            (at.format("%Y-%m-%d %H:%M:%S UTC")) " " span.quiet { "(" (apart(at, now)) ")" }
         }
     }
 }

@@ -33,7 +33,7 @@ use poem::{
     endpoint::BoxEndpoint,
     get,
     http::{HeaderValue, StatusCode, header},
-    middleware::CookieJarManager,
+    middleware::{CatchPanic, CookieJarManager},
     post,
 };
 
@@ -65,6 +65,7 @@ pub(crate) fn beside(
     let pages = routes()
         .data(page)
         .with(CookieJarManager::new())
+        .with(CatchPanic::new().with_handler(|_| Stop::Failed))
         .around(guarded)
         .boxed();
     let pages = Arc::new(pages);
@@ -89,7 +90,7 @@ pub(crate) fn beside(
 fn routes() -> Route {
     Route::new()
         .at("/operator", get(overview::show))
-        .at("/operator/sign-in", get(sign_in::show).post(sign_in::sign_in))
+        .at(sign_in::SIGN_IN, get(sign_in::show).post(sign_in::sign_in))
         .at("/operator/sign-out", post(sign_in::sign_out))
         .at("/operator/find", get(find::find))
         .at("/operator/jobs", get(jobs::show))

@@ -67,7 +67,6 @@ fn tiles(reading: &Reading) -> Markup {
     let domain = &reading.domain;
     let dead: i64 = reading.lanes.iter().map(|lane| lane.dead).sum();
     let untold: i64 = reading.lanes.iter().map(|lane| lane.untold).sum();
-    let left_over = domain.webhooks_unmatched + domain.webhooks_quarantined;
     let tile = |name, value: String, alarming, link| Tile {
         name,
         value,
@@ -102,7 +101,16 @@ fn tiles(reading: &Reading) -> Markup {
             300.0,
             "/operator/webhooks?state=received",
         ),
-        count("Webhooks left over", left_over, "/operator/webhooks?state=unmatched"),
+        count(
+            "Webhooks unmatched",
+            domain.webhooks_unmatched,
+            "/operator/webhooks?state=unmatched",
+        ),
+        count(
+            "Webhooks quarantined",
+            domain.webhooks_quarantined,
+            "/operator/webhooks?state=quarantined",
+        ),
         oldest(
             "Oldest check at Sumsub",
             domain.kyc_pending_oldest_age,

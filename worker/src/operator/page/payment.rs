@@ -2,7 +2,7 @@
 
 use drop_common::{
     domain::{bank_status::BankStatus, ids::PaymentId},
-    storage::payments::{self, Moment, Story},
+    storage::payments::{Moment, Story},
 };
 use maud::{Markup, html};
 use poem::{Response, handler, web::Path};
@@ -14,7 +14,11 @@ use super::{
     session::Look,
     stop::Stop,
 };
-use crate::operator::{actions, payments::final_code};
+use crate::operator::{
+    actions,
+    answers::{self, PaymentStory},
+    payments::final_code,
+};
 
 /// The bank's last words, as the form offers them.
 const LAST_WORDS: [(&str, &str); 4] = [
@@ -28,8 +32,7 @@ const LAST_WORDS: [(&str, &str); 4] = [
 pub(super) async fn show(look: Look, Path(id): Path<String>) -> Result<Response, Stop> {
     let id: PaymentId = id.parse().map_err(|_| Stop::NotFound)?;
     let db = &look.page.context.db;
-    let payment = payments::standing_of(db, id).await?.ok_or(Stop::NotFound)?;
-    let story = payments::story(db, id).await?;
+    let PaymentStory { payment, story } = answers::payment_story(db, id).await?.ok_or(Stop::NotFound)?;
     let waits = payment.needs_review && !payment.bank_final;
     let body = html! {
         div.title {
@@ -75,7 +78,7 @@ pub(super) fn told(moment: &Moment, began: chrono::DateTime<chrono::Utc>) -> Mar
     let since = (moment.at - began).num_milliseconds();
     html! {
         li.(moment.source) {
-            time datetime=(moment.at.to_rfc3339()) { (moment.at.format("%Y-%m-%d %H:%M:%S%.3f")) }
+            time datetime=(moment.at.to_rfc3339()) { (moment.at.format("%Y-%m-%d %H:%M:%S%.3f UTC")) }
             span.since { "+" (format!("{}.{:03} s", since / 1_000, (since % 1_000).abs())) }
             div.what {
                 strong { (moment.what) } " "

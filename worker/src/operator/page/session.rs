@@ -18,7 +18,11 @@ use poem::{
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use super::{Page, form::Fields, stop::Stop};
+use super::{
+    Page,
+    form::{self, Fields},
+    stop::Stop,
+};
 
 /// The cookie's name. With this prefix a browser takes it over TLS alone, or from this machine, which a forwarded port is, and from
 /// no other host of the same site.
@@ -72,10 +76,18 @@ pub(super) struct Look {
 impl<'a> FromRequest<'a> for Look {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
         let page = page(request);
-        let who = identify(request, &page).await?.ok_or(Stop::SignIn)?;
+        let who = identify(request, &page)
+            .await?
+            .ok_or_else(|| Stop::SignIn(asked_for(request)))?;
         let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
         Ok(Self { page, who, query })
     }
+}
+
+/// The page that somebody asks for, but for the overview: there everybody begins.
+fn asked_for(request: &Request) -> Option<String> {
+    let asked = request.uri().path_and_query()?.as_str();
+    (asked != "/operator" && form::is_page(asked)).then(|| asked.to_owned())
 }
 
 pub(super) fn page(request: &Request) -> Arc<Page> {

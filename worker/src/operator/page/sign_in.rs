@@ -11,23 +11,43 @@ use poem::{
 };
 use serde_json::json;
 
-use super::{Page, form, layout, session, stop::Stop};
+use super::{
+    Page,
+    form::{self, Fields},
+    layout, session,
+    stop::Stop,
+};
 use crate::operator::token::{self, Nobodys};
+
+/// Where somebody signs in.
+pub(super) const SIGN_IN: &str = "/operator/sign-in";
+/// Which page they wanted to see, in the query and in the form.
+pub(super) const WANTED: &str = "to";
 
 #[handler]
 pub(super) async fn show(request: &Request) -> Result<Response, Stop> {
+    let query = Fields::parse(request.uri().query().unwrap_or_default().as_bytes());
     if session::identify(request, &session::page(request)).await?.is_some() {
-        return Ok(to("/operator"));
+        return Ok(to(wanted(&query)));
     }
-    Ok(page(StatusCode::OK, None))
+    Ok(page(StatusCode::OK, wanted(&query), None))
 }
 
-fn page(status: StatusCode, wrong: Option<&str>) -> Response {
+/// One of our pages, whatever the link says that brought them here.
+fn wanted(fields: &Fields) -> &str {
+    fields
+        .get(WANTED)
+        .filter(|path| form::is_page(path))
+        .unwrap_or("/operator")
+}
+
+fn page(status: StatusCode, wanted: &str, wrong: Option<&str>) -> Response {
     let body = html! {
         section.sign-in {
             h1 { "Operators" }
             @if let Some(wrong) = wrong { p.notice.bad role="alert" { (wrong) } }
-            form method="post" action="/operator/sign-in" {
+            form method="post" action=(SIGN_IN) {
+                input type="hidden" name=(WANTED) value=(wanted);
                 label for="token" { "Your token" }
                 input #token type="password" name="token" autocomplete="current-password" required autofocus;
                 button.primary type="submit" { "Sign in" }
@@ -46,10 +66,16 @@ pub(super) async fn sign_in(request: &Request, body: Body) -> Result<Response, S
     let token = form.get("token").unwrap_or_default();
     let holder = match token::holder(token, request, &shared.context).await {
         Ok(holder) => holder,
-        Err(Nobodys::Wrong) => return Ok(page(StatusCode::FORBIDDEN, Some("That token is nobody's."))),
+        Err(Nobodys::Wrong) => {
+            return Ok(page(
+                StatusCode::FORBIDDEN,
+                wanted(&form),
+                Some("That token is nobody's."),
+            ));
+        }
         Err(Nobodys::TooMany(seconds)) => {
             let wait = "Too many tokens were nobody's. Wait some minutes.";
-            let refused = page(StatusCode::TOO_MANY_REQUESTS, Some(wait));
+            let refused = page(StatusCode::TOO_MANY_REQUESTS, wanted(&form), Some(wait));
             return Ok(refused
                 .with_header(header::RETRY_AFTER, seconds.to_string())
                 .into_response());
@@ -58,7 +84,7 @@ pub(super) async fn sign_in(request: &Request, body: Body) -> Result<Response, S
     };
     note(&shared, &holder.name).await?;
     request.cookie().add(session::begin(holder, &shared));
-    Ok(to("/operator"))
+    Ok(to(wanted(&form)))
 }
 
 async fn note(page: &Page, name: &str) -> Result<(), Stop> {
@@ -81,7 +107,7 @@ async fn note(page: &Page, name: &str) -> Result<(), Stop> {
 #[handler]
 pub(super) async fn sign_out(request: &Request, body: Body) -> Result<Response, Stop> {
     let shared = session::page(request);
-    let who = session::identify(request, &shared).await?.ok_or(Stop::SignIn)?;
+    let who = session::identify(request, &shared).await?.ok_or(Stop::SignIn(None))?;
     form::is_ours(request)?;
     let form = form::read(body).await?;
     if !form
@@ -91,10 +117,10 @@ pub(super) async fn sign_out(request: &Request, body: Body) -> Result<Response, 
         return Err(Stop::Forbidden("This form is not one that the page made for you."));
     }
     session::sign_out(request, &shared, &who).await?;
-    Ok(to("/operator/sign-in"))
+    Ok(to(SIGN_IN))
 }
 
-fn to(path: &'static str) -> Response {
+fn to(path: &str) -> Response {
     Response::builder()
         .status(StatusCode::SEE_OTHER)
         .header(header::LOCATION, path)

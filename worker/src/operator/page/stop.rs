@@ -7,14 +7,17 @@ use poem::{
     http::{StatusCode, header},
 };
 
-use super::layout;
+use super::{
+    layout,
+    sign_in::{SIGN_IN, WANTED},
+};
 use crate::operator::actions::Refusal;
 
 /// Why not.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// Nobody is signed in.
-    SignIn,
+    /// Nobody is signed in; the page that they asked for, to which they come back.
+    SignIn(Option<String>),
     /// They may not, for this reason.
     Forbidden(&'static str),
     /// There is no such page, or nothing of this id.
@@ -30,10 +33,11 @@ pub(super) enum Stop {
 impl IntoResponse for Stop {
     fn into_response(self) -> Response {
         let (status, title, why) = match self {
-            Self::SignIn => {
+            Self::SignIn(asked) => {
+                let path = asked.map(|asked| format!("{SIGN_IN}?{}", layout::encoded(&[(WANTED, &asked)])));
                 return Response::builder()
                     .status(StatusCode::SEE_OTHER)
-                    .header(header::LOCATION, "/operator/sign-in")
+                    .header(header::LOCATION, path.as_deref().unwrap_or(SIGN_IN))
                     .finish();
             }
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, "Not allowed", why.to_owned()),

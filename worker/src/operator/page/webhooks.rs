@@ -4,7 +4,7 @@
 use drop_common::{
     domain::ids::WebhookEventId,
     queue::{Job as _, payloads::ApplyKycEvent},
-    storage::inbox::{self, Filter, Summary},
+    storage::inbox::{self, Filter, Summary, Waiting},
 };
 use maud::{Markup, html};
 use poem::{Response, handler, web::Path};
@@ -32,18 +32,7 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
         limit: A_PAGE,
     };
     let found = inbox::search(&look.page.context.db, &filter).await?;
-    let back = format!(
-        "/operator/webhooks?{}",
-        layout::encoded(&[("state", state.unwrap_or_default())])
-    );
-    let older = found.next.map(|next| {
-        let (state, kind) = (
-            state.unwrap_or_default(),
-            filter.event_type.as_deref().unwrap_or_default(),
-        );
-        let pairs = [("state", state), ("type", kind), ("before", &next.to_string())];
-        format!("/operator/webhooks?{}", layout::encoded(&pairs))
-    });
+    let waiting = waiting(&look, &filter, &found.events).await?;
     let body = html! {
         h1 { "Webhooks" }
         nav aria-label="States" { ul.tabs {
@@ -52,21 +41,66 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
                 li { a href={ "/operator/webhooks?state=" (one) } aria-current=[(state == Some(one)).then_some("true")] { (one) } }
             }
         } }
-        (list(&look, &found.events, &back))
-        (layout::older(older))
-        @if let Some(state) = state.filter(|state| OPEN.contains(state)) && look.who.may_change() && !found.events.is_empty() {
-            form.action method="post" action="/operator/webhooks/replay-all" {
-                fieldset {
-                    legend { "All that are " (state) }
-                    p.quiet { "The " (webhooks::MOST) " oldest at most. Those that were applied are left alone." }
-                    input type="hidden" name="state" value=(state);
-                    (layout::because(&look, &back))
-                    div.buttons { button type="submit" { "Replay all" } }
-                }
-            }
-        }
+        (list(&look, &found.events, &link(&filter, filter.before)))
+        (layout::older(found.next.map(|next| link(&filter, Some(next)))))
+        @if let Some((seen, events)) = &waiting { (all_of_them(&look, &filter, seen, *events)) }
     };
     Ok(layout::page(&look, "/operator/webhooks", "Webhooks", &body))
+}
+
+/// The filter as an address, from this event on.
+fn link(filter: &Filter, before: Option<WebhookEventId>) -> String {
+    let before = before.map(|id| id.to_string()).unwrap_or_default();
+    let pairs = [
+        ("state", filter.state.as_deref().unwrap_or_default()),
+        ("type", filter.event_type.as_deref().unwrap_or_default()),
+        ("before", before.as_str()),
+    ];
+    format!("/operator/webhooks?{}", layout::encoded(&pairs))
+}
+
+/// What somebody who may change something sees waiting, from the first event that is listed on, and how many they are.
+async fn waiting(look: &Look, filter: &Filter, listed: &[Summary]) -> Result<Option<(Waiting, usize)>, Stop> {
+    let state = filter.state.clone().filter(|state| OPEN.contains(&state.as_str()));
+    let newest = listed.first().and_then(|event| event.id.parse().ok());
+    let Some((state, newest)) = state.zip(newest).filter(|_| look.who.may_change()) else {
+        return Ok(None);
+    };
+    let seen = Waiting {
+        state,
+        event_type: filter.event_type.clone(),
+        newest,
+        oldest: None,
+    };
+    let events = inbox::waiting(&look.page.context.db, &seen, webhooks::MOST).await?;
+    let oldest = events.last().copied();
+    Ok(oldest.map(|_| (Waiting { oldest, ..seen }, events.len())))
+}
+
+/// Those that are counted here, and no others: what comes meanwhile was not seen by whoever presses the button.
+fn all_of_them(look: &Look, filter: &Filter, seen: &Waiting, events: usize) -> Markup {
+    let are_more = i64::try_from(events).is_ok_and(|events| events == webhooks::MOST);
+    html! {
+        form.action method="post" action="/operator/webhooks/replay-all" {
+            fieldset {
+                legend {
+                    "All that are " (seen.state)
+                    @if let Some(kind) = &seen.event_type { ", " (kind) }
+                    ": " (events)
+                }
+                p.quiet {
+                    "From the first that is listed here on, at most " (webhooks::MOST) " at a time. Those that were applied are left alone. "
+                    @if are_more { a href=(link(filter, seen.oldest)) { "Those behind them" } }
+                }
+                input type="hidden" name="state" value=(seen.state);
+                @if let Some(kind) = &seen.event_type { input type="hidden" name="type" value=(kind); }
+                input type="hidden" name="newest" value=(seen.newest);
+                input type="hidden" name="oldest" value=[seen.oldest];
+                (layout::because(look, &link(filter, filter.before)))
+                div.buttons { button type="submit" { "Replay all" } }
+            }
+        }
+    }
 }
 
 fn state(state: &str) -> Markup {
@@ -203,10 +237,17 @@ pub(super) async fn change(act: Act) -> Result<Response, Stop> {
 #[handler]
 pub(super) async fn replay_all(act: Act) -> Result<Response, Stop> {
     let state = act.form.get("state").filter(|state| OPEN.contains(state));
-    let state = state
-        .ok_or(Stop::Unusable("Events of that state do not wait."))?
-        .to_owned();
-    let replayed = webhooks::replay(&act.page.context.db, Which::State(state), &act.by).await?;
+    let unseen = Stop::Unusable("It is not said which events were seen. Load the page anew.");
+    let (newest, oldest) = act.form.parsed("newest").zip(act.form.parsed("oldest")).ok_or(unseen)?;
+    let seen = Waiting {
+        state: state
+            .ok_or(Stop::Unusable("Events of that state do not wait."))?
+            .to_owned(),
+        event_type: act.form.get("type").map(str::to_owned),
+        newest,
+        oldest: Some(oldest),
+    };
+    let replayed = webhooks::replay(&act.page.context.db, Which::Seen(seen), &act.by).await?;
     act.page.context.wake.signal(ApplyKycEvent::LANE);
     Ok(act.done("webhook.replayed", replayed))
 }
