@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Consents in one list: far more than anybody links.
-const LISTED: i64 = 50;
+pub(crate) const LISTED: i64 = 50;
 
 /// The operations.
 pub struct ConsentsApi {
@@ -186,10 +186,10 @@ impl ConsentsApi {
         Ok(Unlinked::Done)
     }
 
-    /// Take the person back from the bank.
+    /// Take the person back from approving a consent.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call any number of times. A consent with another
-    /// `state` is not found.
+    /// Decides nothing: it lets the bank be asked now. Safe to call any number of times; 60 requests in 60 s from one address,
+    /// then `rate_limited`. A consent with another `state` is not found.
     #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
     async fn callback(
         &self,
