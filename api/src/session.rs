@@ -158,7 +158,10 @@ impl<'a> ApiExtractor<'a> for Session {
     fn register(registry: &mut Registry) {
         let scheme = MetaSecurityScheme {
             ty: "http",
-            description: Some("The access token of a login, for apps."),
+            description: Some(
+                "The access token of a login, for apps: a JWT (RFC8725) that only this service reads, signed with EdDSA by a key of \
+                 `/.well-known/jwks.json`.",
+            ),
             name: None,
             key_in: None,
             scheme: Some("bearer"),

@@ -215,6 +215,8 @@ fn every_operation_is_named_described_and_filed_under_one_chapter() {
         used.insert(tag);
         for parameter in operation["parameters"].as_array().unwrap() {
             assert!(is_written(parameter.get("description")), "{route}: {parameter}");
+            let shown = parameter.get("example").or_else(|| parameter["schema"].get("example"));
+            assert!(is_written(shown), "{route}: {parameter}");
         }
     }
     assert_eq!(used.len(), chapters.len(), "an empty chapter");
@@ -263,11 +265,20 @@ fn every_operation_can_succeed_and_every_error_is_a_problem() {
             // A login is started by a redirect and nothing else.
             let succeeds = |status: &str| status.starts_with('2') || status == "303";
             assert!(responses.keys().any(|status| succeeds(status)), "{route}");
-            for always in ["500", "503", "default"] {
+            for always in ["500", "default"] {
                 assert!(responses.contains_key(always), "{route} {always}");
             }
+            let asks_the_database = route != "GET /.well-known/jwks.json";
+            assert_eq!(responses.contains_key("503"), asks_the_database, "{route}");
             let is_webhook = route == "POST /v1/webhooks/sumsub";
             assert_eq!(responses.contains_key("429"), !is_webhook, "{route}");
+            for status in ["429", "503"] {
+                let come_again = |response: &Value| response["headers"].get("Retry-After").is_some();
+                assert!(
+                    responses.get(status).is_none_or(come_again),
+                    "{route} {status} says no time"
+                );
+            }
             for (status, response) in responses {
                 assert!(is_written(response.get("description")), "{route} {status}");
                 let media: Vec<&String> = response["content"]

@@ -6,6 +6,8 @@ import { writeFileSync } from "node:fs";
 const [program, folder] = process.argv.slice(-2);
 const { DROP_API: api, DROP_OPERATOR_PAGE: operator, DROP_OPERATOR_TOKEN: token } = process.env;
 const ours = [api, operator].map((address) => new URL(address).origin);
+/** A reading of the gauges, and the page's own look at it, are some seconds old. */
+const READ = 60_000;
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-gpu"] });
 
 /** A run's port is any free one. */
@@ -38,8 +40,8 @@ async function settled(page) {
 }
 
 /** Opens a page, which must have nothing to complain about and ask no other host for anything. */
-async function look(open, then) {
-  const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 580 }, reducedMotion: "reduce" });
+async function look(open, then, height = 580) {
+  const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height }, reducedMotion: "reduce" });
   const page = await context.newPage();
   const wrong = [];
   page.on("console", (message) => message.type() === "error" && wrong.push(message.text()));
@@ -55,12 +57,20 @@ async function look(open, then) {
   await context.close();
 }
 
-async function take(name, chosen, open) {
-  await look(open, async (page) => {
+async function take(name, chosen, open, height) {
+  const leave = async (page) => {
     await page.evaluate(usual);
     await page.screenshot({ path: `${folder}/${name}.png` });
     writeFileSync(`${folder}/${name}.txt`, await page.evaluate(seen, chosen));
-  });
+  };
+  await look(open, leave, height);
+}
+
+async function signIn(page) {
+  await page.goto(operator);
+  await page.locator("#token").fill(token);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(operator);
 }
 
 await take("docs", "*", async (page) => {
@@ -72,10 +82,20 @@ await look(async (page) => {
   await page.goto(`${api}/docs/swagger`);
   await page.getByText("/v1/transactions", { exact: true }).first().waitFor();
 });
-await take("operator", "h1, h2, h3, th, nav", async (page) => {
-  await page.goto(operator);
-  await page.locator("#token").fill(token);
-  await page.keyboard.press("Enter");
-  await page.waitForURL(operator);
-});
+const overview = async (page) => {
+  await signIn(page);
+  // Not before it has something to show: the payments that wait for their person.
+  const underWay = page.locator(".tile", { hasText: "Payments under way" });
+  await underWay.filter({ hasText: /[1-9]/ }).waitFor({ timeout: READ });
+};
+await take("operator", "h1, h2, h3, th, nav", overview, 1290);
+const story = async (page) => {
+  await signIn(page);
+  await page.goto(`${operator}/payments`);
+  await page.getByRole("row").filter({ hasText: "completed" }).filter({ hasText: "final" }).first().getByRole("link").click();
+  for (const step of ["payment.requested", "callback.came_back", "payment.moved", "payment delivered"]) {
+    await page.locator(".story").getByText(step).first().waitFor();
+  }
+};
+await take("payment", "h2, dt, nav", story, 1290);
 await browser.close();

@@ -118,6 +118,28 @@ async fn another_persons_consent_and_account_look_unknown() {
 }
 
 #[tokio::test]
+async fn a_browser_that_comes_back_with_a_consent_is_sent_on_to_the_result_page() {
+    let page = "https://getdrop.no/linked?from=bank";
+    let app = TestApp::start_with(&[("DROP_CONSENT_RESULT_URL", page)]).await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await.body;
+    let (id, link) = (
+        linking["id"].as_str().unwrap(),
+        linking["scaRedirect"].as_str().unwrap(),
+    );
+    let back = app.sandbox.bank().decide_at(link, Decision::Approve).unwrap().unwrap();
+    let request = browser().get(&back).header("Accept", "text/html,*/*;q=0.8");
+    let sent_on = Answer::of(request.send().await.unwrap()).await;
+    assert_eq!(sent_on.status, 303);
+    assert_eq!(sent_on.location, Some(format!("{page}&consent={id}")));
+    app.until_idle().await;
+    let linked = anna.get(&format!("/v1/bank-consents/{id}")).await;
+    assert_eq!(linked.body["status"], "valid", "the bank was asked all the same");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn a_callback_with_a_wrong_state_is_404_and_asks_the_bank_nothing() {
     let app = TestApp::start().await;
     let anna = app.signed_in("anna").await;

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Accounts in one list: far more than anybody links.
-const LISTED: i64 = 200;
+pub(crate) const LISTED: i64 = 200;
 
 /// The operations.
 pub struct AccountsApi {
@@ -90,7 +90,8 @@ impl AccountsApi {
     /// Refresh the balance of a linked account.
     ///
     /// Lets the bank be asked now, because its owner is there. Where the bank gives no balance or cannot be asked, the
-    /// cached one is answered with `stale` set. `not_found` (404) for an account that is not the user's or no longer linked.
+    /// cached one is answered with `stale` set. `not_found` for an account that is not the user's or no longer linked. 120
+    /// requests in 60 s of one user, then `rate_limited`.
     #[oai(
         path = "/v1/bank-accounts/:id/balance/refresh",
         method = "post",

@@ -121,7 +121,7 @@ pub enum BalanceAnswer {
     /// The cached balance.
     #[oai(status = 200)]
     Cached(Json<CachedBalance>),
-    /// The first read is under way.
+    /// The first read is under way: ask again in some seconds.
     #[oai(status = 202)]
     NotReadYet,
 }

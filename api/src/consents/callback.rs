@@ -8,19 +8,15 @@ use drop_common::{
 use poem::Request;
 use poem_openapi::payload::Json;
 
-use super::CameBack;
+use super::{CameBack, Returned};
 use crate::{
+    browser::{page_about, prefers_page},
     error::{ApiError, Code},
     rate_limit::CONSENT_CALLBACK,
     state::State,
 };
 
-pub(super) async fn finish(
-    state: &State,
-    request: &Request,
-    id: &str,
-    secret: &str,
-) -> Result<Json<CameBack>, ApiError> {
+pub(super) async fn finish(state: &State, request: &Request, id: &str, secret: &str) -> Result<Returned, ApiError> {
     CONSENT_CALLBACK.take_from_address(state, request).await?;
     let id: ConsentId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
     let address = state.proxies.client_of(request).map(|address| address.to_string());
@@ -39,8 +35,12 @@ pub(super) async fn finish(
     }
     tx.commit().await?;
     state.wake.signal(Lane::BalanceUser);
-    Ok(Json(CameBack {
+    if prefers_page(request) {
+        let page = &state.settings.api.consent_result_url;
+        return Ok(Returned::GoOn(page_about(page, "consent", id)));
+    }
+    Ok(Returned::Shown(Json(CameBack {
         id: id.to_string(),
         status: back.status.as_str().to_owned(),
-    }))
+    })))
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Consents in one list: far more than anybody links.
-const LISTED: i64 = 50;
+pub(crate) const LISTED: i64 = 50;
 
 /// The operations.
 pub struct ConsentsApi {
@@ -186,10 +186,11 @@ impl ConsentsApi {
         Ok(Unlinked::Done)
     }
 
-    /// Take the person back from the bank.
+    /// Take the person back from approving a consent.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call any number of times. A consent with another
-    /// `state` is not found.
+    /// Decides nothing: it lets the bank be asked now. Safe to call any number of times; 60 requests in 60 s from one address,
+    /// then `rate_limited`. A consent with another `state` is not found. A browser (`Accept: text/html`) is sent on to the page
+    /// that shows the result.
     #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
     async fn callback(
         &self,
@@ -198,9 +199,24 @@ impl ConsentsApi {
         consent: Query<String>,
         /// The value that went to the bank with the consent.
         state: Query<String>,
-    ) -> Result<Json<CameBack>, ApiError> {
+    ) -> Result<Returned, ApiError> {
         callback::finish(&self.state, request, &consent.0, &state.0).await
     }
+}
+
+/// The answer to somebody who came back from the bank.
+#[derive(ApiResponse)]
+pub enum Returned {
+    /// Where the consent stood.
+    #[oai(status = 200)]
+    Shown(Json<CameBack>),
+    /// A browser is sent on to the page that shows the result.
+    #[oai(status = 303)]
+    GoOn(
+        /// The page.
+        #[oai(header = "Location")]
+        String,
+    ),
 }
 
 /// What the person sees who came back from the bank.

@@ -64,7 +64,7 @@ impl LoginsApi {
     /// While the check runs, a browser is shown a page that asks again by itself; a problem is a page for it, too.
     ///
     /// The person of an app's login is sent into the app, which needs none of the cookies: its code is redeemed there.
-    /// 10 requests in 60 s from one address, then `rate_limited`.
+    /// `unauthenticated`: what Drop held of the person was erased meanwhile. 10 requests in 60 s from one address, then `rate_limited`.
     #[oai(
         path = "/api/auth/bankid/callback",
         method = "get",
@@ -136,7 +136,8 @@ impl LoginsApi {
     ///
     /// Waits for the check and gives the session's tokens, once. A wrong code, a wrong verifier, and a login that was
     /// redeemed, is too old, or is not an app's, are all `invalid_state`; a wrong one uses nothing up. After 202 the app
-    /// sends the same again. If an answer with tokens is lost, the person logs in anew.
+    /// sends the same again. If an answer with tokens is lost, the person logs in anew. `unauthenticated`: what Drop held of the
+    /// person was erased meanwhile.
     ///
     /// 10 requests in 60 s from one address, then `rate_limited`.
     #[oai(

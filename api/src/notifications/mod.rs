@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The most notifications of one page.
-const PAGE: i64 = 50;
+pub(crate) const PAGE: i64 = 50;
 
 /// The operations.
 pub struct NotificationsApi {

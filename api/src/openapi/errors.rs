@@ -62,6 +62,11 @@ const OWN: &[(&str, &[Code])] = &[
     ("getHealth", &[]),
 ];
 
+/// What this process holds itself: it is answered also while the database is not there.
+const ASKS_NO_DATABASE: &str = "getSigningKeys";
+/// What was taken on before its provider's circuit was seen to be open, and goes on: anything else was not started.
+const GOES_ON: &str = "createTransaction";
+
 /// However a login ends that gives no session. A login whose person was erased meanwhile is `unauthenticated`.
 const LOGIN: &[Code] = &[
     Code::InvalidState,
@@ -90,6 +95,7 @@ const REDEMPTION: &[Code] = &[
 /// Makes the problems among the operation's responses exactly those it can answer with, each with its codes.
 pub(super) fn write_out(method: &str, operation: &mut Map<String, Value>) {
     let codes = codes(method, operation);
+    let goes_on = is(operation, GOES_ON);
     let Some(Value::Object(responses)) = operation.get_mut("responses") else {
         return;
     };
@@ -102,24 +108,31 @@ pub(super) fn write_out(method: &str, operation: &mut Map<String, Value>) {
         let response = responses.entry(status.as_str()).or_insert_with(|| problem(""));
         response["description"] = json!(description(&same));
         response["content"][PROBLEM]["examples"] = same.iter().copied().map(example).collect();
-        // Both come with an open circuit and an equal payment only: no other failure of a provider knows when it ends, and no
-        // other conflict has a place to look at.
-        let never = match status {
-            StatusCode::BAD_GATEWAY => !same.contains(&Code::CircuitOpen),
-            StatusCode::CONFLICT => !same.contains(&Code::PossibleDuplicate),
-            _ => false,
+        // No other failure of a provider than an open circuit knows when it ends, and no other conflict than an equal payment
+        // has a place to look at.
+        let never: &[&str] = match status {
+            StatusCode::BAD_GATEWAY if !same.contains(&Code::CircuitOpen) => &["Retry-After", "Location"],
+            StatusCode::BAD_GATEWAY if !goes_on => &["Location"],
+            StatusCode::CONFLICT if !same.contains(&Code::PossibleDuplicate) => &["Retry-After", "Location"],
+            _ => &[],
         };
-        let headers = response.get_mut("headers").and_then(Value::as_object_mut);
-        if let Some(headers) = headers.filter(|_| never) {
-            headers.retain(|name, _| !["Retry-After", "Location"].contains(&name.as_str()));
+        if let Some(headers) = response.get_mut("headers").and_then(Value::as_object_mut) {
+            headers.retain(|name, _| !never.contains(&name.as_str()));
         }
     }
     let other = || problem("Any other problem; see `code`.");
     responses.entry("default").or_insert_with(other);
 }
 
+fn is(operation: &Map<String, Value>, id: &str) -> bool {
+    operation.get("operationId").and_then(Value::as_str) == Some(id)
+}
+
 fn codes(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
-    let mut codes = vec![Code::Internal, Code::Unavailable];
+    let mut codes = vec![Code::Internal];
+    if !is(operation, ASKS_NO_DATABASE) {
+        codes.push(Code::Unavailable);
+    }
     let webhook = operation.get("tags") == Some(&json!(["Webhooks"]));
     // A sender of webhooks is never told to slow down (contract 3.4).
     if !webhook {
@@ -142,6 +155,8 @@ fn codes(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
             Code::RequestTimeout,
             Code::PayloadTooLarge,
             Code::UnsupportedMediaType,
+            // There is no room for it beside the bodies of others.
+            Code::Overloaded,
         ]);
     }
     let parameters = operation.get("parameters").and_then(Value::as_array);
@@ -158,8 +173,7 @@ fn codes(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
     if operation.contains_key("requestBody") && !webhook {
         codes.push(Code::ValidationFailed);
     }
-    let id = operation.get("operationId").and_then(Value::as_str);
-    let own = OWN.iter().find(|(name, _)| Some(*name) == id);
+    let own = OWN.iter().find(|(name, _)| is(operation, name));
     codes.extend(own.map(|(_, own)| *own).unwrap_or_default());
     // In the order of their declaration, each once.
     Code::ALL.iter().copied().filter(|code| codes.contains(code)).collect()
@@ -267,6 +281,27 @@ mod tests {
         assert!(lines.contains("- `jwks_verification_failed`: "), "{lines}");
         assert!(login["502"]["headers"].as_object().unwrap().keys().eq(["X-Request-ID"]));
         assert_eq!(of("createTransaction")["502"]["headers"].as_object().unwrap().len(), 3);
+        // Behind an open circuit nothing is withdrawn later.
+        let withdrawal = of("cancelTransaction");
+        let kept = withdrawal["502"]["headers"].as_object().unwrap();
+        assert!(kept.keys().eq(["Retry-After", "X-Request-ID"]));
+    }
+
+    #[test]
+    fn a_body_may_find_no_room_and_the_signing_keys_are_there_without_a_database() {
+        let codes = |operation| {
+            let responses = written_out("post", operation);
+            let of = |status| {
+                responses
+                    .get(status)
+                    .map(|one| one["content"][PROBLEM]["examples"].clone())
+            };
+            of("503").map(|codes| codes.as_object().unwrap().keys().cloned().collect::<Vec<_>>())
+        };
+        let with_a_body = codes(json!({ "responses": {}, "requestBody": {} }));
+        assert_eq!(with_a_body.unwrap(), ["overloaded", "unavailable"]);
+        assert_eq!(codes(json!({ "responses": {} })).unwrap(), ["unavailable"]);
+        assert_eq!(codes(json!({ "operationId": ASKS_NO_DATABASE, "responses": {} })), None);
     }
 
     #[test]

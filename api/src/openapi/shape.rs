@@ -57,8 +57,10 @@ fn complete(method: &str, operation: &mut Map<String, Value>, schemas: &Value) {
             "description": "A UUID that names this request. Without one, or with anything else, the service makes one.",
             "schema": { "type": "string" },
         }));
+        parameters.iter_mut().for_each(texts::show);
     }
     errors::write_out(method, operation);
+    let is_signed = operation["security"] == json!([{ "PayloadDigest": [] }]);
     let Some(Value::Object(responses)) = operation.get_mut("responses") else {
         return;
     };
@@ -81,8 +83,13 @@ fn complete(method: &str, operation: &mut Map<String, Value>, schemas: &Value) {
             "schema": { "type": "string", "format": "uuid" },
         });
         if status == "401" {
+            let meant = if is_signed {
+                "`Bearer`, as on every 401. What is asked for here is the digest."
+            } else {
+                "`Bearer`: the way to sign in that is taken here."
+            };
             headers["WWW-Authenticate"] = json!({
-                "description": "`Bearer`: the way to sign in that is taken here.",
+                "description": meant,
                 "required": true,
                 "schema": { "type": "string" },
             });

@@ -1,5 +1,5 @@
-//! What a text holds, where the framework knows no more than that it is one: the form of ids, how long a text may be, and the
-//! words that a member has so far.
+//! What a text holds, where the framework knows no more than that it is one: the form of ids, how long a text may be, the words
+//! that a member has so far, and what a parameter looks like. And how long a list is at most.
 
 use drop_common::domain::{
     bank_status::BankStatus,
@@ -11,13 +11,30 @@ use drop_common::domain::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::{accounts, consents, notifications, payments};
+
 /// What goes out, once spaces around it are gone.
 const PAYABLE: &str = "[A-Za-zæøåÆØÅ0-9 _/?:().,'+-]";
 /// Never negative: what is paid, and what a payment was.
 const AMOUNT: &str = r"^[0-9]{1,14}(\.[0-9]{1,3})?$";
 const CURRENCY: &str = "^[A-Z]{3}$";
 
-/// A member of a schema, and what is true of its texts.
+/// What parameters look like that are no ids.
+const SHOWN: [(&str, &str); 11] = [
+    ("Prefer", "wait=5"),
+    ("X-Request-ID", "019a8c5e-7d1f-7c3a-9b52-0f6d3e8a4c11"),
+    ("Last-Event-ID", "2"),
+    ("X-Payload-Digest-Alg", "HMAC_SHA256_HEX"),
+    ("return_to", "/"),
+    ("ui_locales", "no"),
+    ("code", "2f1d8a4c-0b7e-4d5a-9c63-1e8f7a6b5d40"),
+    ("state", "mJ3v0F5h2cYx8nQ1sT4uW7zA9bD6eG0iK2lO5pR8tVY"),
+    ("error", "access_denied"),
+    ("iss", "https://auth.bankid.no/auth/realms/prod"),
+    ("paymentId", "pay_xyz123"),
+];
+
+/// A member of a schema, and what is true of it.
 fn rules() -> Vec<(&'static str, &'static str, Value)> {
     let status = words(PaymentStatus::ALL, PaymentStatus::as_str);
     let kyc = words(KycStatus::ALL, KycStatus::as_str);
@@ -58,6 +75,14 @@ fn rules() -> Vec<(&'static str, &'static str, Value)> {
         ("Kyc", "status", kyc.clone()),
         ("Person", "kycStatus", kyc),
         ("LiveSession", "channel", words(Channel::ALL, Channel::as_str)),
+        ("BankAccounts", "accounts", json!({ "maxItems": accounts::LISTED })),
+        ("BankConsents", "consents", json!({ "maxItems": consents::LISTED })),
+        (
+            "Notifications",
+            "notifications",
+            json!({ "maxItems": notifications::PAGE }),
+        ),
+        ("Transactions", "transactions", json!({ "maxItems": payments::PAGE })),
     ]
 }
 
@@ -71,8 +96,8 @@ fn words<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str) -> Value {
 pub(super) fn write_out(document: &mut Value) {
     for (schema, member, rule) in rules() {
         let place = format!("/components/schemas/{schema}/properties/{member}");
-        if let Some(Value::Object(text)) = document.pointer_mut(&place) {
-            text.extend(rule.as_object().cloned().unwrap_or_default());
+        if let Some(Value::Object(member)) = document.pointer_mut(&place) {
+            member.extend(rule.as_object().cloned().unwrap_or_default());
         }
     }
     ids(document);
@@ -82,13 +107,18 @@ pub(super) fn write_out(document: &mut Value) {
 fn ids(value: &mut Value) {
     match value {
         Value::Object(object) => {
-            if let Some(pattern) = object.get("description").and_then(Value::as_str).and_then(id_pattern) {
+            let prefix = object.get("description").and_then(Value::as_str).and_then(id_prefix);
+            if let Some(prefix) = prefix.map(str::to_owned) {
+                if object.contains_key("schema") {
+                    let example = format!("{prefix}_0190a5a47c7e7d5ab8a1f2d3c4b5a697");
+                    object.insert("example".to_owned(), json!(example));
+                }
                 let text = match object.get_mut("schema") {
                     Some(Value::Object(schema)) => schema,
                     Some(_) | None => object,
                 };
                 if is_plain_text(text) {
-                    text.insert("pattern".to_owned(), json!(pattern));
+                    text.insert("pattern".to_owned(), json!(format!("^{prefix}_[0-9a-f]{{32}}$")));
                 }
             }
             object.values_mut().for_each(ids);
@@ -102,10 +132,18 @@ fn is_plain_text(schema: &Map<String, Value>) -> bool {
     schema.get("type") == Some(&json!("string"))
 }
 
-fn id_pattern(description: &str) -> Option<String> {
+fn id_prefix(description: &str) -> Option<&str> {
     let (before, _) = description.split_once("_…`")?;
-    let prefix = before.rsplit('`').next()?;
-    Some(format!("^{prefix}_[0-9a-f]{{32}}$"))
+    before.rsplit('`').next()
+}
+
+/// What the parameter looks like, unless that is said already.
+pub(super) fn show(parameter: &mut Value) {
+    let said = parameter.get("example").or_else(|| parameter["schema"].get("example"));
+    let shown = SHOWN.iter().find(|(name, _)| parameter["name"] == *name);
+    if let (None, Some((_, text))) = (said, shown) {
+        parameter["example"] = json!(text);
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +160,9 @@ mod tests {
         ids(&mut document);
         assert_eq!(document["member"]["pattern"], "^tx_[0-9a-f]{32}$");
         assert_eq!(document["parameter"]["schema"]["pattern"], "^acc_[0-9a-f]{32}$");
+        assert_eq!(document["parameter"]["example"], "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697");
         assert_eq!(document["parameter"].get("pattern"), None);
+        assert_eq!(document["member"].get("example"), None, "its object shows it");
         assert_eq!(document["plain"].get("pattern"), None);
     }
 }

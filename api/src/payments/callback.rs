@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{CameBack, Returned, Standing, Transaction, look_soon};
 use crate::{
-    browser::prefers_page,
+    browser::{page_about, prefers_page},
     error::{ApiError, Code},
     layers::request_id,
     session::Session,
@@ -67,7 +67,8 @@ pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> R
         look_soon(state, id).await;
     }
     if prefers_page(request) {
-        return Ok(CameBack::GoOn(result_page(&state.settings.api.payment_result_url, id)));
+        let page = &state.settings.api.payment_result_url;
+        return Ok(CameBack::GoOn(page_about(page, "transaction", id)));
     }
     let payment = payments::find(&mut *state.begin_for(owner).await?, id).await?;
     let payment = payment.ok_or_else(unknown)?;
@@ -88,9 +89,4 @@ fn refusal(id: PaymentId, user: Option<UserId>) -> Entry<'static> {
         detail: json!({}),
         request_id: Some(request_id::current()),
     }
-}
-
-fn result_page(page: &str, id: PaymentId) -> String {
-    let joined = if page.contains('?') { '&' } else { '?' };
-    format!("{page}{joined}transaction={id}")
 }

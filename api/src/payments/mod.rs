@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The most transactions of one page.
-const PAGE: i64 = 50;
+pub(crate) const PAGE: i64 = 50;
 
 /// Where a payment is shown.
 fn location(id: PaymentId) -> String {
@@ -72,9 +72,12 @@ impl PaymentsApi {
     /// Initiates a payment at the user's bank; send the person to `scaRedirect` to approve it. The same
     /// `Idempotency-Key` always answers with the same transaction, in its present state.
     ///
-    /// `not_found` means the account to pay from. After `possible_duplicate`, `confirmDuplicateOf` with the id of the
-    /// equal payment, which `Location` ends with, pays twice. `circuit_open` with `Location`: the payment was accepted and goes on later; without:
-    /// nothing was started.
+    /// - `not_found` means the account to pay from.
+    /// - `limit_exceeded`: too small, too large, or too much for one day. A smaller amount, or the next day, may do.
+    /// - `possible_duplicate`: an equal payment is under way. `confirmDuplicateOf` with its id, which `Location` ends with, pays twice.
+    /// - `conflict`: the bank may have a payment under this key that the service has no record of. Ask the person to look at their
+    ///   account before they pay under a new key.
+    /// - `circuit_open` with `Location`: the payment was accepted and goes on later; without: nothing was started.
     #[oai(path = "/v1/transactions", method = "post", operation_id = "createTransaction")]
     async fn create(
         &self,
@@ -95,7 +98,7 @@ impl PaymentsApi {
 
     /// List payments, newest first.
     ///
-    /// At most 50 at a time; `before` asks for the next page.
+    /// At most 50 at a time; `before` asks for the next page, and a page with fewer is the last one.
     #[oai(path = "/v1/transactions", method = "get", operation_id = "listTransactions")]
     async fn list(
         &self,
@@ -183,9 +186,9 @@ impl PaymentsApi {
         cancel::cancel(&self.state, writer.session.user.into(), &id.0, prefer).await
     }
 
-    /// Take the person back from the bank.
+    /// Take the person back from approving a payment.
     ///
-    /// Decides nothing: it lets the worker ask the bank now. Safe to call with anything, any number of times; 120 requests
+    /// Decides nothing: it lets the bank be asked now. Safe to call with anything, any number of times; 120 requests
     /// in 60 s from one address, then `rate_limited`. The payment is named by `transaction` and `state`, or by `paymentId` in
     /// a session of its owner; any other is not found. A browser (`Accept: text/html`) is sent on to the page that shows the
     /// result.
@@ -193,7 +196,7 @@ impl PaymentsApi {
     async fn callback(
         &self,
         request: &Request,
-        /// The transaction's id, from our own address.
+        /// The transaction's id, `tx_…`, from the address that the bank was given.
         transaction: Query<Option<String>>,
         /// The value that went to the bank with the payment.
         state: Query<Option<String>>,

@@ -307,7 +307,7 @@ impl Example for Transaction {
             instructed_amount: InstructedAmount::example(),
             bank_amount: None,
             creditor_name: "Marko Petrovic".into(),
-            creditor_account: "265********89".into(),
+            creditor_account: "2651*****789".into(),
             created_at: at,
             updated_at: at,
             version: 2,

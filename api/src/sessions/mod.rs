@@ -38,6 +38,8 @@ impl SessionsApi {
     /// Gives a new access token, and a new refresh token for the one that is used up. The app sends and gets it in JSON;
     /// a browser sends `{}` and has both as cookies. For ten seconds a used token gives the session's newest one,
     /// for tabs that refresh at once and for answers that were lost; after that its second use ends the whole session.
+    ///
+    /// 120 requests in 60 s from one address, then `rate_limited`; logouts count with them.
     #[oai(path = "/v1/auth/refresh", method = "post", operation_id = "refreshSession")]
     async fn refresh(&self, request: &Request, body: Json<RefreshToken>) -> Result<Json<Tokens>, ApiError> {
         SESSION_TOKENS.take_from_address(&self.state, request).await?;
@@ -49,7 +51,8 @@ impl SessionsApi {
     /// Log out.
     ///
     /// Ends the session of the access token, of the refresh token, or of the browser's cookies, whichever is there. A
-    /// session that is over already is no error.
+    /// session that is over already is no error. 120 requests in 60 s from one address, then `rate_limited`; refreshes count with
+    /// them.
     #[oai(path = "/v1/auth/logout", method = "post", operation_id = "logout")]
     async fn logout(&self, request: &Request, body: Json<RefreshToken>) -> Result<Ended, ApiError> {
         SESSION_TOKENS.take_from_address(&self.state, request).await?;
@@ -95,7 +98,7 @@ impl SessionsApi {
         Ok(Ended::Done)
     }
 
-    /// The public keys of access tokens.
+    /// Give the public keys of access tokens.
     ///
     /// A JSON Web Key Set. During a change of keys it holds the next or the previous one as well. That a token is signed
     /// says who issued it; whether its session still lives, only this service can tell.

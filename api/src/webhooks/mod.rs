@@ -58,6 +58,12 @@ pub struct SumsubEvent {
     pub correlation_id: Option<String>,
     /// When it happened. Of two events about one person the later one holds, whichever arrives first.
     pub created_at: Option<String>,
+    /// The same to the millisecond; where it is there, it is what counts.
+    pub created_at_ms: Option<String>,
+    /// The level that was checked: an event of another one than ours decides nothing.
+    pub level_name: Option<String>,
+    /// Whether it comes from Sumsub's test environment. What does, decides nothing in production.
+    pub sandbox_mode: Option<bool>,
     /// Where the check stands at Sumsub, such as `completed`.
     pub review_status: Option<String>,
     /// What the check found; with `applicantReviewed`.
@@ -97,6 +103,9 @@ impl Example for SumsubEvent {
             external_user_id: Some("usr_abc123def456gh78".into()),
             correlation_id: Some("req-a260b669-4f14-4bb5-a4c5-ac0218acb9a4".into()),
             created_at: Some("2026-02-23T10:00:00.000Z".into()),
+            created_at_ms: Some("2026-02-23 10:00:00.123".into()),
+            level_name: Some("basic-kyc-level".into()),
+            sandbox_mode: Some(false),
             review_status: Some("completed".into()),
             review_result: Some(SumsubReview {
                 review_answer: Some("GREEN".into()),
@@ -123,8 +132,8 @@ impl WebhooksApi {
     /// `X-Payload-Digest` is the HMAC of the raw body in hex; with a wrong, missing or repeated one nothing is stored. A
     /// signed body that is not a JSON object is `bad_request`. A repeated event is 200.
     ///
-    /// What an event does is decided afterwards, by its own time. After 429, 500 and 503 it is not stored: the same bytes
-    /// are to be sent again, as Sumsub does eight times within 7 h 42 min.
+    /// What an event does is decided afterwards, by its own time. After any answer but 200 it is not stored. The same bytes
+    /// are to be sent again after 408, 500 and 503, as Sumsub does eight times within 7 h 42 min.
     #[oai(path = "/v1/webhooks/sumsub", method = "post", operation_id = "receiveSumsubEvent")]
     async fn sumsub(
         &self,

@@ -25,6 +25,8 @@ pub struct ApiConfig {
     /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
     /// the bank; `transaction` is added.
     pub payment_result_url: String,
+    /// `DROP_CONSENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/consents/result`: the same after a consent; `consent` is added.
+    pub consent_result_url: String,
     /// `DROP_RETURN_PAGES`, comma-separated paths, default `/`: the pages, with those that lie under them, that a login may
     /// return to. `/` is every page; the API's own addresses are none.
     pub return_pages: Vec<String>,
@@ -44,9 +46,10 @@ pub struct ApiConfig {
 impl ApiConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
         let (public_url, local) = (public_url(reader), reader.profile.is_local());
-        let result = format!("{public_url}/payments/result");
+        let result = |of: &str| format!("{public_url}/{of}/result");
         Self {
-            payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result), local),
+            payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result("payments")), local),
+            consent_result_url: reader.url("DROP_CONSENT_RESULT_URL", Some(&result("consents")), local),
             return_pages: return_pages(reader),
             app_link: app_link(reader),
             require_login_binding: require_login_binding(reader, &public_url),

@@ -4,11 +4,12 @@
 mod bankid;
 mod identity;
 mod money;
+mod rehearsal;
 
 use std::time::Duration;
 
 use drop_common::config::Environment;
-use drop_sandbox::{Sandbox, SandboxConfig};
+use drop_sandbox::Sandbox;
 use drop_tests::aimed::{self, Aimed, Person, Provider};
 use reqwest::Method;
 use rstest::rstest;
@@ -64,30 +65,12 @@ async fn at_all_three_a_new_person_comes_from_login_to_a_payment() {
     walk_at(&Provider::ALL).await;
 }
 
-/// The simulated providers as somebody else's: nothing but addresses and credentials is known of them.
-async fn elsewhere(url: &str) -> (Sandbox, Vec<(&'static str, String)>) {
-    let credentials = SandboxConfig::default();
-    let sandbox = Sandbox::start(SandboxConfig {
-        redirect_uris: vec![format!("{url}/api/auth/bankid/callback")],
-        sumsub_webhook_url: Some(format!("{url}/v1/webhooks/sumsub")),
-        ..credentials.clone()
-    });
-    let sandbox = sandbox.await.expect("the sandbox starts");
-    let at = sandbox.url();
-    let given = vec![
-        ("DROP_PUBLIC_URL", url.to_owned()),
-        ("BANKID_ISSUER", format!("{at}/bankid")),
-        ("BANKID_DISCOVERY", "true".to_owned()),
-        ("BANKID_CLIENT_ID", credentials.client_id),
-        ("BANKID_CLIENT_SECRET", credentials.client_secret),
-        ("BANKID_SYNTHETIC_IDS", "tenor".to_owned()),
-        ("NEONOMICS_BASE_URL", format!("{at}/neonomics")),
-        ("NEONOMICS_CLIENT_ID", credentials.neonomics_client_id),
-        ("NEONOMICS_CLIENT_SECRET", credentials.neonomics_client_secret),
-        ("SUMSUB_BASE_URL", format!("{at}/sumsub")),
-        ("SUMSUB_APP_TOKEN", credentials.sumsub_app_token),
-        ("SUMSUB_SECRET_KEY", credentials.sumsub_secret_key),
-    ];
+/// The simulated providers as somebody else's: nothing but addresses and credentials is known of them, as `tests/README.md` has
+/// both.
+async fn elsewhere(url: &str) -> (Sandbox, Vec<(String, String)>) {
+    let api = url.trim_start_matches("http://");
+    let sandbox = rehearsal::providers(api).await;
+    let given = rehearsal::variables(api, sandbox.url().trim_start_matches("http://"));
     (sandbox, given)
 }
 
