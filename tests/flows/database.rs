@@ -18,7 +18,8 @@ use uuid::Uuid;
 async fn a_state_of_the_database_that_passes_is_not_taken_for_a_mistake() {
     let database = TestDatabase::new().await;
     let passing = [
-        "08006", "25006", "25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P03",
+        "08006", "25006", "25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02",
+        "57P03", "57P05",
     ];
     let lasting = ["22P02", "23505", "23514", "25P02", "42501", "42P01", "57P04"];
     for (codes, passes) in [(&passing[..], true), (&lasting[..], false)] {

@@ -277,6 +277,7 @@ async fn play(way: &Way<'_>, steps: &[Step], last: &str, forgets: bool) -> TestC
     if forgets && said.withdrawn && shown["bankFinal"] == false && answer_lost && may_be_approved {
         let reviewed = format!("SELECT needs_review FROM transactions WHERE id = '{}'", way.row);
         prop_assert!(value::<bool>(payer.app, &reviewed).await, "{shown}");
+        prop_assert!(!said.moved, "{shown}");
         let jobs = format!("DELETE FROM jobs WHERE payload ->> 'payment' = '{}'", way.row);
         execute(payer.app, &jobs).await;
         return Ok(());

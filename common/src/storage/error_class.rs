@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn every_state_is_of_one_class() {
         for (class, states) in [
-            (Connection, &["08006", "25006", "53300", "57P01"][..]),
+            (Connection, &["08006", "25006", "53300", "57P01", "57P02", "57P05"][..]),
             (Contention, &["40001", "40P01", "55P03"]),
             (Timeout, &["57014", "25P03"]),
             (Constraint, &["23505", "23514"]),

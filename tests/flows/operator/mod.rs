@@ -1,8 +1,8 @@
 //! What operators do: by commands, and on the page of the worker's internal listener.
 
 mod among_many;
-mod asking;
 mod arriving;
+mod asking;
 mod browser;
 mod commands;
 mod dead;
