@@ -60,6 +60,7 @@ fn rules() -> Vec<(&'static str, &'static str, Value)> {
         ("Kyc", "status", kyc.clone()),
         ("Person", "kycStatus", kyc),
         ("LiveSession", "channel", words(Channel::ALL, Channel::as_str)),
+        // The only bound on what goes out: how much is told at once stays so, however much there is.
         ("BankAccounts", "accounts", json!({ "maxItems": accounts::LISTED })),
         ("BankConsents", "consents", json!({ "maxItems": consents::LISTED })),
         (
