@@ -190,7 +190,7 @@ impl ConsentsApi {
     ///
     /// Decides nothing: it lets the bank be asked now. Safe to call any number of times; 60 requests in 60 s from one address,
     /// then `rate_limited`. A consent with another `state` is not found. A browser (`Accept: text/html`) is sent on to the page
-    /// that shows the result.
+    /// that shows the result, where the service was given one.
     #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
     async fn callback(
         &self,
