@@ -117,6 +117,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_introductions_table_has_the_limits() {
+        let logins = [BANKID_INITIATE, BANKID_CALLBACK, BANKID_REDEEM];
+        assert!(logins.iter().all(|limit| limit.requests == logins[0].requests));
+        let others = [PAYMENT_CALLBACK, CONSENT_CALLBACK, SESSION_TOKENS, REFRESHES, WRITES];
+        assert!(logins.iter().chain(&others).all(|limit| limit.window.as_secs() == 60));
+        let expected = [
+            "| what | at most in 60 s |".to_owned(),
+            "|---|---|".to_owned(),
+            format!(
+                "| starting a login; coming back from BankID; redeeming an app's login | {} each, from one address |",
+                logins[0].requests
+            ),
+            format!(
+                "| coming back from a bank | {} with a consent and {} with a payment, from one address |",
+                CONSENT_CALLBACK.requests, PAYMENT_CALLBACK.requests
+            ),
+            format!(
+                "| refreshing a session and logging out, together | {} from one address |",
+                SESSION_TOKENS.requests
+            ),
+            format!("| refreshing balances | {} of one user |", REFRESHES.requests),
+            format!(
+                "| everything else that changes something, together, but for marking notifications as read | {} of one user |",
+                WRITES.requests
+            ),
+        ];
+        let (_, limits) = include_str!("openapi/introduction.md").split_once("## Limits").unwrap();
+        let (limits, _) = limits.split_once("## ").unwrap();
+        let table: Vec<&str> = limits.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(table, expected);
+    }
+
+    #[test]
     fn every_label_of_the_metric_is_a_limit_that_counts() {
         let limits = [
             BANKID_INITIATE,

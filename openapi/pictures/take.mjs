@@ -19,12 +19,18 @@ function usual() {
 /** The words in the window; of the elements chosen, where not all of them are the same each time. */
 function seen(chosen) {
   const words = [];
+  const isInside = (element) => {
+    const box = element.getBoundingClientRect();
+    return box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
+  };
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const { data, parentElement: element } = texts.currentNode;
-    const box = element.getBoundingClientRect();
-    const inside = box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth;
-    if (inside && data.trim() && !element.closest("script, style") && element.closest(chosen)) words.push(data.trim());
+    const isText = data.trim() && !element.closest("script, style");
+    if (isText && isInside(element) && element.closest(chosen)) words.push(data.trim());
+  }
+  for (const field of document.querySelectorAll("[placeholder]")) {
+    if (isInside(field) && field.matches(chosen)) words.push(field.placeholder);
   }
   return words.join("\n") + "\n";
 }
@@ -88,7 +94,7 @@ const overview = async (page) => {
   const underWay = page.locator(".tile", { hasText: "Payments under way" });
   await underWay.filter({ hasText: /[1-9]/ }).waitFor({ timeout: READ });
 };
-await take("operator", "h1, h2, h3, th, nav", overview, 1290);
+await take("operator", "h1, h2, h3, th, nav, .tile .name, [type=search]", overview, 1290);
 const story = async (page) => {
   await signIn(page);
   await page.goto(`${operator}/payments`);
@@ -97,5 +103,5 @@ const story = async (page) => {
     await page.locator(".story").getByText(step).first().waitFor();
   }
 };
-await take("payment", "h2, dt, nav", story, 1290);
+await take("payment", "h2, dt, nav, [type=search]", story, 1290);
 await browser.close();

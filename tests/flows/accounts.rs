@@ -129,14 +129,35 @@ async fn a_browser_that_comes_back_with_a_consent_is_sent_on_to_the_result_page(
         linking["scaRedirect"].as_str().unwrap(),
     );
     let back = app.sandbox.bank().decide_at(link, Decision::Approve).unwrap().unwrap();
-    let request = browser().get(&back).header("Accept", "text/html,*/*;q=0.8");
-    let sent_on = Answer::of(request.send().await.unwrap()).await;
+    let refused = comes_back(&format!("{}/api/consents/callback?consent={id}&state=forged", app.url)).await;
+    assert_eq!((refused.status.as_u16(), refused.location), (404, None));
+    let sent_on = comes_back(&back).await;
     assert_eq!(sent_on.status, 303);
     assert_eq!(sent_on.location, Some(format!("{page}&consent={id}")));
     app.until_idle().await;
     let linked = anna.get(&format!("/v1/bank-consents/{id}")).await;
     assert_eq!(linked.body["status"], "valid", "the bank was asked all the same");
     app.finish().await;
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_back_with_a_consent_is_shown_json_where_no_result_page_is_known() {
+    let app = TestApp::start().await;
+    let anna = app.signed_in("anna").await;
+    anna.is_approved().await;
+    let linking = anna.post_once("/v1/bank-consents", "first").await.body;
+    let link = linking["scaRedirect"].as_str().unwrap();
+    let back = app.sandbox.bank().decide_at(link, Decision::Approve).unwrap().unwrap();
+    let shown = comes_back(&back).await;
+    assert_eq!((shown.status.as_u16(), shown.location), (200, None));
+    assert_eq!(shown.body["id"], linking["id"]);
+    app.until_idle().await;
+    app.finish().await;
+}
+
+async fn comes_back(address: &str) -> Answer {
+    let request = browser().get(address).header("Accept", "text/html,*/*;q=0.8");
+    Answer::of(request.send().await.unwrap()).await
 }
 
 #[tokio::test]

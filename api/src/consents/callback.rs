@@ -35,8 +35,9 @@ pub(super) async fn finish(state: &State, request: &Request, id: &str, secret: &
     }
     tx.commit().await?;
     state.wake.signal(Lane::BalanceUser);
-    if prefers_page(request) {
-        let page = &state.settings.api.consent_result_url;
+    if let Some(page) = &state.settings.api.consent_result_url
+        && prefers_page(request)
+    {
         return Ok(Returned::GoOn(page_about(page, "consent", id)));
     }
     Ok(Returned::Shown(Json(CameBack {

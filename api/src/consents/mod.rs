@@ -190,7 +190,7 @@ impl ConsentsApi {
     ///
     /// Decides nothing: it lets the bank be asked now. Safe to call any number of times; 60 requests in 60 s from one address,
     /// then `rate_limited`. A consent with another `state` is not found. A browser (`Accept: text/html`) is sent on to the page
-    /// that shows the result.
+    /// that shows the result, where the service was given one.
     #[oai(path = "/api/consents/callback", method = "get", operation_id = "finishBankConsent")]
     async fn callback(
         &self,
@@ -198,6 +198,7 @@ impl ConsentsApi {
         /// The consent's id, `con_…`.
         consent: Query<String>,
         /// The value that went to the bank with the consent.
+        #[oai(example = "a_state")]
         state: Query<String>,
     ) -> Result<Returned, ApiError> {
         callback::finish(&self.state, request, &consent.0, &state.0).await
@@ -236,4 +237,8 @@ impl Example for CameBack {
             status: "received".into(),
         }
     }
+}
+
+fn a_state() -> String {
+    "mJ3v0F5h2cYx8nQ1sT4uW7zA9bD6eG0iK2lO5pR8tVY".to_owned()
 }

@@ -46,8 +46,8 @@ impl LoginsApi {
     async fn login(
         &self,
         request: &Request,
-        /// Where the browser goes after the login: the path of a page of this site. Which pages, `DROP_RETURN_PAGES` says;
-        /// the API's own addresses are none.
+        /// Where the browser goes after the login: the path of a page of this site, such as `/`. Which pages,
+        /// `DROP_RETURN_PAGES` says; the API's own addresses are none.
         return_to: Query<Option<String>>,
         /// The language of BankID's pages; without it, BankID's own choice.
         ui_locales: Query<Option<UiLocale>>,
@@ -79,10 +79,10 @@ impl LoginsApi {
         /// The value this login was started with.
         #[oai(name = "state")]
         _state: Query<Option<String>>,
-        /// BankID's error, in place of a code.
+        /// BankID's error, in place of a code: `access_denied`, for example.
         #[oai(name = "error")]
         _error: Query<Option<String>>,
-        /// The issuer (RFC 9207).
+        /// The issuer's address (RFC 9207).
         #[oai(name = "iss")]
         _iss: Query<Option<String>>,
         /// How long to wait for the outcome (RFC 7240): `wait=N` seconds, or `respond-async`, which is not at all. The

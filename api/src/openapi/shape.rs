@@ -57,7 +57,6 @@ fn complete(method: &str, operation: &mut Map<String, Value>, schemas: &Value) {
             "description": "A UUID that names this request. Without one, or with anything else, the service makes one.",
             "schema": { "type": "string" },
         }));
-        parameters.iter_mut().for_each(texts::show);
     }
     errors::write_out(method, operation);
     let is_signed = operation["security"] == json!([{ "PayloadDigest": [] }]);

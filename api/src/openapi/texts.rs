@@ -1,5 +1,5 @@
 //! What a text holds, where the framework knows no more than that it is one: the form of ids, how long a text may be, the words
-//! that a member has so far, and what a parameter looks like. And how long a list is at most.
+//! that a member has so far. And how long a list is at most.
 
 use drop_common::domain::{
     bank_status::BankStatus,
@@ -18,21 +18,6 @@ const PAYABLE: &str = "[A-Za-zæøåÆØÅ0-9 _/?:().,'+-]";
 /// Never negative: what is paid, and what a payment was.
 const AMOUNT: &str = r"^[0-9]{1,14}(\.[0-9]{1,3})?$";
 const CURRENCY: &str = "^[A-Z]{3}$";
-
-/// What parameters look like that are no ids.
-const SHOWN: [(&str, &str); 11] = [
-    ("Prefer", "wait=5"),
-    ("X-Request-ID", "019a8c5e-7d1f-7c3a-9b52-0f6d3e8a4c11"),
-    ("Last-Event-ID", "2"),
-    ("X-Payload-Digest-Alg", "HMAC_SHA256_HEX"),
-    ("return_to", "/"),
-    ("ui_locales", "no"),
-    ("code", "2f1d8a4c-0b7e-4d5a-9c63-1e8f7a6b5d40"),
-    ("state", "mJ3v0F5h2cYx8nQ1sT4uW7zA9bD6eG0iK2lO5pR8tVY"),
-    ("error", "access_denied"),
-    ("iss", "https://auth.bankid.no/auth/realms/prod"),
-    ("paymentId", "pay_xyz123"),
-];
 
 /// A member of a schema, and what is true of it.
 fn rules() -> Vec<(&'static str, &'static str, Value)> {
@@ -75,6 +60,7 @@ fn rules() -> Vec<(&'static str, &'static str, Value)> {
         ("Kyc", "status", kyc.clone()),
         ("Person", "kycStatus", kyc),
         ("LiveSession", "channel", words(Channel::ALL, Channel::as_str)),
+        // The only bound on what goes out: how much is told at once stays so, however much there is.
         ("BankAccounts", "accounts", json!({ "maxItems": accounts::LISTED })),
         ("BankConsents", "consents", json!({ "maxItems": consents::LISTED })),
         (
@@ -109,9 +95,10 @@ fn ids(value: &mut Value) {
         Value::Object(object) => {
             let prefix = object.get("description").and_then(Value::as_str).and_then(id_prefix);
             if let Some(prefix) = prefix.map(str::to_owned) {
-                if object.contains_key("schema") {
+                // A page to try it out on sends every example: one of what may be left out would be sent each time.
+                if object.get("required") == Some(&json!(true)) {
                     let example = format!("{prefix}_0190a5a47c7e7d5ab8a1f2d3c4b5a697");
-                    object.insert("example".to_owned(), json!(example));
+                    object.entry("example").or_insert(json!(example));
                 }
                 let text = match object.get_mut("schema") {
                     Some(Value::Object(schema)) => schema,
@@ -137,15 +124,6 @@ fn id_prefix(description: &str) -> Option<&str> {
     before.rsplit('`').next()
 }
 
-/// What the parameter looks like, unless that is said already.
-pub(super) fn show(parameter: &mut Value) {
-    let said = parameter.get("example").or_else(|| parameter["schema"].get("example"));
-    let shown = SHOWN.iter().find(|(name, _)| parameter["name"] == *name);
-    if let (None, Some((_, text))) = (said, shown) {
-        parameter["example"] = json!(text);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +132,9 @@ mod tests {
     fn a_text_whose_description_names_an_id_has_its_form() {
         let mut document = json!({
             "member": { "type": "string", "description": "The payment's id, `tx_…`." },
-            "parameter": { "description": "The account's id, `acc_…`.", "schema": { "type": "string" } },
+            "parameter": { "description": "The account's id, `acc_…`.", "required": true, "schema": { "type": "string" } },
+            "optional": { "description": "After this one, `acc_…`.", "required": false, "schema": { "type": "string" } },
+            "shown": { "description": "The `tx_…`.", "required": true, "example": "its own", "schema": { "type": "string" } },
             "plain": { "type": "string", "description": "Not an id." },
         });
         ids(&mut document);
@@ -162,6 +142,9 @@ mod tests {
         assert_eq!(document["parameter"]["schema"]["pattern"], "^acc_[0-9a-f]{32}$");
         assert_eq!(document["parameter"]["example"], "acc_0190a5a47c7e7d5ab8a1f2d3c4b5a697");
         assert_eq!(document["parameter"].get("pattern"), None);
+        assert_eq!(document["optional"]["schema"]["pattern"], "^acc_[0-9a-f]{32}$");
+        assert_eq!(document["optional"].get("example"), None, "nobody has to send it");
+        assert_eq!(document["shown"]["example"], "its own");
         assert_eq!(document["member"].get("example"), None, "its object shows it");
         assert_eq!(document["plain"].get("pattern"), None);
     }

@@ -154,7 +154,7 @@ impl PaymentsApi {
         session: Session,
         /// The transaction's id, `tx_…`.
         id: Path<String>,
-        /// The last `version` that was seen.
+        /// The last `version` that was seen, such as `2`.
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<String>>,
     ) -> Result<Events, ApiError> {

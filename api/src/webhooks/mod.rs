@@ -130,10 +130,11 @@ impl WebhooksApi {
     /// Take an event from Sumsub.
     ///
     /// `X-Payload-Digest` is the HMAC of the raw body in hex; with a wrong, missing or repeated one nothing is stored. A
-    /// signed body that is not a JSON object is `bad_request`. A repeated event is 200.
+    /// signed body that is not a JSON object is `bad_request`: it is kept for an operator and never applied. A repeated event
+    /// is 200.
     ///
-    /// What an event does is decided afterwards, by its own time. After any answer but 200 it is not stored. The same bytes
-    /// are to be sent again after 408, 500 and 503, as Sumsub does eight times within 7 h 42 min.
+    /// What an event does is decided afterwards, by its own time. Only 200 promises that it is stored; the same bytes are to be
+    /// sent again after 408, 500 and 503, as Sumsub does eight times within 7 h 42 min. Sending again is safe.
     #[oai(path = "/v1/webhooks/sumsub", method = "post", operation_id = "receiveSumsubEvent")]
     async fn sumsub(
         &self,

@@ -25,8 +25,8 @@ pub struct ApiConfig {
     /// `DROP_PAYMENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/payments/result`: where a browser goes that comes back from
     /// the bank; `transaction` is added.
     pub payment_result_url: String,
-    /// `DROP_CONSENT_RESULT_URL`, default `<DROP_PUBLIC_URL>/consents/result`: the same after a consent; `consent` is added.
-    pub consent_result_url: String,
+    /// `DROP_CONSENT_RESULT_URL`, default empty: the same after a consent; `consent` is added. Without one it is shown JSON.
+    pub consent_result_url: Option<String>,
     /// `DROP_RETURN_PAGES`, comma-separated paths, default `/`: the pages, with those that lie under them, that a login may
     /// return to. `/` is every page; the API's own addresses are none.
     pub return_pages: Vec<String>,
@@ -45,11 +45,10 @@ pub struct ApiConfig {
 
 impl ApiConfig {
     pub(super) fn read(reader: &mut Reader<'_>) -> Self {
-        let (public_url, local) = (public_url(reader), reader.profile.is_local());
-        let result = |of: &str| format!("{public_url}/{of}/result");
+        let public_url = public_url(reader);
         Self {
-            payment_result_url: reader.url("DROP_PAYMENT_RESULT_URL", Some(&result("payments")), local),
-            consent_result_url: reader.url("DROP_CONSENT_RESULT_URL", Some(&result("consents")), local),
+            payment_result_url: payment_result_url(reader, &public_url),
+            consent_result_url: consent_result_url(reader),
             return_pages: return_pages(reader),
             app_link: app_link(reader),
             require_login_binding: require_login_binding(reader, &public_url),
@@ -73,6 +72,28 @@ pub(super) fn public_url(reader: &mut Reader<'_>) -> String {
         .to_owned()
 }
 
+fn payment_result_url(reader: &mut Reader<'_>, public_url: &str) -> String {
+    const NAME: &str = "DROP_PAYMENT_RESULT_URL";
+    let local = reader.profile.is_local();
+    let page = reader.url(NAME, Some(&format!("{public_url}/payments/result")), local);
+    without_fragment(reader, NAME, &page);
+    page
+}
+
+fn consent_result_url(reader: &mut Reader<'_>) -> Option<String> {
+    const NAME: &str = "DROP_CONSENT_RESULT_URL";
+    let page = optional_url(reader, NAME)?;
+    without_fragment(reader, NAME, &page);
+    Some(page)
+}
+
+/// The id that is added to a page's address would be part of the fragment, and not of the query.
+fn without_fragment(reader: &mut Reader<'_>, name: &str, page: &str) {
+    if page.contains('#') {
+        reader.problem(name, "must have no fragment");
+    }
+}
+
 fn return_pages(reader: &mut Reader<'_>) -> Vec<String> {
     const NAME: &str = "DROP_RETURN_PAGES";
     let pages = reader.list(NAME, "/");
@@ -82,12 +103,17 @@ fn return_pages(reader: &mut Reader<'_>) -> Vec<String> {
     pages
 }
 
+/// Empty is the same as none.
+fn optional_url(reader: &mut Reader<'_>, name: &str) -> Option<String> {
+    let local = reader.profile.is_local();
+    reader.text(name).filter(|text| !text.is_empty())?;
+    Some(reader.url(name, None, local))
+}
+
 /// An address that the app's platform ties to the app (https): any program may claim a scheme of its own.
 fn app_link(reader: &mut Reader<'_>) -> Option<String> {
     const NAME: &str = "DROP_APP_LINK";
-    let local = reader.profile.is_local();
-    reader.text(NAME).filter(|text| !text.is_empty())?;
-    let link = reader.url(NAME, None, local);
+    let link = optional_url(reader, NAME)?;
     if link.contains(['?', '#']) {
         reader.problem(NAME, "must have neither query nor fragment");
     }

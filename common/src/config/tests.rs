@@ -330,6 +330,20 @@ fn apps_log_in_only_where_their_link_is_known() {
 }
 
 #[test]
+fn a_result_page_has_no_fragment_and_that_of_consents_is_none_unless_it_is_given() {
+    let api = |environment: &Environment| ApiSettings::read(environment);
+    let unset = production().with("DROP_CONSENT_RESULT_URL", "");
+    assert_eq!(api(&production()).expect("complete").api.consent_result_url, None);
+    assert_eq!(api(&unset).expect("complete").api.consent_result_url, None);
+    for name in ["DROP_PAYMENT_RESULT_URL", "DROP_CONSENT_RESULT_URL"] {
+        let with_query = production().with(name, "https://getdrop.no/done?from=bank");
+        assert!(api(&with_query).is_ok(), "{name}");
+        let with_fragment = production().with(name, "https://getdrop.no/#/done");
+        assert_eq!(names(&api(&with_fragment).expect_err("no query after it")), [name]);
+    }
+}
+
+#[test]
 fn a_proxy_is_named_by_its_network_or_its_address() {
     let named = |proxies| ApiSettings::read(&production().with("DROP_TRUSTED_PROXIES", proxies));
     let proxies = named("10.0.0.1, 2001:db8::/32")
