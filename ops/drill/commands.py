@@ -28,21 +28,38 @@ OURS = re.compile(r"(kubectl|kustomize|systemctl|docker|aws|drop-worker|psql|ops
 # What a command has to find out, by the variable that it sets. Of drop-erased's jobs in the cluster the third has failed.
 FOUND = {"newest": "job.batch/drop-erased-2"}
 POD = "NOT RUN: needs a pod in which something runs"
-# Why a command is not run here, or where it is run: files or folders, of which one has the words of each such command of ours. The
-# first that matches.
+# Why a command is not run here; or the files in which it is run, each with what stands there for exactly this command. The first that
+# matches. The restore drill does a block of its guide as a whole, and names it by one of its lines.
+RESTORE = "ops/drill/restore.py"
 ELSEWHERE = [
     (r"drop-worker\(\)|kubectl .*\bexec\b", POD),
     (r"kubectl .*\bport-forward\b", POD),
     (r"docker compose", "NOT RUN: needs Docker"),
     (r"cargo deny", "NOT RUN: needs a network"),
-    (r"drop-worker payments show", ["tests/flows/settling.rs"]),
-    (r"drop-worker (migrate|restored|lanes|payments)", ["ops/drill/restore.py", "tests/flows/restored.rs"]),
-    (r"drop-worker reseal", ["tests/flows/resealing.rs"]),
-    (r"drop-worker (users|retain)", ["tests/flows/erasure"]),
-    (r"drop-worker cases", ["tests/flows/kyc/operators.rs"]),
-    (r"drop-worker stats", ["tests/flows/operator"]),
-    (r"pg_|cp -a|echo |touch |find ", ["ops/drill/restore.py"]),
-    (r"psql .*roles\.sql", ["ops/drill/restore.py", "tests/flows/roles"]),
+    (r"drop-worker payments show", {"tests/flows/settling.rs": '"payments", "show", &id'}),
+    (r"drop-worker payments list", {"tests/flows/settling.rs": '"payments", "list"', RESTORE: '"drop-worker payments list"'}),
+    (r"drop-worker payments settle .* --never-arrived", {"tests/flows/settling.rs": '"payments", "settle", &id, "--never-arrived"'}),
+    (r"drop-worker lanes pause payment\.send --until-resumed", {RESTORE: '"lanes", "pause", "payment.send", "--until-resumed"'}),
+    (r"drop-worker lanes pause balance\.batch --until-resumed", {RESTORE: '"lanes pause balance.batch"'}),
+    (r"drop-worker lanes resume balance\.batch", {RESTORE: "drop-worker lanes resume balance.batch"}),
+    (r"drop-worker restored close --to", {RESTORE: '"restored close"'}),
+    (r"drop-worker restored open", {RESTORE: '"restored open"'}),
+    (r"drop-worker migrate", {RESTORE: '["migrate"]'}),
+    (r"drop-worker users erased --days 35 --json", {RESTORE: "drop-worker users erased --days 35 --json"}),
+    (r"drop-worker users erased$", {"tests/flows/erasure/watching.rs": '"users", "erased", '}),
+    (r"drop-worker users erase-again", {RESTORE: '"users erase-again"', "tests/flows/erasure/restoring.rs": '"users", "erase-again", '}),
+    (r"drop-worker users erase usr_", {RESTORE: '"users", "erase", ', "tests/flows/resealing.rs": '"users", "erase", '}),
+    (r"drop-worker users hold usr_", {"tests/flows/erasure/running.rs": 'does(&app, "hold", &'}),
+    (r"drop-worker users kept", {"tests/flows/erasure/mod.rs": '"users", "kept", &'}),
+    (r"drop-worker retain", {RESTORE: '["retain"]', "tests/flows/reports.rs": "app.retain_process("}),
+    (r"drop-worker reseal$", {"tests/flows/resealing.rs": "reseal(&app, Role::Worker, &[])"}),
+    (r"drop-worker reseal --count", {"tests/flows/resealing.rs": '&["--count"]'}),
+    (r"drop-worker reseal --kept", {"tests/flows/resealing.rs": '&["--kept"]'}),
+    (r"drop-worker cases list", {"tests/flows/kyc/operators.rs": '["cases", "list"]'}),
+    (r"drop-worker stats", {"tests/flows/operator/commands.rs": '["stats"]'}),
+    (r"pg_(basebackup|verifybackup) ", {RESTORE: '"pg_basebackup"'}),
+    (r"pg_ctl |cp -a|echo |touch |find ", {RESTORE: '"recovery_target_time"'}),
+    (r"psql .*roles\.sql", {"tests/flows/roles/adopting.rs": 'read(&ops("postgres/roles.sql"))'}),
     (r"ops/(check|upgrade)|python3 ops/drill|cargo (test|run)", "by whoever checks or looks: they are the checks, and the demo"),
 ]
 
@@ -65,37 +82,29 @@ def elsewhere(command):
     return next((entry for entry in ELSEWHERE if re.search(entry[0], command)), None)
 
 
-def texts(place):
-    """What stands in a file, or in each file of a folder."""
-    path = ROOT / place
-    files = sorted(path.rglob("*.*")) if path.is_dir() else [path]
-    return [file.read_text() for file in files if file.is_file()]
-
-
-def is_run(command, places):
-    """What became of a command that is run elsewhere: our verbs must be among the words of a file there."""
-    verbs = re.match(r"drop-worker((?: [a-z][a-z-]*)*)", command)
-    wanted = verbs[1].split()[:2] if verbs else []
-    has = lambda text: all(re.search(rf"(?<![\w-]){word}(?![\w-])", text) for word in wanted)
-    if not any(has(text) for place in places for text in texts(place)):
-        return f"WRONG: {' and '.join(places)} have nothing of it"
+def is_run(places):
+    """What became of a command that is run elsewhere: what runs it must stand in each of these files."""
+    for place, form in places.items():
+        path = ROOT / place
+        if not path.is_file():
+            return f"WRONG: {place} is not there"
+        if form not in path.read_text():
+            return f"WRONG: {place} has no {form}"
     return f"by {', and by '.join(places)}"
 
 
-def said_about_none(used):
-    """Entries above that no command needs any more, and places that are gone."""
-    for pattern, where in ELSEWHERE:
-        if pattern not in used:
-            yield f"no command of a guide is {pattern}"
-        if isinstance(where, list):
-            yield from (f"{place} is not there" for place in where if not (ROOT / place).exists())
+def said_about_none(used, found):
+    """What is said above about a command, and no guide has any more."""
+    yield from (f"no command of a guide is {pattern}" for pattern, _ in ELSEWHERE if pattern not in used)
+    yield from (f"no command of a guide sets {name}" for name in FOUND if name not in found)
+
 
 
 class Machine:
     """Where they are run: a copy of the manifests, a cluster, Amazon's RDS with one database, a folder of systemd's."""
 
     def __init__(self, folder):
-        self.folder, self.cluster, self.rds = folder, Cluster(), None
+        self.folder, self.cluster, self.rds, self.found = folder, Cluster(), None, set()
         shutil.copytree(OPS / "kubernetes", folder / "ops/kubernetes")
         (folder / "config").write_text(self.cluster.kubeconfig())
         self.env = {"PATH": os.environ["PATH"], "HOME": str(folder), "KUBECONFIG": str(folder / "config")}
@@ -112,6 +121,7 @@ class Machine:
         self.env = dict(variable.split("=", 1) for variable in kept.read_text().split("\0") if variable)
         if sets := re.match(r"(\w+)=\$\(", command):
             found = self.env[sets[1]]
+            self.found.add(sets[1])
             assert found and found == FOUND.get(sets[1], found), f"{sets[1]} is {found!r}"
 
     def start_rds(self):
@@ -157,7 +167,7 @@ class Machine:
 def done(machine, command):
     """What became of a command, in words that begin with how it went."""
     if entry := elsewhere(command):
-        return is_run(command, entry[1]) if isinstance(entry[1], list) else entry[1]
+        return is_run(entry[1]) if isinstance(entry[1], dict) else entry[1]
     for word, meant in WORDS.items():
         command = command.replace(word, meant)
     try:
@@ -190,7 +200,7 @@ def main():
     finally:
         machine.end()
         shutil.rmtree(folder)
-    for wrong in said_about_none(used):
+    for wrong in said_about_none(used, machine.found):
         counted["WRONG"] += 1
         print(f"WRONG: {wrong}")
     print(f"{counted['ok']} run here, {counted['by']} run elsewhere, {counted['NOT']} not run, {counted['WRONG']} wrong")

@@ -1,5 +1,6 @@
 """Drop on this machine, watched by a real Prometheus, Alertmanager and Blackbox exporter with the configuration of ops/."""
 import argparse
+import collections
 import contextlib
 import http.server
 import json
@@ -284,8 +285,11 @@ class Watch:
         """The alerts that Alertmanager has and tells nobody of, each with those that hold it back."""
         alerts = fetch(self.alertmanager + "/api/v2/alerts")
         names = {alert["fingerprint"]: alert["labels"]["alertname"] for alert in alerts}
-        return {alert["labels"]["alertname"]: [names.get(source) for source in alert["status"]["inhibitedBy"]]
-                for alert in alerts if alert["status"]["inhibitedBy"]}
+        by = collections.defaultdict(set)
+        for alert in alerts:
+            if sources := alert["status"]["inhibitedBy"]:
+                by[alert["labels"]["alertname"]] |= {names.get(source) for source in sources}
+        return dict(by)
 
     def look(self):
         """Notes which alerts Alertmanager has. The new ones."""

@@ -67,6 +67,21 @@ pub(crate) fn list(value: &Value) -> &[Value] {
 /// About what the processes say, and about what the platform does by the clock.
 const ALERTS: [&str; 2] = ["prometheus/alerts.yaml", "prometheus/alerts_platform.yaml"];
 
+#[test]
+fn prometheus_in_kubernetes_reads_every_file_of_rules() {
+    let there: BTreeSet<String> = files("prometheus", "yaml").iter().map(|path| stem(path)).collect();
+    let alerts = there
+        .iter()
+        .filter(|name| name.starts_with("alerts") && *name != "alerts_test");
+    let known: BTreeSet<String> = ALERTS.iter().map(|file| stem(Path::new(file))).collect();
+    assert_eq!(alerts.cloned().collect::<BTreeSet<_>>(), known, "files of alerts");
+    let config = documents(&ops("prometheus/prometheus.yaml")).remove(0);
+    let read = list(&config["rule_files"]).iter();
+    let read: BTreeSet<&str> = read.map(|file| file.as_str().expect("a name")).collect();
+    let all = ALERTS.map(|file| file.trim_start_matches("prometheus/"));
+    assert_eq!(read, all.into_iter().chain(["recording.yaml"]).collect());
+}
+
 fn alert_rules() -> Vec<Value> {
     ALERTS.iter().flat_map(|file| rules(file)).collect()
 }

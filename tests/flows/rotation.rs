@@ -6,9 +6,11 @@ use drop_sandbox::Decision;
 use drop_tests::{
     app::{TestApp, eventually},
     canaries::SECRETS,
+    cluster::Role,
     settings::{BANKID_SECRET, NEONOMICS_SECRET, SUMSUB_TOKEN},
 };
 use serde_json::json;
+use sqlx::AssertSqlSafe;
 
 use crate::{
     ops::{ops, read},
@@ -116,24 +118,70 @@ fn each_secret_has_its_words_in_the_guide_and_a_test_that_replaces_it_or_a_reaso
     for (secret, file, test) in TESTED {
         assert!(SECRETS.contains(&secret), "{secret}: nothing reads it");
         let text = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("flows").join(file));
-        assert!(text.contains(&format!("async fn {test}(")), "{file}: no {test}");
+        let runs = |begin: &str| text.contains(&format!("#[tokio::test{begin}]\nasync fn {test}("));
+        assert!(
+            runs("") || runs("(flavor = \"multi_thread\")"),
+            "{file}: no test {test}"
+        );
+    }
+    for secret in READ_AT_START_ALONE {
+        assert!(SECRETS.contains(&secret), "{secret}: nothing reads it");
     }
 }
 
+/// The peppers of a rotation: the one before it, and the one after.
+const PEPPERS: [&str; 2] = ["the-pepper-before-the-rotation-00", "the-pepper-after-the-rotation-000"];
+
 #[tokio::test]
-async fn the_guide_counts_who_has_not_logged_in_since_the_pepper_was_changed() {
-    let app = TestApp::start().await;
-    app.signed_in("anna").await;
-    app.signed_in("marko").await;
+async fn the_guide_counts_whose_hash_has_the_former_pepper() {
+    let [old, new] = PEPPERS;
+    let steps = [
+        [("NATIONAL_ID_PEPPER", old), ("NATIONAL_ID_PEPPER_PREVIOUS", new)],
+        [("NATIONAL_ID_PEPPER", new), ("NATIONAL_ID_PEPPER_PREVIOUS", old)],
+    ];
+    let mut app = TestApp::start_with(&steps[0]).await;
+    for name in ["anna", "marko"] {
+        app.signed_in(name).await;
+    }
+    let erased = app.signed_in("d_number").await.user;
+    let erase = format!(
+        "UPDATE users SET erased_at = clock_timestamp() WHERE id = '{}'",
+        erased.trim_start_matches("usr_")
+    );
+    execute(&app, "CREATE TABLE before AS SELECT id, national_id_hash FROM users").await;
+    app.stop_worker().await;
+    // Nobody with the first step's variables is left from here on.
     let changed: String = value(&app, "SELECT clock_timestamp()::text").await;
-    let left = statements("login.succeeded").replace("<step 2>", &changed);
-    assert_eq!(value::<i64>(&app, &left).await, 2);
-    app.signed_in("anna").await;
+    app.reconfigure_worker(&steps[1]);
+    app.start_worker().await;
+    let worker = app.pool_as(Role::Worker).await;
+    let counted = async |word: &str| {
+        let statement = statements(word).replace("<step 2>", &changed);
+        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement))
+            .fetch_one(&worker)
+            .await;
+        count.expect("as the guide says, as this role")
+    };
+    let have_the_old = async || {
+        let same = "SELECT count(*) FROM users JOIN before USING (id, national_id_hash)";
+        value::<i64>(&app, same).await
+    };
     // Who is new since has the new one.
-    app.signed_in("leap_day").await;
-    assert_eq!(value::<i64>(&app, &left).await, 1);
-    app.signed_in("marko").await;
-    assert_eq!(value::<i64>(&app, &left).await, 0);
+    for (name, left) in [("leap_day", 3), ("anna", 2), ("marko", 1)] {
+        app.signed_in(name).await;
+        assert_eq!(
+            (counted("login.succeeded").await, have_the_old().await),
+            (left, left),
+            "{name}"
+        );
+    }
+    // Nobody but the one whose account goes now, and who has the old one until they are forgotten.
+    execute(&app, &erase).await;
+    assert_eq!(
+        (counted("login.succeeded").await, counted("erased_at IS NOT NULL").await),
+        (0, 1)
+    );
+    worker.close().await;
     app.finish().await;
 }
 

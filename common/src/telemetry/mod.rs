@@ -51,13 +51,19 @@ impl LogFormat {
 /// Starts logging and, where there is a DSN, reporting, as the environment says. `program` is what the reports call this
 /// process. Call it before anything else, and keep what it gives until the end.
 pub fn start(environment: &Environment, program: &'static str) -> Reports {
+    let core_dumps = forbid_core_dumps();
+    let config = TelemetryConfig::alone(environment);
+    log(config.as_ref().map_or_else(
+        |_| LogFormat::suited(environment.get("DROP_PROFILE") == Some("local")),
+        |config| config.log_format,
+    ));
+    if let Err(error) = core_dumps {
+        tracing::warn!("a crash may leave a core dump, which has secrets in it: {error}");
+    }
     // What is wrong with the configuration is told with the rest of it, when that is read.
-    let Ok(config) = TelemetryConfig::alone(environment) else {
-        log(LogFormat::suited(environment.get("DROP_PROFILE") == Some("local")));
+    let Ok(config) = config else {
         return Reports::none();
     };
-    log(config.log_format);
-    leave_no_core_dump();
     if let Some(sentry) = config.sentry {
         return Reports::start(&sentry, program);
     }
@@ -70,14 +76,17 @@ pub fn start(environment: &Environment, program: &'static str) -> Reports {
 
 /// A crash must not write our memory to a disk: it holds keys, and what people told us. The platform cannot be told so everywhere:
 /// Kubernetes has no word for it.
-fn leave_no_core_dump() {
-    let nothing = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
+///
+/// One byte, not none: no dump is as small as that, so no file is written, and to Linux a limit of exactly one means that nothing goes
+/// to a program either, where `kernel.core_pattern` is a pipe. A limit of nothing is passed over there. That the process be not
+/// dumpable (`PR_SET_DUMPABLE`) would do it, too, but gives its `/proc` to root, which keeps its environment from whoever started it;
+/// what the launcher leaves behind is found by that.
+fn forbid_core_dumps() -> rustix::io::Result<()> {
+    let one_byte = Rlimit {
+        current: Some(1),
+        maximum: Some(1),
     };
-    if let Err(error) = setrlimit(Resource::Core, nothing) {
-        tracing::warn!("a crash may leave a core dump, which has secrets in it: {error}");
-    }
+    setrlimit(Resource::Core, one_byte)
 }
 
 /// Starts logging alone, and [redacts panics](redact_panics). `RUST_LOG` chooses what is shown; without it our crates speak
