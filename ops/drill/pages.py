@@ -132,6 +132,7 @@ def pages(drop, visitor):
         "cron": "/operator/cron",
         "webhooks": "/operator/webhooks",
         "webhooks left over": "/operator/webhooks?state=quarantined",
+        "webhooks unmatched, none": "/operator/webhooks?state=unmatched",
         "webhooks of a type that none has": "/operator/webhooks?type=nothing",
         "an event": "/operator/webhooks/" + one("SELECT 'evt_' || replace(id::text, '-', '') FROM webhook_events WHERE state = 'quarantined' LIMIT 1"),
         "a person": f"/operator/people/{person}",

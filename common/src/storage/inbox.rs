@@ -167,29 +167,27 @@ pub async fn show(db: &PgPool, id: WebhookEventId, kind: &str) -> Result<Option<
     }))
 }
 
-/// Events that wait, as somebody saw them: those of a state, and of a type if it is named, from the newest to the oldest.
+/// Events that wait: those of a state, and of a type if it is named, between two that somebody saw.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     pub state: String,
     pub event_type: Option<String>,
     pub newest: WebhookEventId,
-    /// `None`: however old they are.
-    pub oldest: Option<WebhookEventId>,
+    pub oldest: WebhookEventId,
 }
 
-/// Those of them that still wait, the newest first.
+/// Those of them that wait now, the newest first. However many others wait between them, none of these is left out.
 pub async fn waiting(db: impl PgExecutor<'_>, seen: &Waiting, limit: i64) -> Result<Vec<WebhookEventId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        r#"SELECT id AS "id!: WebhookEventId" FROM (
-             SELECT id, state, event_type, raw FROM webhook_events WHERE applied_at IS NULL AND id <= $3 AND id >= $4
-              ORDER BY id DESC LIMIT $6) looked
-            WHERE state = $1 AND ($2::text IS NULL OR event_type = $2) AND raw IS NOT NULL ORDER BY id DESC LIMIT $5"#,
+        r#"SELECT id AS "id: WebhookEventId" FROM webhook_events
+            WHERE applied_at IS NULL AND state = $1 AND ($2::text IS NULL OR event_type = $2) AND raw IS NOT NULL
+              AND id BETWEEN $4 AND $3
+            ORDER BY id DESC LIMIT $5"#,
         seen.state,
         seen.event_type,
         seen.newest.uuid(),
-        seen.oldest.map_or(Uuid::nil(), WebhookEventId::uuid),
+        seen.oldest.uuid(),
         limit,
-        READ_FOR_A_PAGE,
     )
     .fetch_all(db)
     .await?)

@@ -52,6 +52,35 @@ async fn whoever_signs_in_comes_to_the_page_that_they_asked_for() {
 }
 
 #[tokio::test]
+async fn whoever_is_signed_in_and_follows_a_link_of_another_site_comes_to_the_page() {
+    let app = service().await;
+    let mut kari = Visitor::signed_in(&app, KARI).await;
+    let asked = "/operator/jobs?state=dead&error=50%25";
+    // The browser follows the link without the cookie, and the redirect, too.
+    let mut from_a_chat = Visitor::at(&app).await;
+    from_a_chat.headers.push(("sec-fetch-site", "cross-site".to_owned()));
+    let sent = from_a_chat.get(asked).await;
+    assert_eq!((sent.status, &sent.location), (303, &sign_in_for(asked)));
+    let between = from_a_chat.sees(&sent.location).await;
+    let (_, refresh) = between.split_once("http-equiv=\"refresh\" ").expect("it goes on");
+    let goes_on = attribute(refresh.split('>').next().unwrap(), "content").unwrap();
+    assert_eq!(goes_on, format!("0; url={asked}"));
+    let link = format!("<a href=\"{}\">", asked.replace('&', "&amp;"));
+    assert!(between.contains(&link) && !between.contains("token"), "{between}");
+    // From there it is our own page that asks, with the cookie; without one they sign in.
+    kari.headers.push(("sec-fetch-site", "same-origin".to_owned()));
+    kari.sees(asked).await;
+    from_a_chat.headers = kari.headers;
+    let sent = from_a_chat.get(asked).await;
+    assert_eq!(leads_to(&from_a_chat.sees(&sent.location).await), asked);
+    // No link leads elsewhere on this way.
+    from_a_chat.headers = vec![("sec-fetch-site", "cross-site".to_owned())];
+    let between = from_a_chat.sees(&sign_in_to("https://evil.test/")).await;
+    assert!(between.contains("content=\"0; url=/operator\""), "{between}");
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn signing_in_leads_to_no_other_site_and_to_no_other_page_of_ours() {
     let app = service().await;
     let mut kari = Visitor::signed_in(&app, KARI).await;
@@ -77,6 +106,10 @@ async fn signing_in_leads_to_no_other_site_and_to_no_other_page_of_ours() {
         "/operator/..%2F..%2Fevil",
         "/operator/\r\nset-cookie: evil=1",
         "/operator?\r\nset-cookie: evil=1",
+        "/operator/api/openapi.json",
+        "/operator/sign-in",
+        "/operator?a#b",
+        &format!("/operator?{}", "a".repeat(1_000)),
         "/metrics",
         "operator",
         "",

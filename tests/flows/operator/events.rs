@@ -106,11 +106,21 @@ async fn all_that_are_replayed_are_those_that_the_page_showed_and_no_others() {
     let older = format!("/operator/webhooks?state=quarantined&before={}", seen[1]);
     let page = kari.sees(&older).await;
     assert!(page.contains("All that are quarantined: 1"), "{page}");
+    // However many others wait behind the first of them.
+    let between = come(&app, "unmatched", "applicantReviewed", 1).await;
+    come(&app, "received", "applicantReviewed", 5_000).await;
+    let newest = come(&app, "unmatched", "applicantReviewed", 1).await;
+    let page = kari.sees("/operator/webhooks?state=unmatched").await;
+    assert!(page.contains("All that are unmatched: 1<"), "{page}");
+    assert!(page.contains("Those behind them</a> are not counted."), "{page}");
+    let seen_by_hand = [("state", "unmatched"), ("newest", &newest[0]), ("oldest", &between[0])];
+    kari.does("/operator/webhooks/replay-all", &seen_by_hand).await;
+    assert_eq!(replayed(&app).await[3..], [between, newest].concat());
     // A form that does not say what was seen does nothing.
     let unseen = kari
         .acts("/operator/webhooks/replay-all", &[("state", "quarantined")])
         .await;
-    assert_eq!((unseen.status, replayed(&app).await.len()), (422, 3));
+    assert_eq!((unseen.status, replayed(&app).await.len()), (422, 5));
     app.abandon().await;
 }
 
@@ -134,8 +144,14 @@ async fn a_program_and_a_command_replay_what_they_saw_and_no_others() {
         json!({ "newest": of_a_program[1] }),
         json!({ "oldest": of_a_program[0] }),
         json!({ "newest": "1", "oldest": of_a_program[0] }),
+        json!({ "newest": of_a_program[0], "oldest": of_a_program[1] }),
     ] {
         assert_eq!(asks(unsaid.clone()).await.0, 422, "{unsaid}");
+    }
+    for more in ["type", "newest", "oldest"] {
+        let body = json!({ "ids": of_a_program, "reason": "ticket 12", more: of_a_program[0] });
+        let request = browser().post(format!("{url}/replay")).bearer_auth(KARI).json(&body);
+        assert_eq!(request.send().await.unwrap().status().as_u16(), 422, "{body}");
     }
     let (status, done) = asks(json!({ "newest": of_a_program[1], "oldest": of_a_program[0] })).await;
     assert_eq!((status, &done["changed"]), (200, &json!(2)), "{done}");

@@ -1,5 +1,10 @@
 //! What operators see on the page, and what becomes of what they do there.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use chrono::TimeDelta;
 use drop_tests::{
     app::{TestApp, eventually},
@@ -490,6 +495,19 @@ async fn every_time_on_every_page_says_that_it_is_utc() {
     app.abandon_without_books().await;
 }
 
+/// How often this process panics over a time from here on. What it says of panics stays as it was.
+fn panics_over_times() -> Arc<AtomicUsize> {
+    let panics = Arc::new(AtomicUsize::new(0));
+    let (counted, says) = (Arc::clone(&panics), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_some_and(|place| place.file().contains("chrono")) {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        says(panic);
+    }));
+    panics
+}
+
 #[tokio::test]
 async fn a_page_that_panics_is_answered_like_any_other_failure() {
     let app = service().await;
@@ -499,9 +517,17 @@ async fn a_page_that_panics_is_answered_like_any_other_failure() {
         .execute(&app.db)
         .await
         .unwrap();
+    let panics = panics_over_times();
     let failed = kari.get("/operator/breakers").await;
     assert_eq!(failed.status, 500, "{}", failed.text);
+    assert_eq!(panics.load(Ordering::SeqCst), 1, "it fails in no other way");
     assert!(failed.text.contains("Something failed"), "{}", failed.text);
+    // A panic may come after a commit.
+    assert!(
+        failed.text.contains("it may have been done") && !failed.text.contains("Nothing was changed"),
+        "{}",
+        failed.text
+    );
     assert_eq!(failed.headers["cache-control"], "no-store");
     assert!(failed.headers.contains_key("content-security-policy"));
     kari.sees("/operator/lanes").await;

@@ -69,7 +69,7 @@ pub enum WebhooksVerb {
         /// The events, `evt_…`.
         #[arg(required_unless_present = "state", conflicts_with = "state")]
         ids: Vec<WebhookEventId>,
-        /// Those that wait in this state and were seen, a thousand at most.
+        /// Those that wait in this state between two that were seen, the thousand newest at most.
         #[arg(long, value_parser = OPEN, requires = "newest", requires = "oldest")]
         state: Option<String>,
         /// Of those only events of this type.
@@ -120,7 +120,7 @@ pub(super) async fn operate(db: &PgPool, verb: WebhooksVerb) -> anyhow::Result<(
             oldest,
             by,
         } => {
-            let seen = state.zip(newest).map(|(state, newest)| Waiting {
+            let seen = state.zip(newest.zip(oldest)).map(|(state, (newest, oldest))| Waiting {
                 state,
                 event_type,
                 newest,

@@ -17,7 +17,7 @@ pub(crate) const MOST: i64 = 1_000;
 pub(crate) enum Which {
     /// These.
     Ids(Vec<WebhookEventId>),
-    /// Those that somebody saw waiting, and none that came since.
+    /// Those that wait between two that somebody saw, and none that came since.
     Seen(Waiting),
 }
 

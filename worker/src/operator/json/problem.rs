@@ -136,7 +136,7 @@ impl Refused {
     fn failed() -> Self {
         Self::Failed(Problem::of(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "The worker's log says what failed. Nothing was changed.",
+            "The worker's log says what failed. A change may have been done: look before you repeat it.",
         ))
     }
 }

@@ -36,14 +36,14 @@ struct FoundEvents {
     next: Option<String>,
 }
 
-/// Which events, and why: some, or all that were seen waiting in a state, as a list of `/webhooks` has its newest and its oldest.
+/// Which events, and why: some, or all that wait in a state between two that were seen, the newest and the oldest of a list of `/webhooks`.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
 struct Replayed {
-    /// The events, `evt_…`. Either these or `state`.
+    /// The events, `evt_…`. Either these or `state` with what goes with it.
     #[oai(validator(min_items = 1, max_items = 1000))]
     ids: Option<Vec<String>>,
-    /// Those that wait in this state, `received`, `unmatched` or `quarantined`, and were seen: the thousand newest at most.
+    /// Those that wait in this state, `received`, `unmatched` or `quarantined`, between two that were seen: the thousand newest at most.
     state: Option<String>,
     /// Of those only events of this type.
     #[oai(rename = "type")]
@@ -131,7 +131,11 @@ impl Webhooks {
     #[oai(path = "/webhooks/replay", method = "post", operation_id = "replayEvents")]
     async fn replay(&self, operator: Operator, replayed: Json<Replayed>) -> Result<Shown<Changed>, Refused> {
         let by = operator.because(&replayed.reason)?;
+        let narrowed = replayed.event_type.is_some() || replayed.newest.is_some() || replayed.oldest.is_some();
         let which = match (&replayed.ids, &replayed.state) {
+            (Some(_), None) if narrowed => {
+                return Err(Refused::unusable("A type, the newest and the oldest go with a state."));
+            }
             (Some(ids), None) => Which::Ids(events(ids)?),
             (None, Some(state)) if OPEN.contains(&state.as_str()) => Which::Seen(seen(state, &replayed)?),
             (None, Some(_)) => return Err(Refused::unusable("Events of that state do not wait.")),
@@ -156,11 +160,16 @@ impl Webhooks {
 
 fn seen(state: &str, replayed: &Replayed) -> Result<Waiting, Refused> {
     let unsaid = || Refused::unusable("It is not said which events were seen: the newest and the oldest are needed.");
+    let newest: WebhookEventId = id_in_query(replayed.newest.as_deref())?.ok_or_else(unsaid)?;
+    let oldest = id_in_query(replayed.oldest.as_deref())?.ok_or_else(unsaid)?;
+    if newest < oldest {
+        return Err(Refused::unusable("The newest is older than the oldest."));
+    }
     Ok(Waiting {
         state: state.to_owned(),
         event_type: replayed.event_type.clone(),
-        newest: id_in_query(replayed.newest.as_deref())?.ok_or_else(unsaid)?,
-        oldest: Some(id_in_query(replayed.oldest.as_deref())?.ok_or_else(unsaid)?),
+        newest,
+        oldest,
     })
 }
 

@@ -127,14 +127,19 @@ pub(super) async fn read(body: Body) -> Result<Fields, Stop> {
 }
 
 /// The address of one of these pages, as it stands in a header. The path is letters, digits and what our own paths have between
-/// them: browsers read dots, backslashes and what is percent-encoded as ways to elsewhere.
+/// them: browsers read dots, backslashes and what is percent-encoded as ways to elsewhere. What is below it and no page is none.
 pub(super) fn is_page(address: &str) -> bool {
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     let is_ours = |byte: u8| byte.is_ascii_alphanumeric() || b"/_-".contains(&byte);
-    (path == "/operator" || path.starts_with("/operator/"))
+    let is_other = |below: &str| {
+        ["api/", "assets/", "sign-"]
+            .iter()
+            .any(|other| below.starts_with(other))
+    };
+    (path == "/operator" || path.strip_prefix("/operator/").is_some_and(|below| !is_other(below)))
         && path.bytes().all(is_ours)
         && !path.contains("//")
-        && query.bytes().all(|byte| byte.is_ascii_graphic())
+        && query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 #[cfg(test)]
@@ -147,7 +152,8 @@ mod tests {
             "/operator",
             "/operator?did=x",
             "/operator/jobs?state=dead&kind=x",
-            "/operator/find?q=a%2F%2Fb",
+            "/operator/find?q=a%2F%2Fb%23c",
+            "/operator/audit",
         ] {
             assert!(is_page(ours), "{ours}");
         }
@@ -175,6 +181,14 @@ mod tests {
             "/metrics",
             "/operator/\r\nx",
             "/operator?x\r\nset-cookie: y",
+            "/operator/api/openapi.json",
+            "/operator/assets/style.css",
+            "/operator/assets/x",
+            "/operator/sign-in",
+            "/operator/sign-in?to=/operator",
+            "/operator/sign-out",
+            "/operator#x",
+            "/operator?x#y",
             "",
         ] {
             assert!(!is_page(elsewhere), "{elsewhere}");

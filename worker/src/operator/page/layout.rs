@@ -23,11 +23,19 @@ const SECTIONS: [(&str, &str); 9] = [
 
 /// A page without anybody: signing in, and refusals.
 pub(super) fn bare(status: StatusCode, title: &str, body: &Markup) -> Response {
-    let page = frame(title, &html! { main #main tabindex="-1" { (body) } });
+    let page = frame(title, None, &html! { main #main tabindex="-1" { (body) } });
     Response::builder()
         .status(status)
         .content_type("text/html; charset=utf-8")
         .body(page.into_string())
+}
+
+/// A page that goes on to another one of ours by itself, so that the browser asks for that one from here.
+pub(super) fn onward(to: &str) -> Response {
+    let body = html! { main #main tabindex="-1" { p { a href=(to) { "Go on" } } } };
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .body(frame("Operators", Some(to), &body).into_string())
 }
 
 /// A page of `section` for whoever looks.
@@ -67,7 +75,7 @@ pub(super) fn page(look: &Look, section: &str, title: &str, body: &Markup) -> Re
     };
     Response::builder()
         .content_type("text/html; charset=utf-8")
-        .body(frame(title, &everything).into_string())
+        .body(frame(title, None, &everything).into_string())
 }
 
 fn role(look: &Look) -> Markup {
@@ -85,7 +93,8 @@ fn done(look: &Look) -> Option<(&'static str, u32)> {
     Some((known, look.query.parsed("n")?))
 }
 
-fn frame(title: &str, body: &Markup) -> Markup {
+/// `onward`: where it goes on to by itself.
+fn frame(title: &str, onward: Option<&str>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -93,6 +102,7 @@ fn frame(title: &str, body: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                @if let Some(to) = onward { meta http-equiv="refresh" content={ "0; url=" (to) }; }
                 title { (title) " · Drop operators" }
                 link rel="icon" href=(assets::icon().path()) type="image/svg+xml";
                 link rel="stylesheet" href=(assets::style().path()) integrity=(assets::style().hash);

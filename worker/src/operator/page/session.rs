@@ -18,11 +18,7 @@ use poem::{
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use super::{
-    Page,
-    form::{self, Fields},
-    stop::Stop,
-};
+use super::{Page, form::Fields, sign_in, stop::Stop};
 
 /// The cookie's name. With this prefix a browser takes it over TLS alone, or from this machine, which a forwarded port is, and from
 /// no other host of the same site.
@@ -87,7 +83,7 @@ impl<'a> FromRequest<'a> for Look {
 /// The page that somebody asks for, but for the overview: there everybody begins.
 fn asked_for(request: &Request) -> Option<String> {
     let asked = request.uri().path_and_query()?.as_str();
-    (asked != "/operator" && form::is_page(asked)).then(|| asked.to_owned())
+    (asked != "/operator" && sign_in::may_be_wanted(asked)).then(|| asked.to_owned())
 }
 
 pub(super) fn page(request: &Request) -> Arc<Page> {

@@ -23,6 +23,8 @@ use crate::operator::token::{self, Nobodys};
 pub(super) const SIGN_IN: &str = "/operator/sign-in";
 /// Which page they wanted to see, in the query and in the form.
 pub(super) const WANTED: &str = "to";
+/// An address that is longer is forgotten: it comes from a link that anybody may have made, and stands in a header.
+const LONGEST_WANTED: usize = 1_000;
 
 #[handler]
 pub(super) async fn show(request: &Request) -> Result<Response, Stop> {
@@ -30,14 +32,23 @@ pub(super) async fn show(request: &Request) -> Result<Response, Stop> {
     if session::identify(request, &session::page(request)).await?.is_some() {
         return Ok(to(wanted(&query)));
     }
+    // Who follows a link from another site is without their cookie, which is strict. What our own page leads to has it.
+    if request.header("sec-fetch-site") == Some("cross-site") {
+        return Ok(layout::onward(wanted(&query)));
+    }
     Ok(page(StatusCode::OK, wanted(&query), None))
+}
+
+/// Whether somebody may be led to this address after they signed in.
+pub(super) fn may_be_wanted(address: &str) -> bool {
+    address.len() <= LONGEST_WANTED && form::is_page(address)
 }
 
 /// One of our pages, whatever the link says that brought them here.
 fn wanted(fields: &Fields) -> &str {
     fields
         .get(WANTED)
-        .filter(|path| form::is_page(path))
+        .filter(|path| may_be_wanted(path))
         .unwrap_or("/operator")
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Stop {
     Unusable(&'static str),
     /// Things stand otherwise; nothing was changed.
     Refused(String),
-    /// We failed.
+    /// We failed, perhaps after something was changed.
     Failed,
 }
 
@@ -47,7 +47,8 @@ impl IntoResponse for Stop {
             Self::Failed => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "Something failed",
-                "The worker's log says what. Nothing was changed.".to_owned(),
+                "The worker's log says what. If you changed something, it may have been done: look before you do it again."
+                    .to_owned(),
             ),
         };
         let body = html! {

@@ -4,7 +4,7 @@
 use drop_common::{
     domain::ids::WebhookEventId,
     queue::{Job as _, payloads::ApplyKycEvent},
-    storage::inbox::{self, Filter, Summary, Waiting},
+    storage::inbox::{self, Filter, Found, Summary, Waiting},
 };
 use maud::{Markup, html};
 use poem::{Response, handler, web::Path};
@@ -20,19 +20,26 @@ use crate::operator::{
     webhooks::{OPEN, STATES},
 };
 
-const A_PAGE: i64 = 50;
+const A_PAGE: u8 = 50;
 
 #[handler]
 pub(super) async fn show(look: Look) -> Result<Response, Stop> {
     let state = look.query.get("state").filter(|state| STATES.contains(state));
+    let waits = look.who.may_change() && state.is_some_and(|state| OPEN.contains(&state));
     let filter = Filter {
         state: state.map(str::to_owned),
         event_type: look.query.get("type").map(str::to_owned),
         before: look.query.parsed("before"),
-        limit: A_PAGE,
+        // What can be replayed at once is counted, though a page lists fewer.
+        limit: if waits { webhooks::MOST } else { A_PAGE.into() },
     };
     let found = inbox::search(&look.page.context.db, &filter).await?;
-    let waiting = waiting(&look, &filter, &found.events).await?;
+    let (listed, behind) = found.events.split_at(found.events.len().min(A_PAGE.into()));
+    let older = if behind.is_empty() {
+        found.next
+    } else {
+        listed.last().and_then(id)
+    };
     let body = html! {
         h1 { "Webhooks" }
         nav aria-label="States" { ul.tabs {
@@ -41,9 +48,9 @@ pub(super) async fn show(look: Look) -> Result<Response, Stop> {
                 li { a href={ "/operator/webhooks?state=" (one) } aria-current=[(state == Some(one)).then_some("true")] { (one) } }
             }
         } }
-        (list(&look, &found.events, &link(&filter, filter.before)))
-        (layout::older(found.next.map(|next| link(&filter, Some(next)))))
-        @if let Some((seen, events)) = &waiting { (all_of_them(&look, &filter, seen, *events)) }
+        (list(&look, listed, &link(&filter, filter.before)))
+        (layout::older(older.map(|older| link(&filter, Some(older)))))
+        @if waits && let Some(seen) = seen(&filter, &found) { (all_of_them(&look, &filter, &seen, &found)) }
     };
     Ok(layout::page(&look, "/operator/webhooks", "Webhooks", &body))
 }
@@ -59,43 +66,38 @@ fn link(filter: &Filter, before: Option<WebhookEventId>) -> String {
     format!("/operator/webhooks?{}", layout::encoded(&pairs))
 }
 
-/// What somebody who may change something sees waiting, from the first event that is listed on, and how many they are.
-async fn waiting(look: &Look, filter: &Filter, listed: &[Summary]) -> Result<Option<(Waiting, usize)>, Stop> {
-    let state = filter.state.clone().filter(|state| OPEN.contains(&state.as_str()));
-    let newest = listed.first().and_then(|event| event.id.parse().ok());
-    let Some((state, newest)) = state.zip(newest).filter(|_| look.who.may_change()) else {
-        return Ok(None);
-    };
-    let seen = Waiting {
-        state,
-        event_type: filter.event_type.clone(),
-        newest,
-        oldest: None,
-    };
-    let events = inbox::waiting(&look.page.context.db, &seen, webhooks::MOST).await?;
-    let oldest = events.last().copied();
-    Ok(oldest.map(|_| (Waiting { oldest, ..seen }, events.len())))
+fn id(event: &Summary) -> Option<WebhookEventId> {
+    event.id.parse().ok()
 }
 
-/// Those that are counted here, and no others: what comes meanwhile was not seen by whoever presses the button.
-fn all_of_them(look: &Look, filter: &Filter, seen: &Waiting, events: usize) -> Markup {
-    let are_more = i64::try_from(events).is_ok_and(|events| events == webhooks::MOST);
+/// What was found, as it can be found again.
+fn seen(filter: &Filter, found: &Found) -> Option<Waiting> {
+    Some(Waiting {
+        state: filter.state.clone()?,
+        event_type: filter.event_type.clone(),
+        newest: found.events.first().and_then(id)?,
+        oldest: found.events.last().and_then(id)?,
+    })
+}
+
+/// Those between the newest and the oldest that are counted here: what comes meanwhile was not seen by whoever presses the button.
+fn all_of_them(look: &Look, filter: &Filter, seen: &Waiting, found: &Found) -> Markup {
     html! {
         form.action method="post" action="/operator/webhooks/replay-all" {
             fieldset {
                 legend {
                     "All that are " (seen.state)
                     @if let Some(kind) = &seen.event_type { ", " (kind) }
-                    ": " (events)
+                    ": " (found.events.len())
                 }
                 p.quiet {
                     "From the first that is listed here on, at most " (webhooks::MOST) " at a time. Those that were applied are left alone. "
-                    @if are_more { a href=(link(filter, seen.oldest)) { "Those behind them" } }
+                    @if found.next.is_some() { a href=(link(filter, found.next)) { "Those behind them" } " are not counted." }
                 }
                 input type="hidden" name="state" value=(seen.state);
                 @if let Some(kind) = &seen.event_type { input type="hidden" name="type" value=(kind); }
                 input type="hidden" name="newest" value=(seen.newest);
-                input type="hidden" name="oldest" value=[seen.oldest];
+                input type="hidden" name="oldest" value=(seen.oldest);
                 (layout::because(look, &link(filter, filter.before)))
                 div.buttons { button type="submit" { "Replay all" } }
             }
@@ -245,7 +247,7 @@ pub(super) async fn replay_all(act: Act) -> Result<Response, Stop> {
             .to_owned(),
         event_type: act.form.get("type").map(str::to_owned),
         newest,
-        oldest: Some(oldest),
+        oldest,
     };
     let replayed = webhooks::replay(&act.page.context.db, Which::Seen(seen), &act.by).await?;
     act.page.context.wake.signal(ApplyKycEvent::LANE);
