@@ -7,8 +7,9 @@ use std::{
 };
 
 use drop_api::wait::RowWaiters;
-use drop_common::storage::{StorageError, row_changes};
+use drop_common::storage::{self, PoolOptions, StorageError, row_changes};
 use drop_tests::{app::eventually, database::TestDatabase, lossy::LossyWay};
+use futures_util::FutureExt;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,36 @@ async fn a_statement_that_outlasts_our_own_limit_may_be_tried_again() {
     let error = StorageError::from(ended.unwrap_err());
     assert!(error.is_transient(), "{error}");
     drop(tx);
+    database.remove().await;
+}
+
+/// As a request ends whose client is gone, and a job whose time is over: somewhere between two statements, or within one.
+#[tokio::test]
+async fn whoever_is_gone_while_a_transaction_begins_leaves_none_open_for_the_next() {
+    let database = TestDatabase::new().await;
+    let one = PoolOptions {
+        max: 1,
+        acquire_timeout: Duration::from_secs(10),
+    };
+    let pool = storage::connect(&database.url().into(), one).await.unwrap();
+    let written = "INSERT INTO rate_bucket (key, hits) VALUES (gen_random_uuid()::text, '{}')";
+    let mut given_up = 0;
+    for _ in 0..100 {
+        // Sent with the first poll; its answer is read by nobody.
+        given_up += u32::from(
+            storage::begin_for(&pool, Uuid::now_v7().into())
+                .now_or_never()
+                .is_none(),
+        );
+        sqlx::query(written).execute(&pool).await.unwrap();
+    }
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM rate_bucket")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert!(given_up > 50, "{given_up}");
+    assert_eq!(kept, 100, "what was written outside of a transaction is there at once");
+    pool.close().await;
     database.remove().await;
 }
 

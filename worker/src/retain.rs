@@ -71,8 +71,8 @@ async fn sweep(db: &mut PgConnection) -> Result<Swept, StorageError> {
 }
 
 /// False: it was not their turn.
-async fn forget(db: &mut PgConnection, user: UserId) -> Result<bool, StorageError> {
-    let mut tx = db.begin().await?;
+async fn forget(connection: &mut PgConnection, user: UserId) -> Result<bool, StorageError> {
+    let mut tx = connection.begin().await?;
     let Some(applicants) = retention::forget(&mut *tx, user).await? else {
         return Ok(false);
     };

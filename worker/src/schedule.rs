@@ -16,7 +16,7 @@ use drop_common::{
         payloads::{PlanBalanceSyncs, PruneJobs, ReconcileKyc, ReconcilePayments, SweepOutbox},
     },
     storage::{
-        StorageError, Tx,
+        self, StorageError, Tx,
         audit::{self, Actor, Entry},
         patiently, schedule,
     },
@@ -222,7 +222,7 @@ impl Ticks {
     }
 
     async fn resume_lanes(&self) -> Result<Vec<Lane>, StorageError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = storage::begin(&self.db).await?;
         let resumed = operate::resume_ended(&mut tx).await?;
         for lane in &resumed {
             let entry = Entry {
@@ -247,7 +247,7 @@ impl Ticks {
             let is_taken = schedule::is_taken(&self.db, schedule.name, slot).await?;
             return Ok((slot, if is_taken { Took::Duplicate } else { Took::Skipped }));
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = storage::begin(&self.db).await?;
         if !schedule::take_slot(&mut tx, schedule.name, slot).await? {
             return Ok((slot, Took::Duplicate));
         }

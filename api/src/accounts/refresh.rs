@@ -4,7 +4,7 @@ use drop_common::{
     domain::ids::{AccountId, UserId},
     queue::{self, Admission, EnqueueOptions, Lane, payloads::RefreshBalance},
     resilience::bank_breaker::{self, BankCircuit},
-    storage::{Tx, accounts, balance_reads},
+    storage::{self, Tx, accounts, balance_reads},
 };
 use poem::Request;
 use poem_openapi::payload::Json;
@@ -49,7 +49,7 @@ pub(super) async fn refresh(
     if let Some(good) = state.waiters.wait_until(refresh.uuid(), deadline, read).await? {
         return answer(state, user, account, good).await;
     }
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     if cannot_be_asked(state, &mut tx, &bank).await? {
         drop(tx);
         return answer(state, user, account, false).await;

@@ -3,7 +3,7 @@
 use drop_common::{
     domain::ids::ConsentId,
     queue::{self, Job, Lane, payloads::FetchAccounts},
-    storage::consents,
+    storage::{self, consents},
 };
 use poem::Request;
 use poem_openapi::payload::Json;
@@ -20,7 +20,7 @@ pub(super) async fn finish(state: &State, request: &Request, id: &str, secret: &
     CONSENT_CALLBACK.take_from_address(state, request).await?;
     let id: ConsentId = id.parse().map_err(|_| ApiError::of(Code::NotFound))?;
     let address = state.proxies.client_of(request).map(|address| address.to_string());
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     let back = consents::came_back(&mut tx, id, secret, address.as_deref())
         .await?
         .ok_or(ApiError::of(Code::NotFound))?;

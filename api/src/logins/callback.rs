@@ -6,7 +6,7 @@ use drop_common::{
     keyring::sha256,
     queue::{self, EnqueueOptions, Lane, payloads::CheckLogin},
     storage::{
-        Tx,
+        self, Tx,
         audit::{self, Actor, Entry},
         logins::{self, Consumed, Returning},
     },
@@ -43,7 +43,7 @@ pub(super) async fn finish(
         Ok(code) => (None, Some(code)),
         Err(failure) => (Some(failure), None),
     };
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     let login = consume(state, &mut tx, request, &returned, code.as_ref())
         .await?
         .ok_or(ApiError::of(Code::InvalidState))

@@ -4,7 +4,10 @@ use drop_common::{
     domain::{ids::LoginId, return_path::ReturnPath},
     keyring::sha256,
     providers::bankid::{AuthorizationRequest, authorization_url, code_challenge},
-    storage::logins::{self, Holder, LIFE_MINUTES, NewLogin},
+    storage::{
+        self,
+        logins::{self, Holder, LIFE_MINUTES, NewLogin},
+    },
 };
 use poem::{Request, web::cookie::CookieJar};
 use poem_openapi::payload::Json;
@@ -104,7 +107,7 @@ async fn start(state: &State, holder: Holder<'_>, locale: Option<UiLocale>) -> R
         ui_locales: locale.map(UiLocale::as_str),
     };
     let authorization_url = authorization_url(&state.settings.bankid, &request).ok_or(ApiError::of(Code::Internal))?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     let login = NewLogin {
         id,
         state_hash: &sha256(login_state.expose_secret().as_bytes()),

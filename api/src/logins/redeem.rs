@@ -4,7 +4,10 @@ use drop_common::{
     domain::{ids::LoginId, session::Channel},
     keyring::sha256,
     providers::bankid::code_challenge,
-    storage::logins::{self, Outcome, ProvenLogin},
+    storage::{
+        self,
+        logins::{self, Outcome, ProvenLogin},
+    },
 };
 use poem::{Request, web::cookie::CookieJar};
 use poem_openapi::payload::Json;
@@ -52,7 +55,7 @@ pub(super) async fn redeem(
 async fn prove(state: &State, id: LoginId, body: Redemption) -> Result<Option<ProvenLogin>, ApiError> {
     let code_hash = sha256(body.login_code.as_bytes());
     let challenge = code_challenge(&SecretString::from(body.app_verifier.into_string()));
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     let login = logins::proven_by_app(&mut tx, id, &code_hash, &challenge).await?;
     tx.commit().await?;
     Ok(login)

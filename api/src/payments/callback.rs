@@ -5,6 +5,7 @@ use drop_common::{
     failpoint,
     queue::{self, Job, Lane, payloads::PollPayment},
     storage::{
+        self,
         audit::{self, Actor, Entry},
         payments::{self, Named},
     },
@@ -32,7 +33,7 @@ pub(super) struct Query {
 pub(super) async fn finish(state: &State, request: &Request, query: &Query) -> Result<CameBack, ApiError> {
     let unknown = || ApiError::of(Code::NotFound);
     let user: Option<UserId> = Session::if_live(request).await?.map(|session| session.user.into());
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     let named = match (&query.transaction, &query.payment_id) {
         (Some(id), _) => {
             let id: PaymentId = id.parse().map_err(|_| unknown())?;

@@ -7,7 +7,7 @@ use drop_common::{
     },
     keyring::sha256,
     storage::{
-        Tx,
+        self, Tx,
         audit::{self, Actor, Entry},
         sessions::{self, Presented, Revocation},
     },
@@ -34,7 +34,7 @@ pub(super) async fn logout(
 ) -> Result<(), ApiError> {
     let refresh = presented(request, body)?;
     let live = Session::if_live(request).await?;
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     if let Some(session) = live {
         end(&mut tx, session.session.into(), session.user.into(), Revocation::Logout).await?;
     }
@@ -57,7 +57,7 @@ pub(super) async fn one(state: &State, cookies: &CookieJar, asking: Session, id:
     } else {
         Revocation::EndedByUser
     };
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     if !end(&mut tx, id, asking.user.into(), because).await? {
         return Err(ApiError::of(Code::NotFound));
     }
@@ -71,7 +71,7 @@ pub(super) async fn one(state: &State, cookies: &CookieJar, asking: Session, id:
 /// Ends all of the person's sessions, the one that asks too.
 pub(super) async fn all(state: &State, cookies: &CookieJar, asking: Session) -> Result<(), ApiError> {
     let (user, because) = (asking.user.into(), Revocation::EndedByUser);
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     for session in sessions::revoke_all(&mut tx, user, because).await? {
         record(&mut tx, session, user, because).await?;
     }

@@ -8,6 +8,7 @@ use drop_common::{
     keyring::sha256,
     session_token::ACCESS_TTL,
     storage::{
+        self,
         logins::{self, ProvenLogin},
         sessions::{NewSession, Revocation},
         users::User,
@@ -63,7 +64,7 @@ pub(crate) async fn open(
     let user = match last.flatten() {
         None => logins::hand_out(&state.db, login, session).await?,
         Some(last) => {
-            let mut tx = state.db.begin().await?;
+            let mut tx = storage::begin(&state.db).await?;
             let user = logins::hand_out(&mut *tx, login, session).await?;
             if user.is_some() {
                 end(&mut tx, last.session.into(), last.user.into(), Revocation::Replaced).await?;

@@ -3,7 +3,10 @@
 use drop_common::{
     domain::session::Channel,
     keyring::sha256,
-    storage::sessions::{self, Presented, Revocation, Rotation, TokenStanding},
+    storage::{
+        self,
+        sessions::{self, Presented, Revocation, Rotation, TokenStanding},
+    },
 };
 use poem::{Request, web::cookie::CookieJar};
 use secrecy::{ExposeSecret, SecretString};
@@ -51,7 +54,7 @@ pub(super) fn presented(request: &Request, body: RefreshToken) -> Result<Option<
 /// before, which ends its session.
 async fn take(state: &State, channel: Channel, token: &SecretString) -> Result<Option<Grant>, ApiError> {
     let token_hash = sha256(token.expose_secret().as_bytes());
-    let mut tx = state.db.begin().await?;
+    let mut tx = storage::begin(&state.db).await?;
     let Some(found) = sessions::present(&mut tx, &token_hash).await? else {
         return Ok(None);
     };

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     failpoint,
     resilience::backoff::full_jitter,
-    storage::{StorageError, patiently},
+    storage::{self, StorageError, patiently},
 };
 
 const BATCH: usize = 500;
@@ -135,7 +135,7 @@ impl Writer {
         deaths: Deaths<'_>,
     ) -> Result<HashMap<JobId, &'static str>, StorageError> {
         let acks: Vec<Ack> = batch.iter().map(|pending| pending.ack.clone()).collect();
-        let mut tx = self.db.begin().await?;
+        let mut tx = storage::begin(&self.db).await?;
         let (written, after) = record(&mut tx, &acks, deaths).await?;
         tx.commit().await?;
         after.say();

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     resilience::breaker::{BreakerKey, probe_in, release_in},
-    storage::{StorageError, Tx},
+    storage::{self, StorageError, Tx},
 };
 
 /// One claimed row. The permit is the worker's slot, given back when this is dropped: after the outcome is recorded.
@@ -61,7 +61,7 @@ impl Claimer {
     /// the probe was never taken.
     pub(super) async fn claim_probe(&self, key: BreakerKey) -> Result<Option<Claim>, StorageError> {
         let asked_at = Instant::now();
-        let mut tx: Tx = self.db.begin().await?;
+        let mut tx: Tx = storage::begin(&self.db).await?;
         let Some(probe) = probe_in(&mut tx, key.as_str()).await? else {
             return Ok(None);
         };
@@ -75,7 +75,7 @@ impl Claimer {
     pub(super) async fn give_back(&self, claims: &[Claim]) -> Result<(), StorageError> {
         let jobs: Vec<JobId> = claims.iter().map(|claim| claim.lease.job()).collect();
         let attempts: Vec<i32> = claims.iter().map(|claim| claim.lease.attempt()).collect();
-        let mut tx = self.db.begin().await?;
+        let mut tx = storage::begin(&self.db).await?;
         sql::give_back(&mut tx, &jobs, &attempts).await?;
         for claim in claims {
             if let (Some(probe), Some(key)) = (claim.lease.probe(), claim.lease.lane().breaker()) {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     failpoint,
-    storage::{StorageError, Tx},
+    storage::{self, StorageError, Tx},
 };
 
 /// The claim a handler works under. Cheap to clone.
@@ -82,7 +82,7 @@ impl Lease {
             return Err(JobError::LeaseLost);
         }
         failpoint!("queue.fencing");
-        Ok(db.begin().await?)
+        Ok(storage::begin(db).await?)
     }
 
     /// Whether the job is the caller's until the transaction ends.

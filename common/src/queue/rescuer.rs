@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     resilience::backoff::between,
-    storage::{StorageError, Tx, patiently},
+    storage::{self, StorageError, Tx, patiently},
 };
 
 /// Sweeps for ever.
@@ -72,7 +72,7 @@ async fn one_by_one_if_need_be(
 }
 
 async fn rescue(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
-    let mut tx = claimer.db.begin().await?;
+    let mut tx = storage::begin(&claimer.db).await?;
     let rescued = rescue_in(&mut tx, only, deaths).await;
     let Some((lanes, after)) = end_of(tx, rescued).await? else {
         return Ok(());
@@ -108,7 +108,7 @@ async fn rescue_in(
 }
 
 async fn expire(claimer: &Claimer, only: Option<JobId>, deaths: Deaths<'_>) -> Result<(), StorageError> {
-    let mut tx = claimer.db.begin().await?;
+    let mut tx = storage::begin(&claimer.db).await?;
     let expired = expire_in(&mut tx, only, deaths).await;
     end_of(tx, expired).await?.say();
     Ok(())
@@ -134,7 +134,7 @@ async fn tell(claimer: &Claimer) -> Result<(), StorageError> {
 }
 
 async fn tell_one(claimer: &Claimer, job: JobId) -> Result<(), StorageError> {
-    let mut tx = claimer.db.begin().await?;
+    let mut tx = storage::begin(&claimer.db).await?;
     let Some(dead) = sql::tell(&mut tx, job).await? else {
         return Ok(());
     };

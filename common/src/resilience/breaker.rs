@@ -10,7 +10,7 @@ use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::limits::interval;
-use crate::storage::{StorageError, Tx};
+use crate::storage::{self, StorageError, Tx};
 
 /// How long a probe may take before another process may probe: the call's deadline of 35 s and 10 s more.
 pub const PROBE_LEASE: Duration = Duration::from_secs(45);
@@ -137,7 +137,7 @@ impl Breaker {
 
     /// Takes the probe of a half-open breaker; `None`: closed, still open, or somebody else probes.
     pub async fn probe(&self, key: impl AsRef<str>) -> Result<Option<Probe>, StorageError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = storage::begin(&self.db).await?;
         let probe = probe_in(&mut tx, key.as_ref()).await?;
         tx.commit().await?;
         Ok(probe)

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres,
+    ConnectOptions, PgConnection, PgPool, Postgres,
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -17,6 +17,7 @@ pub mod aml_cases;
 pub mod audit;
 pub mod balance_gauges;
 pub mod balance_reads;
+mod begin;
 pub mod consents;
 pub mod erasure;
 mod error_class;
@@ -42,11 +43,10 @@ mod silence;
 pub mod users;
 pub mod webhooks;
 
+pub use begin::{begin, begin_for};
 pub use error_class::ErrorClass;
 pub use migrations::{migrate, schema_is_current};
 pub use silence::patiently;
-
-use crate::domain::ids::UserId;
 
 /// A unit of work. Functions that write take `&mut Tx`; only handlers and jobs begin and commit one.
 pub type Tx = sqlx::Transaction<'static, Postgres>;
@@ -65,14 +65,6 @@ pub fn connect_lazy(url: &SecretString, options: PoolOptions) -> Result<PgPool, 
 pub async fn connect_unhurried(url: &SecretString) -> Result<PgConnection, StorageError> {
     let unhurried = connect_options(url)?.options([("statement_timeout", "10min"), ("lock_timeout", "10s")]);
     Ok(unhurried.connect().await?)
-}
-
-/// Begins a unit of work about one person. The API's role sees no other person's rows in it, and outside of one
-/// no table of people's rows answers: row-level security, behind the conditions of the statements themselves.
-pub async fn begin_for(db: &PgPool, user: UserId) -> Result<Tx, StorageError> {
-    // One round trip; a UUID is safe to write into it.
-    let begin = format!("BEGIN; SET LOCAL app.user_id = '{}'", user.uuid());
-    Ok(db.begin_with(AssertSqlSafe(begin)).await?)
 }
 
 /// The size of a process's pool.

@@ -10,7 +10,7 @@ use super::StorageError;
 /// More than the statements of one transaction take, each within `statement_timeout`.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longer than `statement_timeout`: a statement that nobody waits for any more is answered within it.
-const LAST_ANSWER: Duration = Duration::from_secs(10);
+pub(super) const LAST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Does work on the database, and gives it up as a lost connection when it takes longer than it can: every loop that
 /// must go on for ever asks the database within this.

@@ -147,6 +147,21 @@ fn sql_is_written_in_common_alone() {
     assert_free_of("worker/src", &statements);
 }
 
+/// A `BEGIN` that is cut off leaves its connection in a transaction that sqlx does not know of, and `storage::begin` is not cut
+/// off. A connection that is nobody else's is closed with whoever had it.
+#[test]
+fn a_transaction_of_a_pool_begins_in_one_place() {
+    let begins = |line: &str| line.contains(".begin()") || line.contains("db.begin_with(");
+    let of_a_pool = |line: &&str| begins(line) && !line.contains(" connection.begin()");
+    for folder in ["api/src", "worker/src", "common/src"] {
+        for file in rust_files(&workspace().join(folder)) {
+            let source = fs::read_to_string(&file).expect("a text file");
+            let found: Vec<_> = source.lines().filter(of_a_pool).collect();
+            assert!(found.is_empty(), "{}: {found:?}", file.display());
+        }
+    }
+}
+
 #[test]
 fn a_planted_violation_is_found_in_the_ways_that_this_code_imports() {
     let provider = Path::new("common/src/providers/neonomics/client.rs");

@@ -8,7 +8,7 @@ use drop_common::{
         backoff,
         limits::{self, Limit},
     },
-    storage::StorageError,
+    storage::{self, StorageError},
 };
 use sqlx::PgPool;
 
@@ -52,7 +52,7 @@ impl Calls {
 /// Takes one call into account that counts as each of these, or as none of them: one that does not leave takes no other's
 /// place. Where it would be one too many: what to do in place of it.
 pub(super) async fn instead(db: &PgPool, lease: &Lease, counts_as: &[Calls]) -> Result<Option<Outcome>, StorageError> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     for calls in counts_as {
         let (most, window) = calls.most();
         if let Limit::RetryAfter(seconds) = limits::hit(&mut tx, calls.name(), most, window).await? {

@@ -59,7 +59,7 @@ pub(super) async fn operate(environment: &Environment, db: &PgPool, what: Reseal
 async fn reseal(db: &PgPool, keys: &Keyring, column: Column) -> anyhow::Result<u64> {
     let (mut after, mut resealed) = (Uuid::nil(), 0);
     loop {
-        let mut tx = db.begin().await?;
+        let mut tx = storage::begin(db).await?;
         let batch = reseal::reseal(&mut tx, keys, column, after).await?;
         tx.commit().await?;
         resealed += batch.resealed;

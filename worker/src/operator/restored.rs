@@ -16,7 +16,7 @@ use drop_common::{
     metrics::{Metrics, Process, REVISION},
     queue::{AfterCommit, Job as _, Lane, operate, payloads::InitiatePayment},
     storage::{
-        Tx,
+        self, Tx,
         audit::Actor,
         payments::{self, Here, InDoubt, OrderOfBank},
         row_changes, sessions,
@@ -72,7 +72,7 @@ pub(super) async fn operate(environment: &Environment, db: &PgPool, verb: Restor
 
 /// All of it or nothing, and the same again when it is repeated.
 async fn close(db: &PgPool, to: DateTime<Utc>, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     // Of a time that was closed already, no list of the bank's has told yet what an earlier restore forgot.
     let earlier = payments::restored_since(&mut tx).await?;
     let in_doubt = payments::in_doubt(&mut tx).await?;
@@ -108,7 +108,7 @@ async fn close(db: &PgPool, to: DateTime<Utc>, by: &By) -> anyhow::Result<()> {
 }
 
 async fn open(db: &PgPool, config: &PaymentsConfig, orders: &[OrderOfBank], by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     match operate::closed_for(&mut tx, Lane::PaymentSend).await? {
         None => bail!("payments are not closed; nothing was changed"),
         // What leaves at the last moment and what the bank is still at is in no list of before.

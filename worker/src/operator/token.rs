@@ -6,7 +6,7 @@ use drop_common::{
     config::OperatorToken,
     keyring::sha256,
     resilience::limits::{self, Limit},
-    storage::StorageError,
+    storage::{self, StorageError},
 };
 use poem::Request;
 use subtle::ConstantTimeEq as _;
@@ -59,7 +59,7 @@ pub(super) async fn holder<'a>(
 async fn count(request: &Request, context: &Context) -> Result<Limit, StorageError> {
     let from = request.remote_addr().as_socket_addr();
     let ip = from.map(|peer| peer.ip().to_canonical().to_string());
-    let mut tx = context.db.begin().await?;
+    let mut tx = storage::begin(&context.db).await?;
     let key = format!("operator.sign_in:{}", ip.unwrap_or_default());
     let limit = limits::hit(&mut tx, &key, TRIES, WINDOW).await?;
     tx.commit().await?;

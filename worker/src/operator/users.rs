@@ -13,7 +13,7 @@ use drop_common::{
     },
     queue::{self, payloads::EndConsent},
     storage::{
-        Tx, aml_cases,
+        self, Tx, aml_cases,
         consents::{self, Unlinking},
         erasure::{self, Erased},
         retention,
@@ -107,7 +107,7 @@ pub(super) async fn operate(db: &PgPool, verb: UsersVerb) -> anyhow::Result<()> 
 }
 
 async fn erase(db: &PgPool, user: UserId, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let done = forget(&mut tx, user, None, by).await?;
     let open = aml_cases::open_of(&mut tx, user).await?;
     match done {
@@ -134,7 +134,7 @@ async fn erase_again(db: &PgPool, list: &Path, by: &By) -> anyhow::Result<()> {
     let (mut erased, mut held) = (0, Vec::new());
     for one in list {
         let user: UserId = one.user.parse()?;
-        let mut tx = db.begin().await?;
+        let mut tx = storage::begin(db).await?;
         match forget(&mut tx, user, Some(one.erased_at), by).await? {
             Forgotten::Now => erased += 1,
             Forgotten::Before => {}
@@ -190,7 +190,7 @@ async fn unlink(tx: &mut Tx, user: UserId, consent: ConsentId, by: &By) -> anyho
 }
 
 async fn hold(db: &PgPool, user: UserId, held: bool, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     if !erasure::hold(&mut tx, user, held).await? {
         bail!("{user} is so already, or there is nobody of this id; nothing was changed");
     }

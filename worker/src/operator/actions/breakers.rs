@@ -1,6 +1,9 @@
 //! Opening a circuit by hand, and closing one.
 
-use drop_common::resilience::breaker_hand::{self, Standing};
+use drop_common::{
+    resilience::breaker_hand::{self, Standing},
+    storage,
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -8,7 +11,7 @@ use super::{By, Change, record, refusal};
 
 /// Opens the circuit, or closes it and makes it forget its failures.
 pub(crate) async fn set(db: &PgPool, key: &str, open: bool, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     breaker_hand::lock(&mut tx, key).await?;
     let before = standing(&breaker_hand::standings(&mut *tx).await?, key);
     if !breaker_hand::set(&mut tx, key, open).await? {

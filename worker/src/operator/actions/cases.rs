@@ -1,6 +1,9 @@
 //! Closing cases of the compliance officer.
 
-use drop_common::{domain::ids::AmlCaseId, storage::aml_cases};
+use drop_common::{
+    domain::ids::AmlCaseId,
+    storage::{self, aml_cases},
+};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -8,7 +11,7 @@ use super::{By, Change, record, refusal};
 
 /// Closes an open case with what was found.
 pub(crate) async fn close(db: &PgPool, id: AmlCaseId, finding: &str, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let closed = aml_cases::close(&mut tx, id, &by.operator, finding).await?;
     let user = closed.ok_or_else(|| refusal(format!("there is no open case {id}")))?;
     let change = Change {

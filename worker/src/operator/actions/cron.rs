@@ -2,7 +2,7 @@
 
 use drop_common::{
     queue::{Enqueued, Lane},
-    storage::schedule,
+    storage::{self, schedule},
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -14,7 +14,7 @@ use crate::schedule::Schedule;
 pub(crate) async fn run_now(db: &PgPool, name: &str, by: &By) -> anyhow::Result<Lane> {
     let schedule = Schedule::named(name).ok_or_else(|| refusal(format!("there is no schedule {name}")))?;
     let now = schedule::now(db).await?;
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let Enqueued::New(job) = schedule.job.enqueue(&mut tx, now).await? else {
         return Err(refusal(format!("{name} was run in this second already")));
     };

@@ -7,7 +7,7 @@ use drop_common::{
         look::{self, Search, Seen},
         operate,
     },
-    storage::{StorageError, Tx},
+    storage::{self, StorageError, Tx},
 };
 use poem_openapi::Enum;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ impl JobAction {
 
 /// All of them in one transaction, or none: a number that was mistyped changes nothing.
 pub(crate) async fn change(db: &PgPool, ids: &[JobId], action: JobAction, by: &By) -> anyhow::Result<usize> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     for &id in ids {
         if !change_one(&mut tx, id, action, by).await? {
             return Err(refusal(format!("job {id} is {}", action.else_it_is())));
@@ -105,7 +105,7 @@ pub(crate) async fn change_dead(
         Share::Tenth => (look::count_dead(db, search, Some(seen)).await?.jobs / 10).clamp(1, MOST),
         Share::All => MOST,
     };
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let mut changed = 0;
     for id in look::dead(&mut *tx, search, seen, limit).await? {
         if change_one(&mut tx, id, action, by).await? {

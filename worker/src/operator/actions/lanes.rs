@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use drop_common::queue::{
-    Lane, look,
-    operate::{self, Pause},
+use drop_common::{
+    queue::{
+        Lane, look,
+        operate::{self, Pause},
+    },
+    storage,
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -13,7 +16,7 @@ use super::{By, Change, record, refusal};
 
 /// Claims nothing more from a lane, for this long or until somebody resumes it.
 pub(crate) async fn pause(db: &PgPool, lane: Lane, lasting: Option<Duration>, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     operate::lock_lane(&mut tx, lane).await?;
     let before = standing(&look::lanes(&mut *tx).await?, lane);
     let pause = Pause {
@@ -35,7 +38,7 @@ pub(crate) async fn pause(db: &PgPool, lane: Lane, lasting: Option<Duration>, by
 
 /// Lets claims go on.
 pub(crate) async fn resume(db: &PgPool, lane: Lane, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     operate::lock_lane(&mut tx, lane).await?;
     let before = standing(&look::lanes(&mut *tx).await?, lane);
     if !operate::resume(&mut tx, lane).await? {

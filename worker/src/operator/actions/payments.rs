@@ -12,7 +12,7 @@ use drop_common::{
         payloads::{InitiatePayment, PollPayment},
     },
     storage::{
-        Tx,
+        self, Tx,
         audit::Actor,
         payments::{self, Locked, Payment},
         row_changes,
@@ -32,7 +32,7 @@ pub(crate) async fn settle(
     code: Option<BankStatus>,
     by: &By,
 ) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let payment = under_review(&mut tx, id).await?;
     let transition = match code {
         Some(code) => payment.state.on_bank_code(code.as_str(), &[]),
@@ -76,7 +76,7 @@ pub(crate) async fn track(
     if payment_id.is_empty() || payment_id.len() > 255 || !is_of_one_word {
         return Err(refusal("that is no id of a payment"));
     }
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     track_in(&mut tx, config, id, payment_id, by).await?;
     tx.commit().await?;
     row_changes::tell(db, id.uuid()).await?;
@@ -110,7 +110,7 @@ pub(crate) async fn track_in(
 /// What follows is what follows a new order: at most four attempts within the time for that, and every check before each. It
 /// counts towards the limit of the day on which it is sent. What is held for it has been since it was asked for.
 pub(crate) async fn retry(db: &PgPool, config: &PaymentsConfig, id: PaymentId, by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let payment = under_review(&mut tx, id).await?;
     let currency = payment.currency.parse()?;
     let limits = config

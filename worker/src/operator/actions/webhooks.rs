@@ -3,7 +3,10 @@
 use drop_common::{
     domain::ids::WebhookEventId,
     queue::{EnqueueOptions, Enqueued, enqueue_anew, payloads::ApplyKycEvent},
-    storage::inbox::{self, Before, Waiting},
+    storage::{
+        self,
+        inbox::{self, Before, Waiting},
+    },
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -24,7 +27,7 @@ pub(crate) enum Which {
 /// All of them in one transaction, or none. The job looks at the event itself, and one that was applied meanwhile changes
 /// nothing. How many are applied again.
 pub(crate) async fn replay(db: &PgPool, which: Which, by: &By) -> anyhow::Result<usize> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     let ids = match which {
         Which::Ids(ids) => ids,
         Which::Seen(seen) => {
@@ -55,7 +58,7 @@ pub(crate) async fn replay(db: &PgPool, which: Which, by: &By) -> anyhow::Result
 
 /// All of them, or none: one that is applied was somebody's.
 pub(crate) async fn dismiss(db: &PgPool, ids: &[WebhookEventId], by: &By) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
+    let mut tx = storage::begin(db).await?;
     for &event in ids {
         let before = inbox::before(&mut tx, event).await?;
         let before = before.ok_or_else(|| refusal(format!("there is no event {event}")))?;

@@ -2,7 +2,10 @@
 
 use drop_common::{
     metrics::OPERATOR_ACTIONS,
-    storage::audit::{self, Actor, Entry},
+    storage::{
+        self,
+        audit::{self, Actor, Entry},
+    },
 };
 use maud::html;
 use poem::{
@@ -99,7 +102,7 @@ pub(super) async fn sign_in(request: &Request, body: Body) -> Result<Response, S
 }
 
 async fn note(page: &Page, name: &str) -> Result<(), Stop> {
-    let mut tx = page.context.db.begin().await?;
+    let mut tx = storage::begin(&page.context.db).await?;
     let entry = Entry {
         actor: Actor::Operator,
         user: None,
