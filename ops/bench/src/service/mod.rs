@@ -28,6 +28,9 @@ use tokio::process::{Child, Command};
 
 use crate::{database::Database, worker::resident_mib};
 
+/// Of each process of the service, which shares the machine with the other one, the database, the providers and the clients.
+const THREADS: &str = "1";
+
 /// One API, one worker, and the providers.
 pub(crate) struct Service {
     pub(crate) url: String,
@@ -122,6 +125,7 @@ fn start(part: &str, listener: TcpListener, variables: &[(&'static str, String)]
         .args(["process", part])
         .env_clear()
         .env("RUST_LOG", "error")
+        .env("TOKIO_WORKER_THREADS", THREADS)
         .envs(variables.iter().map(|(name, value)| (*name, value.as_str())))
         .stdin(Stdio::from(OwnedFd::from(listener)))
         .kill_on_drop(true)

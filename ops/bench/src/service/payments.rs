@@ -55,10 +55,7 @@ pub(crate) async fn measure(database: &Database, rounds: usize, table: &mut Tabl
     settle(database, &service).await?;
     for round in 1..=rounds {
         progress(&format!("round {round} of {rounds}"));
-        let commit = logins::commit_ms(database).await?;
-        table.add(Figure::Commit, commit);
-        table.add(Figure::PaymentAllowed, COMMITS_ALLOWED.mul_add(commit, MORE_ALLOWED_MS));
-        alone(&service, &client, &payers, &mut numbers, table).await?;
+        alone(database, &service, &client, &payers, &mut numbers, table).await?;
         settle(database, &service).await?;
         let started = Instant::now();
         pay_together(&service, &client, &payers, &mut numbers).await?;
@@ -69,7 +66,8 @@ pub(crate) async fn measure(database: &Database, rounds: usize, table: &mut Tabl
     Ok(())
 }
 
-/// The bank settles every payment, and the worker hears of it: nobody asks for any of them while the next are measured.
+/// The bank settles every payment, and the worker hears of it and tells each person: it has nothing to do for any of them while
+/// the next are measured.
 pub(super) async fn settle(database: &Database, service: &Service) -> anyhow::Result<()> {
     let bank = service.sandbox.neonomics();
     for payment in bank.payments().iter().filter(|payment| payment.status != "ACSC") {
@@ -81,7 +79,10 @@ pub(super) async fn settle(database: &Database, service: &Service) -> anyhow::Re
         let open: i64 = sqlx::query_scalar("SELECT count(*) FROM transactions WHERE NOT bank_final")
             .fetch_one(&database.pool)
             .await?;
-        if open == 0 {
+        let untold: i64 = sqlx::query_scalar("SELECT count(*) FROM notifications WHERE delivered_at IS NULL")
+            .fetch_one(&database.pool)
+            .await?;
+        if open == 0 && untold == 0 {
             return Ok(());
         }
         sqlx::query("UPDATE jobs SET run_at = clock_timestamp() WHERE lane = $1 AND state = 'ready' AND run_at > clock_timestamp()")
@@ -92,29 +93,34 @@ pub(super) async fn settle(database: &Database, service: &Service) -> anyhow::Re
     anyhow::bail!("the payments do not settle")
 }
 
-/// One at a time: from the order to the link, and how much of that was the bank's.
+/// One at a time: from the order to the link, and how much of that was the bank's. Beside each a [commit](logins::commit).
 async fn alone(
+    database: &Database,
     service: &Service,
     client: &Client,
     payers: &[Payer],
     numbers: &mut impl Iterator<Item = usize>,
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let mut whole = Vec::new();
+    let (mut whole, mut commits) = (Vec::new(), Vec::new());
+    let mut connection = database.pool.acquire().await?;
     // Not between two payments: whoever looks makes the worker read every gauge, beside the payment that comes next.
     let before = service.seconds_at("neonomics", "payment_initiate").await?;
     for (payer, number) in payers.iter().cycle().zip(numbers.by_ref()).take(ALONE) {
+        commits.push(logins::commit(&mut connection).await?);
         whole.push(pay(payer, service, client, number).await? * 1_000.0);
     }
     let bank = service.seconds_at("neonomics", "payment_initiate").await? - before;
     let bank = bank * 1_000.0 / rate(ALONE, 1.0);
     let added: Vec<_> = whole.iter().map(|took| took - bank).collect();
+    let commit = percentile(&commits, 0.5);
+    table.add(Figure::Commit, commit);
+    table.add(Figure::PaymentAllowed, COMMITS_ALLOWED.mul_add(commit, MORE_ALLOWED_MS));
     table.add(Figure::PaymentWhole, percentile(&whole, 0.5));
     table.add(Figure::PaymentAtBank, bank);
     table.add(Figure::PaymentAdded, percentile(&added, 0.5));
     table.add(Figure::PaymentAddedP99, percentile(&added, 0.99));
-    let commits = percentile(&added, 0.5) / table.last(Figure::Commit).unwrap_or(f64::NAN);
-    table.add(Figure::PaymentAddedCommits, commits);
+    table.add(Figure::PaymentAddedCommits, percentile(&added, 0.5) / commit);
     Ok(())
 }
 
