@@ -30,10 +30,18 @@ enum State {
 
 /// An answer that holds these bytes is lost, once.
 type Unwanted = Arc<Mutex<Option<&'static [u8]>>>;
-/// The commit whose answer is lost: of a connection that has sent this statement, or of any.
-type Armed = Arc<Mutex<Option<&'static str>>>;
+/// What the answer is to that is lost, once.
+type Armed = Arc<Mutex<Option<Loss>>>;
 
-/// Forwards connections to a server, and cuts the next one that commits.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    /// To the commit of a connection that has sent this statement, or with the empty text of any.
+    Commit { after: &'static str },
+    /// To this statement itself, which is its own transaction.
+    Statement(&'static str),
+}
+
+/// Forwards connections to a server, and cuts the one whose answer is to be lost.
 pub struct LossyWay {
     /// The database's address through here.
     pub url: String,
@@ -96,7 +104,17 @@ impl LossyWay {
     /// Loses the answer to the next commit, once: to one after a statement that begins so, which a connection sends as
     /// text the first time, or with the empty text to any.
     pub(crate) fn lose_commit_after(&self, statement: &'static str) {
-        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some(statement);
+        self.arm(Loss::Commit { after: statement });
+    }
+
+    /// Loses the answer to the next statement that holds this text, once: where it is sent as text, which a connection does the
+    /// first time.
+    pub(crate) fn lose_answer_to(&self, statement: &'static str) {
+        self.arm(Loss::Statement(statement));
+    }
+
+    fn arm(&self, loss: Loss) {
+        *self.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some(loss);
     }
 
     /// Whether the answer that was to be lost is lost.
@@ -166,8 +184,21 @@ async fn requests(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, armed: &Arm
         let says = |text: &str| text.is_empty() || buffer[..read].windows(text.len()).any(|at| at == text.as_bytes());
         {
             let mut armed = armed.lock().unwrap_or_else(PoisonError::into_inner);
-            is_it |= armed.is_some_and(says);
-            if is_it && says("COMMIT") && armed.take().is_some() {
+            let is_done = match *armed {
+                // Its text is answered first, and then it is executed.
+                Some(Loss::Statement(_)) if is_it => true,
+                Some(Loss::Statement(text)) => {
+                    is_it = says(text);
+                    false
+                }
+                Some(Loss::Commit { after }) => {
+                    is_it |= says(after);
+                    is_it && says("COMMIT")
+                }
+                None => false,
+            };
+            if is_done {
+                *armed = None;
                 losing.store(true, Ordering::SeqCst);
             }
         }

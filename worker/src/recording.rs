@@ -13,7 +13,7 @@ use tracing::warn;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause: somebody may be waiting for the answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Runs the transaction that writes an answer until it is written, is refused for good, or the lease has ended.
+/// Runs the transaction or the statement that writes an answer until it is written, is refused for good, or the lease has ended.
 pub(crate) async fn record<T, Writing>(lease: &Lease, write: impl Fn() -> Writing) -> Result<T, JobError>
 where
     Writing: Future<Output = Result<T, JobError>>,

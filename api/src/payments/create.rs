@@ -12,7 +12,7 @@ use drop_common::{
     },
     failpoint,
     queue::{
-        self, Admission, EnqueueOptions, Lane,
+        self, Admission, EnqueueOptions, Lane, NewJob,
         payloads::{InitiatePayment, PollPayment},
     },
     storage::{
@@ -77,7 +77,10 @@ pub(super) async fn create(
         check(state, &order, &standing, confirmed)?;
     }
     failpoint!("pay.validated");
+    let id = PaymentId::new();
+    let job = first_job(id, at_bank)?;
     let checked = Checked {
+        id,
         user,
         key,
         request_ids,
@@ -85,23 +88,24 @@ pub(super) async fn create(
         confirmed,
         repeats: standing.just_made,
         at_bank,
+        job: &job,
     };
-    let id = store(state, &mut tx, request, checked).await?;
+    store(state, &mut tx, request, checked).await?;
     failpoint!("pay.inserted");
-    let lane = match at_bank {
-        Some(order) => follow(&mut tx, user, id, order).await?,
-        None => send(&mut tx, id).await?,
-    };
+    if let Some(order) = at_bank {
+        note_at_bank(&mut tx, user, id, order).await?;
+    }
     failpoint!("pay.commit_sent");
     let waiter = state.waiters.expect(id.uuid());
     tx.commit().await?;
     failpoint!("pay.committed");
-    state.wake.signal(lane);
+    state.wake.signal(job.lane());
     first_answer(state, &waiter, user, id, prefer).await
 }
 
 /// An order that passed every check.
 struct Checked<'a> {
+    id: PaymentId,
     user: UserId,
     key: &'a IdempotencyKey,
     request_ids: RequestIds,
@@ -112,6 +116,7 @@ struct Checked<'a> {
     repeats: Option<PaymentId>,
     /// The order of it that the bank has and a restore has forgotten.
     at_bank: Option<AtBank<'a>>,
+    job: &'a NewJob,
 }
 
 /// The order under this key that the bank has and a restore has forgotten. What the bank has, it has, whatever its person may do today.
@@ -137,19 +142,21 @@ fn at_bank<'a>(state: &State, standing: &'a Standing) -> Result<Option<AtBank<'a
     }
 }
 
-/// The bank is told within a bounded time or never.
-async fn send(tx: &mut Tx, id: PaymentId) -> Result<Lane, ApiError> {
-    let options = EnqueueOptions {
+/// The bank is told within a bounded time or never. Where it has the payment already, it is asked how it is doing.
+fn first_job(payment: PaymentId, at_bank: Option<AtBank<'_>>) -> Result<NewJob, ApiError> {
+    let options = EnqueueOptions::caused_by(Some(request_id::current()));
+    let in_time = EnqueueOptions {
         expires_in: Some(payments::SEND_WITHIN),
-        request_id: Some(request_id::current()),
-        ..EnqueueOptions::default()
+        ..options
     };
-    queue::enqueue_with(tx, &InitiatePayment { payment: id }, options).await?;
-    Ok(Lane::PaymentSend)
+    Ok(match at_bank {
+        Some(_) => NewJob::of(&PollPayment { payment }, options)?,
+        None => NewJob::of(&InitiatePayment { payment }, in_time)?,
+    })
 }
 
-/// The bank has it already, and is asked how it is doing. Its link is forgotten: its person has been there, or pays it no more.
-async fn follow(tx: &mut Tx, user: UserId, id: PaymentId, order: AtBank<'_>) -> Result<Lane, ApiError> {
+/// The bank had it already. Its link is forgotten: its person has been there, or pays it no more.
+async fn note_at_bank(tx: &mut Tx, user: UserId, id: PaymentId, order: AtBank<'_>) -> Result<(), ApiError> {
     let entry = Entry {
         actor: Actor::User,
         user: Some(user),
@@ -158,18 +165,13 @@ async fn follow(tx: &mut Tx, user: UserId, id: PaymentId, order: AtBank<'_>) -> 
         detail: json!({ "payment_id": order.payment_id }),
         request_id: Some(request_id::current()),
     };
-    audit::record(tx, entry).await?;
-    let options = EnqueueOptions {
-        request_id: Some(request_id::current()),
-        ..EnqueueOptions::default()
-    };
-    queue::enqueue_with(tx, &PollPayment { payment: id }, options).await?;
-    Ok(Lane::PaymentPoll)
+    Ok(audit::record(tx, entry).await?)
 }
 
-/// Writes the row.
-async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'_>) -> Result<PaymentId, ApiError> {
+/// Writes the row, and its first job.
+async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'_>) -> Result<(), ApiError> {
     let Checked {
+        id,
         user,
         key,
         request_ids,
@@ -177,9 +179,9 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         confirmed,
         repeats,
         at_bank,
+        job,
     } = checked;
     let (payee, amount) = (order.creditor_account(), order.amount());
-    let id = PaymentId::new();
     let secret = state.keys.random_token();
     let address = state.proxies.client_of(request).map(|address| address.to_string());
     let products = &state.settings.payments.products;
@@ -204,6 +206,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
         confirmed_duplicate_of: confirmed,
         repeats,
         request_id: request_id::current(),
+        job,
     };
     // Another user's request with an equal key may commit at this moment, so the index is asked and no look before it. The last
     // one is nobody else's.
@@ -215,7 +218,7 @@ async fn store(state: &State, tx: &mut Tx, request: &Request, checked: Checked<'
     };
     for idempotency_key in goes_by {
         if payments::insert(tx, &state.keys, NewPayment { idempotency_key, ..new }).await? {
-            return Ok(id);
+            return Ok(());
         }
     }
     Err(ApiError::of(Code::Conflict))

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{
-    Job,
-    sql::{self, NewJob, NewJobs},
+    Job, Lane,
+    sql::{self, NewJobs},
 };
 use crate::storage::{StorageError, Tx};
 
@@ -45,6 +46,41 @@ impl EnqueueOptions {
     }
 }
 
+/// A job that is about to be enqueued, for a statement that does so beside what makes it necessary: by `jobs_enqueue`, with
+/// these in their order.
+#[derive(Debug)]
+pub struct NewJob {
+    pub(crate) lane: Lane,
+    pub(crate) kind: &'static str,
+    pub(crate) unique_key: Option<String>,
+    pub(crate) payload: Value,
+    pub(crate) max_attempts: i32,
+    pub(crate) expires_in_ms: Option<i64>,
+    pub(crate) request_id: Option<Uuid>,
+    pub(crate) delay_ms: i64,
+}
+
+impl NewJob {
+    /// This one, with a delay, an end or a request id.
+    pub fn of<J: Job>(job: &J, options: EnqueueOptions) -> Result<Self, StorageError> {
+        Ok(Self {
+            lane: J::LANE,
+            kind: J::KIND,
+            unique_key: job.unique_key(),
+            payload: serde_json::to_value(job)?,
+            max_attempts: J::MAX_ATTEMPTS,
+            expires_in_ms: options.expires_in.map(millis),
+            request_id: options.request_id,
+            delay_ms: millis(options.delay),
+        })
+    }
+
+    /// Where it waits: what `Wake::signal` is called with after the commit.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+}
+
 /// Enqueues a job that may start at once.
 pub async fn enqueue<J: Job>(tx: &mut Tx, job: &J) -> Result<Enqueued, StorageError> {
     enqueue_with(tx, job, EnqueueOptions::default()).await
@@ -69,17 +105,7 @@ pub async fn enqueue_alone<J: Job>(
     job: &J,
     options: EnqueueOptions,
 ) -> Result<Enqueued, StorageError> {
-    let new = NewJob {
-        lane: J::LANE,
-        kind: J::KIND,
-        unique_key: job.unique_key(),
-        payload: serde_json::to_value(job)?,
-        max_attempts: J::MAX_ATTEMPTS,
-        expires_in_ms: options.expires_in.map(millis),
-        request_id: options.request_id,
-        delay_ms: millis(options.delay),
-    };
-    let id = sql::enqueue(db, new).await?;
+    let id = sql::enqueue(db, NewJob::of(job, options)?).await?;
     Ok(id.map_or(Enqueued::Existing, Enqueued::New))
 }
 

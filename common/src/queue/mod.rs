@@ -87,8 +87,8 @@ pub use self::{
     after_commit::AfterCommit,
     drain::drain,
     enqueue::{
-        EnqueueOptions, Enqueued, JobId, enqueue, enqueue_alone, enqueue_anew, enqueue_many, enqueue_with, hasten,
-        hasten_spaced,
+        EnqueueOptions, Enqueued, JobId, NewJob, enqueue, enqueue_alone, enqueue_anew, enqueue_many, enqueue_with,
+        hasten, hasten_spaced,
     },
     lane::Lane,
     lease::Lease,

@@ -7,27 +7,14 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use super::{JobId, Lane};
+use super::{JobId, Lane, NewJob};
 use crate::{resilience::breaker::BreakerKey, storage::StorageError};
 
-/// What an enqueue writes.
-pub(super) struct NewJob {
-    pub(super) lane: Lane,
-    pub(super) kind: &'static str,
-    pub(super) unique_key: Option<String>,
-    pub(super) payload: Value,
-    pub(super) max_attempts: i32,
-    pub(super) expires_in_ms: Option<i64>,
-    pub(super) request_id: Option<Uuid>,
-    pub(super) delay_ms: i64,
-}
-
-/// `None`: the kind and key are there already.
+/// `None`: the kind and key are there already. A function in the database does it, for statements that enqueue beside what
+/// makes the job necessary ([`NewJob`]).
 pub(super) async fn enqueue(db: impl PgExecutor<'_>, new: NewJob) -> Result<Option<JobId>, StorageError> {
     Ok(sqlx::query_scalar!(
-        "INSERT INTO jobs (lane, kind, unique_key, payload, max_attempts, expires_at, request_id, run_at)
-         VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::bigint * interval '1 ms', $7, clock_timestamp() + $8::bigint * interval '1 ms')
-         ON CONFLICT (kind, unique_key) DO NOTHING RETURNING id",
+        "SELECT jobs_enqueue($1, $2, $3, $4, $5, $6, $7, $8)",
         new.lane.id(),
         new.kind,
         new.unique_key,
@@ -37,7 +24,7 @@ pub(super) async fn enqueue(db: impl PgExecutor<'_>, new: NewJob) -> Result<Opti
         new.request_id,
         new.delay_ms,
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await?)
 }
 
@@ -199,9 +186,9 @@ pub(super) async fn give_back(db: &mut PgConnection, jobs: &[JobId], attempts: &
     Ok(())
 }
 
-/// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit. Two
-/// statements have it as a part: that which takes a login's secrets (`storage::logins::take_secrets`), and that which locks a
-/// payment for a job (`storage::payments::lock_for`).
+/// The first statement of a job's domain transaction; false: the lease is lost. It holds the row until the commit. Three
+/// statements have it as a part: that which takes a login's secrets (`storage::logins::take_secrets`), that which locks a
+/// payment for a job (`storage::payments::lock_for`), and that which writes that the bank has one (`storage::payments::initiated`).
 pub(super) async fn fence(db: &mut PgConnection, job: JobId, attempt: i32) -> Result<bool, StorageError> {
     let held = sqlx::query_scalar!(
         r#"SELECT 1 AS "held!" FROM jobs

@@ -6,6 +6,8 @@ use drop_tests::{
     alerts,
     app::{TestApp, eventually},
 };
+use rstest::rstest;
+use sqlx::AssertSqlSafe;
 
 use super::scene::{PROGRAM, Payer, approves, kill, recovers};
 use crate::paying::{becomes, execute, shown, value};
@@ -127,6 +129,38 @@ async fn p1_p6_an_answer_to_a_commit_that_is_lost_costs_no_payment_and_lets_noth
     app.finish().await;
 }
 
+/// Somebody writes to the payment at the very moment at which the bank's answer is to be written, and commits first.
+#[rstest]
+#[case::as_a_new_version("version = version + 1, callback_at = clock_timestamp()")]
+#[case::without_one("psu_user_agent = NULL")]
+#[tokio::test]
+async fn p1_p4_what_the_bank_answered_is_written_to_the_payment_as_it_is_by_then(#[case] change: &str) {
+    let app = TestApp::start().await;
+    let payer = Payer::of(&app).await;
+    let id = payer.orders().await;
+    app.sandbox.fault(Operation::Payment, Fault::Delay { ms: 500 }, 1);
+    let meanwhile = async {
+        let arrived = async || app.sandbox.neonomics().payments().len() == 1;
+        assert!(eventually(arrived).await, "the order does not arrive");
+        let mut tx = app.db.begin().await.unwrap();
+        let change = AssertSqlSafe(format!("UPDATE transactions SET {change}"));
+        sqlx::query(change).execute(&mut *tx).await.unwrap();
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits = async || value::<i64>(&app, waiting).await == 1;
+        assert!(eventually(waits).await, "nobody waits for it");
+        tx.commit().await.unwrap();
+    };
+    tokio::join!(app.run_jobs(), meanwhile);
+    let standing = "SELECT t.payment_id IS NOT NULL AND t.sca_redirect IS NOT NULL AND p.outcome = 'accepted'
+                           AND (SELECT count(*) FROM jobs WHERE kind = 'poll-payment') = 1
+                      FROM transactions t JOIN payment_attempts p ON p.transaction_id = t.id";
+    assert!(value::<bool>(&app, standing).await);
+    assert_eq!(payer.plays_out(&id).await, "completed");
+    app.check_the_books().await;
+    app.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acceptance_after_a_failure_that_is_written_twice_is_told_once() {
     let app = TestApp::start_on_a_lossy_way().await;
@@ -211,9 +245,9 @@ async fn p1_p6_an_id_of_the_banks_that_cannot_be_stored_in_time_is_told_and_the_
     alerts::listen();
     let app = TestApp::start_on_a_lossy_way().await;
     let payer = Payer::of(&app).await;
-    // Stored by a commit whose answer is lost: that is no reason to call anybody.
+    // Stored by a statement whose answer is lost: that is no reason to call anybody.
     let stored = payer.orders().await;
-    app.lose_commit_after("UPDATE payment_attempts");
+    app.lose_answer_to("UPDATE payment_attempts");
     app.start_worker().await;
     let linked = async || shown(&payer.person, &stored).await["scaRedirect"].is_string();
     assert!(eventually(linked).await, "the worker does not go on");

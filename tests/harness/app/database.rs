@@ -82,7 +82,13 @@ impl TestApp {
         way.lose_commit_after(statement);
     }
 
-    /// Whether that commit came, and its answer is lost.
+    /// The same with the next statement of its own that holds this text, where a connection sends it for the first time.
+    pub fn lose_answer_to(&self, statement: &'static str) {
+        let way = self.way.as_ref().expect("started on a lossy way");
+        way.lose_answer_to(statement);
+    }
+
+    /// Whether that commit or statement came, and its answer is lost.
     pub fn has_lost_a_commit(&self) -> bool {
         self.way.as_ref().is_some_and(LossyWay::has_lost_it)
     }

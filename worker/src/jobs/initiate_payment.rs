@@ -133,14 +133,14 @@ struct Told {
     answer: Result<InitiatedPayment, ProviderError>,
 }
 
-/// The second, short transaction: how the attempt ended and what comes next.
+/// What is written after the call, shortly: how the attempt ended and what comes next.
 async fn record(ctx: &Context, lease: &Lease, told: &Told) -> Result<Verdict, JobError> {
     let (id, attempt) = (told.payment.id, told.attempt);
-    let mut moving = Moving::begin(ctx, lease, id).await?;
     let error = match &told.answer {
-        Ok(initiated) => return accepted(ctx, lease, moving, attempt, initiated).await,
+        Ok(initiated) => return accepted(ctx, lease, &told.payment, attempt, initiated).await,
         Err(error) => error,
     };
+    let mut moving = Moving::begin(ctx, lease, id).await?;
     let class = class_of(ctx, error);
     let ended = match class {
         Class::Transient => AttemptOutcome::Transient,

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use drop_common::{
     alerts,
-    domain::{ids::PaymentId, payment_status::PaymentAlert},
+    domain::{
+        bank_status::BankStatus,
+        ids::PaymentId,
+        payment_status::{PaymentAlert, PaymentState},
+    },
     failpoint,
     providers::neonomics::{InitiatedPayment, ScaLink},
     queue::{
-        EnqueueOptions, JobError, Lane, Lease, Outcome, Verdict, enqueue_with,
+        EnqueueOptions, JobError, Lane, Lease, NewJob, Outcome, Verdict, enqueue_with,
         payloads::{PollPayment, StartAuthorisation},
     },
     storage::{
@@ -23,16 +27,78 @@ use uuid::Uuid;
 use super::payment_moves::Moving;
 use crate::context::Context;
 
-/// The bank has the payment: its id and link are stored with the first poll, in one transaction. Its person waits for that
-/// alone; that this job is done is recorded afterwards, with others. Should it be run again, it finds nothing to do.
+/// The bank has the payment: its id and link are stored with the first poll, in one statement where there is nothing more to
+/// say of it, else in one transaction. Its person waits for that alone; that this job is done is recorded afterwards, with
+/// others. Should it be run again, it finds nothing to do.
 pub(super) async fn accepted(
     ctx: &Context,
     lease: &Lease,
-    mut moving: Moving<'_>,
+    payment: &Payment,
     attempt: i64,
     initiated: &InitiatedPayment,
 ) -> Result<Verdict, JobError> {
-    let id = moving.payment.id;
+    if !accepted_at_once(ctx, lease, payment, attempt, initiated).await? {
+        accepted_with_more(ctx, lease, payment.id, attempt, initiated).await?;
+    }
+    info!(payment.id = %payment.id, "payment {} is at the bank and waits for the person's approval", payment.id);
+    ctx.tell_waiters(payment.id.uuid()).await;
+    failpoint!("pay.recorded");
+    if initiated.sca == ScaLink::StartAuthorisation {
+        ctx.wake.signal(Lane::PaymentSend);
+    }
+    Ok(Outcome::Done.into())
+}
+
+/// A link, and nothing else to tell: so it is with nearly every payment. False, with nothing written, where it is not so, the
+/// payment has changed since it was sent, or the lease is over.
+async fn accepted_at_once(
+    ctx: &Context,
+    lease: &Lease,
+    payment: &Payment,
+    attempt: i64,
+    initiated: &InitiatedPayment,
+) -> Result<bool, JobError> {
+    let ScaLink::Redirect(link) = &initiated.sca else {
+        return Ok(false);
+    };
+    let word = only_a_word(ctx, payment.state, initiated.status.as_deref());
+    let is_plain = !payment.was_sent_again() && word.is_some() == initiated.status.is_some();
+    if !is_plain {
+        return Ok(false);
+    }
+    failpoint!("pay.result");
+    let taken = payments::Taken {
+        attempt,
+        payment_id: &initiated.payment_id,
+        sca_redirect: Some(link.as_str()),
+        sca_timeout: ctx.settings.payments.sca_timeout,
+        authorise: false,
+        bank_status: word,
+        request_id: lease.request_id(),
+        poll: &first_poll(lease, payment.id)?,
+    };
+    Ok(payments::initiated(&ctx.db, Some(lease), payment, taken)
+        .await?
+        .is_some())
+}
+
+/// The first look at it, once the bank has had a moment.
+fn first_poll(lease: &Lease, payment: PaymentId) -> Result<NewJob, JobError> {
+    let options = EnqueueOptions {
+        delay: Duration::from_secs(1),
+        ..EnqueueOptions::caused_by(lease.request_id())
+    };
+    Ok(NewJob::of(&PollPayment { payment }, options)?)
+}
+
+async fn accepted_with_more(
+    ctx: &Context,
+    lease: &Lease,
+    id: PaymentId,
+    attempt: i64,
+    initiated: &InitiatedPayment,
+) -> Result<(), JobError> {
+    let mut moving = Moving::begin(ctx, lease, id).await?;
     let link = match &initiated.sca {
         ScaLink::Redirect(link) => Some(link.as_str()),
         ScaLink::StartAuthorisation => None,
@@ -43,7 +109,7 @@ pub(super) async fn accepted(
     };
     let patience = ctx.settings.payments.sca_timeout;
     let authorise = initiated.sca == ScaLink::StartAuthorisation;
-    let word = moving.only_a_word(initiated.status.as_deref());
+    let word = only_a_word(ctx, moving.payment.state, initiated.status.as_deref());
     let taken = payments::Taken {
         attempt,
         payment_id: &initiated.payment_id,
@@ -52,8 +118,11 @@ pub(super) async fn accepted(
         authorise,
         bank_status: word,
         request_id: lease.request_id(),
+        poll: &first_poll(lease, id)?,
     };
-    let Initiated { version, failed_before } = payments::initiated(&mut moving.tx, &moving.payment, taken).await?;
+    let stored = payments::initiated(&mut *moving.tx, None, &moving.payment, taken).await?;
+    let Initiated { version, failed_before } =
+        stored.ok_or_else(|| JobError::Failed("the payment has changed under its lock".into()))?;
     if let Some(version) = version {
         moving.payment.payment_id = Some(initiated.payment_id.clone());
         moving.payment.state.bank_status = word.or(moving.payment.state.bank_status);
@@ -66,11 +135,6 @@ pub(super) async fn accepted(
         let options = EnqueueOptions::caused_by(lease.request_id());
         enqueue_with(&mut moving.tx, &StartAuthorisation { payment: id }, options).await?;
     }
-    let options = EnqueueOptions {
-        delay: Duration::from_secs(1),
-        ..EnqueueOptions::caused_by(lease.request_id())
-    };
-    enqueue_with(&mut moving.tx, &PollPayment { payment: id }, options).await?;
     if let Some(code) = &initiated.status {
         moving.hear(Some(code)).await?;
     }
@@ -78,13 +142,19 @@ pub(super) async fn accepted(
         tell_of_the_link(&mut moving).await?;
     }
     failpoint!("pay.result");
-    info!(payment.id = %id, "payment {id} is at the bank and waits for the person's approval");
-    moving.commit_and_tell().await?;
-    failpoint!("pay.recorded");
-    if authorise {
-        ctx.wake.signal(Lane::PaymentSend);
-    }
-    Ok(Outcome::Done.into())
+    moving.commit().await
+}
+
+/// The bank's word, where taking it changes nothing else about the payment.
+fn only_a_word(ctx: &Context, now: PaymentState, word: Option<&str>) -> Option<BankStatus> {
+    let next = now.on_bank_code(word?, &ctx.provisional()).state;
+    let alone = PaymentState {
+        bank_status: next.bank_status,
+        ..now
+    };
+    // An order that was accepted with a change is to be read, which `set_state` sees to.
+    let is_alone = next == alone && next.bank_status != Some(BankStatus::AcceptedWithChange);
+    is_alone.then_some(next.bank_status).flatten()
 }
 
 /// The link is there. Whoever asked for the payment waits for it; but operations had this one sent again, later. Nobody need
@@ -121,7 +191,8 @@ async fn after_a_failure(ctx: &Context, moving: &mut Moving<'_>, payment_id: &st
 
 /// The bank's id of a payment while only this process knows it. Dropped before it is stored, it is told to operations: also
 /// where the handler is cancelled, at the end of its lease or of the process. Whoever takes the job over knows no more than
-/// that an attempt has no outcome; a person can go on with what is said here.
+/// that an attempt has no outcome; a person can go on with what is said here. Cut off while it is being stored, it may be told
+/// although it was.
 pub(super) struct OnlyHere {
     id: PaymentId,
     request_id: Uuid,

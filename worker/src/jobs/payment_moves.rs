@@ -112,19 +112,6 @@ impl<'a> Moving<'a> {
         self.apply(heard).await
     }
 
-    /// The bank's word, where taking it changes nothing else about the payment.
-    pub(super) fn only_a_word(&self, word: Option<&str>) -> Option<BankStatus> {
-        let now = self.payment.state;
-        let next = now.on_bank_code(word?, &self.ctx.provisional()).state;
-        let alone = PaymentState {
-            bank_status: next.bank_status,
-            ..now
-        };
-        // An order that was accepted with a change is to be read, which `set_state` sees to.
-        let is_alone = next == alone && next.bank_status != Some(BankStatus::AcceptedWithChange);
-        is_alone.then_some(next.bank_status).flatten()
-    }
-
     /// Tells operations when it is about to be committed. Names no person.
     pub(super) fn alert(&mut self, what: impl Into<Cow<'static, str>>) {
         self.after.extend(told(self.payment.id, &what.into()));
@@ -150,14 +137,6 @@ impl<'a> Moving<'a> {
         self.after.raise();
         self.tx.commit().await?;
         self.after.say();
-        Ok(())
-    }
-
-    /// The same, and tells whoever waits for the payment.
-    pub(super) async fn commit_and_tell(self) -> Result<(), JobError> {
-        let (ctx, id) = (self.ctx, self.payment.id);
-        self.commit().await?;
-        ctx.tell_waiters(id.uuid()).await;
         Ok(())
     }
 

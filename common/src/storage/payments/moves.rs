@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::{
@@ -16,7 +17,7 @@ use crate::domain::{
     payment_schedule::LOOKS_APART,
     payment_status::{Cancellation, FailureReason, PaymentState, PaymentStatus},
 };
-use crate::queue::Lease;
+use crate::queue::{Lease, NewJob};
 
 /// A payment that nobody else moves until the transaction ends, and the database's time.
 pub struct Locked {
@@ -77,6 +78,8 @@ pub struct Taken<'a> {
     pub bank_status: Option<BankStatus>,
     /// The request that asked for the payment.
     pub request_id: Option<Uuid>,
+    /// The first look at it.
+    pub poll: &'a NewJob,
 }
 
 /// What is known of a payment once the bank has it.
@@ -87,14 +90,30 @@ pub struct Initiated {
     pub failed_before: bool,
 }
 
-/// The bank has the payment: ends the attempt, starts the SCA deadline and writes the audit row, in one statement, for its
-/// person waits for every round trip. May be repeated, for the answer to a commit may be lost.
-pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Result<Initiated, StorageError> {
-    Ok(sqlx::query_as!(
-        Initiated,
-        r#"WITH ended AS (
+/// The bank has the payment: ends the attempt, starts the SCA deadline, writes the audit row and enqueues the first look at it,
+/// in one statement, for its person waits for every round trip. May be repeated, for the answer to a commit may be lost.
+///
+/// By itself it is fenced by the `lease`; in a transaction that is, it needs none. `None`, with nothing written: the payment has
+/// changed since it was read, or by itself also that the lease is lost or has run out, or the bank failed an earlier attempt, of
+/// which there is more to say.
+pub async fn initiated(
+    db: impl PgExecutor<'_>,
+    lease: Option<&Lease>,
+    payment: &Payment,
+    taken: Taken<'_>,
+) -> Result<Option<Initiated>, StorageError> {
+    let row = sqlx::query!(
+        r#"WITH held AS MATERIALIZED (
+             SELECT FROM transactions
+              WHERE id = $1 AND version = $12
+                AND ($13::bigint IS NULL OR (EXISTS (
+                      SELECT FROM jobs
+                       WHERE id = $13 AND attempt = $14 AND state = 'running' AND lease_until > clock_timestamp() FOR NO KEY UPDATE)
+                    AND NOT EXISTS (SELECT FROM payment_attempts WHERE transaction_id = $1 AND id <> $7 AND outcome = 'transient')))
+              FOR NO KEY UPDATE),
+           ended AS (
              UPDATE payment_attempts SET outcome = 'accepted', http_status = 201, finished_at = clock_timestamp()
-              WHERE id = $7 AND outcome = 'sending' RETURNING id),
+              WHERE id = $7 AND outcome = 'sending' AND EXISTS (SELECT FROM held) RETURNING id),
            taken AS (
              UPDATE transactions SET payment_id = $2, sca_redirect = coalesce(sca_redirect, $3),
                 callback_state_sealed = CASE WHEN $5 THEN callback_state_sealed END,
@@ -102,14 +121,16 @@ pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Resu
                 sca_deadline = coalesce(sca_deadline, clock_timestamp() + make_interval(secs => $4)),
                 bank_status = coalesce($6, bank_status),
                 version = version + 1, updated_at = clock_timestamp()
-              WHERE id = $1 AND payment_id IS NULL
+              WHERE id = $1 AND payment_id IS NULL AND EXISTS (SELECT FROM held)
              RETURNING version),
            audited AS (
              INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
              SELECT 'worker', $8, 'payment.initiated', $9, $10, $11
               WHERE EXISTS (SELECT FROM ended) OR EXISTS (SELECT FROM taken))
            SELECT (SELECT version FROM taken) AS version,
-                  EXISTS (SELECT FROM payment_attempts WHERE transaction_id = $1 AND id <> $7 AND outcome = 'transient') AS "failed_before!""#,
+                  EXISTS (SELECT FROM payment_attempts WHERE transaction_id = $1 AND id <> $7 AND outcome = 'transient') AS "failed_before!",
+                  jobs_enqueue($15, $16, $17, $18, $19, $20, $21, $22) AS _poll
+             FROM held"#,
         payment.id.uuid(),
         taken.payment_id,
         taken.sca_redirect,
@@ -121,9 +142,24 @@ pub async fn initiated(tx: &mut Tx, payment: &Payment, taken: Taken<'_>) -> Resu
         payment.id.to_string(),
         json!({ "link": taken.sca_redirect.is_some(), "bank_status": taken.bank_status.map(BankStatus::as_str) }),
         taken.request_id,
+        payment.version,
+        lease.map(Lease::job),
+        lease.map(Lease::attempt),
+        taken.poll.lane.id(),
+        taken.poll.kind,
+        taken.poll.unique_key,
+        taken.poll.payload,
+        taken.poll.max_attempts,
+        taken.poll.expires_in_ms,
+        taken.poll.request_id,
+        taken.poll.delay_ms,
     )
-    .fetch_one(&mut **tx)
-    .await?)
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| Initiated {
+        version: row.version,
+        failed_before: row.failed_before,
+    }))
 }
 
 /// Moves the payment to a state that the domain decided on; false where somebody else moved it first. A hold goes when the

@@ -16,7 +16,7 @@ use crate::domain::{
     payment::PaymentOrder,
 };
 use crate::keyring::{Keyring, sha256};
-use crate::queue::{Admission, CLOSED_RETRY, Lane};
+use crate::queue::{Admission, CLOSED_RETRY, Lane, NewJob};
 
 /// How long an unsent payment may still be sent: nobody is charged for an order they have given up on.
 pub const SEND_WITHIN: Duration = Duration::from_mins(5);
@@ -58,15 +58,18 @@ pub struct NewPayment<'a> {
     pub repeats: Option<PaymentId>,
     /// The request that asks for it.
     pub request_id: Uuid,
+    /// What is done about it first.
+    pub job: &'a NewJob,
 }
 
-/// Stores the payment with its audit row; false where this user already used the key, or another payment goes by this `X-Request-ID`.
+/// Stores the payment with its audit row and its first job, in one statement, for its person waits for every round trip; false
+/// where this user already used the key, or another payment goes by this `X-Request-ID`.
 pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<bool, StorageError> {
     let row = new.id.uuid();
     let creditor = new.creditor_account.canonical_secret();
     let creditor_index = keys.blind_index("account", creditor);
     let state_hash = sha256(new.state.expose_secret().as_bytes());
-    let made = sqlx::query!(
+    let made = sqlx::query_scalar!(
         "WITH made AS (
          INSERT INTO transactions (id, user_id, account_id, client_key, idempotency_key, fingerprint, amount, currency, creditor_name,
             creditor_account_sealed, creditor_account_index, creditor_account_masked, remittance_information, product,
@@ -76,8 +79,9 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
             clock_timestamp() + make_interval(secs => $20), $21, $25, clock_timestamp() + make_interval(secs => $26))
          ON CONFLICT DO NOTHING RETURNING account_id, amount),
          audited AS (INSERT INTO audit_log (actor, user_id, action, object, detail, request_id)
-                     SELECT 'user', $2, 'payment.requested', $22, $23, $24 FROM made)
-         UPDATE bank_accounts a SET held = a.held + made.amount FROM made WHERE a.id = made.account_id",
+                     SELECT 'user', $2, 'payment.requested', $22, $23, $24 FROM made),
+         held AS (UPDATE bank_accounts a SET held = a.held + made.amount FROM made WHERE a.id = made.account_id)
+         SELECT jobs_enqueue($27, $28, $29, $30, $31, $32, $33, $34) FROM made",
         row,
         new.user.uuid(),
         new.account.uuid(),
@@ -112,10 +116,18 @@ pub async fn insert(tx: &mut Tx, keys: &Keyring, new: NewPayment<'_>) -> Result<
         new.request_id,
         new.at_bank.map(|order| order.payment_id),
         new.at_bank.map(|order| order.sca_timeout.as_secs_f64()),
+        new.job.lane.id(),
+        new.job.kind,
+        new.job.unique_key,
+        new.job.payload,
+        new.job.max_attempts,
+        new.job.expires_in_ms,
+        new.job.request_id,
+        new.job.delay_ms,
     )
-    .execute(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(made.rows_affected() == 1)
+    Ok(made.is_some())
 }
 
 /// The account a payment leaves from: the full number, for its owner only, while it is linked by a live consent.
