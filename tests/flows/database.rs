@@ -79,6 +79,23 @@ async fn whoever_is_gone_while_a_transaction_begins_leaves_none_open_for_the_nex
     database.remove().await;
 }
 
+#[tokio::test]
+async fn a_transaction_that_begins_on_a_silent_connection_keeps_its_place_in_the_pool_for_a_while_only() {
+    let database = TestDatabase::new().await;
+    let way = LossyWay::to(&database.url()).await;
+    let one = PoolOptions {
+        max: 1,
+        acquire_timeout: Duration::from_secs(40),
+    };
+    let pool = storage::connect(&way.url.clone().into(), one).await.unwrap();
+    way.fall_silent(true);
+    let given_up = tokio::time::timeout(Duration::from_millis(300), storage::begin(&pool)).await;
+    assert!(given_up.is_err(), "somebody answers");
+    way.fall_silent(false);
+    storage::begin(&pool).await.expect("the one place is free again");
+    database.remove().await;
+}
+
 /// Whether the end of a wait came by a notification: there is no timer, and the wait is long.
 async fn is_told(database: &TestDatabase, waiters: &RowWaiters) -> bool {
     let (row, reads) = (Uuid::now_v7(), AtomicU32::new(0));
